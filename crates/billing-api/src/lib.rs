@@ -1,0 +1,1 @@
+//! The gRPC services for the frontend and the auth service.

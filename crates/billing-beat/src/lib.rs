@@ -1,0 +1,1 @@
+//! The timetable: what is started by the clock.

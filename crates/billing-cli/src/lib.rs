@@ -1,0 +1,1 @@
+//! The one binary, billing: every role behind a subcommand.

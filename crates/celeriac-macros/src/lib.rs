@@ -1,0 +1,1 @@
+//! The derive macro of celeriac: a struct of arguments becomes a task.

@@ -1,0 +1,1 @@
+//! A client of the CloudPayments gateway whose errors are decisions.
