@@ -1,1 +1,6 @@
 //! A distributed task queue that is Celery on the wire.
+
+pub mod backend;
+pub mod broker;
+pub mod clock;
+pub mod protocol;

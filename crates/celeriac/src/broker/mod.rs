@@ -1,0 +1,195 @@
+//! Brokers carry messages. Two exist: `amqp://` (`RabbitMQ`) and `memory://` (inside the process).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::protocol::{Headers, Message};
+
+/// A connection to a broker that supervises itself: it reconnects, declares its topology again and resumes
+/// its consumers by itself. Callers see an error only when waiting longer would be wrong.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Declares exchanges, queues and bindings, and remembers them to declare again after a reconnect.
+    async fn declare(&self, topology: &Topology) -> Result<(), BrokerError>;
+
+    /// Publishes one message and waits until the broker has taken responsibility for it.
+    async fn publish(&self, publication: Publication) -> Result<(), BrokerError>;
+
+    /// Publishes many at once without waiting for each in turn. The answers are in the order of the messages.
+    async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Result<(), BrokerError>>;
+
+    /// Publishes without asking for a confirmation: for events and replies, which may be lost.
+    async fn publish_unconfirmed(&self, publication: Publication) -> Result<(), BrokerError>;
+
+    /// Starts to consume a queue.
+    async fn consume(&self, options: ConsumeOptions) -> Result<Subscription, BrokerError>;
+
+    /// Removes a binding, and forgets it.
+    async fn unbind(&self, binding: &Binding) -> Result<(), BrokerError>;
+
+    /// Deletes a queue with what is in it; answers how many messages that were. No such queue is no error.
+    async fn delete_queue(&self, queue: &str) -> Result<u64, BrokerError>;
+
+    /// Drops the messages that wait in a queue; answers how many.
+    async fn purge(&self, queue: &str) -> Result<u64, BrokerError>;
+
+    /// Messages ready in a queue and its consumers; `None` if there is no such queue.
+    async fn queue_depth(&self, queue: &str) -> Result<Option<QueueDepth>, BrokerError>;
+
+    /// The address without its password, for logs and error messages.
+    fn address(&self) -> &str;
+
+    fn health(&self) -> BrokerHealth;
+
+    /// Closes the connections. Messages delivered but not acknowledged go back to their queues.
+    async fn close(&self);
+}
+
+/// What must exist before messages can flow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Topology {
+    pub exchanges: Vec<Exchange>,
+    pub queues: Vec<Queue>,
+    pub bindings: Vec<Binding>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    pub name: String,
+    pub kind: ExchangeKind,
+    pub durable: bool,
+    pub auto_delete: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeKind {
+    Direct,
+    Topic,
+    Fanout,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    pub name: String,
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    /// `x-queue-type`, `x-max-priority`, `x-message-ttl`, `x-expires`, …
+    pub arguments: Headers,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// The exchange that messages come from.
+    pub exchange: String,
+    /// The queue, or the exchange, that they go to.
+    pub destination: BindingDestination,
+    pub routing_key: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum BindingDestination {
+    Queue(String),
+    Exchange(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    pub exchange: String,
+    pub routing_key: String,
+    /// A message that no queue takes is an error ([`BrokerError::Unroutable`]) instead of being dropped.
+    pub mandatory: bool,
+    pub message: Message,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConsumeOptions {
+    pub queue: String,
+    /// How many deliveries may be unacknowledged at once, for this consumer alone; 0 is without a limit.
+    pub prefetch: u16,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    /// Empty: the broker chooses.
+    pub consumer_tag: String,
+}
+
+/// A running consumer.
+pub struct Subscription {
+    pub deliveries: Deliveries,
+    pub control: Arc<dyn ConsumerControl>,
+}
+
+/// The deliveries of a consumer. It outlives reconnects and ends only when the consumer is cancelled.
+pub type Deliveries = mpsc::Receiver<Delivery>;
+
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub message: Message,
+    pub exchange: String,
+    pub routing_key: String,
+    pub redelivered: bool,
+    pub tag: DeliveryTag,
+}
+
+/// Names a delivery. A tag is only good on the channel it came from, so it carries that channel's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryTag {
+    pub generation: u64,
+    pub tag: u64,
+}
+
+/// Settles the deliveries of one consumer. An ack or reject whose generation is dead does nothing and is no error:
+/// the broker delivers that message again.
+#[async_trait]
+pub trait ConsumerControl: Send + Sync {
+    /// Acknowledges a delivery, with `multiple` also all before it of the same generation.
+    async fn ack(&self, tag: DeliveryTag, multiple: bool) -> Result<(), BrokerError>;
+
+    /// Gives a delivery back to its queue, or drops it (to the dead-letter exchange if the queue has one).
+    async fn reject(&self, tag: DeliveryTag, requeue: bool) -> Result<(), BrokerError>;
+
+    /// Changes the prefetch count of this running consumer, also for the time after a reconnect.
+    async fn set_prefetch(&self, prefetch: u16) -> Result<(), BrokerError>;
+
+    /// Stops the deliveries. What was delivered can still be acknowledged.
+    async fn cancel(&self) -> Result<(), BrokerError>;
+
+    /// Gives all unacknowledged deliveries back and ends the consumer.
+    async fn close(&self);
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    pub messages: u64,
+    pub consumers: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerHealth {
+    pub connected: bool,
+    /// The broker has blocked publishers (memory or disk alarm).
+    pub blocked: bool,
+    /// How long the connection has been as it is.
+    pub since: Duration,
+}
+
+/// What went wrong, by what the caller should do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// No queue takes this message: declare the queue or mend the routing. Trying again changes nothing.
+    #[error("no queue takes messages for exchange {exchange:?} with routing key {routing_key:?}")]
+    Unroutable { exchange: String, routing_key: String },
+    /// The broker could not be reached in the time the caller was willing to wait. The message may or may not have
+    /// arrived: publish again with the same task id.
+    #[error("{address}: no confirmation within {waited:?}: {reason}")]
+    Timeout { address: String, waited: Duration, reason: String },
+    /// The broker refused for good: other arguments than those of an existing object, no access, a wrong address.
+    #[error("{address}: {reason}")]
+    Refused { address: String, reason: String },
+    /// This broker was closed by us.
+    #[error("{address}: closed")]
+    Closed { address: String },
+}

@@ -1,0 +1,5 @@
+//! What travels on the wire: pure encoding and decoding, no I/O and no clock.
+
+mod message;
+
+pub use message::{DeliveryMode, Headers, Message, Properties, Value};
