@@ -1,0 +1,69 @@
+//! Logs and error reports. Started once, before any role.
+
+use clap::{Args, ValueEnum};
+use sentry::ClientInitGuard;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Telemetry")]
+pub struct TelemetryConfig {
+    /// What is logged: a level, or `target=level` pairs divided by commas
+    #[arg(long, env = "LOG", default_value = "info", global = true, value_name = "FILTER")]
+    log: String,
+
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true, value_name = "FORMAT")]
+    log_format: LogFormat,
+
+    /// Where errors are reported; none are when this is not set
+    #[arg(long, env = "SENTRY_DSN", global = true, hide_env_values = true, value_name = "URL")]
+    sentry_dsn: Option<sentry::types::Dsn>,
+
+    /// The environment that Sentry files reports under
+    #[arg(long, env = "SENTRY_ENVIRONMENT", default_value = "development", global = true, value_name = "NAME")]
+    sentry_environment: String,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Keeps error reporting alive; dropping it sends what is still waiting.
+pub struct Telemetry {
+    _sentry: Option<ClientInitGuard>,
+}
+
+impl TelemetryConfig {
+    /// Starts logging to standard error and, with a DSN, reporting to Sentry.
+    pub fn start(&self) -> anyhow::Result<Telemetry> {
+        let filter = EnvFilter::builder()
+            .parse(&self.log)
+            .map_err(|error| anyhow::anyhow!("LOG: {error}; for example LOG=info,celeriac=debug"))?;
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match self.log_format {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        };
+        let sentry = self.sentry_dsn.clone().map(|dsn| self.start_sentry(dsn));
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .with(sentry.as_ref().map(|_| sentry::integrations::tracing::layer()))
+            .init();
+        Ok(Telemetry { _sentry: sentry })
+    }
+
+    fn start_sentry(&self, dsn: sentry::types::Dsn) -> ClientInitGuard {
+        sentry::init(sentry::ClientOptions {
+            dsn: Some(dsn),
+            release: sentry::release_name!(),
+            environment: Some(self.sentry_environment.clone().into()),
+            // Headers and bodies may hold what must not leave this process.
+            send_default_pii: false,
+            ..Default::default()
+        })
+    }
+}
