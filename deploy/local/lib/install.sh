@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# What the tests need on the machine, installed once; quick when it is there.
+
+VENV=$ROOT/.venv
+POLICY=/usr/sbin/policy-rc.d
+
+install() {
+    # One at a time, whoever calls: the lock is the list itself.
+    exec 9<"$ROOT/deploy/local/requirements.txt"
+    flock 9
+    install_packages
+    install_python
+    exec 9<&-
+}
+
+install_packages() {
+    local missing=()
+    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; python_missing)
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        die "please install: ${missing[*]} (on Debian: apt-get install ${missing[*]}; as root this script does it)"
+    fi
+    say "installing ${missing[*]}"
+    without_starting_services apt_install "${missing[@]}"
+}
+
+python_missing() { python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv; }
+
+apt_install() {
+    # Debian would also make a database cluster on the standard port.
+    mkdir -p /etc/postgresql-common
+    [[ -e /etc/postgresql-common/createcluster.conf ]] ||
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+# A package with a daemon starts it; policy-rc.d is Debian's way to say no (invoke-rc.d asks it). One that was there
+# comes back.
+without_starting_services() {
+    [[ ! -e $POLICY ]] || mv "$POLICY" "$POLICY.saved"
+    trap restore_policy EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$POLICY"
+    chmod 755 "$POLICY"
+    "$@"
+    restore_policy
+    trap - EXIT
+}
+
+restore_policy() {
+    rm -f "$POLICY"
+    [[ ! -e $POLICY.saved ]] || mv "$POLICY.saved" "$POLICY"
+}
+
+install_python() {
+    local wanted
+    wanted=$(sha256sum <"$ROOT/deploy/local/requirements.txt")
+    [[ $(cat "$VENV/installed" 2>/dev/null) != "$wanted" ]] || return 0
+    say "making $VENV"
+    rm -rf "$VENV"
+    python3 -m venv "$VENV"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement \
+        "$ROOT/deploy/local/requirements.txt" >&2
+    echo "$wanted" >"$VENV/installed"
+}
