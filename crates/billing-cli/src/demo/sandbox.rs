@@ -1,0 +1,70 @@
+//! What the demo asks of the gateway's sandbox: cryptograms, faults and the ledger.
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+/// A client of the sandbox's control endpoints.
+#[derive(Clone)]
+pub struct Sandbox {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// One transaction as the gateway has it.
+#[derive(Debug, Deserialize)]
+pub struct LedgerEntry {
+    pub account_id: Option<String>,
+    pub status: String,
+    /// `payment` or `refund`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+#[derive(Deserialize)]
+struct Cryptogram {
+    cryptogram: String,
+}
+
+#[derive(Deserialize)]
+struct Ledger {
+    transactions: Vec<LedgerEntry>,
+}
+
+impl Sandbox {
+    pub fn new(http: reqwest::Client, base: Url) -> Self {
+        Self { http, base }
+    }
+
+    /// What the browser's checkout script would make of a card.
+    pub async fn cryptogram(&self, card_number: &str) -> anyhow::Result<String> {
+        let card = json!({ "card_number": card_number, "exp": "12/39", "cvv": "123" });
+        let answer: Cryptogram = self.post("sandbox/cryptogram", &card).await?.json().await?;
+        Ok(answer.cryptogram)
+    }
+
+    /// Arranges one fault for the next charge of an account.
+    pub async fn fault(&self, account_id: &str, fault: &str, delay_ms: u64) -> anyhow::Result<()> {
+        let order = json!({ "match": { "account_id": account_id }, "fault": fault, "delay_ms": delay_ms, "times": 1 });
+        self.post("sandbox/faults", &order).await.map(drop)
+    }
+
+    /// The payments that were charged to an account.
+    pub async fn successes(&self, account_id: &str) -> anyhow::Result<usize> {
+        let mut url = self.base.join("sandbox/ledger")?;
+        url.query_pairs_mut().append_pair("account_id", account_id);
+        let ledger: Ledger =
+            self.http.get(url.clone()).send().await.with_context(|| format!("{url}"))?.error_for_status()?.json().await?;
+        let charged = |entry: &&LedgerEntry| {
+            entry.account_id.as_deref() == Some(account_id) && entry.kind == "payment" && entry.status == "Completed"
+        };
+        Ok(ledger.transactions.iter().filter(charged).count())
+    }
+
+    async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<reqwest::Response> {
+        let url = self.base.join(path)?;
+        let answer = self.http.post(url.clone()).json(body).send().await;
+        Ok(answer.with_context(|| format!("cannot reach the sandbox (DEMO_SANDBOX_URL) at {url}"))?.error_for_status()?)
+    }
+}
