@@ -1,13 +1,28 @@
-//! Result backends keep what became of a task.
+//! Result backends keep what became of a task, and wake who waits for it.
+//!
+//! Two exist: `redis://` (readable by every Celery client) and `memory://` (inside the process).
+
+mod memory;
+mod redis;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use url::Url;
+
+pub use self::memory::MemoryBackend;
+pub use self::redis::RedisBackend;
 
 /// Keeps the state and the result of tasks, and wakes who waits for them.
 #[async_trait]
 pub trait ResultBackend: Send + Sync + 'static {
-    /// Stores many results in one round trip. A stored SUCCESS is never overwritten
+    /// Stores many results in one round trip, in their order. A stored SUCCESS is never overwritten
     /// (`celery/backends/base.py`, `_store_result`).
+    ///
+    /// After an error any part of them may have been stored: storing them again is harmless.
     async fn store(&self, results: &[StoredResult]) -> Result<(), BackendError>;
 
     /// The stored metadata as JSON text; `None` while nothing is known (Celery's PENDING).
@@ -22,6 +37,7 @@ pub trait ResultBackend: Send + Sync + 'static {
     /// The address without its password, for logs and error messages.
     fn address(&self) -> &str;
 
+    /// Ends all subscriptions and connections of this handle. What is stored stays stored.
     async fn close(&self);
 }
 
@@ -34,14 +50,115 @@ pub struct StoredResult {
     pub is_final: bool,
 }
 
-/// The changes of one task from now on, each as the JSON text that was stored. Dropping it unsubscribes.
-/// A reconnect appears as [`Change::Resubscribed`]: read the result again, something may have been missed.
-pub type ResultSubscription = mpsc::Receiver<Change>;
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// The metadata that was stored, as JSON text.
     Stored(String),
+    /// The connection was lost and is back: read the result again, something may have been missed.
     Resubscribed,
+}
+
+/// The changes of one task from now on. Dropping it unsubscribes.
+pub struct ResultSubscription {
+    changes: mpsc::Receiver<Change>,
+    unsubscribe: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl ResultSubscription {
+    /// For implementors of [`ResultBackend`]: `unsubscribe` runs when the subscription is dropped.
+    pub fn new(
+        changes: mpsc::Receiver<Change>,
+        unsubscribe: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        Self {
+            changes,
+            unsubscribe: Some(Box::new(unsubscribe)),
+        }
+    }
+
+    /// Waits for the next change. `None`: this reader fell too far behind, or the backend was closed; subscribe
+    /// and read again.
+    pub async fn recv(&mut self) -> Option<Change> {
+        self.changes.recv().await
+    }
+}
+
+impl Drop for ResultSubscription {
+    fn drop(&mut self) {
+        // Closed first, so that the backend sees this subscriber gone.
+        self.changes.close();
+        if let Some(unsubscribe) = self.unsubscribe.take() {
+            unsubscribe();
+        }
+    }
+}
+
+impl fmt::Debug for ResultSubscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResultSubscription").finish_non_exhaustive()
+    }
+}
+
+/// How many changes may wait for a slow subscriber before it is cut off (see [`ResultSubscription::recv`]).
+pub(crate) const SUBSCRIPTION_CAPACITY: usize = 64;
+
+/// How a backend keeps results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendOptions {
+    /// How long a result is kept after it was stored; `None` is for ever. Celery's `result_expires`, one day.
+    pub expires: Option<Duration>,
+    /// How long one operation, and one attempt to connect, may take.
+    pub timeout: Duration,
+}
+
+impl Default for BackendOptions {
+    fn default() -> Self {
+        Self {
+            expires: Some(Duration::from_secs(24 * 60 * 60)),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Opens the backend that a URL names: `redis://[:password@]host[:port]/[database]` or `memory://name`.
+///
+/// # Errors
+/// [`BackendError::Refused`] for a URL that can never work and for wrong credentials, [`BackendError::Unavailable`]
+/// if the server does not answer within the timeout.
+pub async fn connect(
+    url: &str,
+    options: &BackendOptions,
+) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    let refused = |address: &str, reason: String| BackendError::Refused {
+        address: address.to_owned(),
+        reason,
+    };
+    let parsed =
+        Url::parse(url).map_err(|e| refused("result backend", format!("not a URL: {e}")))?;
+    let address = address_of(&parsed);
+    match parsed.scheme() {
+        "memory" => Ok(Arc::new(MemoryBackend::open(
+            parsed.host_str().unwrap_or(""),
+            options,
+        ))),
+        "redis" => Ok(Arc::new(
+            RedisBackend::connect(url, address, options).await?,
+        )),
+        other => Err(refused(
+            &address,
+            format!("result backend of unknown kind {other:?}: expected redis:// or memory://"),
+        )),
+    }
+}
+
+/// A URL without its password and its query, which may hold one too.
+fn address_of(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Both fail only for URLs that cannot have credentials.
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
 }
 
 /// What went wrong, by what the caller should do.
@@ -53,4 +170,35 @@ pub enum BackendError {
     /// Refused for good: wrong address, no access, or a value that is too large.
     #[error("{address}: {reason}")]
     Refused { address: String, reason: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_never_shows_a_password() {
+        for url in [
+            "redis://:hunter2@cache:6379/1",
+            "redis://app:hunter2@cache:6379/1?password=hunter2#hunter2",
+        ] {
+            let address = address_of(&Url::parse(url).unwrap());
+            assert!(!address.contains("hunter2"), "{address}");
+            assert!(address.contains("cache:6379/1"), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_of_unknown_kind_is_refused_with_what_is_expected() {
+        let Err(error) = connect("postgres://:secret@db/x", &BackendOptions::default()).await
+        else {
+            panic!("there is no such backend yet");
+        };
+        assert!(matches!(error, BackendError::Refused { .. }));
+        assert!(
+            error.to_string().contains("expected redis:// or memory://"),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
 }

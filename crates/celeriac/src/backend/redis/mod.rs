@@ -1,0 +1,249 @@
+//! `redis://`: results as Celery's Redis backend keeps them (`celery/backends/redis.py`), key `celery-task-meta-<id>`.
+
+mod listener;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, ErrorKind, RedisError, Script};
+
+use self::listener::Listener;
+use super::{BackendError, BackendOptions, ResultBackend, ResultSubscription, StoredResult};
+
+/// Celery's prefix of result keys, which are the names of the pub/sub channels too.
+const KEY_PREFIX: &str = "celery-task-meta-";
+
+/// Limits of one script call: a longer one would keep other clients of the server waiting.
+const MAX_RESULTS_PER_CALL: usize = 256;
+const MAX_BYTES_PER_CALL: usize = 1 << 20;
+
+/// Does for many results at once what Celery does for one: GET, and unless a SUCCESS is there, SETEX (or SET) and
+/// PUBLISH. The fast path reads the status where every writer of this format puts it: first.
+const STORE: &str = r#"
+local seconds = tonumber(ARGV[1])
+local function is_success(stored)
+  if type(stored) ~= 'string' then return false end
+  local status = string.match(stored, '^{"status": ?"([A-Z]+)"')
+  if status then return status == 'SUCCESS' end
+  local ok, meta = pcall(cjson.decode, stored)
+  return ok and type(meta) == 'table' and meta['status'] == 'SUCCESS'
+end
+for i, key in ipairs(KEYS) do
+  if not is_success(redis.pcall('GET', key)) then
+    local meta = ARGV[i + 1]
+    if seconds > 0 then
+      redis.call('SETEX', key, seconds, meta)
+    else
+      redis.call('SET', key, meta)
+    end
+    redis.call('PUBLISH', key, meta)
+  end
+end
+"#;
+
+/// A result backend that every Celery client can read.
+pub struct RedisBackend {
+    address: String,
+    client: Client,
+    timeout: Duration,
+    /// Seconds that a result is kept; 0 is for ever.
+    seconds: u64,
+    store: Script,
+    /// Replaced when it stops answering without being closed, which it does not notice by itself.
+    connection: Mutex<ConnectionManager>,
+    listener: Listener,
+}
+
+impl RedisBackend {
+    /// Connects. `address` is the URL as it may be shown.
+    ///
+    /// # Errors
+    /// See [`connect`](super::connect).
+    pub(super) async fn connect(
+        url: &str,
+        address: String,
+        options: &BackendOptions,
+    ) -> Result<Self, BackendError> {
+        let client = Client::open(url).map_err(|error| at_start(&address, &error))?;
+        let connection =
+            manager(&client, options.timeout).map_err(|error| at_start(&address, &error))?;
+        let ping = async { redis::cmd("PING").exec_async(&mut connection.clone()).await };
+        match tokio::time::timeout(options.timeout, ping).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(at_start(&address, &error)),
+            Err(_) => {
+                return Err(unavailable(
+                    &address,
+                    format!("no answer within {:?}", options.timeout),
+                ));
+            }
+        }
+        let listener = Listener::new(client.clone(), address.clone(), options.timeout);
+        let seconds = options
+            .expires
+            .map_or(0, |expires| expires.as_secs().max(1));
+        let store = Script::new(STORE);
+        let timeout = options.timeout;
+        Ok(Self {
+            address,
+            client,
+            timeout,
+            seconds,
+            store,
+            connection: Mutex::new(connection),
+            listener,
+        })
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.connection.lock().clone()
+    }
+
+    /// Tells the caller what to do, and replaces a connection that is silent.
+    fn failed(&self, error: &RedisError) -> BackendError {
+        if error.is_timeout()
+            && let Ok(fresh) = manager(&self.client, self.timeout)
+        {
+            *self.connection.lock() = fresh;
+        }
+        unavailable(&self.address, error.to_string())
+    }
+
+    async fn store_some(&self, results: &[StoredResult]) -> Result<(), RedisError> {
+        let mut call = self.store.prepare_invoke();
+        call.arg(self.seconds);
+        for result in results {
+            call.key(key_of(&result.task_id)).arg(&result.meta);
+        }
+        call.invoke_async(&mut self.connection()).await
+    }
+}
+
+#[async_trait]
+impl ResultBackend for RedisBackend {
+    async fn store(&self, results: &[StoredResult]) -> Result<(), BackendError> {
+        for part in parts(results) {
+            self.store_some(part)
+                .await
+                .map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn get(&self, task_id: &str) -> Result<Option<String>, BackendError> {
+        let mut command = redis::cmd("GET");
+        command.arg(key_of(task_id));
+        command
+            .query_async(&mut self.connection())
+            .await
+            .map_err(|error| self.failed(&error))
+    }
+
+    async fn subscribe(&self, task_id: &str) -> Result<ResultSubscription, BackendError> {
+        self.listener.subscribe(key_of(task_id)).await
+    }
+
+    async fn forget(&self, task_id: &str) -> Result<(), BackendError> {
+        let mut command = redis::cmd("DEL");
+        command.arg(key_of(task_id));
+        command
+            .exec_async(&mut self.connection())
+            .await
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn close(&self) {
+        self.listener.close();
+    }
+}
+
+fn key_of(task_id: &str) -> String {
+    let mut key = String::with_capacity(KEY_PREFIX.len() + task_id.len());
+    key.push_str(KEY_PREFIX);
+    key.push_str(task_id);
+    key
+}
+
+/// Cuts results into calls of a bounded size. A result that is larger than the bound alone is a call of its own.
+fn parts(mut rest: &[StoredResult]) -> impl Iterator<Item = &[StoredResult]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest
+            .iter()
+            .take(MAX_RESULTS_PER_CALL)
+            .take_while(|result| {
+                bytes += result.meta.len();
+                bytes <= MAX_BYTES_PER_CALL
+            })
+            .count();
+        let (part, remaining) = rest.split_at_checked(fitting.max(1))?;
+        rest = remaining;
+        Some(part)
+    })
+}
+
+/// A connection that reconnects by itself. Attempts are few: whoever needs the result asks again.
+fn manager(client: &Client, timeout: Duration) -> Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_min_delay(Duration::from_millis(50))
+        .set_max_delay(Duration::from_millis(500))
+        .set_connection_timeout(Some(timeout))
+        .set_response_timeout(Some(timeout));
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
+fn unavailable(address: &str, reason: String) -> BackendError {
+    BackendError::Unavailable {
+        address: address.to_owned(),
+        reason,
+    }
+}
+
+/// At the start wrong credentials are hopeless; later they may be a rotation of the password.
+fn at_start(address: &str, error: &RedisError) -> BackendError {
+    let hopeless = matches!(
+        error.kind(),
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig
+    ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+    if hopeless {
+        BackendError::Refused {
+            address: address.to_owned(),
+            reason: error.to_string(),
+        }
+    } else {
+        unavailable(address, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(lengths: &[usize]) -> Vec<usize> {
+        let results: Vec<_> = lengths
+            .iter()
+            .map(|length| StoredResult {
+                task_id: String::new(),
+                meta: "x".repeat(*length),
+                is_final: true,
+            })
+            .collect();
+        parts(&results).map(<[_]>::len).collect()
+    }
+
+    #[test]
+    fn calls_are_bounded_in_number_and_bytes_and_nothing_is_left_out() {
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&[1; 3]), [3]);
+        assert_eq!(sizes(&[1; 600]), [256, 256, 88]);
+        assert_eq!(sizes(&[MAX_BYTES_PER_CALL / 2; 5]), [2, 2, 1]);
+        assert_eq!(sizes(&[1, MAX_BYTES_PER_CALL * 2, 1]), [1, 1, 1]);
+    }
+}
