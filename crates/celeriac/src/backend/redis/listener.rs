@@ -149,13 +149,13 @@ impl ListenerTask {
                     match self.session(sink, stream).await {
                         End::Closed => return,
                         End::Lost(reason) => {
-                            tracing::warn!(address = %self.address, reason, "subscription lost")
+                            tracing::warn!(address = %self.address, reason, "subscription lost");
                         }
                     }
                 }
                 Ok(None) => return,
                 Err(reason) => {
-                    tracing::warn!(address = %self.address, reason, "cannot subscribe to results")
+                    tracing::warn!(address = %self.address, reason, "cannot subscribe to results");
                 }
             }
             let jittered = backoff.mul_f32(0.5 + fastrand::f32() / 2.0);
