@@ -11,9 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::SUBSCRIPTION_CAPACITY;
-use super::{
-    BackendError, BackendOptions, Change, ResultBackend, ResultSubscription, StoredResult,
-};
+use super::{BackendError, BackendOptions, Change, ResultBackend, ResultSubscription, StoredResult};
 
 /// How many bytes of results one name keeps; above it the oldest go first.
 const MAX_BYTES: usize = 64 << 20;
@@ -33,11 +31,7 @@ impl MemoryBackend {
     #[must_use]
     pub fn open(name: &str, options: &BackendOptions) -> Self {
         let store = Arc::clone(STORES.lock().entry(name.to_owned()).or_default());
-        Self {
-            address: format!("memory://{name}"),
-            expires: options.expires,
-            store,
-        }
+        Self { address: format!("memory://{name}"), expires: options.expires, store }
     }
 }
 
@@ -54,21 +48,12 @@ impl ResultBackend for MemoryBackend {
     }
 
     async fn get(&self, task_id: &str) -> Result<Option<String>, BackendError> {
-        Ok(self
-            .store
-            .lock()
-            .get(task_id, Instant::now())
-            .map(str::to_owned))
+        Ok(self.store.lock().get(task_id, Instant::now()).map(str::to_owned))
     }
 
     async fn subscribe(&self, task_id: &str) -> Result<ResultSubscription, BackendError> {
         let (sender, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
-        self.store
-            .lock()
-            .watchers
-            .entry(task_id.to_owned())
-            .or_default()
-            .push(sender);
+        self.store.lock().watchers.entry(task_id.to_owned()).or_default().push(sender);
         let store: Weak<Mutex<Store>> = Arc::downgrade(&self.store);
         let task_id = task_id.to_owned();
         Ok(ResultSubscription::new(receiver, move || {
@@ -115,11 +100,7 @@ impl Entry {
 
 impl Store {
     fn put(&mut self, result: &StoredResult, now: Instant, expires: Option<Duration>) {
-        if self
-            .entries
-            .get(&result.task_id)
-            .is_some_and(|entry| entry.is_success && entry.is_alive(now))
-        {
+        if self.entries.get(&result.task_id).is_some_and(|entry| entry.is_success && entry.is_alive(now)) {
             return;
         }
         self.remove(&result.task_id);
@@ -135,19 +116,12 @@ impl Store {
         self.entries.insert(result.task_id.clone(), entry);
         if let Some(watchers) = self.watchers.get_mut(&result.task_id) {
             // A watcher whose channel is full is cut off: it reads again when it sees the end.
-            watchers.retain(|watcher| {
-                watcher
-                    .try_send(Change::Stored(result.meta.clone()))
-                    .is_ok()
-            });
+            watchers.retain(|watcher| watcher.try_send(Change::Stored(result.meta.clone())).is_ok());
         }
     }
 
     fn get(&self, task_id: &str, now: Instant) -> Option<&str> {
-        self.entries
-            .get(task_id)
-            .filter(|entry| entry.is_alive(now))
-            .map(|entry| entry.meta.as_str())
+        self.entries.get(task_id).filter(|entry| entry.is_alive(now)).map(|entry| entry.meta.as_str())
     }
 
     fn remove(&mut self, task_id: &str) {
@@ -160,19 +134,14 @@ impl Store {
     fn evict(&mut self, now: Instant, max_bytes: usize) {
         while let Some((task_id, write)) = self.ages.front() {
             let goes = match self.entries.get(task_id) {
-                Some(entry) if entry.write == *write => {
-                    self.bytes > max_bytes || !entry.is_alive(now)
-                }
+                Some(entry) if entry.write == *write => self.bytes > max_bytes || !entry.is_alive(now),
                 _ => true,
             };
             if !goes {
                 break;
             }
             if let Some((task_id, write)) = self.ages.pop_front()
-                && self
-                    .entries
-                    .get(&task_id)
-                    .is_some_and(|entry| entry.write == write)
+                && self.entries.get(&task_id).is_some_and(|entry| entry.write == write)
             {
                 self.remove(&task_id);
             }
@@ -204,29 +173,17 @@ mod tests {
     use super::*;
 
     fn result(task_id: &str, meta: &str) -> StoredResult {
-        StoredResult {
-            task_id: task_id.to_owned(),
-            meta: meta.to_owned(),
-            is_final: true,
-        }
+        StoredResult { task_id: task_id.to_owned(), meta: meta.to_owned(), is_final: true }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_expired_result_is_not_answered_and_its_memory_is_given_back() {
         let mut store = Store::default();
         let expires = Some(Duration::from_secs(10));
-        store.put(
-            &result("a", r#"{"status": "SUCCESS"}"#),
-            Instant::now(),
-            expires,
-        );
+        store.put(&result("a", r#"{"status": "SUCCESS"}"#), Instant::now(), expires);
         tokio::time::advance(Duration::from_secs(11)).await;
         assert_eq!(store.get("a", Instant::now()), None);
-        store.put(
-            &result("b", r#"{"status": "SUCCESS"}"#),
-            Instant::now(),
-            expires,
-        );
+        store.put(&result("b", r#"{"status": "SUCCESS"}"#), Instant::now(), expires);
         store.evict(Instant::now(), MAX_BYTES);
         assert_eq!(store.entries.len(), 1);
         assert_eq!(store.bytes, "b".len() + r#"{"status": "SUCCESS"}"#.len());

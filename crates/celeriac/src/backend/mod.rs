@@ -66,14 +66,8 @@ pub struct ResultSubscription {
 
 impl ResultSubscription {
     /// For implementors of [`ResultBackend`]: `unsubscribe` runs when the subscription is dropped.
-    pub fn new(
-        changes: mpsc::Receiver<Change>,
-        unsubscribe: impl FnOnce() + Send + 'static,
-    ) -> Self {
-        Self {
-            changes,
-            unsubscribe: Some(Box::new(unsubscribe)),
-        }
+    pub fn new(changes: mpsc::Receiver<Change>, unsubscribe: impl FnOnce() + Send + 'static) -> Self {
+        Self { changes, unsubscribe: Some(Box::new(unsubscribe)) }
     }
 
     /// Waits for the next change. `None`: this reader fell too far behind, or the backend was closed; subscribe
@@ -113,10 +107,7 @@ pub struct BackendOptions {
 
 impl Default for BackendOptions {
     fn default() -> Self {
-        Self {
-            expires: Some(Duration::from_secs(24 * 60 * 60)),
-            timeout: Duration::from_secs(5),
-        }
+        Self { expires: Some(Duration::from_secs(24 * 60 * 60)), timeout: Duration::from_secs(5) }
     }
 }
 
@@ -125,29 +116,16 @@ impl Default for BackendOptions {
 /// # Errors
 /// [`BackendError::Refused`] for a URL that can never work and for wrong credentials, [`BackendError::Unavailable`]
 /// if the server does not answer within the timeout.
-pub async fn connect(
-    url: &str,
-    options: &BackendOptions,
-) -> Result<Arc<dyn ResultBackend>, BackendError> {
-    let refused = |address: &str, reason: String| BackendError::Refused {
-        address: address.to_owned(),
-        reason,
-    };
-    let parsed =
-        Url::parse(url).map_err(|e| refused("result backend", format!("not a URL: {e}")))?;
+pub async fn connect(url: &str, options: &BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    let refused = |address: &str, reason: String| BackendError::Refused { address: address.to_owned(), reason };
+    let parsed = Url::parse(url).map_err(|e| refused("result backend", format!("not a URL: {e}")))?;
     let address = address_of(&parsed);
     match parsed.scheme() {
-        "memory" => Ok(Arc::new(MemoryBackend::open(
-            parsed.host_str().unwrap_or(""),
-            options,
-        ))),
-        "redis" => Ok(Arc::new(
-            RedisBackend::connect(url, address, options).await?,
-        )),
-        other => Err(refused(
-            &address,
-            format!("result backend of unknown kind {other:?}: expected redis:// or memory://"),
-        )),
+        "memory" => Ok(Arc::new(MemoryBackend::open(parsed.host_str().unwrap_or(""), options))),
+        "redis" => Ok(Arc::new(RedisBackend::connect(url, address, options).await?)),
+        other => {
+            Err(refused(&address, format!("result backend of unknown kind {other:?}: expected redis:// or memory://")))
+        }
     }
 }
 
@@ -178,10 +156,7 @@ mod tests {
 
     #[test]
     fn an_address_never_shows_a_password() {
-        for url in [
-            "redis://:hunter2@cache:6379/1",
-            "redis://app:hunter2@cache:6379/1?password=hunter2#hunter2",
-        ] {
+        for url in ["redis://:hunter2@cache:6379/1", "redis://app:hunter2@cache:6379/1?password=hunter2#hunter2"] {
             let address = address_of(&Url::parse(url).unwrap());
             assert!(!address.contains("hunter2"), "{address}");
             assert!(address.contains("cache:6379/1"), "{address}");
@@ -190,15 +165,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_of_unknown_kind_is_refused_with_what_is_expected() {
-        let Err(error) = connect("postgres://:secret@db/x", &BackendOptions::default()).await
-        else {
+        let Err(error) = connect("postgres://:secret@db/x", &BackendOptions::default()).await else {
             panic!("there is no such backend yet");
         };
         assert!(matches!(error, BackendError::Refused { .. }));
-        assert!(
-            error.to_string().contains("expected redis:// or memory://"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("expected redis:// or memory://"), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

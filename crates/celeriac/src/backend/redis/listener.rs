@@ -45,27 +45,13 @@ struct Watcher {
 
 impl Listener {
     pub(super) fn new(client: Client, address: String, timeout: Duration) -> Self {
-        Self {
-            client,
-            address,
-            timeout,
-            tokens: AtomicU64::new(0),
-            commands: Mutex::new(Ok(None)),
-        }
+        Self { client, address, timeout, tokens: AtomicU64::new(0), commands: Mutex::new(Ok(None)) }
     }
 
     /// Answers once the server has confirmed the subscription.
-    pub(super) async fn subscribe(
-        &self,
-        channel: String,
-    ) -> Result<ResultSubscription, BackendError> {
-        let unavailable = |reason: String| BackendError::Unavailable {
-            address: self.address.clone(),
-            reason,
-        };
-        let commands = self
-            .commands()
-            .ok_or_else(|| unavailable("closed".to_owned()))?;
+    pub(super) async fn subscribe(&self, channel: String) -> Result<ResultSubscription, BackendError> {
+        let unavailable = |reason: String| BackendError::Unavailable { address: self.address.clone(), reason };
+        let commands = self.commands().ok_or_else(|| unavailable("closed".to_owned()))?;
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (sender, changes) = mpsc::channel(SUBSCRIPTION_CAPACITY);
         let (confirmed, confirmation) = oneshot::channel();
@@ -74,26 +60,16 @@ impl Listener {
         let watched = channel.clone();
         let subscription = ResultSubscription::new(changes, move || {
             if let Some(commands) = later.upgrade() {
-                let _ = commands.send(Command::Unwatch {
-                    channel: watched,
-                    token,
-                });
+                let _ = commands.send(Command::Unwatch { channel: watched, token });
             }
         });
 
-        let watcher = Watcher {
-            token,
-            changes: sender,
-            confirmed: Some(confirmed),
-        };
+        let watcher = Watcher { token, changes: sender, confirmed: Some(confirmed) };
         let _ = commands.send(Command::Watch { channel, watcher });
         match timeout(self.timeout, confirmation).await {
             Ok(Ok(())) => Ok(subscription),
             Ok(Err(_)) => Err(unavailable("closed".to_owned())),
-            Err(_) => Err(unavailable(format!(
-                "not subscribed within {:?}",
-                self.timeout
-            ))),
+            Err(_) => Err(unavailable(format!("not subscribed within {:?}", self.timeout))),
         }
     }
 
@@ -231,10 +207,7 @@ impl ListenerTask {
     fn apply(&mut self, command: Command) -> String {
         match command {
             Command::Watch { channel, watcher } => {
-                self.watchers
-                    .entry(channel.clone())
-                    .or_default()
-                    .push(watcher);
+                self.watchers.entry(channel.clone()).or_default().push(watcher);
                 channel
             }
             Command::Unwatch { channel, token } => {
@@ -258,10 +231,7 @@ impl ListenerTask {
     ) -> Result<(), String> {
         let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
         for channel in touched {
-            match (
-                self.watchers.contains_key(&channel),
-                subscribed.contains(&channel),
-            ) {
+            match (self.watchers.contains_key(&channel), subscribed.contains(&channel)) {
                 (true, false) => wanted.push(channel),
                 (false, true) => unwanted.push(channel),
                 (true, true) => self.confirm(&channel, false),
@@ -289,9 +259,7 @@ impl ListenerTask {
         if let Some(watchers) = self.watchers.get_mut(channel) {
             watchers.retain_mut(|watcher| match watcher.confirmed.take() {
                 Some(confirmed) => confirmed.send(()).is_ok(),
-                None => {
-                    !is_new_connection || watcher.changes.try_send(Change::Resubscribed).is_ok()
-                }
+                None => !is_new_connection || watcher.changes.try_send(Change::Resubscribed).is_ok(),
             });
         }
     }
@@ -299,20 +267,12 @@ impl ListenerTask {
     fn dispatch(&mut self, channel: &str, meta: &str) {
         if let Some(watchers) = self.watchers.get_mut(channel) {
             // A watcher whose channel is full is cut off: it reads again when it sees the end.
-            watchers.retain(|watcher| {
-                watcher
-                    .changes
-                    .try_send(Change::Stored(meta.to_owned()))
-                    .is_ok()
-            });
+            watchers.retain(|watcher| watcher.changes.try_send(Change::Stored(meta.to_owned())).is_ok());
         }
     }
 }
 
-async fn within(
-    limit: Duration,
-    work: impl Future<Output = Result<(), RedisError>>,
-) -> Result<(), String> {
+async fn within(limit: Duration, work: impl Future<Output = Result<(), RedisError>>) -> Result<(), String> {
     match timeout(limit, work).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),

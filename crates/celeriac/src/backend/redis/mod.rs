@@ -61,40 +61,22 @@ impl RedisBackend {
     ///
     /// # Errors
     /// See [`connect`](super::connect).
-    pub(super) async fn connect(
-        url: &str,
-        address: String,
-        options: &BackendOptions,
-    ) -> Result<Self, BackendError> {
+    pub(super) async fn connect(url: &str, address: String, options: &BackendOptions) -> Result<Self, BackendError> {
         let client = Client::open(url).map_err(|error| at_start(&address, &error))?;
-        let connection =
-            manager(&client, options.timeout).map_err(|error| at_start(&address, &error))?;
+        let connection = manager(&client, options.timeout).map_err(|error| at_start(&address, &error))?;
         let ping = async { redis::cmd("PING").exec_async(&mut connection.clone()).await };
         match tokio::time::timeout(options.timeout, ping).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(at_start(&address, &error)),
             Err(_) => {
-                return Err(unavailable(
-                    &address,
-                    format!("no answer within {:?}", options.timeout),
-                ));
+                return Err(unavailable(&address, format!("no answer within {:?}", options.timeout)));
             }
         }
         let listener = Listener::new(client.clone(), address.clone(), options.timeout);
-        let seconds = options
-            .expires
-            .map_or(0, |expires| expires.as_secs().max(1));
+        let seconds = options.expires.map_or(0, |expires| expires.as_secs().max(1));
         let store = Script::new(STORE);
         let timeout = options.timeout;
-        Ok(Self {
-            address,
-            client,
-            timeout,
-            seconds,
-            store,
-            connection: Mutex::new(connection),
-            listener,
-        })
+        Ok(Self { address, client, timeout, seconds, store, connection: Mutex::new(connection), listener })
     }
 
     fn connection(&self) -> ConnectionManager {
@@ -125,9 +107,7 @@ impl RedisBackend {
 impl ResultBackend for RedisBackend {
     async fn store(&self, results: &[StoredResult]) -> Result<(), BackendError> {
         for part in parts(results) {
-            self.store_some(part)
-                .await
-                .map_err(|error| self.failed(&error))?;
+            self.store_some(part).await.map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
@@ -135,10 +115,7 @@ impl ResultBackend for RedisBackend {
     async fn get(&self, task_id: &str) -> Result<Option<String>, BackendError> {
         let mut command = redis::cmd("GET");
         command.arg(key_of(task_id));
-        command
-            .query_async(&mut self.connection())
-            .await
-            .map_err(|error| self.failed(&error))
+        command.query_async(&mut self.connection()).await.map_err(|error| self.failed(&error))
     }
 
     async fn subscribe(&self, task_id: &str) -> Result<ResultSubscription, BackendError> {
@@ -148,10 +125,7 @@ impl ResultBackend for RedisBackend {
     async fn forget(&self, task_id: &str) -> Result<(), BackendError> {
         let mut command = redis::cmd("DEL");
         command.arg(key_of(task_id));
-        command
-            .exec_async(&mut self.connection())
-            .await
-            .map_err(|error| self.failed(&error))
+        command.exec_async(&mut self.connection()).await.map_err(|error| self.failed(&error))
     }
 
     fn address(&self) -> &str {
@@ -200,23 +174,15 @@ fn manager(client: &Client, timeout: Duration) -> Result<ConnectionManager, Redi
 }
 
 fn unavailable(address: &str, reason: String) -> BackendError {
-    BackendError::Unavailable {
-        address: address.to_owned(),
-        reason,
-    }
+    BackendError::Unavailable { address: address.to_owned(), reason }
 }
 
 /// At the start wrong credentials are hopeless; later they may be a rotation of the password.
 fn at_start(address: &str, error: &RedisError) -> BackendError {
-    let hopeless = matches!(
-        error.kind(),
-        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig
-    ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+    let hopeless = matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig)
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
     if hopeless {
-        BackendError::Refused {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        }
+        BackendError::Refused { address: address.to_owned(), reason: error.to_string() }
     } else {
         unavailable(address, error.to_string())
     }
@@ -229,11 +195,7 @@ mod tests {
     fn sizes(lengths: &[usize]) -> Vec<usize> {
         let results: Vec<_> = lengths
             .iter()
-            .map(|length| StoredResult {
-                task_id: String::new(),
-                meta: "x".repeat(*length),
-                is_final: true,
-            })
+            .map(|length| StoredResult { task_id: String::new(), meta: "x".repeat(*length), is_final: true })
             .collect();
         parts(&results).map(<[_]>::len).collect()
     }
