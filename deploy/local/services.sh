@@ -36,6 +36,7 @@ up() {
     mkdir -p "$1"
     local dir name job jobs=() failed=0
     dir=$(cd "$1" && pwd)
+    chmod 711 "$dir" # the user that PostgreSQL runs as has to pass through
     [[ ! -e $dir/env ]] || die "$dir is in use; end it with: services.sh down $dir"
     for name in postgres rabbitmq redis; do
         start "$name" "$dir/$name" &
@@ -54,13 +55,15 @@ ENV
 }
 
 down() {
-    local dir server
+    local dir server job jobs=()
     dir=$(cd "$1" && pwd)
     # PostgreSQL alone is asked first: killed outright it would leave shared memory behind.
     for server in "$dir"/postgres "$dir"/own/*; do
-        [[ ! -e $server/pid || $(cat "$server/kind") != postgres ]] || stop "$server" &
+        [[ -e $server/pid && $(cat "$server/kind") == postgres ]] || continue
+        stop "$server" &
+        jobs+=($!)
     done
-    wait
+    for job in "${jobs[@]}"; do wait "$job" || true; done
     kill_all "$dir"
     rm -rf "$dir"/{postgres,rabbitmq,redis,own,env,env.new}
 }

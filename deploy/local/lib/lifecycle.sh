@@ -14,7 +14,7 @@ start() {
     [[ -z $missing ]] || die "$missing is missing; run: services.sh install"
     mkdir -p "$2"
     dir=$(cd "$2" && pwd)
-    chmod 711 "$dir" # the user that PostgreSQL runs as has to pass through
+    chmod 711 "$dir"
     echo "$name" >"$dir/kind"
     if [[ -e $dir/ports ]]; then
         launch "$name" "$dir" || die "$name did not come back; its log is $dir/log"
