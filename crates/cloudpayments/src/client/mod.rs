@@ -1,0 +1,126 @@
+//! The HTTP client: one method per endpoint, one request per call, nothing retried.
+
+mod config;
+mod pages;
+mod tls;
+mod transport;
+
+use std::{fmt, sync::Arc};
+
+use secrecy::SecretString;
+
+use self::transport::Transport;
+pub use self::{
+    config::{ClientConfig, ConfigError},
+    pages::Pages,
+};
+use crate::{
+    CardCharge, Charge, Error, ListRequest, RequestId, TokenCharge, Transaction, TransactionPart, request::Body,
+};
+
+/// A client of one terminal of the gateway. Cheap to clone; clones share connections and the limit of
+/// requests in flight.
+///
+/// Methods that move money want a [`RequestId`]: the same for every resend of an attempt, another for
+/// every other attempt. Dropping a call does not stop it at the gateway: its outcome is then unknown.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+}
+
+impl Client {
+    /// A client; nothing is sent yet.
+    pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
+        let transport = Arc::new(Transport::new(config)?);
+        Ok(Self { transport })
+    }
+
+    /// Whether the gateway answers and knows us; gives the id of its answer (`/test`).
+    pub async fn test(&self) -> Result<String, Error> {
+        let nothing = Body::default().finish();
+        self.transport.post("/test", nothing, None).await?.test()
+    }
+
+    /// Charges a card at once (`/payments/cards/charge`).
+    pub async fn charge_card(&self, charge: &CardCharge, request_id: &RequestId) -> Result<Charge, Error> {
+        self.order("/payments/cards/charge", charge.body(), request_id).await?.charge()
+    }
+
+    /// Holds money on a card, to be confirmed or voided (`/payments/cards/auth`).
+    pub async fn auth_card(&self, charge: &CardCharge, request_id: &RequestId) -> Result<Charge, Error> {
+        self.order("/payments/cards/auth", charge.body(), request_id).await?.charge()
+    }
+
+    /// Completes a charge after the customer passed 3-D Secure (`/payments/cards/post3ds`).
+    pub async fn post_three_ds(
+        &self,
+        transaction_id: i64,
+        pa_res: &SecretString,
+        request_id: &RequestId,
+    ) -> Result<Charge, Error> {
+        let body = Body::default().field("TransactionId", &transaction_id).secret("PaRes", pa_res).finish();
+        self.order("/payments/cards/post3ds", body, request_id).await?.charge()
+    }
+
+    /// Charges a stored card (`/payments/tokens/charge`).
+    pub async fn charge_token(&self, charge: &TokenCharge, request_id: &RequestId) -> Result<Charge, Error> {
+        self.order("/payments/tokens/charge", charge.body(), request_id).await?.charge()
+    }
+
+    /// Takes held money, all of it or a part (`/payments/confirm`).
+    pub async fn confirm(&self, part: &TransactionPart, request_id: &RequestId) -> Result<(), Error> {
+        self.order("/payments/confirm", part.body(), request_id).await?.done()
+    }
+
+    /// Lets held money go (`/payments/void`).
+    pub async fn void(&self, transaction_id: i64, request_id: &RequestId) -> Result<(), Error> {
+        self.order("/payments/void", only_id(transaction_id), request_id).await?.done()
+    }
+
+    /// Gives money back, all of it or a part; the payment may be a year old at most. Returns the
+    /// refund's own transaction id (`/payments/refund`).
+    pub async fn refund(&self, part: &TransactionPart, request_id: &RequestId) -> Result<i64, Error> {
+        self.order("/payments/refund", part.body(), request_id).await?.refund()
+    }
+
+    /// A transaction by its id, or none if the gateway knows none (`/payments/get`).
+    pub async fn get(&self, transaction_id: i64) -> Result<Option<Transaction>, Error> {
+        self.transport.post("/payments/get", only_id(transaction_id), None).await?.lookup()
+    }
+
+    /// The last operation with that invoice number, be it a payment, a refund or a payout; none if
+    /// there is none *yet*: a charge in progress may still arrive (`/v2/payments/find`).
+    pub async fn find(&self, invoice_id: &str) -> Result<Option<Transaction>, Error> {
+        let body = Body::default().field("InvoiceId", invoice_id).finish();
+        self.transport.post("/v2/payments/find", body, None).await?.lookup()
+    }
+
+    /// One page of a list, counted from one; past the last page come empty ones (`/v2/payments/list`).
+    pub async fn list(&self, request: &ListRequest, page: u32) -> Result<Vec<Transaction>, Error> {
+        self.transport.post("/v2/payments/list", request.body(page), None).await?.page()
+    }
+
+    /// All pages of a list, one after the other.
+    pub fn pages(&self, request: ListRequest) -> Pages {
+        Pages::new(self.clone(), request)
+    }
+
+    async fn order(
+        &self,
+        path: &'static str,
+        body: Vec<u8>,
+        request_id: &RequestId,
+    ) -> Result<crate::answer::Received, Error> {
+        self.transport.post(path, body, Some(request_id)).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.transport).finish()
+    }
+}
+
+fn only_id(transaction_id: i64) -> Vec<u8> {
+    Body::default().field("TransactionId", &transaction_id).finish()
+}
