@@ -1,0 +1,31 @@
+# The commands of this repository. `make help` lists them.
+
+SERVICES := deploy/local/services.sh
+CARGO    ?= cargo
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint services
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## the whole system in one process, nothing installed: plays the demo, then stays up (ARGS=… go to it)
+	$(CARGO) run --bin billing -- standalone --demo $(ARGS)
+
+demo: ## the same, but ends with the demo and its exit status
+	$(CARGO) run --bin billing -- standalone --demo-and-exit $(ARGS)
+
+test: ## every test, on throwaway PostgreSQL, RabbitMQ and Redis (ARGS=… go to cargo test)
+	$(SERVICES) install
+	$(SERVICES) exec -- $(CARGO) test --workspace $(ARGS)
+
+lint: ## formatting, clippy and documentation with warnings denied; cargo-deny if it is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo 'cargo-deny is not installed: skipped'; fi
+
+services: ## PostgreSQL, RabbitMQ and Redis for a test in your editor: prints their addresses, runs until Ctrl-C
+	$(SERVICES) install
+	$(SERVICES) exec -- sh -c 'env | grep ^TEST_ | sort; exec sleep infinity'
