@@ -1,0 +1,270 @@
+//! From what came over the wire to what the domain takes.
+//!
+//! A request is read field by field, and every rule it breaks is told at once. Nothing but what passed here reaches
+//! [`billing::store`].
+
+use std::net::IpAddr;
+
+use billing::{AccountId, PaymentId, TariffId};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::error::{ApiError, Violation};
+use crate::proto;
+
+/// Longest message taken from the wire, in bytes: room for the largest PaRes and everything beside it.
+pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Real packets have 300 to 1,500 characters.
+const MAX_CRYPTOGRAM: usize = 4096;
+const MAX_IDEMPOTENCY_KEY: usize = 128;
+/// Real answers have 3,000 to 10,000 characters.
+const MAX_PA_RES: usize = 32 * 1024;
+
+/// A sound `CreatePaymentRequest`.
+#[derive(Debug)]
+pub(crate) struct NewPaymentForm {
+    pub(crate) account_id: AccountId,
+    pub(crate) tariff_id: TariffId,
+    pub(crate) cryptogram: SecretString,
+    pub(crate) ip_address: IpAddr,
+    pub(crate) idempotency_key: String,
+}
+
+impl TryFrom<proto::CreatePaymentRequest> for NewPaymentForm {
+    type Error = ApiError;
+
+    fn try_from(request: proto::CreatePaymentRequest) -> Result<Self, ApiError> {
+        let mut fields = Fields::default();
+        let account_id = fields.read("account_id", &request.account_id, uuid);
+        let tariff_id = fields.read("tariff_id", &request.tariff_id, uuid);
+        let cryptogram = fields.read("card_cryptogram_packet", &request.card_cryptogram_packet, cryptogram);
+        let ip_address = fields.read("ip_address", &request.ip_address, ip_address);
+        let idempotency_key = fields.read("idempotency_key", &request.idempotency_key, idempotency_key);
+        let (Some(account_id), Some(tariff_id), Some(cryptogram), Some(ip_address), Some(idempotency_key)) =
+            (account_id, tariff_id, cryptogram, ip_address, idempotency_key)
+        else {
+            return Err(fields.into());
+        };
+        Ok(Self { account_id: account_id.into(), tariff_id: tariff_id.into(), cryptogram, ip_address, idempotency_key })
+    }
+}
+
+/// A sound `SubmitThreeDsRequest`.
+#[derive(Debug)]
+pub(crate) struct ThreeDsForm {
+    pub(crate) payment_id: PaymentId,
+    /// The gateway's transaction.
+    pub(crate) md: i64,
+    pub(crate) pa_res: SecretString,
+}
+
+impl TryFrom<proto::SubmitThreeDsRequest> for ThreeDsForm {
+    type Error = ApiError;
+
+    fn try_from(request: proto::SubmitThreeDsRequest) -> Result<Self, ApiError> {
+        let mut fields = Fields::default();
+        let payment_id = fields.read("payment_id", &request.payment_id, uuid);
+        let md = fields.read("md", &request.md, transaction_id);
+        let pa_res = fields.read("pa_res", &request.pa_res, pa_res);
+        let (Some(payment_id), Some(md), Some(pa_res)) = (payment_id, md, pa_res) else {
+            return Err(fields.into());
+        };
+        Ok(Self { payment_id: payment_id.into(), md, pa_res })
+    }
+}
+
+pub(crate) fn account_id(text: &str) -> Result<AccountId, ApiError> {
+    one("account_id", text).map(AccountId::from)
+}
+
+pub(crate) fn payment_id(text: &str) -> Result<PaymentId, ApiError> {
+    one("payment_id", text).map(PaymentId::from)
+}
+
+fn one(field: &'static str, text: &str) -> Result<Uuid, ApiError> {
+    let mut fields = Fields::default();
+    fields.read(field, text, uuid).ok_or_else(|| fields.into())
+}
+
+/// Reads fields and collects the rules they break.
+#[derive(Default)]
+struct Fields(Vec<Violation>);
+
+impl Fields {
+    fn read<T>(&mut self, field: &'static str, text: &str, rule: fn(&str) -> Result<T, &'static str>) -> Option<T> {
+        let value = if text.is_empty() { Err("is required") } else { rule(text) };
+        value.map_err(|rule| self.0.push(Violation { field, rule })).ok()
+    }
+}
+
+impl From<Fields> for ApiError {
+    fn from(fields: Fields) -> Self {
+        Self::Invalid(fields.0)
+    }
+}
+
+/// Only the hyphenated form: an id has one spelling, apart from the case of its letters.
+fn uuid(text: &str) -> Result<Uuid, &'static str> {
+    const RULE: &str = "must be a UUID like 018f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a10";
+    if text.len() != uuid::fmt::Hyphenated::LENGTH {
+        return Err(RULE);
+    }
+    let id = Uuid::try_parse(text).map_err(|_| RULE)?;
+    if id.is_nil() { Err("must not be the nil UUID") } else { Ok(id) }
+}
+
+fn cryptogram(text: &str) -> Result<SecretString, &'static str> {
+    if text.len() > MAX_CRYPTOGRAM {
+        return Err("must not be longer than 4096 characters");
+    }
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_.".contains(&b)) {
+        return Err("must be the base64 text that the checkout script made");
+    }
+    if looks_like_a_card_number(text) {
+        return Err("must be the packet that the checkout script made, never a card number");
+    }
+    Ok(text.into())
+}
+
+/// The digits of a card number, with or without dashes, pass the check of ISO/IEC 7812-1. A packet may be digits only
+/// too, but begins with 0, as no card's number does.
+fn looks_like_a_card_number(text: &str) -> bool {
+    let digits: Vec<u32> = text.chars().filter(|c| *c != '-').map_while(|c| c.to_digit(10)).collect();
+    let all = digits.len() == text.chars().filter(|c| *c != '-').count();
+    let luhn = |(place, digit): (usize, &u32)| if place % 2 == 0 { *digit } else { digit * 2 / 10 + digit * 2 % 10 };
+    all && (12..=19).contains(&digits.len())
+        && digits.first() != Some(&0)
+        && digits.iter().rev().enumerate().map(luhn).sum::<u32>() % 10 == 0
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, &'static str> {
+    let address: IpAddr =
+        text.parse().map_err(|_| "must be an IPv4 or IPv6 address like 203.0.113.7 or 2001:db8::7")?;
+    let address = address.to_canonical();
+    if address.is_unspecified() || address.is_multicast() {
+        return Err("must be the address of the customer");
+    }
+    Ok(address)
+}
+
+fn idempotency_key(text: &str) -> Result<String, &'static str> {
+    if text.len() > MAX_IDEMPOTENCY_KEY {
+        return Err("must not be longer than 128 characters");
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("must be visible ASCII characters without spaces");
+    }
+    Ok(text.into())
+}
+
+/// `MD` as the gateway gave it: a positive decimal number of 64 bits.
+fn transaction_id(text: &str) -> Result<i64, &'static str> {
+    const RULE: &str = "must be the decimal number that came as MD";
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(RULE);
+    }
+    text.parse().ok().filter(|id| *id > 0).ok_or(RULE)
+}
+
+/// Banks break the base64 of a PaRes into lines, so white space belongs to it.
+fn pa_res(text: &str) -> Result<SecretString, &'static str> {
+    if text.len() > MAX_PA_RES {
+        return Err("must not be longer than 32768 characters");
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
+        return Err("must be the ASCII text that the bank posted as PaRes");
+    }
+    if text.trim_ascii().is_empty() {
+        return Err("is required");
+    }
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_hyphenated_uuid() {
+        assert!(uuid("018F6A5E-7c1b-7b7e-9d3a-2f1f0c4f9a10").is_ok());
+        for text in [
+            "018f6a5e7c1b7b7e9d3a2f1f0c4f9a10",
+            "{018f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a10}",
+            "urn:uuid:018f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a10",
+            "018f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a1g",
+            "00000000-0000-0000-0000-000000000000",
+            "42",
+            "é18f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a1",
+        ] {
+            assert!(uuid(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cryptogram_is_base64_and_no_card_number() {
+        let longest = "A".repeat(MAX_CRYPTOGRAM);
+        for text in [
+            "01492500008719030128SMfLeYdKp5dSQVIiO5l6ZCJiPdel4uDjdFTTz1UnXY",
+            "eyJUeXBl_-.+/==",
+            "0142424242423012",
+            &longest,
+        ] {
+            assert!(cryptogram(text).is_ok(), "{text}");
+        }
+        let too_long = "A".repeat(MAX_CRYPTOGRAM + 1);
+        for text in ["a b", "a\n", "пакет", "4242424242424242", "4242-4242-4242-4242", "{\"pan\":1}", &too_long] {
+            assert!(cryptogram(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_of_version_four_or_six_and_has_one_spelling() {
+        for (text, address) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("2001:DB8::7", "2001:db8::7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+        ] {
+            assert_eq!(ip_address(text).map(|a| a.to_string()).as_deref(), Ok(address));
+        }
+        for text in
+            ["203.0.113", "203.0.113.256", "203.0.113.7:80", "localhost", "0.0.0.0", "::", "224.0.0.1", " 1.2.3.4"]
+        {
+            assert!(ip_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_is_visible_ascii() {
+        let longest = "k".repeat(MAX_IDEMPOTENCY_KEY);
+        for text in ["1", "018f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a10", "a:b/c~", &longest] {
+            assert!(idempotency_key(text).is_ok(), "{text}");
+        }
+        let too_long = "k".repeat(MAX_IDEMPOTENCY_KEY + 1);
+        for text in [" ", "a b", "a\0", "ключ", "a\n", &too_long] {
+            assert!(idempotency_key(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn md_is_a_positive_decimal_number_of_64_bits() {
+        assert_eq!(transaction_id("504"), Ok(504));
+        assert_eq!(transaction_id("9223372036854775807"), Ok(i64::MAX));
+        for text in ["0", "-1", "+1", "1.0", "1e3", "0x10", " 1", "9223372036854775808", "١٢"] {
+            assert!(transaction_id(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pa_res_is_ascii_and_may_be_broken_into_lines() {
+        let longest = "A".repeat(MAX_PA_RES);
+        for text in ["eJzVWNmSo8iS", "eJzV\r\nWNmS\r\n", &longest] {
+            assert!(pa_res(text).is_ok(), "{text}");
+        }
+        let too_long = "A".repeat(MAX_PA_RES + 1);
+        for text in [" \r\n", "\u{1}", "ответ", &too_long] {
+            assert!(pa_res(text).is_err(), "{text}");
+        }
+    }
+}
