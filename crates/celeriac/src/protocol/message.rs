@@ -52,7 +52,10 @@ pub enum Value {
     /// `S` or `x` whose bytes are not UTF-8.
     Bytes(Bytes),
     /// `D`: the value is `mantissa / 10^scale`.
-    Decimal { scale: u8, mantissa: i64 },
+    Decimal {
+        scale: u8,
+        mantissa: i64,
+    },
     Timestamp(DateTime<Utc>),
     List(Vec<Value>),
     Table(Headers),

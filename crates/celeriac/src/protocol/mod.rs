@@ -1,5 +1,18 @@
 //! What travels on the wire: pure encoding and decoding, no I/O and no clock.
 
+mod compression;
+pub mod json;
 mod message;
+pub mod repr;
+mod result;
+mod signature;
+mod task;
+mod time;
 
+pub use compression::Compression;
+pub use json::{Json, JsonError, RawJson};
 pub use message::{DeliveryMode, Headers, Message, Properties, Value};
+pub use result::{Extended, ResultError, ResultMeta, ResultTuple, Revocation, State};
+pub use signature::{Embed, Signature};
+pub use task::{ArgumentsError, DecodeError, DecodeErrorKind, MAX_BODY, TaskMessage, read_arguments};
+pub use time::{format_time, format_utc, parse_time};

@@ -1,0 +1,153 @@
+//! `#[task(…)]` on the struct.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use syn::meta::ParseNestedMeta;
+use syn::{DeriveInput, Error, LitBool, LitFloat, LitInt, LitStr, Token};
+
+use crate::duration;
+
+pub(crate) struct Options {
+    pub(crate) name: LitStr,
+    /// `field: value` of `TaskOptions`, where it differs from the defaults.
+    pub(crate) settings: Vec<TokenStream>,
+}
+
+const KNOWN: [&str; 19] = [
+    "name",
+    "queue",
+    "priority",
+    "acks_late",
+    "acks_on_failure_or_timeout",
+    "reject_on_worker_lost",
+    "max_retries",
+    "default_retry_delay",
+    "retry_backoff",
+    "retry_backoff_max",
+    "retry_jitter",
+    "autoretry",
+    "soft_time_limit",
+    "time_limit",
+    "rate_limit",
+    "expires",
+    "ignore_result",
+    "store_errors_even_if_ignored",
+    "track_started",
+];
+
+/// The longest name that AMQP carries in a header of ours and in routing keys alike.
+const MAX_NAME: usize = 255;
+
+pub(crate) fn parse(input: &DeriveInput) -> syn::Result<Options> {
+    let mut name = None;
+    let mut settings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("task")) {
+        attribute.parse_nested_meta(|meta| {
+            let key = meta.path.get_ident().ok_or_else(|| unknown(&meta))?.clone();
+            if !KNOWN.contains(&key.to_string().as_str()) {
+                return Err(unknown(&meta));
+            }
+            if !seen.insert(key.to_string()) {
+                return Err(meta.error(format_args!("`{key}` is given twice")));
+            }
+            if key == "name" {
+                name = Some(task_name(&meta)?);
+            } else {
+                let value = value(&key, &meta)?;
+                settings.push(quote!(#key: #value));
+            }
+            Ok(())
+        })?;
+    }
+    let name = name.ok_or_else(|| {
+        Error::new(input.ident.span(), "a task needs a name on the wire: add #[task(name = \"project.what_it_does\")]")
+    })?;
+    Ok(Options { name, settings })
+}
+
+fn unknown(meta: &ParseNestedMeta<'_>) -> Error {
+    meta.error(format_args!("no such option; there are: {}", KNOWN.join(", ")))
+}
+
+fn task_name(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
+    let name: LitStr = meta.value()?.parse()?;
+    let text = name.value();
+    if text.is_empty()
+        || text.len() > MAX_NAME
+        || text.contains(|character: char| character.is_whitespace() || character.is_control())
+    {
+        return Err(Error::new(name.span(), "a name has 1 to 255 bytes and no spaces"));
+    }
+    Ok(name)
+}
+
+fn value(key: &Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    match key.to_string().as_str() {
+        "queue" => {
+            let queue: LitStr = meta.value()?.parse()?;
+            if queue.value().is_empty() || queue.value().len() > MAX_NAME {
+                return Err(Error::new(queue.span(), "a queue's name has 1 to 255 bytes"));
+            }
+            Ok(quote!(::core::option::Option::Some(#queue)))
+        }
+        "priority" => {
+            let priority: LitInt = meta.value()?.parse()?;
+            let priority = priority
+                .base10_parse::<u8>()
+                .map_err(|_| Error::new(priority.span(), "a priority is a number from 0 to 255"))?;
+            Ok(quote!(::core::option::Option::Some(#priority)))
+        }
+        "max_retries" => max_retries(meta),
+        "rate_limit" => rate_limit(&meta.value()?.parse()?),
+        "default_retry_delay" | "retry_backoff_max" => duration::parse(&meta.value()?.parse()?),
+        "retry_backoff" | "soft_time_limit" | "time_limit" | "expires" => {
+            let duration = duration::parse(&meta.value()?.parse()?)?;
+            Ok(quote!(::core::option::Option::Some(#duration)))
+        }
+        _ => flag(meta),
+    }
+}
+
+/// `key` or `key = true` or `key = false`
+fn flag(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    if !meta.input.peek(Token![=]) {
+        return Ok(quote!(true));
+    }
+    let value: LitBool = meta.value()?.parse()?;
+    Ok(quote!(#value))
+}
+
+fn max_retries(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    let input = meta.value()?;
+    let refused = |span| Error::new(span, "a number of retries or \"forever\" is expected");
+    if input.peek(LitStr) {
+        let word: LitStr = input.parse()?;
+        return if word.value() == "forever" {
+            Ok(quote!(::core::option::Option::None))
+        } else {
+            Err(refused(word.span()))
+        };
+    }
+    let number: LitInt = input.parse().map_err(|error: Error| refused(error.span()))?;
+    let number = number.base10_parse::<u32>().map_err(|_| refused(number.span()))?;
+    Ok(quote!(::core::option::Option::Some(#number)))
+}
+
+fn rate_limit(literal: &LitStr) -> syn::Result<TokenStream> {
+    let refused = || Error::new(literal.span(), "not a rate limit: write \"5/s\", \"10/m\" or \"100/h\"");
+    let text = literal.value();
+    let (count, period) = text.split_once('/').ok_or_else(refused)?;
+    let constructor = match period {
+        "s" => "per_second",
+        "m" => "per_minute",
+        "h" => "per_hour",
+        _ => return Err(refused()),
+    };
+    let count = count.parse::<f64>().ok().filter(|count| count.is_finite() && *count > 0.0).ok_or_else(refused)?;
+    let constructor = format_ident!("{constructor}");
+    let count = LitFloat::new(&format!("{count:?}"), literal.span());
+    Ok(quote!(::core::option::Option::Some(::celeriac::task::RateLimit::#constructor(#count))))
+}

@@ -1,0 +1,7 @@
+//! Values as operators see them: Celery's `saferepr` (`celery/utils/saferepr.py`) and Python's `repr`.
+
+mod python;
+mod safe;
+
+pub use python::{float, quoted};
+pub use safe::{args, kwargs, redacted, value};

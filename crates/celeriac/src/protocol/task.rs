@@ -1,0 +1,146 @@
+//! The task message (`celery/app/amqp.py`, `as_task_v2`; read also in protocol 1).
+
+mod args;
+mod decode;
+mod encode;
+mod error;
+
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, Utc};
+
+use super::{Compression, Embed, Headers, JsonError, Properties, RawJson};
+use crate::task::Task;
+
+pub use args::{ArgumentsError, read_arguments};
+pub use error::{DecodeError, DecodeErrorKind};
+
+/// The largest body that is read, compressed or not.
+pub const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// A task as it lies in a queue.
+///
+/// Arguments stay text until the task's own type reads them ([`arguments`](Self::arguments)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskMessage {
+    /// The name of the task.
+    pub task: String,
+    pub id: String,
+    /// A name to show instead of `task`.
+    pub shadow: Option<String>,
+    /// Not to be started before.
+    pub eta: Option<DateTime<FixedOffset>>,
+    /// Not to be started after.
+    pub expires: Option<DateTime<FixedOffset>>,
+    pub group: Option<String>,
+    pub group_index: Option<i64>,
+    /// How often it has been retried before.
+    pub retries: u32,
+    /// Ends the task; instead of the task's own.
+    pub time_limit: Option<Duration>,
+    /// Tells the task to end; instead of the task's own.
+    pub soft_time_limit: Option<Duration>,
+    /// The task that began all this; a message without one is written with its own id.
+    pub root_id: Option<String>,
+    /// The task that sent this one.
+    pub parent_id: Option<String>,
+    /// What operators see of the arguments; written from the arguments if absent.
+    pub argsrepr: Option<String>,
+    pub kwargsrepr: Option<String>,
+    /// `gen<pid>@<host>` of the sender.
+    pub origin: Option<String>,
+    /// Whether to store how it ended; `None`: as the task says.
+    pub ignore_result: Option<bool>,
+    pub replaced_task_nesting: u32,
+    /// The names of the stamps, in their order.
+    pub stamped_headers: Option<Vec<String>>,
+    pub stamps: Headers,
+    /// What the sender added to Celery's headers.
+    pub headers: Headers,
+    /// The positional arguments: a list.
+    pub args: RawJson,
+    /// The keyword arguments: an object.
+    pub kwargs: RawJson,
+    /// What follows when it has ended.
+    pub embed: Embed,
+    pub compression: Option<Compression>,
+    pub properties: Properties,
+}
+
+impl TaskMessage {
+    /// A task to send with arguments that are JSON already: `args` a list, `kwargs` an object.
+    #[must_use]
+    pub fn new(task: impl Into<String>, id: impl Into<String>, args: RawJson, kwargs: RawJson) -> Self {
+        let id = id.into();
+        Self {
+            task: task.into(),
+            properties: Properties {
+                content_type: Some("application/json".to_owned()),
+                content_encoding: Some("utf-8".to_owned()),
+                priority: Some(0),
+                correlation_id: Some(id.clone()),
+                ..Properties::default()
+            },
+            root_id: Some(id.clone()),
+            id,
+            shadow: None,
+            eta: None,
+            expires: None,
+            group: None,
+            group_index: None,
+            retries: 0,
+            time_limit: None,
+            soft_time_limit: None,
+            parent_id: None,
+            argsrepr: None,
+            kwargsrepr: None,
+            origin: None,
+            ignore_result: Some(false),
+            replaced_task_nesting: 0,
+            stamped_headers: None,
+            stamps: Headers::default(),
+            headers: Headers::default(),
+            args,
+            kwargs,
+            embed: Embed::default(),
+            compression: None,
+        }
+    }
+
+    /// A typed task to send. Its fields travel as keyword arguments, so that a field can be added or moved while old and
+    /// new workers run side by side; workers take them in either form.
+    ///
+    /// # Errors
+    /// The struct cannot be written as JSON.
+    pub fn typed<T: Task>(task: &T, id: impl Into<String>) -> Result<Self, JsonError> {
+        let kwargs = args::write_arguments(task)?;
+        let mut message = Self::new(T::NAME, id, RawJson::EMPTY_LIST, kwargs);
+        message.properties.priority = Some(T::OPTIONS.priority.unwrap_or(0));
+        message.ignore_result = Some(T::OPTIONS.ignore_result);
+        if !T::REDACTED.is_empty() {
+            message.kwargsrepr = Some(super::repr::redacted(&message.kwargs, T::REDACTED));
+        }
+        Ok(message)
+    }
+
+    /// The arguments as the task's own type.
+    ///
+    /// # Errors
+    /// They do not fit; the error words it as Python words a wrong call, and converts into a `Failure`.
+    pub fn arguments<T: Task>(&self) -> Result<T, ArgumentsError> {
+        read_arguments(&self.task, &self.args, &self.kwargs)
+    }
+
+    /// Sets when the message is dropped, also for the broker, which is told how much time is left.
+    pub fn expire_at(&mut self, expires: DateTime<Utc>, now: DateTime<Utc>) {
+        let left = (expires - now).num_milliseconds();
+        self.expires = Some(expires.fixed_offset());
+        self.properties.expiration = Some(u64::try_from(left).unwrap_or(0));
+    }
+
+    /// The name to show.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shadow.as_deref().filter(|shadow| !shadow.is_empty()).unwrap_or(&self.task)
+    }
+}

@@ -1,0 +1,62 @@
+//! Points in time as Python prints them.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, Timelike, Utc};
+
+/// Reads ISO 8601 as Celery does (`celery/utils/iso8601.py`): `T` or a space between date and time, any fraction of a
+/// second, any offset, and no offset for UTC (`enable_utc`).
+#[must_use]
+pub fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
+    let text = text.trim();
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time);
+    }
+    const WITH_OFFSET: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"];
+    const NAIVE: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    if let Some(time) = WITH_OFFSET.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()) {
+        return Some(time);
+    }
+    let naive = NAIVE.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    Some(naive.or_else(date)?.and_utc().fixed_offset())
+}
+
+/// Prints a time as `datetime.isoformat()` does: microseconds only where there are some, the offset as `+00:00`.
+#[must_use]
+pub fn format_time(time: &DateTime<FixedOffset>) -> String {
+    let precision = if time.nanosecond() / 1000 == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
+    time.to_rfc3339_opts(precision, false)
+}
+
+/// [`format_time`] of a time in UTC.
+#[must_use]
+pub fn format_utc(time: DateTime<Utc>) -> String {
+    format_time(&time.fixed_offset())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_python_writes_a_time_is_read() {
+        for (text, expected) in [
+            ("2031-05-06T07:08:09.123456+00:00", "2031-05-06T07:08:09.123456+00:00"),
+            ("2031-05-06T07:08:09+03:00", "2031-05-06T07:08:09+03:00"),
+            ("2031-05-06T07:08:09Z", "2031-05-06T07:08:09+00:00"),
+            ("2031-05-06T07:08:09.5", "2031-05-06T07:08:09.500000+00:00"),
+            ("2031-05-06 07:08:09", "2031-05-06T07:08:09+00:00"),
+            ("2031-05-06T07:08:09-0330", "2031-05-06T07:08:09-03:30"),
+            ("2031-05-06T07:08", "2031-05-06T07:08:00+00:00"),
+            ("2031-05-06", "2031-05-06T00:00:00+00:00"),
+        ] {
+            assert_eq!(parse_time(text).as_ref().map(format_time).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_not_read() {
+        for text in ["", "tomorrow", "1795374209", "2031-13-01T00:00:00", "2031-05-06T25:00:00", "T", "\u{0}"] {
+            assert_eq!(parse_time(text), None, "{text:?}");
+        }
+    }
+}

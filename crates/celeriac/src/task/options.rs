@@ -1,0 +1,172 @@
+//! How a task is run: the attributes of Celery's `Task` class, known at compile time.
+
+use std::time::Duration;
+
+/// The options of a task. Names and defaults are those of `celery.app.task.Task`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskOptions {
+    /// Where it is sent unless the sender says otherwise; `None` is the application's default queue.
+    pub queue: Option<&'static str>,
+    /// Sent with the message; `None` is 0. RabbitMQ heeds it on queues with `x-max-priority`.
+    pub priority: Option<u8>,
+    /// Acknowledge after the task has run instead of before: it may then run twice, but is never lost.
+    pub acks_late: bool,
+    /// With `acks_late`: acknowledge also when it failed or ran out of time (else reject it).
+    pub acks_on_failure_or_timeout: bool,
+    /// With `acks_late`: give the message back when the worker dies or drops the task.
+    pub reject_on_worker_lost: bool,
+    /// How often it is retried; `None` is without end.
+    pub max_retries: Option<u32>,
+    /// Between retries, where neither the body nor `retry_backoff` says otherwise.
+    pub default_retry_delay: Duration,
+    /// The delay of the first retry; it doubles with each.
+    pub retry_backoff: Option<Duration>,
+    pub retry_backoff_max: Duration,
+    /// Draws the delay between zero and what the backoff says, so that retries do not come in waves.
+    pub retry_jitter: bool,
+    /// Retry unexpected errors (those converted by `?`) instead of failing.
+    pub autoretry: bool,
+    /// After this long the task is told to end.
+    pub soft_time_limit: Option<Duration>,
+    /// After this long the task is ended.
+    pub time_limit: Option<Duration>,
+    /// How often it may start, per worker.
+    pub rate_limit: Option<RateLimit>,
+    /// Messages that are older are dropped instead of run.
+    pub expires: Option<Duration>,
+    /// Store nothing about how it ended.
+    pub ignore_result: bool,
+    /// With `ignore_result`: store failures nevertheless.
+    pub store_errors_even_if_ignored: bool,
+    /// Store the state STARTED when it starts.
+    pub track_started: bool,
+}
+
+impl TaskOptions {
+    /// Celery's defaults.
+    pub const DEFAULT: Self = Self {
+        queue: None,
+        priority: None,
+        acks_late: false,
+        acks_on_failure_or_timeout: true,
+        reject_on_worker_lost: false,
+        max_retries: Some(3),
+        default_retry_delay: Duration::from_secs(180),
+        retry_backoff: None,
+        retry_backoff_max: Duration::from_secs(600),
+        retry_jitter: true,
+        autoretry: false,
+        soft_time_limit: None,
+        time_limit: None,
+        rate_limit: None,
+        expires: None,
+        ignore_result: false,
+        store_errors_even_if_ignored: false,
+        track_started: false,
+    };
+
+    /// Whether a task that has been retried `retries` times may be retried again.
+    #[must_use]
+    pub fn may_retry(&self, retries: u32) -> bool {
+        self.max_retries.is_none_or(|max| retries < max)
+    }
+
+    /// How long to wait before the retry after `retries` earlier ones. `random` is drawn evenly from 0 to 1
+    /// (`celery/utils/time.py`, `get_exponential_backoff_interval`).
+    #[must_use]
+    pub fn retry_delay(&self, retries: u32, random: f64) -> Duration {
+        let Some(first) = self.retry_backoff else { return self.default_retry_delay };
+        let factor = 2_u32.saturating_pow(retries);
+        let full = first.saturating_mul(factor).min(self.retry_backoff_max);
+        if self.retry_jitter { full.mul_f64(random.clamp(0.0, 1.0)) } else { full }
+    }
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How often a task may start: `10/m` (`celery/utils/time.py`, `rate`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    count: f64,
+    period: Period,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Period {
+    Second,
+    Minute,
+    Hour,
+}
+
+/// The text is no rate limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no rate limit: write a number of tasks, then /s, /m or /h")]
+pub struct RateLimitError(String);
+
+impl RateLimit {
+    #[must_use]
+    pub const fn per_second(count: f64) -> Self {
+        Self { count, period: Period::Second }
+    }
+
+    #[must_use]
+    pub const fn per_minute(count: f64) -> Self {
+        Self { count, period: Period::Minute }
+    }
+
+    #[must_use]
+    pub const fn per_hour(count: f64) -> Self {
+        Self { count, period: Period::Hour }
+    }
+
+    /// Reads `10/m`, `0.5/s`, `100` (per second). `None` and `0` are no limit at all.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse(text: &str) -> Result<Option<Self>, RateLimitError> {
+        let refused = || RateLimitError(text.to_owned());
+        let (count, period) = text.split_once('/').unwrap_or((text, "s"));
+        let count: f64 = count.trim().parse().map_err(|_| refused())?;
+        let period = match period {
+            "s" => Period::Second,
+            "m" => Period::Minute,
+            "h" => Period::Hour,
+            _ => return Err(refused()),
+        };
+        if !count.is_finite() || count < 0.0 {
+            return Err(refused());
+        }
+        Ok((count > 0.0).then_some(Self { count, period }))
+    }
+
+    /// Starts per second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        match self.period {
+            Period::Second => self.count,
+            Period::Minute => self.count / 60.0,
+            Period::Hour => self.count / 3600.0,
+        }
+    }
+
+    /// The time between two starts.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::try_from_secs_f64(1.0 / self.rate()).unwrap_or(Duration::MAX)
+    }
+}
+
+impl std::fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let period = match self.period {
+            Period::Second => 's',
+            Period::Minute => 'm',
+            Period::Hour => 'h',
+        };
+        write!(f, "{}/{period}", self.count)
+    }
+}
