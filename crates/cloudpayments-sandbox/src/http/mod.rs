@@ -1,0 +1,84 @@
+//! The thin edge: HTTP in, HTTP out.
+
+pub(crate) mod acs;
+pub(crate) mod api;
+pub(crate) mod control;
+pub(crate) mod faults;
+mod html;
+pub(crate) mod line;
+mod turns;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, DefaultBodyLimit, State},
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::{faults::Faults, line::Line, turns::Turns};
+use crate::{
+    clock::Clock,
+    journal::Journal,
+    ledger::Ledger,
+    wire::{answer::Terminal, request::Endpoint},
+};
+
+/// Largest request body, in bytes: a receipt with a few hundred items fits.
+const MAX_BODY: usize = 256 * 1024;
+
+/// The ledger and the file it lives in; changed together or not at all.
+pub(crate) struct Books {
+    pub(crate) ledger: Ledger,
+    pub(crate) journal: Option<Journal>,
+}
+
+/// Everything the handlers share.
+pub(crate) struct Gateway {
+    pub(crate) terminal: Terminal,
+    pub(crate) api_secret: SecretString,
+    pub(crate) strict: bool,
+    pub(crate) latency: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) books: Mutex<Books>,
+    pub(crate) faults: Mutex<Faults>,
+    /// One permit for each request the gateway handles at a time.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The gateway's API, the 3-D Secure page, and the sandbox's own page and controls.
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+    let mut router = Router::new();
+    for (path, endpoint) in Endpoint::ALL {
+        let handler = move |State(gateway): State<Arc<Gateway>>, ConnectInfo(line): ConnectInfo<Line>, request| {
+            api::handle(gateway, line, endpoint, path, request)
+        };
+        router = router.route(path, post(handler));
+    }
+    router
+        .route("/", get(|| async { Html(include_str!("../pages/index.html")) }))
+        .route("/acs", get(acs::show_from_link).post(acs::show))
+        .route("/acs/answer", post(acs::answer))
+        .route("/sandbox/cards", get(control::cards))
+        .route("/sandbox/cryptogram", post(control::cryptogram))
+        .route("/sandbox/ledger", get(control::ledger))
+        .route("/sandbox/faults", get(control::list_faults).post(control::add_fault).delete(control::clear_faults))
+        .fallback(not_emulated)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(gateway)
+}
+
+/// The real gateway has more methods than the sandbox.
+async fn not_emulated() -> Response {
+    let methods: Vec<_> = Endpoint::ALL.iter().map(|(path, _)| path).collect();
+    (StatusCode::NOT_FOUND, Json(json!({ "error": "not emulated by the sandbox", "methods": methods }))).into_response()
+}

@@ -1,0 +1,112 @@
+//! What a merchant can ask of the ledger. Commands may change it and are remembered by their request id; queries only
+//! look.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use uuid::Uuid;
+
+use super::transaction::{Purpose, Status, Token, TransactionId};
+use crate::{cryptogram::Packet, money::Amount};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// `/test`: answered with this id.
+    Ping(Uuid),
+    ChargeCard(CardCharge),
+    ChargeToken(TokenCharge),
+    PostThreeDs {
+        id: TransactionId,
+        pa_res: PaRes,
+    },
+    Confirm {
+        id: TransactionId,
+        amount: Amount,
+    },
+    Void {
+        id: TransactionId,
+    },
+    Refund {
+        id: TransactionId,
+        amount: Amount,
+        json_data: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CardCharge {
+    pub(crate) purpose: Purpose,
+    pub(crate) packet: Packet,
+    pub(crate) holder_name: Option<String>,
+    pub(crate) save_card: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TokenCharge {
+    pub(crate) purpose: Purpose,
+    pub(crate) token: Token,
+    pub(crate) initiator: Option<i64>,
+}
+
+/// The payer's authentication result. Not shown in logs.
+#[derive(Clone)]
+pub(crate) struct PaRes(pub(crate) String);
+
+impl std::fmt::Debug for PaRes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PaRes(***)")
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Query {
+    Get { id: TransactionId },
+    Find { invoice_id: String, scope: FindScope },
+    List(ListQuery),
+    Tokens { page: Page },
+}
+
+/// What shares an invoice id with a payment: `/v2/payments/find` sees refunds too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FindScope {
+    Payments,
+    AllOperations,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ListQuery {
+    pub(crate) period: Period,
+    /// Empty: all.
+    pub(crate) statuses: Vec<Status>,
+    /// `None`: everything at once, as `/payments/list` answers.
+    pub(crate) page: Option<Page>,
+}
+
+/// By creation, both ends included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Period {
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) to: DateTime<Utc>,
+}
+
+impl Period {
+    /// One calendar day of a time zone.
+    pub(crate) fn day(date: NaiveDate, zone: chrono::FixedOffset) -> Option<Self> {
+        let from = date.and_time(chrono::NaiveTime::MIN).and_local_timezone(zone).single()?.to_utc();
+        Some(Self { from, to: from + chrono::TimeDelta::days(1) - chrono::TimeDelta::nanoseconds(1) })
+    }
+
+    pub(super) fn contains(self, moment: DateTime<Utc>) -> bool {
+        (self.from..=self.to).contains(&moment)
+    }
+}
+
+/// Counted from 1; a hundred items each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page(pub(crate) usize);
+
+impl Page {
+    const SIZE: usize = 100;
+
+    pub(super) fn of<T>(self, items: impl Iterator<Item = T>) -> Vec<T> {
+        items.skip(self.0.saturating_sub(1).saturating_mul(Self::SIZE)).take(Self::SIZE).collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! Starting and stopping.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    http::{
+        self, Books, Gateway,
+        faults::Faults,
+        line::{Line, Lines},
+    },
+    journal::{Journal, JournalError},
+    ledger::{Ledger, secret::Secret},
+    wire::answer::Terminal,
+};
+
+/// How long requests under way may take to end after the sandbox is told to stop.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why the sandbox does not start. The message names the setting to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("SANDBOX_LISTEN: cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("SANDBOX_LEDGER_FILE: {0}")]
+    LedgerFile(String),
+}
+
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        Self::LedgerFile(error.to_string())
+    }
+}
+
+/// Runs the sandbox until it is told to stop.
+///
+/// # Errors
+///
+/// It cannot start ([`StartError`]), or the listening socket fails.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    bind(config).await?.serve(shutdown).await?;
+    Ok(())
+}
+
+/// A sandbox that has its port and its ledger. It answers when it is served.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+}
+
+/// Takes the port and opens the ledger, so that what is wrong with either is known before anything runs.
+///
+/// # Errors
+///
+/// The port is taken or the ledger file cannot be used.
+pub async fn bind(config: Config) -> Result<Bound, StartError> {
+    let listen = |source| StartError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let clock = Clock::default();
+    let books = open_books(&config, &clock)?;
+    let base_url = match &config.public_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => format!("http://{}", reachable(address)),
+    };
+    let gateway = Gateway {
+        terminal: Terminal { public_id: config.public_id, base_url },
+        api_secret: config.api_secret,
+        strict: config.strict,
+        latency: config.latency,
+        clock,
+        books: Mutex::new(books),
+        faults: Mutex::new(Faults::default()),
+        slots: Arc::new(Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS))),
+        turns: Arc::default(),
+        shutdown: CancellationToken::new(),
+    };
+    Ok(Bound { listener, address, gateway: Arc::new(gateway) })
+}
+
+fn open_books(config: &Config, clock: &Clock) -> Result<Books, JournalError> {
+    let fresh = Secret::new(Uuid::new_v4(), Uuid::new_v4());
+    let new_ledger = |secret| Ledger::new(secret, clock.now().timestamp_millis(), config.max_transactions);
+    let Some(path) = &config.ledger_file else {
+        return Ok(Books { ledger: new_ledger(fresh), journal: None });
+    };
+    let (mut journal, secret) = Journal::open(path, fresh)?;
+    let mut ledger = new_ledger(secret);
+    journal.replay(|change| ledger.apply(change))?;
+    Ok(Books { ledger, journal: Some(journal) })
+}
+
+/// A browser cannot go to "any address".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
+}
+
+impl Bound {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until told to stop, then lets requests under way end (a delayed one is cut) for at most three seconds.
+    ///
+    /// # Errors
+    ///
+    /// The listening socket fails.
+    pub async fn serve(self, shutdown: CancellationToken) -> io::Result<()> {
+        tracing::info!(address = %self.address, "the CloudPayments sandbox is listening");
+        let going_down = self.gateway.shutdown.clone();
+        let router = http::router(self.gateway).into_make_service_with_connect_info::<Line>();
+        let stop = {
+            let (shutdown, going_down) = (shutdown.clone(), going_down.clone());
+            async move {
+                shutdown.cancelled().await;
+                going_down.cancel();
+            }
+        };
+        let overdue = async {
+            going_down.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_LIMIT).await;
+        };
+        tokio::select! {
+            ended = axum::serve(Lines(self.listener), router).with_graceful_shutdown(stop) => ended,
+            () = overdue => Ok(()),
+        }
+    }
+}
+
+/// A sandbox running in the background, for tests. Dropping it stops it.
+pub struct Sandbox {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    clock: Clock,
+    shutdown: CancellationToken,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Sandbox {
+    /// Starts a sandbox; [`Config::for_tests`] gives it a free port.
+    ///
+    /// # Errors
+    ///
+    /// The port is taken or the ledger file cannot be used.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let bound = bind(config).await?;
+        let (addr, clock) = (bound.address, bound.gateway.clock.clone());
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(bound.serve(shutdown.clone()));
+        Ok(Self { addr, clock, shutdown, server })
+    }
+
+    /// Base URL of the gateway's API, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Moves the sandbox's clock forward: request ids are forgotten after an hour, authorizations after seven days.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX));
+    }
+
+    /// Stops it and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// The listening socket failed.
+    pub async fn stop(mut self) -> io::Result<()> {
+        self.shutdown.cancel();
+        (&mut self.server).await.map_err(io::Error::other)?
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}

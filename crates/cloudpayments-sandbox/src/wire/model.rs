@@ -1,0 +1,200 @@
+//! The transaction model with every field of the documentation's examples. The sandbox has no bank, no GeoIP and no
+//! fees: those fields hold what the examples show for a local address and a test terminal.
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::{
+    cards::Brand,
+    ledger::transaction::{Kind, Transaction, TransactionId},
+    money::Roubles,
+    reason::Reason,
+};
+
+/// Always `null`.
+type Null = ();
+
+/// A date as `CreatedDate` has it: `/Date(1635154784619)/`, milliseconds since the epoch.
+struct DotNetDate(DateTime<Utc>);
+
+impl Serialize for DotNetDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("/Date({})/", self.0.timestamp_millis()))
+    }
+}
+
+/// A date as `CreatedDateIso` has it: `2021-10-25T09:39:44`, UTC, without saying so.
+struct IsoDate(DateTime<Utc>);
+
+impl Serialize for IsoDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.format("%Y-%m-%dT%H:%M:%S"))
+    }
+}
+
+/// A transaction as charges, `get` and `find` show it; with `list`, as lists do.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Model<'a> {
+    reason_code: Option<u16>,
+    public_id: &'a str,
+    terminal_url: &'a str,
+    transaction_id: TransactionId,
+    amount: Roubles,
+    currency: &'a str,
+    currency_code: usize,
+    payment_amount: Roubles,
+    payment_currency: &'a str,
+    payment_currency_code: usize,
+    invoice_id: Option<&'a str>,
+    account_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tr_initiator_code: Option<i64>,
+    email: Option<&'a str>,
+    description: Option<&'a str>,
+    json_data: Option<&'a str>,
+    created_date: DotNetDate,
+    payout_date: Null,
+    payout_date_iso: Null,
+    payout_amount: Null,
+    created_date_iso: IsoDate,
+    auth_date: Option<DotNetDate>,
+    auth_date_iso: Option<IsoDate>,
+    confirm_date: Option<DotNetDate>,
+    confirm_date_iso: Option<IsoDate>,
+    auth_code: Option<&'a str>,
+    test_mode: bool,
+    rrn: Null,
+    original_transaction_id: Option<TransactionId>,
+    fall_back_scenario_declined_transaction_id: Null,
+    ip_address: Option<&'a str>,
+    ip_country: &'a str,
+    ip_city: Null,
+    ip_region: Null,
+    ip_district: Null,
+    ip_latitude: Null,
+    ip_longitude: Null,
+    card_first_six: Option<&'a str>,
+    card_last_four: Option<&'a str>,
+    card_exp_date: Option<String>,
+    card_type: Option<&'a str>,
+    card_product: Null,
+    card_category: Null,
+    escrow_accumulation_id: Null,
+    issuer_bank_country: Option<&'a str>,
+    issuer: Option<&'a str>,
+    card_type_code: Option<u8>,
+    status: &'a str,
+    status_code: u8,
+    culture_name: &'a str,
+    reason: Option<&'a str>,
+    card_holder_message: Option<&'a str>,
+    #[serde(rename = "Type")]
+    kind: u8,
+    refunded: bool,
+    name: Option<&'a str>,
+    token: Option<&'a str>,
+    subscription_id: Null,
+    gateway_name: &'a str,
+    android_pay: bool,
+    wallet_type: &'a str,
+    total_fee: u8,
+    vat_above_total_fee: u8,
+    processor_and_partner_fee: u8,
+    vat_within_processor_fee: u8,
+    #[serde(flatten)]
+    list: Option<ListFields>,
+}
+
+/// What lists add to the model.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListFields {
+    is_local_order: bool,
+    hide_invoice_id: bool,
+    gateway: u8,
+    master_pass: bool,
+}
+
+impl<'a> Model<'a> {
+    pub(super) fn new(transaction: &'a Transaction, public_id: &'a str, base_url: &'a str, now: DateTime<Utc>) -> Self {
+        let purpose = &transaction.purpose;
+        let (currency, currency_code) = (purpose.currency.as_str(), purpose.currency.code());
+        let card = transaction.card.as_ref();
+        let brand = card.and_then(|card| Brand::of(&card.first_six));
+        let status = transaction.status(now);
+        Self {
+            reason_code: transaction.reason.map(Reason::code),
+            public_id,
+            terminal_url: base_url,
+            transaction_id: transaction.id,
+            amount: Roubles(purpose.amount),
+            currency,
+            currency_code,
+            payment_amount: Roubles(purpose.amount),
+            payment_currency: currency,
+            payment_currency_code: currency_code,
+            invoice_id: purpose.invoice_id.as_deref(),
+            account_id: purpose.account_id.as_deref(),
+            tr_initiator_code: transaction.initiator,
+            email: purpose.email.as_deref(),
+            description: purpose.description.as_deref(),
+            json_data: purpose.json_data.as_deref(),
+            created_date: DotNetDate(transaction.created_at),
+            payout_date: (),
+            payout_date_iso: (),
+            payout_amount: (),
+            created_date_iso: IsoDate(transaction.created_at),
+            auth_date: transaction.authorized_at.map(DotNetDate),
+            auth_date_iso: transaction.authorized_at.map(IsoDate),
+            confirm_date: transaction.confirmed_at.map(DotNetDate),
+            confirm_date_iso: transaction.confirmed_at.map(IsoDate),
+            // The test terminal of the real gateway says this for everybody too.
+            auth_code: transaction.authorized_at.map(|_| "A1B2C3"),
+            test_mode: true,
+            rrn: (),
+            original_transaction_id: transaction.original_id,
+            fall_back_scenario_declined_transaction_id: (),
+            ip_address: purpose.ip_address.as_deref(),
+            ip_country: "",
+            ip_city: (),
+            ip_region: (),
+            ip_district: (),
+            ip_latitude: (),
+            ip_longitude: (),
+            card_first_six: card.map(|card| card.first_six.as_str()),
+            card_last_four: card.map(|card| card.last_four.as_str()),
+            card_exp_date: card.map(|card| card.expiry.month_year()),
+            card_type: brand.map(Brand::name),
+            card_product: (),
+            card_category: (),
+            escrow_accumulation_id: (),
+            issuer_bank_country: card.map(|_| "RU"),
+            issuer: card.map(|_| "CloudPayments"),
+            card_type_code: brand.map(Brand::code),
+            status: status.name(),
+            status_code: status.code(),
+            culture_name: &purpose.culture,
+            reason: transaction.reason.map(Reason::name),
+            card_holder_message: transaction.reason.map(|reason| reason.cardholder_message(&purpose.culture)),
+            kind: transaction.kind.code(),
+            refunded: transaction.kind == Kind::Payment && transaction.is_refunded(),
+            name: transaction.holder_name.as_deref(),
+            token: transaction.token.as_ref().map(|token| token.0.as_str()),
+            subscription_id: (),
+            gateway_name: "Test",
+            android_pay: false,
+            wallet_type: "",
+            total_fee: 0,
+            vat_above_total_fee: 0,
+            processor_and_partner_fee: 0,
+            vat_within_processor_fee: 0,
+            list: None,
+        }
+    }
+
+    /// The same in a list.
+    pub(super) fn in_list(self) -> Self {
+        Self { list: Some(ListFields::default()), ..self }
+    }
+}
