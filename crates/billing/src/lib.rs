@@ -1,1 +1,30 @@
 //! The domain of subscription billing: state machines, models, queries and the task contract.
+//!
+//! Rules live in modules without I/O – [`payment`], [`bill`], [`account`], [`period`], [`decline`], [`resolve`] –
+//! and are told what time it is. [`store`] moves rows by those rules, one short transaction each; nothing here ever
+//! calls the gateway. [`tasks`] is every asynchronous thing the system does, on one page.
+#![deny(clippy::float_arithmetic)]
+
+mod macros;
+
+pub mod account;
+pub mod bill;
+pub mod cipher;
+pub mod clock;
+pub mod db;
+pub mod decline;
+pub mod duration;
+pub mod ids;
+pub mod models;
+pub mod money;
+pub mod payment;
+pub mod period;
+pub mod resolve;
+pub mod schema;
+pub mod services;
+pub mod store;
+pub mod tasks;
+
+pub use ids::{AccountId, BillId, PaymentId, TariffId};
+pub use money::{Currency, Kopecks};
+pub use services::{Services, ServicesConfig};

@@ -1,0 +1,110 @@
+//! What an account owes for one period, as a state machine. Pure.
+//!
+//! `In work` is never set by itself: it follows from the attempts, in the transaction that changes them. A crash can
+//! therefore not leave a bill in work without an attempt that says why.
+
+use chrono::{DateTime, Utc};
+
+use crate::macros::text_enum;
+
+text_enum! {
+    /// The texts of the original for what the original had, and new ones for what it had not.
+    pub enum BillStatus {
+        /// Owed; no attempt is live.
+        NotPaid = "Not paid",
+        /// An attempt is live.
+        InWork = "In work",
+        Paid = "Paid",
+        /// Taken back before it was paid.
+        Void = "Void",
+        /// Given up after the last reminder. A late success still pays it.
+        Uncollectible = "Uncollectible",
+        PartiallyRefunded = "Partially refunded",
+        Refunded = "Refunded",
+    }
+}
+
+impl BillStatus {
+    /// Whether it waits to be paid.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::NotPaid | Self::InWork)
+    }
+
+    /// Whether a payment of it would be taken as such. (Not whether one may be started: that is `NotPaid` alone.)
+    #[must_use]
+    pub const fn owes(self) -> bool {
+        matches!(self, Self::NotPaid | Self::InWork | Self::Uncollectible)
+    }
+}
+
+text_enum! {
+    /// Why a bill was opened. Bills are unique by account, kind and period number among those not void.
+    pub enum BillKind {
+        /// The customer bought: the first period, or the first after a cancellation or under another tariff.
+        Primary = "primary",
+        /// The next period of a running subscription, whoever pays it and with whatever card.
+        Renewal = "renewal",
+    }
+}
+
+text_enum! {
+    /// The original's `payment_type`: which gateway method the last attempt uses.
+    pub enum PaymentType {
+        Cryptogram = "CRYPTOGRAM",
+        Token = "TOKEN",
+        Post3ds = "POST3DS",
+    }
+}
+
+/// What happens to a bill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BillEvent {
+    AttemptStarted,
+    /// An attempt ended without money.
+    AttemptFailed,
+    AttemptSucceeded,
+    GivenUp,
+    Voided,
+    /// So much of it is back with the customer in total.
+    Refunded {
+        whole: bool,
+    },
+}
+
+/// The event does not fit the bill: a bug of the caller. Nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a bill that is `{status}` cannot take {event:?}")]
+pub struct IllegalBillEvent {
+    pub status: BillStatus,
+    pub event: BillEvent,
+}
+
+/// The state of a bill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bill {
+    pub status: BillStatus,
+    pub paid_at: Option<DateTime<Utc>>,
+}
+
+impl Bill {
+    /// Takes what happened and returns where the bill stands now.
+    ///
+    /// # Errors
+    /// [`IllegalBillEvent`] when this cannot happen to a bill in its state.
+    pub fn apply(self, event: BillEvent, now: DateTime<Utc>) -> Result<Self, IllegalBillEvent> {
+        use {BillEvent as E, BillStatus as S};
+        let status = match (self.status, event) {
+            (S::NotPaid, E::AttemptStarted) => S::InWork,
+            (S::InWork, E::AttemptFailed) => S::NotPaid,
+            (S::NotPaid | S::InWork | S::Uncollectible, E::AttemptSucceeded) => S::Paid,
+            (S::NotPaid, E::GivenUp) => S::Uncollectible,
+            (S::NotPaid, E::Voided) => S::Void,
+            (S::Paid | S::PartiallyRefunded, E::Refunded { whole: false }) => S::PartiallyRefunded,
+            (S::Paid | S::PartiallyRefunded, E::Refunded { whole: true }) => S::Refunded,
+            _ => return Err(IllegalBillEvent { status: self.status, event }),
+        };
+        let paid_at = if event == E::AttemptSucceeded { Some(now) } else { self.paid_at };
+        Ok(Self { status, paid_at })
+    }
+}

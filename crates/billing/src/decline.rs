@@ -1,0 +1,84 @@
+//! What a declined charge means for the next try.
+//!
+//! The gateway's own rule for recurring charges: after an unconditional refusal never again with this card; otherwise
+//! at most two attempts in 24 hours (gateway documentation, error codes). The codes the gateway leaves ungrouped are
+//! placed here by us. Raw code, reason and message are always kept on the payment, whatever this table says.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::macros::text_enum;
+
+text_enum! {
+    /// What kind of refusal a reason code is.
+    pub enum DeclineGroup {
+        /// Lost, stolen, forbidden: no further charge of this card. The customer pays anew.
+        Hard = "hard",
+        /// Not enough money, or a limit: worth trying again over the following days.
+        Soft = "soft",
+        /// Issuer or network out of order: worth trying again the same day, once.
+        Technical = "technical",
+        /// Wrong data or a suspicion: one more try a day later, no more.
+        Conditional = "conditional",
+        /// The customer must act (new card data, 3-D Secure): repeating by itself is pointless.
+        CustomerAction = "customer_action",
+        /// Our terminal or our settings are wrong: an operator must act.
+        Configuration = "configuration",
+    }
+}
+
+/// Hours after the first refusal at which a try may follow. `+29 h` is the next day at another hour of it; the last
+/// soft try comes a few hours before the week of grace is over.
+const SOFT: &[i64] = &[29, 72, 120, 164];
+const TECHNICAL: &[i64] = &[2, 29];
+const CONDITIONAL: &[i64] = &[29];
+const NEVER: &[i64] = &[];
+
+/// How long an account keeps its access while its renewal is refused.
+pub const GRACE: TimeDelta = TimeDelta::days(7);
+
+impl DeclineGroup {
+    /// The group of a gateway reason code. A code nobody has told us about gets one more try a day later.
+    #[must_use]
+    pub const fn of(code: i32) -> Self {
+        match code {
+            5001 | 5003 | 5004 | 5005 | 5007 | 5012 | 5015 | 5017 | 5031 | 5033 | 5034 | 5036 | 5041 | 5043 | 5057
+            | 5062 | 5082 | 5113 => Self::Hard,
+            5051 | 5061 | 5065 | 5303 => Self::Soft,
+            5091 | 5092 | 5096 => Self::Technical,
+            5014 | 5054 | 5206 | 5207 | 5761..=5763 => Self::CustomerAction,
+            3000..=3999 | 6000..=6999 => Self::Configuration,
+            _ => Self::Conditional,
+        }
+    }
+
+    /// Hours after the first refusal at which a try may follow.
+    const fn schedule(self) -> &'static [i64] {
+        match self {
+            Self::Hard | Self::CustomerAction => NEVER,
+            Self::Soft => SOFT,
+            Self::Technical => TECHNICAL,
+            // An operator mends it meanwhile; the customer is not at fault.
+            Self::Conditional | Self::Configuration => CONDITIONAL,
+        }
+    }
+
+    /// When a renewal refused at `now` may be tried again; `None`: not by itself, the customer must pay anew.
+    ///
+    /// `first` is the time of the bill's first refusal, `refusals` counts them with this one, `retry_after` is the
+    /// gateway's own word and only ever moves the try later.
+    #[must_use]
+    pub fn retry_at(
+        self,
+        first: DateTime<Utc>,
+        refusals: u32,
+        retry_after: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let step = usize::try_from(refusals.max(1) - 1).ok()?;
+        let hours = *self.schedule().get(step)?;
+        // A try that came late must not make the next one follow at its heels.
+        let least = if step == 0 { hours } else { 24 };
+        let planned = (first + TimeDelta::hours(hours)).max(now + TimeDelta::hours(least));
+        Some(retry_after.map_or(planned, |at| at.max(planned)))
+    }
+}

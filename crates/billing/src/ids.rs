@@ -1,0 +1,23 @@
+//! Identifiers. Each is a UUID newtype, so that a bill cannot be passed where a payment is meant.
+
+use crate::macros::uuid_id;
+
+uuid_id! {
+    /// A customer. The identifier is given by the auth service, not by us.
+    AccountId
+}
+
+uuid_id! {
+    /// What can be bought.
+    TariffId
+}
+
+uuid_id! {
+    /// What is owed for one period of one account.
+    BillId
+}
+
+uuid_id! {
+    /// One attempt to collect a bill. Also the id of the task that charges it.
+    PaymentId
+}

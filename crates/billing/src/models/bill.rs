@@ -1,0 +1,75 @@
+use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+
+use crate::bill::{Bill, BillKind, BillStatus, PaymentType};
+use crate::period::Period;
+use crate::schema::bill;
+use crate::{AccountId, BillId, Currency, Kopecks, TariffId};
+
+/// A row of `bill`.
+#[derive(Debug, Clone, Queryable, Selectable, Identifiable)]
+#[diesel(table_name = bill, check_for_backend(Pg))]
+pub struct BillRow {
+    pub id: BillId,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub status: BillStatus,
+    pub amount: Kopecks,
+    pub account_id: AccountId,
+    pub paid_period: Period,
+    /// Sealed (see [`Cipher`](crate::cipher::Cipher)); wiped when the attempt needs it no longer.
+    pub card_cryptogram_packet: Option<String>,
+    pub ip_address: Option<String>,
+    /// Sealed; wiped when the attempt ends.
+    pub pa_res: Option<String>,
+    pub payment_type: PaymentType,
+    pub currency: Currency,
+    pub tariff_id: TariffId,
+    /// What was sold, as it was called then.
+    pub description: String,
+    pub kind: BillKind,
+    pub period_no: i32,
+    pub paid_at: Option<DateTime<Utc>>,
+}
+
+impl BillRow {
+    /// The machine's state.
+    #[must_use]
+    pub const fn machine(&self) -> Bill {
+        Bill { status: self.status, paid_at: self.paid_at }
+    }
+}
+
+/// A bill to be opened.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = bill)]
+pub(crate) struct NewBill {
+    pub(crate) id: BillId,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) status: BillStatus,
+    pub(crate) amount: Kopecks,
+    pub(crate) account_id: AccountId,
+    pub(crate) paid_period: Period,
+    pub(crate) card_cryptogram_packet: Option<String>,
+    pub(crate) ip_address: Option<String>,
+    pub(crate) payment_type: PaymentType,
+    pub(crate) currency: Currency,
+    pub(crate) tariff_id: TariffId,
+    pub(crate) description: String,
+    pub(crate) kind: BillKind,
+    pub(crate) period_no: i32,
+}
+
+/// What an attempt changes of its bill.
+#[derive(Debug, AsChangeset)]
+#[diesel(table_name = bill, treat_none_as_null = true)]
+pub(crate) struct BillChange {
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) status: BillStatus,
+    pub(crate) paid_at: Option<DateTime<Utc>>,
+    pub(crate) card_cryptogram_packet: Option<String>,
+    pub(crate) pa_res: Option<String>,
+    pub(crate) payment_type: PaymentType,
+}

@@ -1,0 +1,14 @@
+//! Rows, as they lie in the tables, and how they become the machines' states and back.
+
+mod account;
+mod bill;
+mod payment;
+mod tariff;
+
+pub use self::account::AccountRow;
+pub(crate) use self::account::{AccountChange, CardChange};
+pub use self::bill::BillRow;
+pub(crate) use self::bill::{BillChange, NewBill};
+pub use self::payment::PaymentRow;
+pub(crate) use self::payment::{NewPaymentRow, PaymentChange};
+pub use self::tariff::{NewTariff, Tariff};

@@ -1,0 +1,127 @@
+//! What can become of an attempt: the words in which the world outside speaks to the machine.
+
+use chrono::{DateTime, Utc};
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Jsonb;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::{Currency, Kopecks};
+
+/// What became of a request, of a look-up, or of the waiting.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The money was taken.
+    Completed {
+        transaction_id: i64,
+        /// For later charges without the customer.
+        token: Option<SecretString>,
+        /// What the gateway says it took.
+        amount: Kopecks,
+        currency: Currency,
+        card: Option<CardMask>,
+    },
+    /// The money is held, to be taken later.
+    Authorized { transaction_id: i64, amount: Kopecks, currency: Currency },
+    /// The customer must answer a page of the bank.
+    ThreeDsRequired { transaction_id: i64, acs_url: String, pa_req: String, expires_at: DateTime<Utc> },
+    /// Refused. The group follows from the code.
+    Declined {
+        transaction_id: Option<i64>,
+        code: i32,
+        reason: String,
+        cardholder_message: String,
+        retry_after: Option<DateTime<Utc>>,
+    },
+    /// Not understood: no transaction came of it, and the same request will never do better.
+    Rejected { message: String },
+    /// Provably not processed (429, 401, connection refused): may be sent again.
+    NotSent { why: String, retry_after: Option<DateTime<Utc>> },
+    /// Sent, and no answer that tells what became of it.
+    Unknown { why: String, look_again_at: DateTime<Utc> },
+    /// Looked up and not found. `absent`: by both searches, and late enough to count as evidence
+    /// (see [`ResolvePolicy::not_found`](crate::resolve::ResolvePolicy::not_found)).
+    NotFound { absent: bool, look_again_at: DateTime<Utc> },
+    /// Looked up: the gateway still waits for 3-D Secure, which may yet come.
+    AwaitingAuthentication { transaction_id: i64, look_again_at: DateTime<Utc> },
+    /// Looked up: the gateway still waits for 3-D Secure, and we shall not answer it any more.
+    NeverAuthenticated { transaction_id: i64 },
+    /// The customer did not answer the page in time.
+    Expired,
+    /// Absent twice, far enough apart: the gateway never executed it.
+    NotExecuted,
+    /// Taken back before it was sent, or superseded while the customer was on the page.
+    Withdrawn { why: String },
+    /// The hold was released.
+    Voided,
+}
+
+/// An [`Outcome`] without its details: the columns of the transition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutcomeKind {
+    Completed,
+    Authorized,
+    ThreeDsRequired,
+    Declined,
+    Rejected,
+    NotSent,
+    Unknown,
+    NotFound,
+    AwaitingAuthentication,
+    NeverAuthenticated,
+    Expired,
+    NotExecuted,
+    Withdrawn,
+    Voided,
+}
+
+impl Outcome {
+    /// Which column of the transition table this is.
+    #[must_use]
+    pub const fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Completed { .. } => OutcomeKind::Completed,
+            Self::Authorized { .. } => OutcomeKind::Authorized,
+            Self::ThreeDsRequired { .. } => OutcomeKind::ThreeDsRequired,
+            Self::Declined { .. } => OutcomeKind::Declined,
+            Self::Rejected { .. } => OutcomeKind::Rejected,
+            Self::NotSent { .. } => OutcomeKind::NotSent,
+            Self::Unknown { .. } => OutcomeKind::Unknown,
+            Self::NotFound { .. } => OutcomeKind::NotFound,
+            Self::AwaitingAuthentication { .. } => OutcomeKind::AwaitingAuthentication,
+            Self::NeverAuthenticated { .. } => OutcomeKind::NeverAuthenticated,
+            Self::Expired => OutcomeKind::Expired,
+            Self::NotExecuted => OutcomeKind::NotExecuted,
+            Self::Withdrawn { .. } => OutcomeKind::Withdrawn,
+            Self::Voided => OutcomeKind::Voided,
+        }
+    }
+}
+
+/// What may be shown of a card. Stored as JSON: nothing is ever searched by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Jsonb)]
+pub struct CardMask {
+    pub first_six: Option<String>,
+    pub last_four: Option<String>,
+    /// `MM/YY`.
+    pub expires: Option<String>,
+    /// The scheme, as in `Visa`.
+    pub scheme: Option<String>,
+}
+
+impl ToSql<Jsonb, Pg> for CardMask {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        let json = serde_json::to_value(self)?;
+        ToSql::<Jsonb, Pg>::to_sql(&json, &mut out.reborrow())
+    }
+}
+
+impl FromSql<Jsonb, Pg> for CardMask {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(serde_json::from_value(<serde_json::Value as FromSql<Jsonb, Pg>>::from_sql(value)?)?)
+    }
+}

@@ -1,0 +1,110 @@
+// Generated from the migrated database; do not edit. The test `schema_rs_is_what_the_migrations_make` compares the
+// two. After a new migration: `UPDATE_SCHEMA=1 make test`, or only that test. (`diesel migration run` with diesel's own
+// command line tool writes the same tables.)
+
+diesel::table! {
+    account (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        status -> Text,
+        payment_token -> Nullable<Text>,
+        expiration_dt -> Nullable<Date>,
+        tariff_id -> Nullable<Uuid>,
+        time_zone -> Text,
+        anchor_at -> Nullable<Timestamptz>,
+        anchor_period_no -> Nullable<Int4>,
+        paid_period -> Nullable<Interval>,
+        period_no -> Int4,
+        paid_until -> Nullable<Timestamptz>,
+        access_until -> Nullable<Timestamptz>,
+        next_charge_at -> Nullable<Timestamptz>,
+        cancel_at_period_end -> Bool,
+        declines -> Int4,
+        first_declined_at -> Nullable<Timestamptz>,
+        card -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    bill (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        status -> Text,
+        amount -> Int8,
+        account_id -> Uuid,
+        paid_period -> Interval,
+        card_cryptogram_packet -> Nullable<Text>,
+        ip_address -> Nullable<Text>,
+        pa_res -> Nullable<Text>,
+        payment_type -> Text,
+        #[max_length = 3]
+        currency -> Bpchar,
+        tariff_id -> Uuid,
+        description -> Text,
+        kind -> Text,
+        period_no -> Int4,
+        paid_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    payment (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        is_success -> Nullable<Bool>,
+        bill_id -> Uuid,
+        info -> Nullable<Text>,
+        transaction_id -> Nullable<Int8>,
+        state -> Text,
+        instrument -> Text,
+        amount -> Int8,
+        #[max_length = 3]
+        currency -> Bpchar,
+        request_id -> Text,
+        invoice_no -> Int8,
+        idempotency_key -> Nullable<Text>,
+        request_digest -> Nullable<Bytea>,
+        sends -> Int4,
+        first_sent_at -> Nullable<Timestamptz>,
+        last_sent_at -> Nullable<Timestamptz>,
+        posts -> Int4,
+        acs_url -> Nullable<Text>,
+        pa_req -> Nullable<Text>,
+        three_ds_expires_at -> Nullable<Timestamptz>,
+        reason_code -> Nullable<Int4>,
+        decline_group -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        cardholder_message -> Nullable<Text>,
+        retry_after -> Nullable<Timestamptz>,
+        look_again_at -> Nullable<Timestamptz>,
+        absent_at -> Nullable<Timestamptz>,
+        woken_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+        card -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    tariff (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        name -> Text,
+        description -> Text,
+        period -> Interval,
+        amount -> Int8,
+        #[max_length = 3]
+        currency -> Bpchar,
+        is_active -> Bool,
+    }
+}
+
+diesel::joinable!(account -> tariff (tariff_id));
+diesel::joinable!(bill -> account (account_id));
+diesel::joinable!(bill -> tariff (tariff_id));
+diesel::joinable!(payment -> bill (bill_id));
+
+diesel::allow_tables_to_appear_in_same_query!(account, bill, payment, tariff,);

@@ -1,0 +1,60 @@
+//! Transactions. Each is short, holds one connection and never waits for anybody outside the database.
+//!
+//! All of them lock the account first, so what happens to one customer happens in one order; within the lock every
+//! change of an attempt is still a compare-and-set on the state it was read in, and the unique indexes have the last
+//! word. Times are passed in.
+
+pub mod accounts;
+pub mod payments;
+pub mod renewals;
+pub mod tariffs;
+
+use crate::PaymentId;
+use crate::account::AccountError;
+use crate::bill::IllegalBillEvent;
+use crate::cipher::CipherError;
+use crate::db::DbError;
+use crate::payment::{IllegalTransition, PaymentState};
+use crate::period::PeriodError;
+
+/// Why a transaction did not happen. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no payment {0}")]
+    UnknownPayment(PaymentId),
+    /// The caller says of an attempt what cannot have happened: a bug, to be looked at by a person.
+    #[error("payment {id}: {source}")]
+    Illegal { id: PaymentId, source: IllegalTransition },
+    /// Somebody changed the attempt although we hold the account's lock: a bug.
+    #[error("payment {id} is no longer {expected}")]
+    Overtaken { id: PaymentId, expected: PaymentState },
+    #[error(transparent)]
+    Bill(#[from] IllegalBillEvent),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A key is missing from the configuration, or a row was tampered with.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Db(error) if error.is_transient())
+    }
+}
+
+impl From<diesel::result::Error> for StoreError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+impl From<PeriodError> for StoreError {
+    fn from(error: PeriodError) -> Self {
+        Self::Account(error.into())
+    }
+}

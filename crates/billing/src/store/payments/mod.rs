@@ -1,0 +1,28 @@
+//! The way of an attempt through the database.
+//!
+//! | call | who | from → to |
+//! |---|---|---|
+//! | [`create`] | api | – → `created` |
+//! | [`begin_sending`] | worker, before the request | `created` → `sending` |
+//! | [`apply`] | worker, after the answer | any → what the machine says |
+//! | [`submit_pa_res`] | api | `awaiting_3ds` → `posting_3ds` |
+//! | [`begin_posting`] | worker, before the request | `posting_3ds`, marked as on its way |
+//! | [`begin_resolving`], [`begin_resend`] | worker | `sending` … → `unknown` → `sending` |
+//! | [`stranded`], [`unresolved`], [`expire_three_ds`] | timetable | finds what nobody turns to |
+
+mod apply;
+mod create;
+mod find;
+mod load;
+mod send;
+mod three_ds;
+mod view;
+
+pub use self::apply::{Applied, Effect, apply};
+pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
+pub use self::find::{Stranded, Wake, expire_three_ds, stranded, unresolved};
+pub use self::send::{
+    Begin, ChargeInstrument, ChargeOrder, Resend, Resolve, begin_resend, begin_resolving, begin_sending,
+};
+pub use self::three_ds::{Begin3ds, MAX_PA_RES, PostOrder, SubmitError, begin_posting, submit_pa_res};
+pub use self::view::{PaymentView, ThreeDsView, get};

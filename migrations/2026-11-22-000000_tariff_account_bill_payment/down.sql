@@ -1,0 +1,5 @@
+drop table payment;
+drop table bill;
+drop table account;
+drop table tariff;
+drop function is_billing_period(interval);
