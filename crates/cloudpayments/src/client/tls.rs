@@ -29,3 +29,15 @@ fn with_roots(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
         .with_no_client_auth();
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_certificates_on_the_machine_and_no_process_wide_provider_are_needed() {
+        assert!(!webpki_roots::TLS_SERVER_ROOTS.is_empty());
+        assert!(client_config().is_ok() && no_tls().is_ok());
+        assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+    }
+}
