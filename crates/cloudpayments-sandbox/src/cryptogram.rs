@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        for garbage in ["", "01", "не криптограмма", "0142424242421312", "02424242424230120012", "014242424242x012"]
+        for garbage in ["", "01", "не криптограмма", "0142424242423013", "02424242424230120012", "014242424242x012"]
         {
             assert_eq!(Packet::parse(garbage), Err(InvalidPacket), "{garbage}");
         }

@@ -97,7 +97,8 @@ pub(super) struct Model<'a> {
     subscription_id: Null,
     gateway_name: &'a str,
     android_pay: bool,
-    wallet_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet_type: Option<&'a str>,
     total_fee: u8,
     vat_above_total_fee: u8,
     processor_and_partner_fee: u8,
@@ -106,7 +107,7 @@ pub(super) struct Model<'a> {
     list: Option<ListFields>,
 }
 
-/// What lists add to the model.
+/// What lists add to the model (in which they leave `WalletType` out).
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListFields {
@@ -184,7 +185,7 @@ impl<'a> Model<'a> {
             subscription_id: (),
             gateway_name: "Test",
             android_pay: false,
-            wallet_type: "",
+            wallet_type: Some(""),
             total_fee: 0,
             vat_above_total_fee: 0,
             processor_and_partner_fee: 0,
@@ -195,6 +196,6 @@ impl<'a> Model<'a> {
 
     /// The same in a list.
     pub(super) fn in_list(self) -> Self {
-        Self { list: Some(ListFields::default()), ..self }
+        Self { wallet_type: None, list: Some(ListFields::default()), ..self }
     }
 }

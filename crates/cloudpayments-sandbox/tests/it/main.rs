@@ -1,1 +1,16 @@
-//! x
+//! The sandbox as its users meet it: over HTTP, through its pages, and by a real client of the gateway.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod cards;
+mod clients;
+mod edge;
+mod faults;
+mod ledger_file;
+mod lists;
+mod money;
+mod python;
+mod replay;
+mod shapes;
+mod shop;
+mod three_ds;

@@ -1,0 +1,139 @@
+//! Answers have the fields of the documentation's examples, no more and no fewer.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::shop::{Shop, VISA, VISA_3DS, VISA_ONCE, charge, token_charge};
+
+fn documented(text: &str) -> Value {
+    serde_json::from_str::<Value>(text).unwrap()["body"].take()
+}
+
+macro_rules! example {
+    ($name:literal) => {
+        documented(include_str!(concat!("../fixtures/docs/", $name, ".json")))
+    };
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// Same keys, and where both have a value, of the same type.
+fn assert_same_shape(answer: &Value, example: &Value) {
+    assert_eq!(keys(answer), keys(example));
+    let (model, example) = (&answer["Model"], &example["Model"]);
+    let (model, example) = if example.is_array() { (&model[0], &example[0]) } else { (model, example) };
+    if example.is_null() {
+        return assert!(model.is_null());
+    }
+    assert_eq!(keys(model), keys(example));
+    for (key, value) in model.as_object().unwrap() {
+        let same_type = std::mem::discriminant(value) == std::mem::discriminant(&example[key]);
+        // One example has its InvoiceId as a bare number.
+        assert!(same_type || value.is_null() || example[key].is_null() || key == "InvoiceId", "{key}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn answers_have_the_shape_of_the_documentation() {
+    let shop = Shop::open().await;
+    let accepted = shop.call("/payments/cards/auth", charge(VISA)).await;
+    assert_same_shape(&accepted, &example!("cards-charge.response-accepted"));
+    let id = &accepted["Model"]["TransactionId"];
+    let confirmed = shop.call("/payments/confirm", json!({ "TransactionId": id, "Amount": 10 })).await;
+    assert_eq!(confirmed, example!("confirm.response"));
+    let got = shop.call("/payments/get", json!({ "TransactionId": id })).await;
+    assert_same_shape(&got, &example!("get.response"));
+    let refunded = shop.call("/payments/refund", json!({ "TransactionId": id, "Amount": 10 })).await;
+    assert_same_shape(&refunded, &example!("refund.response"));
+
+    let token = &accepted["Model"]["Token"].as_str().unwrap();
+    let accepted = shop.call("/payments/tokens/charge", token_charge(token)).await;
+    assert_same_shape(&accepted, &example!("tokens-charge.response-accepted"));
+    let declined = shop.call("/payments/tokens/charge", token_charge(&shop.token(VISA_ONCE).await)).await;
+    assert_same_shape(&declined, &example!("tokens-charge.response-declined"));
+
+    let voided = shop.call("/payments/cards/auth", charge(VISA)).await["Model"]["TransactionId"].clone();
+    assert_eq!(shop.call("/payments/void", json!({ "TransactionId": voided })).await, example!("void.response"));
+    assert_eq!(shop.call("/payments/find", json!({ "InvoiceId": "none" })).await, example!("find.response"));
+}
+
+#[tokio::test]
+async fn lists_have_the_shape_of_the_documentation() {
+    let shop = Shop::open().await;
+    shop.pay(VISA).await;
+    let created = shop.ledger().await[0]["created_at"].as_str().unwrap()[..10].to_owned();
+    let day = shop.call("/payments/list", json!({ "Date": created })).await;
+    assert_same_shape(&day, &example!("list-day.response"));
+    let period = json!({ "CreatedDateGte": created, "CreatedDateLte": "2100-01-01T00:00:00+03:00", "PageNumber": 1 });
+    assert_same_shape(&shop.call("/v2/payments/list", period).await, &example!("list-period.response"));
+}
+
+#[tokio::test]
+async fn missing_fields_are_named_in_the_order_of_the_documentation() {
+    let shop = Shop::open().await;
+    let refused = |path: &'static str, body: Value| shop.call(path, body);
+    assert_eq!(refused("/payments/cards/charge", json!({})).await, example!("cards-charge.response-bad-request"));
+    assert_eq!(refused("/payments/tokens/charge", json!({})).await, example!("tokens-charge.response-bad-request"));
+    for (path, body, field) in [
+        ("/payments/cards/charge", json!({ "Amount": 1 }), "IpAddress"),
+        ("/payments/cards/auth", json!({ "Amount": 1, "IpAddress": "::1" }), "CardCryptogramPacket"),
+        ("/payments/tokens/charge", json!({ "Amount": 1 }), "AccountId"),
+        ("/payments/tokens/auth", json!({ "Amount": 1, "AccountId": "a" }), "Token"),
+        ("/payments/cards/post3ds", json!({}), "TransactionId"),
+        ("/payments/cards/post3ds", json!({ "TransactionId": 1 }), "PaRes"),
+        ("/payments/confirm", json!({}), "TransactionId"),
+        ("/payments/confirm", json!({ "TransactionId": 1 }), "Amount"),
+        ("/payments/void", json!({}), "TransactionId"),
+        ("/payments/refund", json!({ "TransactionId": 1 }), "Amount"),
+        ("/payments/get", json!({}), "TransactionId"),
+        ("/payments/find", json!({}), "InvoiceId"),
+        ("/v2/payments/find", json!({}), "InvoiceId"),
+        ("/payments/list", json!({}), "Date"),
+        ("/v2/payments/list", json!({}), "CreatedDateGte"),
+        ("/v2/payments/list", json!({ "CreatedDateGte": "2026-01-01" }), "CreatedDateLte"),
+        ("/v2/payments/list", json!({ "CreatedDateGte": "2026-01-01", "CreatedDateLte": "2026-01-02" }), "PageNumber"),
+    ] {
+        let expected = json!({ "Success": false, "Message": format!("{field} is required") });
+        assert_eq!(refused(path, body).await, expected, "{path}");
+    }
+    assert!(shop.ledger().await.is_empty(), "nothing was written");
+}
+
+#[tokio::test]
+async fn three_ds_is_asked_for_as_documented() {
+    let shop = Shop::open().await;
+    let answer = shop.pay(VISA_3DS).await;
+    assert_eq!((&answer["Success"], &answer["Message"]), (&json!(false), &Value::Null));
+    let model = &answer["Model"];
+    let expected = [
+        "TransactionId",
+        "PaReq",
+        "GoReq",
+        "AcsUrl",
+        "ThreeDsSessionData",
+        "IFrameIsAllowed",
+        "FrameWidth",
+        "FrameHeight",
+        "ThreeDsCallbackId",
+        "EscrowAccumulationId",
+    ];
+    assert_eq!(keys(model), expected.into_iter().collect());
+    let callback = model["ThreeDsCallbackId"].as_str().unwrap();
+    assert!(callback.len() == 32 && callback.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert!(model["PaReq"].as_str().unwrap().starts_with("+/"));
+    assert_eq!(model["AcsUrl"], shop.url("/acs"));
+}
+
+#[tokio::test]
+async fn every_date_is_given_twice_and_is_the_same_moment() {
+    let shop = Shop::open().await;
+    let model = shop.pay(VISA).await["Model"].take();
+    for date in ["CreatedDate", "AuthDate", "ConfirmDate"] {
+        let milliseconds = model[date].as_str().unwrap().strip_prefix("/Date(").unwrap().strip_suffix(")/").unwrap();
+        let moment = chrono::DateTime::from_timestamp_millis(milliseconds.parse().unwrap()).unwrap();
+        assert_eq!(model[format!("{date}Iso")], moment.format("%Y-%m-%dT%H:%M:%S").to_string());
+    }
+}
