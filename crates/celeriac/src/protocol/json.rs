@@ -3,12 +3,14 @@
 //! A message is scanned once ([`RawJson::parse`]) and kept as text. Typed values are read straight from that text by
 //! `serde_json`; only text that needs it (a tag, a `NaN`) goes through the tree of [`Json`].
 
+mod object;
 mod raw;
 mod read;
 mod scan;
 mod tree;
 mod write;
 
+pub(crate) use object::Object;
 pub use raw::RawJson;
 pub(crate) use raw::{elements, entries};
 pub use tree::{Json, Tagged};

@@ -1,8 +1,10 @@
 //! What travels on the wire: pure encoding and decoding, no I/O and no clock.
 
 mod compression;
+pub mod event;
 pub mod json;
 mod message;
+pub mod pidbox;
 pub mod repr;
 mod result;
 mod signature;

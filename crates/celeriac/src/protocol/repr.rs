@@ -3,5 +3,5 @@
 mod python;
 mod safe;
 
-pub use python::{float, quoted};
+pub use python::{call, float, quoted, value as python_value};
 pub use safe::{args, kwargs, redacted, value};

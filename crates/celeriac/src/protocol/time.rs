@@ -7,17 +7,21 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, Tim
 #[must_use]
 pub fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
     let text = text.trim();
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time);
-    }
-    const WITH_OFFSET: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"];
-    const NAIVE: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    if let Some(time) = WITH_OFFSET.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()) {
-        return Some(time);
-    }
-    let naive = NAIVE.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    parse_offset(text).or_else(|| Some(parse_naive(text)?.and_utc().fixed_offset()))
+}
+
+/// A time with an offset.
+pub(super) fn parse_offset(text: &str) -> Option<DateTime<FixedOffset>> {
+    const FORMATS: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"];
+    let rfc3339 = DateTime::parse_from_rfc3339(text).ok();
+    rfc3339.or_else(|| FORMATS.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()))
+}
+
+/// A time without an offset.
+pub(super) fn parse_naive(text: &str) -> Option<NaiveDateTime> {
+    const FORMATS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
     let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    Some(naive.or_else(date)?.and_utc().fixed_offset())
+    FORMATS.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()).or_else(date)
 }
 
 /// Prints a time as `datetime.isoformat()` does: microseconds only where there are some, the offset as `+00:00`.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::protocol::repr;
+
 /// How a task failed, in the form that Celery stores an exception: type, arguments, module.
 ///
 /// A Python client that gets such a result raises an exception of that type, if it can import it, else one that it
@@ -58,6 +60,12 @@ impl Failure {
             exc_module: format!("rust.{module}"),
             traceback: Some(causes(error)),
         }
+    }
+
+    /// As Python's `repr` shows the exception: `CustomError(402, 'insufficient funds')`.
+    #[must_use]
+    pub fn repr(&self) -> String {
+        repr::call(&self.exc_type, &self.exc_message)
     }
 
     #[must_use]

@@ -69,6 +69,10 @@ impl RawJson {
         self.text == "null"
     }
 
+    pub(crate) fn is_object(&self) -> bool {
+        self.text.starts_with(b"{")
+    }
+
     /// Reads the value as a `T`. Type tags are resolved: a tagged uuid reads as `Uuid` or `String`, a tagged date as
     /// what it says, tagged bytes as `Vec<u8>`.
     ///

@@ -5,7 +5,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::JsonError;
-use super::tree::{Json, Tagged};
+use super::tree::{Json, Tagged, float};
 
 /// Reads one checked value.
 pub(super) fn value<'de, S: DeserializeSeed<'de>>(
@@ -138,15 +138,5 @@ impl Tagged {
             },
             Self::Unknown { tag, reason, .. } => Err(JsonError::Tag { tag, reason: reason.to_owned() }),
         }
-    }
-}
-
-/// The nearest double, as Python's `float` reads it.
-fn float(text: &str) -> f64 {
-    match text {
-        "NaN" => f64::NAN,
-        "Infinity" => f64::INFINITY,
-        "-Infinity" => f64::NEG_INFINITY,
-        number => number.parse().unwrap_or(f64::NAN),
     }
 }

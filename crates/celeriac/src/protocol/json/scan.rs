@@ -21,7 +21,6 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, plain: true }
     }
 
-
     pub(super) fn slice(&self, range: Range<usize>) -> &'a [u8] {
         self.text.get(range).unwrap_or_default()
     }
@@ -61,7 +60,7 @@ impl<'a> Scanner<'a> {
         self.skip_space();
         let start = self.at;
         match self.peek() {
-            Some(b'"') => drop(self.string()?),
+            Some(b'"') => self.string().map(|_| ())?,
             Some(b'{') => self.object(depth, |scanner, _, depth| scanner.value(depth).map(drop))?,
             Some(b'[') => self.list(depth, |scanner, depth| scanner.value(depth).map(drop))?,
             Some(b'-' | b'0'..=b'9') => self.number()?,

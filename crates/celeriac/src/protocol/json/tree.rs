@@ -59,6 +59,16 @@ impl Json {
         }
     }
 
+    /// A number as the nearest double.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(number) => Some(*number as f64),
+            Self::Number(text) => Some(float(text)),
+            _ => None,
+        }
+    }
+
     /// The value of a key of an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
@@ -140,6 +150,16 @@ impl Tagged {
             _ => return unknown("no such type"),
         };
         resolved.unwrap_or_else(|| unknown("the value does not fit the type"))
+    }
+}
+
+/// The nearest double, as Python's `float` reads it.
+pub(super) fn float(text: &str) -> f64 {
+    match text {
+        "NaN" => f64::NAN,
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        number => number.parse().unwrap_or(f64::NAN),
     }
 }
 

@@ -17,7 +17,7 @@ impl Json {
             Self::Str(text) => string(text, out),
             Self::List(elements) => {
                 out.push(b'[');
-                separated(elements, out, |element, out| element.write(out));
+                separated(elements, out, Self::write);
                 out.push(b']');
             }
             Self::Object(entries) => {

@@ -68,15 +68,16 @@ struct Repr {
 impl Repr {
     fn value(&mut self, value: &Json) {
         match value {
-            Json::Null => self.token("None"),
-            Json::Bool(true) => self.token("True"),
-            Json::Bool(false) => self.token("False"),
-            Json::Int(number) => self.token(&number.to_string()),
-            Json::Number(text) => self.token(&number(text)),
+            Json::Null => self.scalar("None"),
+            Json::Bool(true) => self.scalar("True"),
+            Json::Bool(false) => self.scalar("False"),
+            Json::Int(number) => self.scalar(&number.to_string()),
+            Json::Number(text) => self.scalar(&number(text)),
             Json::Str(text) => self.text(text),
             Json::List(elements) => self.sequence(elements, "[", "]"),
             Json::Object(entries) => self.object(entries),
-            Json::Tagged(tagged) => self.tagged(tagged),
+            Json::Tagged(Tagged::Bytes(bytes)) => self.bytes(bytes),
+            Json::Tagged(tagged) => self.scalar(&python::tagged(tagged)),
         }
     }
 
@@ -125,19 +126,19 @@ impl Repr {
         self.token(&format!("'{}'", shortened.replace('\'', "\\'")));
     }
 
-    fn tagged(&mut self, tagged: &Tagged) {
-        match tagged {
-            Tagged::DateTime(text) => self.token(&format!("datetime.datetime({text})")),
-            Tagged::Date(text) => self.token(&format!("datetime.date({text})")),
-            Tagged::Time(text) => self.token(&format!("datetime.time({text})")),
-            Tagged::Uuid(uuid) => self.token(&format!("UUID('{uuid}')")),
-            Tagged::Decimal(text) => self.token(&format!("Decimal('{text}')")),
-            Tagged::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => self.token(&format!("b'{text}'")),
-                Err(_) => self.token(&format!("b'{}'", hex(bytes))),
-            },
-            Tagged::Unknown { tag, .. } => self.token(&format!("<{tag}>")),
+    fn bytes(&mut self, bytes: &[u8]) {
+        let shown = bytes.get(..usize::try_from(self.left).unwrap_or(0)).unwrap_or(bytes);
+        let ellipsis = if shown.len() < bytes.len() { "..." } else { "" };
+        match std::str::from_utf8(shown) {
+            Ok(text) => self.token(&format!("b'{text}{ellipsis}'")),
+            Err(_) => self.token(&format!("b'{}{ellipsis}'", hex(shown))),
         }
+    }
+
+    /// A value without parts; only the last one shown is ever cut.
+    fn scalar(&mut self, text: &str) {
+        let shortened = truncated(text, self.left);
+        self.token(&shortened);
     }
 
     fn token(&mut self, token: &str) {

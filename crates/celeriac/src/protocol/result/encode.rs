@@ -2,7 +2,7 @@
 
 use super::{Extended, ResultMeta, ResultTuple};
 use crate::protocol::RawJson;
-use crate::protocol::json::string;
+use crate::protocol::json::{Object, string};
 use crate::protocol::time::format_utc;
 use crate::task::Failure;
 
@@ -16,8 +16,8 @@ impl ResultMeta {
         object.raw("result", self.result.as_bytes());
         object.optional("traceback", self.traceback.as_deref());
         match &self.children {
-            None => object.raw("children", b"null"),
-            Some(children) => object.raw("children", &tuples(children)),
+            None => object.raw("children", "null"),
+            Some(children) => object.raw("children", tuples(children)),
         }
         object.optional("date_done", self.date_done.map(format_utc).as_deref());
         if let Some(group_id) = &self.group_id {
@@ -42,10 +42,10 @@ impl Extended {
         object.raw("args", raw(&self.args).as_bytes());
         object.raw("kwargs", raw(&self.kwargs).as_bytes());
         object.optional("worker", self.worker.as_deref());
-        object.raw("retries", self.retries.map_or("null".to_owned(), |retries| retries.to_string()).as_bytes());
+        object.raw("retries", self.retries.map_or("null".to_owned(), |retries| retries.to_string()));
         object.optional("queue", self.queue.as_deref());
         if let Some(names) = &self.stamped_headers {
-            object.raw("stamped_headers", &list(names, |name, out| string(name, out)));
+            object.raw("stamped_headers", list(names, |name, out| string(name, out)));
         }
         for (name, value) in &self.stamps {
             object.raw(name, value.as_bytes());
@@ -58,7 +58,7 @@ pub(super) fn exception(failure: &Failure) -> RawJson {
     let mut out = Vec::new();
     let mut object = Object::begin(&mut out);
     object.text("exc_type", &failure.exc_type);
-    object.raw("exc_message", &list(&failure.exc_message, |argument, out| out.extend(argument.to_string().bytes())));
+    object.raw("exc_message", list(&failure.exc_message, |argument, out| out.extend(argument.to_string().bytes())));
     object.text("exc_module", &failure.exc_module);
     object.end();
     RawJson::parse(out).unwrap_or(RawJson::NULL)
@@ -68,14 +68,14 @@ pub(super) fn exception(failure: &Failure) -> RawJson {
 pub(super) fn started(pid: u32, hostname: &str) -> RawJson {
     let mut out = Vec::new();
     let mut object = Object::begin(&mut out);
-    object.raw("pid", pid.to_string().as_bytes());
+    object.raw("pid", pid.to_string());
     object.text("hostname", hostname);
     object.end();
     RawJson::parse(out).unwrap_or(RawJson::NULL)
 }
 
 fn tuples(tuples: &[ResultTuple]) -> Vec<u8> {
-    list(tuples, |tuple, out| tuple.write(out))
+    list(tuples, ResultTuple::write)
 }
 
 impl ResultTuple {
@@ -107,40 +107,4 @@ fn list<T>(items: &[T], write: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {
     }
     out.push(b']');
     out
-}
-
-/// An object in the making. `serde` would do, but for raw text in the midst of it.
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    separator: u8,
-}
-
-impl<'a> Object<'a> {
-    fn begin(out: &'a mut Vec<u8>) -> Self {
-        Self { out, separator: b'{' }
-    }
-
-    fn raw(&mut self, key: &str, value: &[u8]) {
-        self.out.push(self.separator);
-        self.separator = b',';
-        string(key, self.out);
-        self.out.push(b':');
-        self.out.extend_from_slice(value);
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.raw(key, b"");
-        string(value, self.out);
-    }
-
-    fn optional(&mut self, key: &str, value: Option<&str>) {
-        match value {
-            None => self.raw(key, b"null"),
-            Some(value) => self.text(key, value),
-        }
-    }
-
-    fn end(self) {
-        self.out.push(b'}');
-    }
 }

@@ -1,0 +1,11 @@
+//! The wire format, held against messages that were captured from Celery 5.7.
+
+mod arguments;
+mod events;
+mod fixtures;
+mod golden;
+mod hostile;
+mod lenient;
+mod pidbox;
+mod results;
+mod snapshots;
