@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use crate::bill::BillKind;
 use crate::decline::{DeclineGroup, GRACE};
 use crate::macros::text_enum;
+use crate::payment::{Instrument, Payment, PaymentState};
 use crate::period::{Period, PeriodError, start_of_day};
 use crate::{AccountId, TariffId};
 
@@ -80,7 +81,7 @@ pub struct Account {
 }
 
 /// What happens to a subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountEvent {
     /// A bill was paid.
     Paid { kind: BillKind, tariff_id: TariffId, period: Period, period_no: i32, token: bool },
@@ -100,6 +101,29 @@ pub enum AccountEvent {
     CardForgotten,
     /// Time has passed: [`Account::access_until`] is reached.
     AccessRanOut,
+}
+
+impl AccountEvent {
+    /// What the end of an attempt without money means for the subscription. Only a charge without the customer says
+    /// anything: a card typed in and refused is not the one that is kept.
+    #[must_use]
+    pub fn of_failure(before: PaymentState, after: &Payment) -> Option<Self> {
+        if !before.is_live() || after.instrument != Instrument::Token {
+            return None;
+        }
+        match (after.state, &after.decline) {
+            (PaymentState::Declined, Some(decline)) => {
+                Some(Self::RenewalRefused { group: decline.group, retry_after: decline.retry_after })
+            }
+            (PaymentState::Declined | PaymentState::Abandoned, _) => {
+                Some(Self::RenewalRefused { group: DeclineGroup::CustomerAction, retry_after: None })
+            }
+            (PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided, _) => {
+                Some(Self::RenewalNotCharged)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why an event was not taken. Nothing changes.
@@ -154,13 +178,31 @@ impl Account {
     /// Whether the customer may watch at `now`.
     #[must_use]
     pub fn access(&self, now: DateTime<Utc>) -> Access {
-        let running = matches!(self.status, AccountStatus::Active | AccountStatus::Overdue);
+        let running = self.is_running();
         Access {
             has_access: running && self.access_until.is_some_and(|end| now < end),
             tariff_id: self.tariff_id.filter(|_| running),
             status: self.status,
             expires_on: self.expires_on(),
         }
+    }
+
+    /// Nothing is owed at `now`: the subscription runs, and so does the access it gives.
+    #[must_use]
+    pub fn is_paid_up(&self, now: DateTime<Utc>) -> bool {
+        self.status == AccountStatus::Active && self.access(now).has_access
+    }
+
+    /// Whether a subscription runs, that a renewal continues.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        matches!(self.status, AccountStatus::Active | AccountStatus::Overdue)
+    }
+
+    /// Whether paying for `tariff` continues the subscription; otherwise it is a purchase.
+    #[must_use]
+    pub fn continues(&self, tariff: TariffId) -> bool {
+        self.is_running() && !self.cancel_at_period_end && self.tariff_id == Some(tariff)
     }
 
     /// The day on which the paid time ends: the original's `expiration_dt`.
@@ -206,16 +248,15 @@ impl Account {
     /// [`AccountError`] when this cannot happen to an account in its state.
     pub fn apply(self, event: AccountEvent, now: DateTime<Utc>) -> Result<Self, AccountError> {
         use {AccountEvent as E, AccountStatus as S};
-        let running = matches!(self.status, S::Active | S::Overdue);
+        let running = self.is_running();
         match event {
             E::Paid { kind, tariff_id, period, period_no, token } => self
                 .paid(kind, period, period_no, now)
                 .map(|paid| Self { tariff_id: Some(tariff_id), has_token: paid.has_token || token, ..paid }),
-            E::RenewalOpened if running => Ok(Self {
-                next_charge_at: None,
-                access_until: self.access_until.max(Some(self.end_or(now) + DOUBT)),
-                ..self
-            }),
+            E::RenewalOpened if running => {
+                let doubt_ends = (self.status == S::Active).then(|| self.end_or(now) + DOUBT);
+                Ok(Self { next_charge_at: None, access_until: self.access_until.max(doubt_ends), ..self })
+            }
             E::RenewalRefused { group, retry_after } if running => Ok(self.refused(group, retry_after, now)),
             E::RenewalNotCharged if running && !self.cancel_at_period_end => {
                 Ok(Self { next_charge_at: Some(now + OUR_FAULT_PAUSE), ..self })
@@ -242,7 +283,7 @@ impl Account {
 
     fn paid(self, kind: BillKind, period: Period, bill_no: i32, now: DateTime<Utc>) -> Result<Self, AccountError> {
         use AccountStatus as S;
-        let running = matches!(self.status, S::Active | S::Overdue);
+        let running = self.is_running();
         let (term, period_no) = if running && kind == BillKind::Renewal {
             // A late success for a period that was paid otherwise buys one more.
             (self.term_under(period)?, bill_no.max(self.period_no.saturating_add(1)))

@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::macros::text_enum;
+use crate::payment::PaymentState;
 
 text_enum! {
     /// The texts of the original for what the original had, and new ones for what it had not.
@@ -70,6 +71,20 @@ pub enum BillEvent {
     Refunded {
         whole: bool,
     },
+}
+
+impl BillEvent {
+    /// What a step of one of its attempts means for the bill.
+    #[must_use]
+    pub const fn of(before: PaymentState, after: PaymentState) -> Option<Self> {
+        match (before.verdict(), after) {
+            (Some(true), _) => None,
+            (_, PaymentState::Succeeded) => Some(Self::AttemptSucceeded),
+            (None, _) if after.is_failure() => Some(Self::AttemptFailed),
+            (Some(false), _) if after.is_live() => Some(Self::AttemptStarted),
+            _ => None,
+        }
+    }
 }
 
 /// The event does not fit the bill: a bug of the caller. Nothing changes.

@@ -147,7 +147,7 @@ impl Db {
         let pool =
             Pool::builder(manager).max_size(max.max(1)).build().map_err(|error| DbError::Refused(error.to_string()))?;
         let db = Self { pool, address: address(url) };
-        db.conn().await?;
+        drop(db.conn().await?);
         Ok(db)
     }
 
@@ -183,9 +183,11 @@ impl Db {
             .run_pending_migrations(MIGRATIONS)
             .map(|versions| versions.iter().map(ToString::to_string).collect())
             .map_err(|error| DbError::Migration(error.to_string()));
-        let mut conn = harness.into_inner();
-        conn.batch_execute(UNLOCK_MIGRATIONS).await?;
-        applied
+        // Should this fail, the session is at its end, and the lock with it.
+        let unlocked = harness.into_inner().batch_execute(UNLOCK_MIGRATIONS).await;
+        let applied = applied?;
+        unlocked?;
+        Ok(applied)
     }
 }
 

@@ -75,6 +75,13 @@ impl PaymentState {
         !self.is_live() && !self.is_success()
     }
 
+    /// Whether an attempt can still be stopped by us alone: it was not sent, or waits for a page whose answer we need
+    /// not pass on. Such a one makes way when money comes for an earlier attempt that was believed dead.
+    #[must_use]
+    pub const fn makes_way(self) -> bool {
+        matches!(self, Self::Created | Self::AwaitingThreeDs)
+    }
+
     /// The original's `is_success`: null while undecided.
     #[must_use]
     pub const fn verdict(self) -> Option<bool> {
@@ -113,6 +120,7 @@ pub struct Payment {
     /// How many times the charge was sent, each time with the same request id. What was provably not processed does
     /// not count.
     pub sends: i32,
+    /// When the request that is now in question – the charge, or after the bank's page its answer – was first sent.
     pub first_sent_at: Option<DateTime<Utc>>,
     pub last_sent_at: Option<DateTime<Utc>>,
     /// How many times the answer of the 3-D Secure page was passed on.
@@ -128,6 +136,25 @@ pub struct Payment {
     /// The last remark: a gateway message, or why nothing came.
     pub info: Option<String>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Payment {
+    /// Whether the charge may still have to be sent: until then its cryptogram is kept.
+    #[must_use]
+    pub const fn needs_cryptogram(&self) -> bool {
+        let may_send = matches!(self.state, PaymentState::Created | PaymentState::Sending | PaymentState::Unknown);
+        may_send && self.posts == 0 && matches!(self.instrument, Instrument::Cryptogram)
+    }
+
+    /// Whether the answer of the bank's page may still have to be passed on: until then it is kept.
+    #[must_use]
+    pub const fn needs_pa_res(&self) -> bool {
+        match self.state {
+            PaymentState::PostingThreeDs => true,
+            PaymentState::Unknown => self.posts > 0,
+            _ => false,
+        }
+    }
 }
 
 /// What the customer's browser needs for the bank's page.

@@ -113,6 +113,37 @@ pub(crate) struct NewPaymentRow {
     pub(crate) woken_at: DateTime<Utc>,
 }
 
+impl NewPaymentRow {
+    /// A fresh attempt. Its request id is the same for every sending; its invoice number comes from the database.
+    pub(crate) fn created(
+        bill_id: BillId,
+        instrument: Instrument,
+        amount: Kopecks,
+        currency: Currency,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let id = PaymentId::new();
+        Self {
+            id,
+            created_at: now,
+            updated_at: now,
+            bill_id,
+            state: PaymentState::Created,
+            is_success: None,
+            instrument,
+            amount,
+            currency,
+            request_id: format!("charge:{id}"),
+            idempotency_key: None,
+            request_digest: None,
+            transaction_id: None,
+            info: None,
+            finished_at: None,
+            woken_at: now,
+        }
+    }
+}
+
 /// What the machine may change of a row.
 #[derive(Debug, AsChangeset)]
 #[diesel(table_name = payment, treat_none_as_null = true)]

@@ -172,6 +172,7 @@ impl Payment {
         Self {
             state: PaymentState::PostingThreeDs,
             posts: self.posts.saturating_add(1),
+            first_sent_at: self.first_sent_at.filter(|_| self.posts > 0).or(Some(now)),
             last_sent_at: Some(now),
             look_again_at: None,
             ..self
@@ -293,7 +294,7 @@ impl Payment {
     }
 
     /// The remark for an operator when the gateway speaks of other money than the bill.
-    fn mismatch(&self, outcome: &Outcome) -> Option<String> {
+    pub(crate) fn mismatch(&self, outcome: &Outcome) -> Option<String> {
         match outcome {
             Outcome::Completed { amount, currency, .. } | Outcome::Authorized { amount, currency, .. }
                 if (*amount, *currency) != (self.amount, self.currency) =>

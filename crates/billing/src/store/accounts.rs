@@ -2,12 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use diesel_async::AsyncPgConnection;
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::StoreError;
 use crate::AccountId;
-use crate::account::{Access, Account};
+use crate::account::{Access, Account, AccountEvent, AccountStatus};
+use crate::bill::{BillEvent, BillStatus};
 use crate::db::DbError;
+use crate::models::{AccountChange, AccountRow, BillRow};
+use crate::schema::{account, bill};
 
 /// Makes an account known, inactive, with its days counted on the wall clocks of `zone`. An account that is known
 /// already is left as it is. Returns whether it is new.
@@ -20,8 +24,19 @@ pub async fn register(
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let _ = (conn, id, zone, now);
-    todo!()
+    let inserted = diesel::insert_into(account::table)
+        .values((
+            account::id.eq(id),
+            account::created_at.eq(now),
+            account::updated_at.eq(now),
+            account::status.eq(AccountStatus::Inactive),
+            account::time_zone.eq(zone.name()),
+        ))
+        .on_conflict(account::id)
+        .do_nothing()
+        .execute(conn)
+        .await?;
+    Ok(inserted > 0)
 }
 
 /// The state of an account.
@@ -29,11 +44,11 @@ pub async fn register(
 /// # Errors
 /// [`DbError`].
 pub async fn get(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<Account>, DbError> {
-    let _ = (conn, id);
-    todo!()
+    let row = account::table.find(id).select(AccountRow::as_select()).first(conn).await.optional()?;
+    Ok(row.map(|row| row.machine()))
 }
 
-/// Whether an account may watch at `now`.
+/// Whether an account may watch at `now`; `None`: it is not known.
 ///
 /// # Errors
 /// [`DbError`].
@@ -46,7 +61,8 @@ pub async fn access(
 }
 
 /// Ends what has run out at `now`: grace that is over, paid time of who cancelled, doubt that lasted too long. At most
-/// `limit` accounts; call again while it returns that many. Accounts whose payment is under way are left alone.
+/// `limit` accounts; call again while it returns that many. Returns those that have lost their access; who is closed
+/// while a payment is under way would be charged for nothing, so they wait for its end.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -55,6 +71,58 @@ pub async fn close_run_out(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
-    let _ = (conn, now, limit);
-    todo!()
+    conn.transaction(async |conn| {
+        let mut closed = Vec::new();
+        for row in run_out(conn, now, limit).await? {
+            let account = row.machine().apply(AccountEvent::AccessRanOut, now)?;
+            diesel::update(account::table.find(row.id)).set(AccountChange::new(&account, now)).execute(conn).await?;
+            if account.status == AccountStatus::Canceled {
+                give_up(conn, row.id, now).await?;
+                closed.push(row.id);
+            }
+        }
+        Ok(closed)
+    })
+    .await
+}
+
+async fn run_out(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<AccountRow>, StoreError> {
+    use diesel::dsl::{exists, not};
+    let in_work = bill::table.filter(bill::account_id.eq(account::id)).filter(bill::status.eq(BillStatus::InWork));
+    // Being charged for so long that we doubt it: overdue, but not closed.
+    let in_doubt = account::status
+        .eq(AccountStatus::Active)
+        .and(not(account::cancel_at_period_end))
+        .and(account::next_charge_at.is_null());
+    let to_close =
+        account::status.eq(AccountStatus::Overdue).or(account::cancel_at_period_end).and(not(exists(in_work)));
+    Ok(account::table
+        .filter(account::status.eq_any([AccountStatus::Active, AccountStatus::Overdue]))
+        .filter(account::access_until.le(now))
+        .filter(in_doubt.or(to_close))
+        .order(account::access_until)
+        .limit(limit)
+        .select(AccountRow::as_select())
+        .for_no_key_update()
+        .skip_locked()
+        .load(conn)
+        .await?)
+}
+
+/// The bill of a closed account is not collected any more. A late success still pays it.
+async fn give_up(conn: &mut AsyncPgConnection, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let open: Option<BillRow> = bill::table
+        .filter(bill::account_id.eq(id).and(bill::status.eq(BillStatus::NotPaid)))
+        .select(BillRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    if let Some(open) = open {
+        let given_up = open.machine().apply(BillEvent::GivenUp, now)?;
+        diesel::update(bill::table.find(open.id))
+            .set((bill::status.eq(given_up.status), bill::updated_at.eq(now)))
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
 }

@@ -1,18 +1,24 @@
 //! After the answer: attempt, bill and account move together.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
 use super::PaymentView;
-use crate::cipher::Cipher;
-use crate::payment::Outcome;
+use super::load::{Locked, lock_known, other_live, save_payment};
+use crate::account::AccountEvent;
+use crate::bill::BillEvent;
+use crate::cipher::{Cipher, Place};
+use crate::models::{NewPaymentRow, PaymentRow};
+use crate::payment::{Instrument, Outcome, Payment, PaymentState};
+use crate::schema::payment;
 use crate::{AccountId, PaymentId, TariffId};
 
 /// Where the payment stands now, and what others are to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     pub payment: PaymentView,
+    /// Empty when nothing changed.
     pub effects: Vec<Effect>,
 }
 
@@ -41,6 +47,153 @@ pub async fn apply(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
-    let _ = (conn, id, outcome, cipher, now);
-    todo!()
+    conn.transaction(async |conn| {
+        let locked = lock_known(conn, id).await?;
+        let token = match &outcome {
+            Outcome::Completed { token: Some(token), .. } => Some(cipher.seal(Place::Token(locked.account.id), token)),
+            _ => None,
+        };
+        settle(conn, locked, outcome, token, now).await
+    })
+    .await
+}
+
+/// [`apply`], within a transaction that holds the locks.
+pub(super) async fn settle(
+    conn: &mut AsyncPgConnection,
+    mut locked: Locked,
+    outcome: Outcome,
+    sealed_token: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<Applied, StoreError> {
+    let mut before = locked.attempt();
+    if before.state.is_failure() && matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. }) {
+        before.owed = before.owed && clear_the_way(conn, &locked, now).await?;
+    }
+    let mut effects = Vec::new();
+    if let Some(transaction_id) = before.second_transaction(&outcome) {
+        effects.extend(record_second(conn, &locked.payment, transaction_id, now).await?);
+    }
+    if let Some(what) = before.mismatch(&outcome) {
+        effects.push(Effect::NeedsAttention { payment_id: before.id, what });
+    }
+    let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
+    if after == before {
+        return Ok(Applied { payment: PaymentView::of(&locked), effects });
+    }
+    locked.save_payment(conn, &after, now).await?;
+    settle_bill(conn, &mut locked, &before, &after, now).await?;
+    settle_account(conn, &mut locked, &before, &after, sealed_token, now).await?;
+    effects.extend(effects_of(&locked, &before, &after));
+    Ok(Applied { payment: PaymentView::of(&locked), effects })
+}
+
+/// Money has come for an attempt believed dead, and another may be under way for the same bill. One that can take no
+/// money any more – not sent yet, or waiting for a page whose answer we shall not pass on – makes way. One that may
+/// take money stays, and what has come is the duplicate. Returns whether the way is clear.
+async fn clear_the_way(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let Some(other) = other_live(conn, locked.bill.id, locked.payment.id).await? else { return Ok(true) };
+    if !other.state.makes_way() {
+        return Ok(false);
+    }
+    let why = format!("payment {} has paid the bill after all", locked.payment.id);
+    let withdrawn = other
+        .machine(true)
+        .apply(Outcome::Withdrawn { why }, now)
+        .map_err(|source| StoreError::Illegal { id: other.id, source })?;
+    save_payment(conn, &other, &withdrawn, now).await?;
+    Ok(true)
+}
+
+async fn settle_bill(
+    conn: &mut AsyncPgConnection,
+    locked: &mut Locked,
+    before: &Payment,
+    after: &Payment,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let bill = locked.bill.machine();
+    let bill = match BillEvent::of(before.state, after.state) {
+        Some(event) => bill.apply(event, now)?,
+        None => bill,
+    };
+    locked.save_bill(conn, bill, after, now).await
+}
+
+async fn settle_account(
+    conn: &mut AsyncPgConnection,
+    locked: &mut Locked,
+    before: &Payment,
+    after: &Payment,
+    sealed_token: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let token = sealed_token.is_some();
+    if after.state == PaymentState::Succeeded {
+        locked.save_card(conn, sealed_token, after.card.clone()).await?;
+    }
+    let bill = &locked.bill;
+    let event = match after.state {
+        PaymentState::Succeeded => Some(AccountEvent::Paid {
+            kind: bill.kind,
+            tariff_id: bill.tariff_id,
+            period: bill.paid_period,
+            period_no: bill.period_no,
+            token,
+        }),
+        _ => AccountEvent::of_failure(before.state, after),
+    };
+    match event {
+        Some(event) => {
+            let account = locked.account.machine().apply(event, now)?;
+            locked.save_account(conn, &account, now).await
+        }
+        None => Ok(()),
+    }
+}
+
+fn effects_of(locked: &Locked, before: &Payment, after: &Payment) -> Option<Effect> {
+    let account_id = locked.account.id;
+    match after.state {
+        PaymentState::Succeeded => locked.account.expiration_dt.map(|expires_on| Effect::AccessGranted {
+            account_id,
+            tariff_id: locked.bill.tariff_id,
+            expires_on,
+        }),
+        PaymentState::SucceededDuplicate => {
+            after.transaction_id.map(|transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id })
+        }
+        PaymentState::Rejected => Some(Effect::NeedsAttention {
+            payment_id: after.id,
+            what: after.info.clone().unwrap_or_else(|| "the gateway rejected our request".to_owned()),
+        }),
+        PaymentState::Declined | PaymentState::Abandoned
+            if before.state.is_live() && after.instrument == Instrument::Token =>
+        {
+            Some(Effect::RenewalRefused { account_id, retry_at: locked.account.next_charge_at })
+        }
+        _ => None,
+    }
+}
+
+/// The gateway took money twice for one attempt. The second transaction becomes a row of its own, so that no money is
+/// without a row; hearing of it again adds nothing.
+async fn record_second(
+    conn: &mut AsyncPgConnection,
+    first: &PaymentRow,
+    transaction_id: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<Effect>, StoreError> {
+    let row = NewPaymentRow {
+        state: PaymentState::SucceededDuplicate,
+        is_success: Some(true),
+        request_id: format!("second:{transaction_id}"),
+        transaction_id: Some(transaction_id),
+        info: Some(format!("a second transaction of payment {}", first.id)),
+        finished_at: Some(now),
+        ..NewPaymentRow::created(first.bill_id, first.instrument, first.amount, first.currency, now)
+    };
+    let payment_id = row.id;
+    let inserted = diesel::insert_into(payment::table).values(row).on_conflict_do_nothing().execute(conn).await?;
+    Ok((inserted > 0).then_some(Effect::RefundOwed { payment_id, transaction_id }))
 }

@@ -1,1 +1,154 @@
 //! Reading an attempt with its bill and account under lock, and writing them back.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::super::StoreError;
+use crate::account::Account;
+use crate::bill::{Bill, PaymentType};
+use crate::models::{AccountChange, AccountRow, BillChange, BillRow, CardChange, PaymentChange, PaymentRow};
+use crate::payment::{CardMask, Payment};
+use crate::schema::{account, bill, payment};
+use crate::{BillId, PaymentId};
+
+/// An attempt with its bill and its account: all that one transaction is about.
+pub(super) struct Locked {
+    pub(super) account: AccountRow,
+    pub(super) bill: BillRow,
+    pub(super) payment: PaymentRow,
+}
+
+/// Locks the account, then the bill, then the attempt, in one statement; the rows are as they are once the locks are
+/// held. (PostgreSQL locks in the order in which the tables are named.)
+pub(super) async fn lock(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Option<Locked>, StoreError> {
+    let rows = account::table
+        .inner_join(bill::table.inner_join(payment::table))
+        .filter(payment::id.eq(id))
+        .select((AccountRow::as_select(), BillRow::as_select(), PaymentRow::as_select()))
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(rows.map(|(account, bill, payment)| Locked { account, bill, payment }))
+}
+
+/// As [`lock`], for a payment that must exist.
+pub(super) async fn lock_known(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Locked, StoreError> {
+    lock(conn, id).await?.ok_or(StoreError::UnknownPayment(id))
+}
+
+/// Another live attempt on the bill. There is at most one, and none while `than` is live itself.
+pub(super) async fn other_live(
+    conn: &mut AsyncPgConnection,
+    bill_id: BillId,
+    than: PaymentId,
+) -> Result<Option<PaymentRow>, StoreError> {
+    let others = payment::table.filter(payment::bill_id.eq(bill_id)).filter(payment::id.ne(than));
+    Ok(others.filter(payment::is_success.is_null()).select(PaymentRow::as_select()).first(conn).await.optional()?)
+}
+
+impl Locked {
+    /// The attempt, by itself owed what its bill owes. (Whether another attempt is after the same money see
+    /// [`other_live`].)
+    pub(super) fn attempt(&self) -> Payment {
+        self.payment.machine(self.bill.status.owes())
+    }
+
+    /// Compare-and-set: writes the attempt if it is still in the state it was read in.
+    pub(super) async fn save_payment(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        next: &Payment,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.payment = save_payment(conn, &self.payment, next, now).await?;
+        Ok(())
+    }
+
+    /// Writes the bill's state, and wipes every secret the attempt needs no longer.
+    pub(super) async fn save_bill(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        next: Bill,
+        attempt: &Payment,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let change = BillChange {
+            updated_at: now,
+            status: next.status,
+            paid_at: next.paid_at,
+            card_cryptogram_packet: self.bill.card_cryptogram_packet.clone().filter(|_| attempt.needs_cryptogram()),
+            pa_res: self.bill.pa_res.clone().filter(|_| attempt.needs_pa_res()),
+            payment_type: if attempt.needs_pa_res() { PaymentType::Post3ds } else { self.bill.payment_type },
+        };
+        let unchanged = next == self.bill.machine()
+            && change.card_cryptogram_packet == self.bill.card_cryptogram_packet
+            && change.pa_res == self.bill.pa_res;
+        if !unchanged {
+            self.write_bill(conn, change).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write_bill(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        change: BillChange,
+    ) -> Result<(), StoreError> {
+        self.bill = diesel::update(bill::table.find(self.bill.id))
+            .set(change)
+            .returning(BillRow::as_returning())
+            .get_result(conn)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn save_account(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        next: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if *next != self.account.machine() {
+            self.account = diesel::update(account::table.find(self.account.id))
+                .set(AccountChange::new(next, now))
+                .returning(AccountRow::as_returning())
+                .get_result(conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the card that has just paid, to be charged from now on.
+    pub(super) async fn save_card(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        sealed_token: Option<String>,
+        card: Option<CardMask>,
+    ) -> Result<(), StoreError> {
+        if sealed_token.is_some() || card.is_some() {
+            diesel::update(account::table.find(self.account.id))
+                .set(CardChange { payment_token: sealed_token, card })
+                .execute(conn)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Compare-and-set on the state the row was read in.
+pub(super) async fn save_payment(
+    conn: &mut AsyncPgConnection,
+    row: &PaymentRow,
+    next: &Payment,
+    now: DateTime<Utc>,
+) -> Result<PaymentRow, StoreError> {
+    diesel::update(payment::table.find(row.id).filter(payment::state.eq(row.state)))
+        .set(PaymentChange::new(next, now))
+        .returning(PaymentRow::as_returning())
+        .get_result(conn)
+        .await
+        .optional()?
+        .ok_or(StoreError::Overtaken { id: row.id, expected: row.state })
+}

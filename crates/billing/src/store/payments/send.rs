@@ -1,14 +1,20 @@
 //! Before a request leaves: what is written down so that a crash at any point is recognised.
 
-use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use secrecy::SecretString;
 
 use super::super::StoreError;
+use super::apply::settle;
+use super::load::{Locked, lock_known};
+use super::three_ds::post_order;
+use super::view::sent;
 use super::{PaymentView, PostOrder};
-use crate::cipher::Cipher;
-use crate::payment::PaymentState;
-use crate::resolve::ResolvePolicy;
+use crate::account::AccountEvent;
+use crate::bill::{BillEvent, BillKind};
+use crate::cipher::{Cipher, CipherError, Place};
+use crate::payment::{Instrument, Outcome, PaymentState};
+use crate::resolve::{ResolvePolicy, Step};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
 
 /// Everything the gateway must be told to charge.
@@ -65,6 +71,10 @@ pub enum Resolve {
     NotNow(PaymentState),
 }
 
+/// A cryptogram that could not be sent for so long is not sent any more: its customer has gone, and would be
+/// surprised by the charge.
+const CRYPTOGRAM_LIVES: TimeDelta = TimeDelta::minutes(30);
+
 /// `created` → `sending`, after a last look: does the bill still owe it, is the account still to be charged?
 ///
 /// # Errors
@@ -75,8 +85,119 @@ pub async fn begin_sending(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<Begin, StoreError> {
-    let _ = (conn, id, cipher, now);
-    todo!()
+    conn.transaction(async |conn| {
+        let mut locked = lock_known(conn, id).await?;
+        let Ok(sending) = locked.attempt().begin_sending(now) else {
+            return Ok(Begin::NotNow(locked.payment.state));
+        };
+        if let Some(reason) = last_look(&locked, now) {
+            withdraw(conn, &mut locked, reason, now).await?;
+            return Ok(Begin::NotNow(locked.payment.state));
+        }
+        let instrument = instrument(&locked, cipher)?;
+        locked.save_payment(conn, &sending, now).await?;
+        Ok(Begin::Send(Box::new(order(&locked, instrument, now))))
+    })
+    .await
+}
+
+/// Why an attempt is not sent after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    PaidOtherwise,
+    NotToBeRenewed,
+    NoCard,
+    CryptogramTooOld,
+}
+
+impl Reason {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::PaidOtherwise => "the period is paid otherwise",
+            Self::NotToBeRenewed => "the subscription is not to be renewed",
+            Self::NoCard => "there is no card to charge",
+            Self::CryptogramTooOld => "it could not be sent in time: the customer must pay anew",
+        }
+    }
+
+    /// Whether nobody owes the bill any more.
+    const fn voids_the_bill(self) -> bool {
+        matches!(self, Self::PaidOtherwise | Self::NotToBeRenewed)
+    }
+}
+
+fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
+    let (account, bill) = (locked.account.machine(), &locked.bill);
+    let paid_otherwise = match bill.kind {
+        BillKind::Primary => account.is_paid_up(now),
+        BillKind::Renewal => bill.period_no <= account.period_no,
+    };
+    match locked.payment.instrument {
+        _ if paid_otherwise => Some(Reason::PaidOtherwise),
+        Instrument::Cryptogram if now - locked.payment.created_at > CRYPTOGRAM_LIVES => Some(Reason::CryptogramTooOld),
+        Instrument::Token if !account.is_running() || account.cancel_at_period_end => Some(Reason::NotToBeRenewed),
+        Instrument::Token if !account.has_token => Some(Reason::NoCard),
+        Instrument::Cryptogram | Instrument::Token => None,
+    }
+}
+
+async fn withdraw(
+    conn: &mut AsyncPgConnection,
+    locked: &mut Locked,
+    reason: Reason,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let id = locked.payment.id;
+    let withdrawn = locked
+        .attempt()
+        .apply(Outcome::Withdrawn { why: reason.text().to_owned() }, now)
+        .map_err(|source| StoreError::Illegal { id, source })?;
+    locked.save_payment(conn, &withdrawn, now).await?;
+    let mut bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
+    if reason.voids_the_bill() {
+        bill = bill.apply(BillEvent::Voided, now)?;
+    }
+    locked.save_bill(conn, bill, &withdrawn, now).await?;
+    if reason == Reason::NoCard {
+        let account = locked.account.machine().apply(AccountEvent::NoCard, now)?;
+        locked.save_account(conn, &account, now).await?;
+    }
+    Ok(())
+}
+
+fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, StoreError> {
+    let open = |place, sealed: &Option<String>| match sealed {
+        Some(sealed) => cipher.open(place, sealed),
+        None => Err(CipherError::DoesNotOpen),
+    };
+    Ok(match locked.payment.instrument {
+        Instrument::Cryptogram => {
+            let place = Place::Cryptogram(locked.bill.id);
+            ChargeInstrument::Cryptogram(open(place, &locked.bill.card_cryptogram_packet)?)
+        }
+        Instrument::Token => {
+            let place = Place::Token(locked.account.id);
+            ChargeInstrument::Token(open(place, &locked.account.payment_token)?)
+        }
+    })
+}
+
+fn order(locked: &Locked, instrument: ChargeInstrument, now: DateTime<Utc>) -> ChargeOrder {
+    let (bill, payment) = (&locked.bill, &locked.payment);
+    ChargeOrder {
+        payment_id: payment.id,
+        bill_id: bill.id,
+        account_id: locked.account.id,
+        amount: payment.amount,
+        currency: payment.currency,
+        request_id: payment.request_id.clone(),
+        invoice_no: payment.invoice_no,
+        ip_address: bill.ip_address.clone().filter(|_| payment.instrument == Instrument::Cryptogram),
+        instrument,
+        description: bill.description.clone(),
+        first_sent_at: payment.first_sent_at.unwrap_or(now),
+        resend_no: payment.sends,
+    }
 }
 
 /// `unknown` → `sending` (or `posting_3ds`), if the policy allows the identical request to be repeated at `now`.
@@ -90,8 +211,23 @@ pub async fn begin_resend(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<Resend, StoreError> {
-    let _ = (conn, id, policy, cipher, now);
-    todo!()
+    conn.transaction(async |conn| {
+        let mut locked = lock_known(conn, id).await?;
+        let allowed = sent(&locked.payment).is_some_and(|sent| policy.step(&sent, now) == Step::LookThenResend);
+        let next = match locked.attempt().begin_resend(now) {
+            Ok(next) if allowed => next,
+            _ => return Ok(Resend::NotNow(locked.payment.state)),
+        };
+        if next.state == PaymentState::PostingThreeDs {
+            let order = post_order(&locked, &next, cipher)?;
+            locked.save_payment(conn, &next, now).await?;
+            return Ok(Resend::ThreeDs(order));
+        }
+        let instrument = instrument(&locked, cipher)?;
+        locked.save_payment(conn, &next, now).await?;
+        Ok(Resend::Charge(Box::new(order(&locked, instrument, now))))
+    })
+    .await
 }
 
 /// A payment sent before `sent_before` whose answer nobody wrote down is in doubt from now on.
@@ -102,9 +238,23 @@ pub async fn begin_resolving(
     conn: &mut AsyncPgConnection,
     id: PaymentId,
     sent_before: DateTime<Utc>,
-    cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<Resolve, StoreError> {
-    let _ = (conn, id, sent_before, cipher, now);
-    todo!()
+    conn.transaction(async |conn| {
+        let locked = lock_known(conn, id).await?;
+        let row = &locked.payment;
+        let on_its_way =
+            row.state == PaymentState::Sending || (row.state == PaymentState::PostingThreeDs && row.posts > 0);
+        let given_up = on_its_way && row.last_sent_at.is_some_and(|at| at <= sent_before);
+        match row.state {
+            PaymentState::Unknown => Ok(Resolve::Look(Box::new(PaymentView::of(&locked)))),
+            _ if given_up => {
+                let why = "its sender wrote down no answer".to_owned();
+                let applied = settle(conn, locked, Outcome::Unknown { why, look_again_at: now }, None, now).await?;
+                Ok(Resolve::Look(Box::new(applied.payment)))
+            }
+            state => Ok(Resolve::NotNow(state)),
+        }
+    })
+    .await
 }

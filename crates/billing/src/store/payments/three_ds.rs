@@ -1,14 +1,17 @@
 //! The customer's answer to the bank's page.
 
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use secrecy::SecretString;
 
 use super::super::StoreError;
 use super::PaymentView;
+use super::load::{Locked, lock, lock_known};
 use crate::PaymentId;
-use crate::cipher::Cipher;
-use crate::payment::PaymentState;
+use crate::bill::PaymentType;
+use crate::cipher::{Cipher, CipherError, Place};
+use crate::models::BillChange;
+use crate::payment::{Payment, PaymentState};
 
 /// The longest PaRes taken, in bytes.
 pub const MAX_PA_RES: usize = 64 * 1024;
@@ -70,8 +73,30 @@ pub async fn submit_pa_res(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<PaymentView, SubmitError> {
-    let _ = (conn, id, md, pa_res, cipher, now);
-    todo!()
+    conn.transaction(async |conn| {
+        let mut locked = lock(conn, id).await?.ok_or(SubmitError::UnknownPayment(id))?;
+        if locked.payment.transaction_id.is_some_and(|transaction| transaction != md) {
+            return Err(SubmitError::WrongTransaction);
+        }
+        let Ok(answered) = locked.attempt().answer_three_ds() else {
+            return Err(SubmitError::NotAwaiting(Box::new(PaymentView::of(&locked))));
+        };
+        if answered.three_ds.as_ref().is_none_or(|asked| asked.expires_at <= now) {
+            return Err(SubmitError::Expired);
+        }
+        locked.save_payment(conn, &answered, now).await?;
+        let change = BillChange {
+            updated_at: now,
+            status: locked.bill.status,
+            paid_at: locked.bill.paid_at,
+            card_cryptogram_packet: None,
+            pa_res: Some(cipher.seal(Place::PaRes(locked.bill.id), &pa_res)),
+            payment_type: PaymentType::Post3ds,
+        };
+        locked.write_bill(conn, change).await?;
+        Ok(PaymentView::of(&locked))
+    })
+    .await
 }
 
 /// Marks the answer as being passed on.
@@ -84,6 +109,26 @@ pub async fn begin_posting(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<Begin3ds, StoreError> {
-    let _ = (conn, id, cipher, now);
-    todo!()
+    conn.transaction(async |conn| {
+        let mut locked = lock_known(conn, id).await?;
+        let Ok(posting) = locked.attempt().begin_posting(now) else {
+            return Ok(Begin3ds::NotNow(locked.payment.state));
+        };
+        let order = post_order(&locked, &posting, cipher)?;
+        locked.save_payment(conn, &posting, now).await?;
+        Ok(Begin3ds::Post(order))
+    })
+    .await
+}
+
+pub(super) fn post_order(locked: &Locked, posting: &Payment, cipher: &Cipher) -> Result<PostOrder, StoreError> {
+    let missing = || StoreError::Cipher(CipherError::DoesNotOpen);
+    let sealed = locked.bill.pa_res.as_deref().ok_or_else(missing)?;
+    Ok(PostOrder {
+        payment_id: posting.id,
+        transaction_id: posting.transaction_id.ok_or_else(missing)?,
+        pa_res: cipher.open(Place::PaRes(locked.bill.id), sealed)?,
+        request_id: format!("post3ds:{}", posting.id),
+        resend_no: posting.posts,
+    })
 }

@@ -1,13 +1,17 @@
 //! A payment as others see it.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel_async::AsyncPgConnection;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
+use super::load::Locked;
 use crate::account::AccountStatus;
 use crate::bill::{BillKind, BillStatus};
+use crate::models::{AccountRow, BillRow, PaymentRow};
 use crate::payment::{CardMask, Decline, Instrument, PaymentState};
 use crate::resolve::Sent;
+use crate::schema::{account, bill, payment};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 
 /// A payment with what belongs to it of its bill and account. Holds no secret.
@@ -57,11 +61,65 @@ pub struct ThreeDsView {
     pub expires_at: DateTime<Utc>,
 }
 
+impl PaymentView {
+    pub(super) fn of(rows: &Locked) -> Self {
+        Self::from_rows(&rows.account, &rows.bill, &rows.payment)
+    }
+
+    pub(super) fn from_rows(account: &AccountRow, bill: &BillRow, payment: &PaymentRow) -> Self {
+        let attempt = payment.machine(bill.status.owes());
+        let three_ds = attempt.three_ds.filter(|_| payment.state == PaymentState::AwaitingThreeDs);
+        Self {
+            id: payment.id,
+            bill_id: bill.id,
+            account_id: account.id,
+            tariff_id: bill.tariff_id,
+            kind: bill.kind,
+            bill_status: bill.status,
+            account_status: account.status,
+            state: payment.state,
+            instrument: payment.instrument,
+            amount: payment.amount,
+            currency: payment.currency,
+            three_ds: three_ds.zip(payment.transaction_id).map(|(asked, md)| ThreeDsView {
+                acs_url: asked.acs_url,
+                pa_req: asked.pa_req,
+                md,
+                expires_at: asked.expires_at,
+            }),
+            decline: attempt.decline,
+            info: attempt.info,
+            transaction_id: payment.transaction_id,
+            invoice_no: payment.invoice_no,
+            request_id: payment.request_id.clone(),
+            sent: sent(payment),
+            posts: payment.posts,
+            look_again_at: payment.look_again_at,
+            card: attempt.card,
+            expires_on: account.expiration_dt,
+            created_at: payment.created_at,
+            updated_at: payment.updated_at,
+        }
+    }
+}
+
+/// What the rules of resolving need to know of a row.
+pub(super) fn sent(payment: &PaymentRow) -> Option<Sent> {
+    let (first_at, last_at) = payment.first_sent_at.zip(payment.last_sent_at)?;
+    Some(Sent { first_at, last_at, absent_at: payment.absent_at })
+}
+
 /// One payment.
 ///
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn get(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Option<PaymentView>, StoreError> {
-    let _ = (conn, id);
-    todo!()
+    let rows = account::table
+        .inner_join(bill::table.inner_join(payment::table))
+        .filter(payment::id.eq(id))
+        .select((AccountRow::as_select(), BillRow::as_select(), PaymentRow::as_select()))
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(rows.map(|(account, bill, payment)| PaymentView::from_rows(&account, &bill, &payment)))
 }
