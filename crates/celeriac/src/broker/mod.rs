@@ -1,5 +1,10 @@
 //! Brokers carry messages. Two exist: `amqp://` (`RabbitMQ`) and `memory://` (inside the process).
 
+mod amqp;
+mod backoff;
+mod memory;
+mod url;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +26,11 @@ pub trait Broker: Send + Sync + 'static {
     /// Publishes many at once without waiting for each in turn. The answers are in the order of the messages.
     async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Result<(), BrokerError>>;
 
-    /// Publishes without asking for a confirmation: for events and replies, which may be lost.
+    /// Publishes without asking for a confirmation: for events and replies, which may be lost. It does not hold its
+    /// caller while the broker is away or takes no messages: that is an error at once.
     async fn publish_unconfirmed(&self, publication: Publication) -> Result<(), BrokerError>;
 
-    /// Starts to consume a queue.
+    /// Starts to consume a queue. Should the broker end the consumer, or its channel, it starts again by itself.
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription, BrokerError>;
 
     /// Removes a binding, and forgets it.
@@ -46,6 +52,48 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Closes the connections. Messages delivered but not acknowledged go back to their queues.
     async fn close(&self);
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// How long a publish, or any other command, holds its caller while the broker is away or does not answer.
+    /// 30 s by default.
+    pub publish_timeout: Duration,
+    /// How long [`connect`] tries for the first time. 30 s by default.
+    pub connect_timeout: Duration,
+    /// How long one attempt to connect may take, unless the address says it (`?connect_timeout=4`). 10 s by default.
+    pub attempt_timeout: Duration,
+    /// Asked of the broker, unless the address says it (`?heartbeat=30`), in whole seconds; the lower of both sides
+    /// counts. A connection on which nothing came for twice this time is given up. 10 s by default.
+    pub heartbeat: Duration,
+    /// Shown on the broker's management page.
+    pub connection_name: String,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            publish_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(30),
+            attempt_timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(10),
+            connection_name: "celeriac".to_owned(),
+        }
+    }
+}
+
+/// Connects to the broker that `url` names: `amqp://`, `amqps://` or `memory://`, as Celery writes them. Several AMQP
+/// servers with `;` between them are tried in turn, now and at every loss of the connection.
+///
+/// # Errors
+/// [`BrokerError::Refused`] at once for an address that cannot be used, a wrong password or virtual host;
+/// [`BrokerError::Timeout`] when the broker cannot be reached within `connect_timeout`.
+pub async fn connect(url: &str, options: ConnectOptions) -> Result<Arc<dyn Broker>, BrokerError> {
+    Ok(match self::url::parse(url)? {
+        self::url::Target::Amqp(endpoints) => Arc::new(amqp::AmqpBroker::connect(&endpoints, &options).await?),
+        self::url::Target::Memory(name) => Arc::new(memory::MemoryBroker::connect(&name)),
+    })
 }
 
 /// What must exist before messages can flow.
@@ -145,19 +193,27 @@ pub struct DeliveryTag {
 /// the broker delivers that message again.
 #[async_trait]
 pub trait ConsumerControl: Send + Sync {
-    /// Acknowledges a delivery, with `multiple` also all before it of the same generation.
+    /// Acknowledges a delivery, with `multiple` also all before it of the same generation: tags of a generation
+    /// count up in the order in which deliveries are handed out.
+    ///
+    /// It returns when the ack is on its way. Acknowledge nothing twice: `RabbitMQ` then drops the channel, and
+    /// delivers everything again that was open on it.
     async fn ack(&self, tag: DeliveryTag, multiple: bool) -> Result<(), BrokerError>;
 
     /// Gives a delivery back to its queue, or drops it (to the dead-letter exchange if the queue has one).
     async fn reject(&self, tag: DeliveryTag, requeue: bool) -> Result<(), BrokerError>;
 
-    /// Changes the prefetch count of this running consumer, also for the time after a reconnect.
+    /// Changes the prefetch count of this running consumer, also for the time after a reconnect. Until the deliveries
+    /// of before are settled, there may be more of them than a lower count allows; a raise may be rounded up by an
+    /// eighth.
     async fn set_prefetch(&self, prefetch: u16) -> Result<(), BrokerError>;
 
-    /// Stops the deliveries. What was delivered can still be acknowledged.
+    /// Stops the deliveries. Those that are on their way are still handed out, then the receiver ends. What was
+    /// delivered can still be acknowledged.
     async fn cancel(&self) -> Result<(), BrokerError>;
 
-    /// Gives all unacknowledged deliveries back and ends the consumer.
+    /// Gives all unacknowledged deliveries back and ends the consumer. Dropping both the deliveries and the control
+    /// does the same.
     async fn close(&self);
 }
 
@@ -179,7 +235,7 @@ pub struct BrokerHealth {
 /// What went wrong, by what the caller should do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
-    /// No queue takes this message: declare the queue or mend the routing. Trying again changes nothing.
+    /// No queue takes this message, or its exchange does not exist: declare the queue or mend the routing. Trying again changes nothing.
     #[error("no queue takes messages for exchange {exchange:?} with routing key {routing_key:?}")]
     Unroutable { exchange: String, routing_key: String },
     /// The broker could not be reached in the time the caller was willing to wait. The message may or may not have

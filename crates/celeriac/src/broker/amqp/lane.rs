@@ -1,0 +1,243 @@
+//! One channel with publisher confirms, and the task that owns it.
+//!
+//! A job is answered when its message was confirmed, returned or refused. When the channel or the connection breaks,
+//! the jobs without an answer are published again, in their order, on the next one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lapin::Channel;
+use lapin::options::ConfirmSelectOptions;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::error::{is_not_found, refusal};
+use super::flight::{Fate, Flight};
+use super::link::{Link, Live};
+use crate::broker::{BrokerError, Publication};
+
+/// Messages on their way at once: enough to keep the broker busy, few enough to publish again after a loss.
+const WINDOW: usize = 256;
+/// A pause before what the broker rejected (its queue is full, its quorum incomplete) is published again.
+const AFTER_NACK: Duration = Duration::from_millis(100);
+/// A pause before another channel is tried on the same connection.
+const AFTER_CHANNEL_ERROR: Duration = Duration::from_millis(20);
+
+/// A message and who waits for its confirm.
+pub(super) struct Job {
+    pub(super) publication: Publication,
+    pub(super) answer: oneshot::Sender<Result<(), BrokerError>>,
+}
+
+impl Job {
+    fn abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Nobody may be waiting any more: that is no error.
+    fn settle(self, answer: Result<(), BrokerError>) {
+        let _ = self.answer.send(answer);
+    }
+
+    fn unroutable(self) {
+        let Publication { exchange, routing_key, .. } = self.publication;
+        let _ = self.answer.send(Err(BrokerError::Unroutable { exchange, routing_key }));
+    }
+}
+
+/// What the lanes of a publisher share.
+#[derive(Clone)]
+pub(super) struct Base {
+    pub(super) link: Link,
+    pub(super) address: Arc<str>,
+    /// The last answer of the broker was a rejection.
+    pub(super) rejecting: Arc<AtomicBool>,
+}
+
+struct Lane {
+    base: Base,
+    jobs: mpsc::Receiver<Job>,
+    /// To be published before new jobs, in this order.
+    again: VecDeque<Job>,
+    /// So many of `again`, from the front, are published one at a time: one of them made the broker close the
+    /// channel, and this finds out which.
+    suspects: usize,
+    /// What is in flight is a suspect.
+    alone: bool,
+    /// Rejected by the broker; published again after a pause.
+    rejected: Vec<Job>,
+    retry_at: Instant,
+    /// Nobody can send jobs any more.
+    orphaned: bool,
+}
+
+/// Why a channel is done.
+enum End {
+    /// Nothing is left to do, for ever.
+    Finished,
+    /// The connection is lost.
+    Lost,
+    /// The broker closed the channel for something that was published on it.
+    Broken(lapin::Error),
+}
+
+/// Runs until the link is closed or nobody can publish any more.
+pub(super) async fn run(base: Base, jobs: mpsc::Receiver<Job>) {
+    let mut lane = Lane {
+        base,
+        jobs,
+        again: VecDeque::new(),
+        suspects: 0,
+        alone: false,
+        rejected: Vec::new(),
+        retry_at: Instant::now(),
+        orphaned: false,
+    };
+    while let Some(live) = lane.base.link.live().await {
+        match lane.serve(&live).await {
+            End::Finished => break,
+            End::Lost => {}
+            End::Broken(_) => {
+                lane.base.link.doubt();
+                sleep(AFTER_CHANNEL_ERROR).await;
+            }
+        }
+    }
+    // Dropping the jobs tells those who wait that this broker is closed.
+}
+
+impl Lane {
+    /// Publishes on one channel until it is done.
+    async fn serve(&mut self, live: &Live) -> End {
+        let opened = tokio::select! {
+            opened = open(live) => opened,
+            () = live.lost() => return End::Lost,
+        };
+        let channel = match opened {
+            Ok(channel) => channel,
+            Err(error) => return End::Broken(error),
+        };
+        let mut flight = Flight::new(channel, live.connection.configuration().frame_max() as usize);
+        let end = self.pump(live, &mut flight).await;
+        self.recall(flight, &end);
+        end
+    }
+
+    async fn pump(&mut self, live: &Live, flight: &mut Flight) -> End {
+        let mut blocked = live.blocked();
+        let mut batch = Vec::with_capacity(WINDOW);
+        loop {
+            let open = blocked.borrow_and_update().is_none();
+            if open {
+                self.resend(flight);
+            }
+            if self.orphaned && flight.is_empty() && self.again.is_empty() && self.rejected.is_empty() {
+                return End::Finished;
+            }
+            let room = if open && self.again.is_empty() && !self.orphaned { self.room(flight) } else { 0 };
+            tokio::select! {
+                () = live.lost() => return End::Lost,
+                landed = flight.landed(), if !flight.is_empty() => {
+                    for (job, fate) in landed.jobs {
+                        self.settle(job, fate);
+                    }
+                    match landed.error {
+                        Some(error) if live.connection.status().connected() => return End::Broken(error),
+                        Some(_) => {
+                            self.base.link.doubt();
+                            live.lost().await;
+                            return End::Lost;
+                        }
+                        None => {}
+                    }
+                }
+                received = self.jobs.recv_many(&mut batch, room), if room > 0 => {
+                    self.orphaned = received == 0;
+                    for job in batch.drain(..) {
+                        self.send(flight, job);
+                    }
+                }
+                _ = blocked.changed() => {}
+                () = sleep_until(self.retry_at), if !self.rejected.is_empty() => {
+                    self.again.extend(self.rejected.drain(..));
+                }
+            }
+        }
+    }
+
+    /// How many messages may be put on their way now.
+    fn room(&mut self, flight: &Flight) -> usize {
+        self.alone &= !flight.is_empty();
+        if self.alone { 0 } else { WINDOW.saturating_sub(flight.len()) }
+    }
+
+    /// Publishes what waits to be published again: suspects alone, the rest as far as the window allows.
+    fn resend(&mut self, flight: &mut Flight) {
+        while !self.again.is_empty() {
+            let suspect = self.suspects > 0;
+            if self.room(flight) == 0 || (suspect && !flight.is_empty()) {
+                return;
+            }
+            let Some(job) = self.again.pop_front() else { return };
+            self.suspects = self.suspects.saturating_sub(1);
+            self.alone = suspect;
+            self.send(flight, job);
+        }
+    }
+
+    fn send(&self, flight: &mut Flight, job: Job) {
+        if job.abandoned() {
+            return;
+        }
+        if let Err((job, reason)) = flight.launch(job) {
+            job.settle(Err(self.refused(reason)));
+        }
+    }
+
+    fn settle(&mut self, job: Job, fate: Fate) {
+        match fate {
+            Fate::Confirmed => {
+                if self.base.rejecting.load(Ordering::Relaxed) {
+                    self.base.rejecting.store(false, Ordering::Relaxed);
+                }
+                job.settle(Ok(()));
+            }
+            Fate::Returned => job.unroutable(),
+            Fate::Rejected => {
+                self.base.rejecting.store(true, Ordering::Relaxed);
+                self.retry_at = Instant::now() + AFTER_NACK;
+                self.rejected.push(job);
+            }
+        }
+    }
+
+    /// Takes back what has no answer when a channel is done.
+    fn recall(&mut self, flight: Flight, end: &End) {
+        self.alone = false;
+        let mut jobs: VecDeque<Job> = flight.into_jobs().filter(|job| !job.abandoned()).collect();
+        if let End::Broken(error) = end {
+            if jobs.len() > 1 {
+                self.suspects = jobs.len();
+            } else if let Some(why) = refusal(error)
+                && let Some(job) = jobs.pop_front()
+            {
+                // It was alone: the broker means this one.
+                if is_not_found(error) { job.unroutable() } else { job.settle(Err(self.refused(why))) }
+            }
+        }
+        jobs.append(&mut self.again);
+        self.again = jobs;
+    }
+
+    fn refused(&self, reason: String) -> BrokerError {
+        BrokerError::Refused { address: self.base.address.to_string(), reason }
+    }
+}
+
+async fn open(live: &Live) -> Result<Channel, lapin::Error> {
+    let channel = live.connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}

@@ -1,0 +1,358 @@
+//! One connection to RabbitMQ that supervises itself.
+//!
+//! lapin's own recovery is switched off: it cannot say what became of a publish that was on its way, and it recovers
+//! what was declared on a channel, not what this process needs. Here a connection is used until it breaks and is
+//! then replaced; everything that depends on it watches [`Live::lost`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_lapin::{Config, Pool, PoolConfig, Runtime};
+use futures_util::StreamExt;
+use lapin::{ConnectionProperties, Event};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{reason, refusal};
+use super::topology::{Remembered, restore};
+use crate::broker::backoff::Backoff;
+use crate::broker::url::{Endpoint, address_of};
+use crate::broker::{BrokerError, ConnectOptions};
+
+/// What RabbitMQ offers by default, said up front: lapin then has its buffers right from the start.
+const FRAME_MAX: u32 = 131_072;
+/// A connection that lived this long was good: the next loss starts with short waits again.
+const STABLE: Duration = Duration::from_secs(5);
+/// How long the broker may take to answer that it has closed the connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A supervised connection. Clones are the same connection.
+#[derive(Clone)]
+pub(super) struct Link(Arc<Shared>);
+
+struct Shared {
+    address: String,
+    /// One for each server of the address.
+    servers: Vec<Server>,
+    topology: Arc<Remembered>,
+    state: watch::Sender<State>,
+    /// Somebody saw an error that may mean that the connection is gone.
+    doubt: Notify,
+    /// When the state last changed between connected and not.
+    since: Mutex<Instant>,
+    closing: CancellationToken,
+}
+
+struct Server {
+    address: String,
+    pool: Pool,
+    connect_timeout: Duration,
+}
+
+enum State {
+    Down(Failure),
+    Live(Arc<Live>),
+    Closed,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Default)]
+struct Failure {
+    reason: String,
+    /// The broker answered, and said no.
+    refused: bool,
+}
+
+/// A connection while it is good.
+pub(super) struct Live {
+    pub(super) connection: deadpool_lapin::Connection,
+    lost: CancellationToken,
+    /// Why the broker takes no messages just now.
+    blocked: watch::Sender<Option<String>>,
+}
+
+impl Live {
+    /// Waits until this connection is lost or closed.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
+    /// Follows whether the broker has blocked publishers (memory or disk alarm).
+    pub(super) fn blocked(&self) -> watch::Receiver<Option<String>> {
+        self.blocked.subscribe()
+    }
+}
+
+/// What to report of a link.
+pub(super) struct LinkHealth {
+    pub(super) connected: bool,
+    pub(super) blocked: bool,
+    /// Since when it is connected or not.
+    pub(super) since: Instant,
+}
+
+impl Link {
+    /// Starts to connect. `role` is what the broker's management page shows beside the name of the program.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] if the address cannot be used at all.
+    pub(super) fn start(
+        role: &str,
+        endpoints: &[Endpoint],
+        options: &ConnectOptions,
+        topology: Arc<Remembered>,
+    ) -> Result<Self, BrokerError> {
+        let address = address_of(endpoints);
+        let servers = endpoints.iter().map(|endpoint| Server::new(role, endpoint, options)).collect::<Result<_, _>>();
+        let servers = servers.map_err(|reason| BrokerError::Refused { address: address.clone(), reason })?;
+        let link = Self(Arc::new(Shared {
+            address,
+            servers,
+            topology,
+            state: watch::Sender::new(State::Down(Failure::default())),
+            doubt: Notify::new(),
+            since: Mutex::new(Instant::now()),
+            closing: CancellationToken::new(),
+        }));
+        tokio::spawn(supervise(link.0.clone()));
+        Ok(link)
+    }
+
+    /// The connection as soon as there is one; `None` when the link is closed.
+    pub(super) async fn live(&self) -> Option<Arc<Live>> {
+        let mut state = self.0.state.subscribe();
+        let state = state.wait_for(|state| !matches!(state, State::Down(_))).await.ok()?;
+        match &*state {
+            State::Live(live) => Some(live.clone()),
+            _ => None,
+        }
+    }
+
+    /// The connection if there is one at this moment.
+    pub(super) fn current(&self) -> Option<Arc<Live>> {
+        match &*self.0.state.borrow() {
+            State::Live(live) => Some(live.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits for the first connection. What the broker refuses is said at once, everything else is tried again.
+    pub(super) async fn connected(&self, limit: Duration) -> Result<(), BrokerError> {
+        let mut state = self.0.state.subscribe();
+        let settled = |state: &State| match state {
+            State::Down(failure) => failure.refused,
+            State::Live(_) | State::Closed => true,
+        };
+        let address = self.0.address.clone();
+        match timeout(limit, state.wait_for(settled)).await {
+            Err(_) => Err(BrokerError::Timeout { address, waited: limit, reason: self.trouble() }),
+            Ok(Err(_)) => Err(BrokerError::Closed { address }),
+            Ok(Ok(state)) => match &*state {
+                State::Live(_) => Ok(()),
+                State::Down(failure) => Err(BrokerError::Refused { address, reason: failure.reason.clone() }),
+                State::Closed => Err(BrokerError::Closed { address }),
+            },
+        }
+    }
+
+    /// Says that an error came from this connection: the supervisor looks after it.
+    pub(super) fn doubt(&self) {
+        self.0.doubt.notify_one();
+    }
+
+    /// Why nothing goes through, in words.
+    pub(super) fn trouble(&self) -> String {
+        match &*self.0.state.borrow() {
+            State::Down(failure) if failure.reason.is_empty() => "no connection yet".to_owned(),
+            State::Down(failure) => format!("no connection: {}", failure.reason),
+            State::Live(live) => match &*live.blocked.borrow() {
+                Some(why) => format!("the broker takes no messages: {why}"),
+                None => "connected, but the broker does not answer".to_owned(),
+            },
+            State::Closed => "closed".to_owned(),
+        }
+    }
+
+    pub(super) fn health(&self) -> LinkHealth {
+        let since = *self.0.since.lock();
+        match self.current() {
+            Some(live) => LinkHealth { connected: true, blocked: live.blocked.borrow().is_some(), since },
+            None => LinkHealth { connected: false, blocked: false, since },
+        }
+    }
+
+    /// Begins to close, without waiting.
+    pub(super) fn abandon(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Closes the connection and waits until it is closed, for a few seconds at most.
+    pub(super) async fn close(&self) {
+        self.abandon();
+        let mut state = self.0.state.subscribe();
+        // Cannot fail: the sender lives in self.
+        let _ = state.wait_for(|state| matches!(state, State::Closed)).await;
+    }
+}
+
+impl Server {
+    fn new(role: &str, endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, String> {
+        let name = format!("{} ({role})", options.connection_name);
+        let uri = endpoint.uri(endpoint.heartbeat.unwrap_or(options.heartbeat), FRAME_MAX);
+        let properties = move || {
+            ConnectionProperties::default()
+                .with_connection_name(name.as_str().into())
+                .with_client_property("product".into(), "celeriac".into())
+                .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
+        };
+        // One connection in use, and one that is given up but still held by somebody for a moment.
+        let config = Config { url: Some(uri), pool: Some(PoolConfig::new(2)) };
+        let pool = config
+            .builder(properties, Runtime::Tokio1)
+            .map_err(|error| error.to_string())?
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            address: endpoint.address(),
+            pool,
+            connect_timeout: endpoint.connect_timeout.unwrap_or(options.attempt_timeout),
+        })
+    }
+
+    /// Connects once and declares what must be there.
+    async fn open(&self, topology: &Remembered) -> Result<deadpool_lapin::Connection, Failure> {
+        let opening = async {
+            let connection = self.pool.get().await.map_err(|error| match error {
+                deadpool_lapin::PoolError::Backend(error) => failure(&error),
+                other => Failure { reason: other.to_string(), refused: false },
+            })?;
+            restore(&connection, &topology.shared()).await.map_err(|error| failure(&error))?;
+            Ok(connection)
+        };
+        timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {:?}", self.connect_timeout);
+            Err(Failure { reason, refused: false })
+        })
+    }
+}
+
+fn failure(error: &lapin::Error) -> Failure {
+    match refusal(error) {
+        Some(reason) => Failure { reason, refused: true },
+        None => Failure { reason: reason(error), refused: false },
+    }
+}
+
+/// The life of a link: connect, watch, and again.
+async fn supervise(shared: Arc<Shared>) {
+    let closing = shared.closing.clone();
+    let work = async {
+        let mut backoff = Backoff::default();
+        let mut server = 0;
+        loop {
+            match shared.connect(&mut server).await {
+                Ok((connection, events)) => {
+                    let alive = Instant::now();
+                    shared.attend(connection, events).await;
+                    if alive.elapsed() > STABLE {
+                        backoff.reset();
+                    }
+                }
+                Err(failure) => {
+                    tracing::warn!(address = shared.address, reason = failure.reason, "no connection to the broker");
+                    shared.state.send_replace(State::Down(failure));
+                }
+            }
+            sleep(backoff.next()).await;
+        }
+    };
+    tokio::select! {
+        () = closing.cancelled() => {}
+        () = work => {}
+    }
+    shared.end().await;
+}
+
+type Events = std::pin::Pin<Box<dyn futures_util::Stream<Item = Event> + Send>>;
+
+impl Shared {
+    /// Tries every server once, beginning with the last good one.
+    async fn connect(&self, server: &mut usize) -> Result<(deadpool_lapin::Connection, Events), Failure> {
+        let mut failures = Vec::new();
+        for _ in 0..self.servers.len() {
+            let candidate = &self.servers[*server % self.servers.len()];
+            match candidate.open(&self.topology).await {
+                Ok(connection) => {
+                    tracing::debug!(address = candidate.address, "connected to the broker");
+                    let events = Box::pin(connection.events_listener());
+                    return Ok((connection, events));
+                }
+                Err(failure) => failures.push((candidate, failure)),
+            }
+            *server += 1;
+        }
+        // Hopeless only if every server refuses.
+        let refused = failures.iter().all(|(_, failure)| failure.refused);
+        let reasons: Vec<String> = match failures.as_slice() {
+            [(_, failure)] => vec![failure.reason.clone()],
+            several => {
+                several.iter().map(|(server, failure)| format!("{}: {}", server.address, failure.reason)).collect()
+            }
+        };
+        Err(Failure { reason: reasons.join("; "), refused })
+    }
+
+    /// Publishes the connection to all who need it, until it is lost.
+    async fn attend(&self, connection: deadpool_lapin::Connection, mut events: Events) {
+        let lost = CancellationToken::new();
+        // Also when this future is dropped: whoever uses the connection must let go of it.
+        let _lost = lost.clone().drop_guard();
+        let blocked = watch::Sender::new(connection.status().blocked().then(|| "blocked".to_owned()));
+        let live = Arc::new(Live { connection, lost: lost.clone(), blocked });
+        *self.since.lock() = Instant::now();
+        self.state.send_replace(State::Live(live.clone()));
+
+        let error = loop {
+            let error = tokio::select! {
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => {
+                        tracing::warn!(address = self.address, reason, "the broker takes no messages for now");
+                        live.blocked.send_replace(Some(reason));
+                        None
+                    }
+                    Some(Event::ConnectionUnblocked) => {
+                        tracing::info!(address = self.address, "the broker takes messages again");
+                        live.blocked.send_replace(None);
+                        None
+                    }
+                    // Errors of single channels are told here too. They leave the connection as it is.
+                    Some(Event::Error(error)) => Some(error),
+                    _ => None,
+                },
+                () = self.doubt.notified() => None,
+            };
+            if !live.connection.status().connected() {
+                break error;
+            }
+        };
+        let why = error.as_ref().map_or_else(|| "it was closed".to_owned(), reason);
+        tracing::warn!(address = self.address, reason = why, "the connection to the broker is lost");
+        *self.since.lock() = Instant::now();
+        lost.cancel();
+        self.state.send_replace(State::Down(Failure { reason: why, refused: false }));
+    }
+
+    async fn end(&self) {
+        if let State::Live(live) = self.state.send_replace(State::Closed) {
+            live.lost.cancel();
+            // An error here means that it is closed already.
+            let _ = timeout(CLOSE_TIMEOUT, live.connection.close(200, "OK".into())).await;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Publishing with confirms.
+//!
+//! lapin numbers the messages of a channel when they are handed over and pairs the broker's confirms with these
+//! numbers, so a channel may be used by one task only ([`lane`](super::lane)). Several lanes share the connection:
+//! the broker works on their channels in parallel.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use lapin::options::BasicPublishOptions;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::lane::{self, Base, Job};
+use super::link::{Link, Live};
+use super::wire::{encode_properties, short};
+use crate::broker::{BrokerError, Publication};
+
+const LANES: usize = 4;
+/// Messages that wait for their turn on one lane; more callers wait in line.
+const QUEUE: usize = 256;
+
+type Answer = Result<(), BrokerError>;
+
+pub(super) struct Publisher {
+    base: Base,
+    timeout: Duration,
+    lanes: Vec<mpsc::Sender<Job>>,
+    next_lane: AtomicUsize,
+    /// The channel without confirms. It is opened on first use and after every error.
+    unconfirmed: Mutex<Option<(Weak<Live>, lapin::Channel)>>,
+}
+
+impl Publisher {
+    pub(super) fn start(link: Link, address: Arc<str>, timeout: Duration) -> Self {
+        let base = Base { link, address, rejecting: Arc::new(AtomicBool::new(false)) };
+        let lanes = (0..LANES)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(QUEUE);
+                tokio::spawn(lane::run(base.clone(), receiver));
+                sender
+            })
+            .collect();
+        Self { base, timeout, lanes, next_lane: AtomicUsize::new(0), unconfirmed: Mutex::new(None) }
+    }
+
+    /// Publishes one message and waits for its confirm.
+    pub(super) async fn publish(&self, publication: Publication) -> Answer {
+        let began = Instant::now();
+        let (answer, confirmed) = oneshot::channel();
+        self.hand_over(self.lane(), Job { publication, answer }, began).await?;
+        self.answer(confirmed, began).await
+    }
+
+    /// Publishes many on one lane, which keeps their order, and waits for all confirms.
+    pub(super) async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Answer> {
+        let began = Instant::now();
+        let lane = self.lane();
+        let mut waiting = Vec::with_capacity(publications.len());
+        for publication in publications {
+            let (answer, confirmed) = oneshot::channel();
+            let handed_over = self.hand_over(lane, Job { publication, answer }, began).await;
+            waiting.push(handed_over.map(|()| confirmed));
+        }
+        let mut answers = Vec::with_capacity(waiting.len());
+        for confirmed in waiting {
+            answers.push(match confirmed {
+                Ok(confirmed) => self.answer(confirmed, began).await,
+                Err(error) => Err(error),
+            });
+        }
+        answers
+    }
+
+    /// Publishes without a confirm. It waits for the socket only: without a connection it fails at once.
+    pub(super) async fn publish_unconfirmed(&self, publication: Publication) -> Answer {
+        let Publication { exchange, routing_key, mandatory: _, message } = publication;
+        let refused = |reason| BrokerError::Refused { address: self.base.address.to_string(), reason };
+        let exchange = short("the name of an exchange", &exchange).map_err(refused)?;
+        let routing_key = short("a routing key", &routing_key).map_err(refused)?;
+        let began = Instant::now();
+        let sending = async {
+            let (live, channel) = self.unconfirmed_channel(began).await?;
+            let frame_max = live.connection.configuration().frame_max() as usize;
+            let properties = encode_properties(&message, frame_max).map_err(refused)?;
+            let options = BasicPublishOptions::default();
+            tokio::select! {
+                sent = channel.basic_publish(exchange, routing_key, options, &message.body, properties) => {
+                    sent.map(drop).map_err(|_| self.unavailable(began))
+                }
+                () = live.lost() => Err(self.unavailable(began)),
+            }
+        };
+        timeout(self.timeout, sending).await.unwrap_or_else(|_| Err(self.unavailable(began)))
+    }
+
+    /// The open channel, or a new one. A lost connection and one that takes no messages are errors, at once.
+    async fn unconfirmed_channel(&self, began: Instant) -> Result<(Arc<Live>, lapin::Channel), BrokerError> {
+        let live = self.base.link.current().ok_or_else(|| self.unavailable(began))?;
+        if live.blocked().borrow().is_some() {
+            return Err(self.unavailable(began));
+        }
+        let mut slot = self.unconfirmed.lock().await;
+        if let Some((of, channel)) = &*slot
+            && of.ptr_eq(&Arc::downgrade(&live))
+            && channel.status().connected()
+        {
+            return Ok((live, channel.clone()));
+        }
+        let opened = tokio::select! {
+            opened = live.connection.create_channel() => opened.ok(),
+            () = live.lost() => None,
+        };
+        let Some(channel) = opened else {
+            self.base.link.doubt();
+            return Err(self.unavailable(began));
+        };
+        *slot = Some((Arc::downgrade(&live), channel.clone()));
+        Ok((live, channel))
+    }
+
+    fn lane(&self) -> &mpsc::Sender<Job> {
+        &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % self.lanes.len()]
+    }
+
+    async fn hand_over(&self, lane: &mpsc::Sender<Job>, job: Job, began: Instant) -> Result<(), BrokerError> {
+        let job = match lane.try_send(job) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.closed()),
+            Err(mpsc::error::TrySendError::Full(job)) => job,
+        };
+        match timeout_at(began + self.timeout, lane.send(job)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.closed()),
+            Err(_) => Err(self.unavailable(began)),
+        }
+    }
+
+    async fn answer(&self, confirmed: oneshot::Receiver<Answer>, began: Instant) -> Answer {
+        match timeout_at(began + self.timeout, confirmed).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(self.closed()),
+            Err(_) => Err(self.unavailable(began)),
+        }
+    }
+
+    fn unavailable(&self, began: Instant) -> BrokerError {
+        let reason = if self.base.rejecting.load(Ordering::Relaxed) {
+            "the broker rejects messages: a queue is full, or too few of its replicas run".to_owned()
+        } else {
+            self.base.link.trouble()
+        };
+        BrokerError::Timeout { address: self.base.address.to_string(), waited: began.elapsed(), reason }
+    }
+
+    fn closed(&self) -> BrokerError {
+        BrokerError::Closed { address: self.base.address.to_string() }
+    }
+}
