@@ -15,16 +15,17 @@ const MAX_TRANSACTIONS: usize = 1_000_000;
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// Address the gateway's API, its 3-D Secure page and the sandbox's own page listen on
-    #[arg(id = "sandbox_listen", long = "sandbox-listen", env = "SANDBOX_LISTEN", default_value = LISTEN)]
+    #[arg(id = "sandbox_listen", value_name = "ADDRESS", long = "sandbox-listen", env = "SANDBOX_LISTEN", default_value = LISTEN)]
     pub listen: SocketAddr,
 
     /// Where browsers reach the sandbox, if not at the address it listens on; begins AcsUrl
-    #[arg(id = "sandbox_public_url", long = "sandbox-public-url", env = "SANDBOX_PUBLIC_URL", value_parser = parse_url)]
+    #[arg(id = "sandbox_public_url", value_name = "URL", long = "sandbox-public-url", env = "SANDBOX_PUBLIC_URL", value_parser = parse_url)]
     pub public_url: Option<url::Url>,
 
     /// Public ID of the terminal: the user name of the gateway's API
     #[arg(
         id = "sandbox_public_id",
+        value_name = "ID",
         long = "sandbox-public-id",
         env = "CLOUDPAYMENTS_PUBLIC_ID",
         default_value = PUBLIC_ID
@@ -34,6 +35,7 @@ pub struct Config {
     /// API Secret of the terminal: the password of the gateway's API
     #[arg(
         id = "sandbox_api_secret",
+        value_name = "SECRET",
         long = "sandbox-api-secret",
         env = "CLOUDPAYMENTS_API_SECRET",
         default_value = API_SECRET,
@@ -44,6 +46,7 @@ pub struct Config {
     /// Requests the gateway handles at a time; it answers 429 to more (5 on real test terminals, 30 on live ones)
     #[arg(
         id = "sandbox_max_concurrent",
+        value_name = "COUNT",
         long = "sandbox-max-concurrent",
         env = "SANDBOX_MAX_CONCURRENT",
         default_value_t = MAX_CONCURRENT,
@@ -54,6 +57,7 @@ pub struct Config {
     /// How long the gateway thinks about every request before it does anything: 200ms, 3s
     #[arg(
         id = "sandbox_latency",
+        value_name = "DURATION",
         long = "sandbox-latency",
         env = "SANDBOX_LATENCY",
         default_value = "0ms",
@@ -62,12 +66,13 @@ pub struct Config {
     pub latency: Duration,
 
     /// File that keeps the ledger over restarts; without one it is in memory only
-    #[arg(id = "sandbox_ledger_file", long = "sandbox-ledger-file", env = "SANDBOX_LEDGER_FILE")]
+    #[arg(id = "sandbox_ledger_file", value_name = "PATH", long = "sandbox-ledger-file", env = "SANDBOX_LEDGER_FILE")]
     pub ledger_file: Option<PathBuf>,
 
     /// Transactions kept in memory; beyond that the oldest are forgotten
     #[arg(
         id = "sandbox_max_transactions",
+        value_name = "COUNT",
         long = "sandbox-max-transactions",
         env = "SANDBOX_MAX_TRANSACTIONS",
         default_value_t = MAX_TRANSACTIONS,
@@ -77,7 +82,12 @@ pub struct Config {
 
     /// Refuse token charges without TrInitiatorCode (and PaymentScheduled), which the gateway requires since 2023 and
     /// old clients do not send
-    #[arg(id = "sandbox_strict", long = "sandbox-strict", env = "SANDBOX_STRICT")]
+    #[arg(
+        id = "sandbox_strict",
+        long = "sandbox-strict",
+        env = "SANDBOX_STRICT",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
     pub strict: bool,
 }
 

@@ -28,6 +28,8 @@ use crate::{
 
 /// Longest `X-Request-ID`, in bytes.
 const MAX_REQUEST_ID: usize = 255;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that got past the door.
 struct Call {
@@ -62,9 +64,10 @@ pub(crate) async fn handle(
             .into_response();
     }
     let headers = request.headers().clone();
-    let body = match Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(rejection) => return rejection.into_response(),
+    let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let Ok(slot) = Arc::clone(&gateway.slots).try_acquire_owned() else {
         return Outcome::Error(StatusCode::TOO_MANY_REQUESTS).leave(&line);
@@ -97,7 +100,7 @@ impl Call {
                     format_args!("must have 1 to {MAX_REQUEST_ID} ASCII characters"),
                 ));
             }
-            id => id.map(|id| RequestId(id.to_owned())),
+            id => id.filter(|_| !endpoint.only_looks()).map(|id| RequestId(id.to_owned())),
         };
         let params = Params::parse(text(header::CONTENT_TYPE.as_str()), body)?;
         Ok(Self { endpoint, path, request_id, params })

@@ -65,6 +65,15 @@ impl Endpoint {
         ("/payments/tokens/list", Self::TokensList),
     ];
 
+    /// Does it only look? Such a request needs no `X-Request-ID`, and one it has is not heeded.
+    pub(crate) fn only_looks(self) -> bool {
+        match self {
+            Self::Get | Self::FindV1 | Self::FindV2 | Self::ListV1 | Self::ListV2 | Self::TokensList => true,
+            Self::Test | Self::CardsCharge | Self::CardsAuth | Self::PostThreeDs | Self::TokensCharge => false,
+            Self::TokensAuth | Self::Confirm | Self::Void | Self::Refund => false,
+        }
+    }
+
     /// Reads a request. `strict` asks for what the documentation requires since 2023 but old clients do not send.
     pub(crate) fn read(self, params: &Params, strict: bool) -> Result<Request, BadRequest> {
         let id = || transaction_id(params);

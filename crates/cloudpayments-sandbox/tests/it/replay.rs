@@ -89,3 +89,14 @@ async fn the_ping_is_answered_the_same_too() {
     assert_eq!(shop.call_with_id("/test", &json!({}), "ping").await, first);
     assert_ne!(shop.call_with_id("/test", &json!({}), "another").await, first);
 }
+
+#[tokio::test]
+async fn who_only_looks_always_sees_the_present() {
+    let shop = Shop::open().await;
+    let find = json!({ "InvoiceId": "invoice" });
+    let before = shop.call_with_id("/v2/payments/find", &find, "find").await;
+    assert!(before.contains("Not found"));
+    shop.pay(VISA).await;
+    let after = shop.call_with_id("/v2/payments/find", &find, "find").await;
+    assert!(after.contains("Completed"), "{after}");
+}

@@ -78,17 +78,26 @@ impl Shop {
 
     /// Waits until the ledger has so many operations.
     pub(crate) async fn until_ledger_has(&self, count: usize) -> Vec<Value> {
-        let wait = async {
-            loop {
-                let ledger = self.ledger().await;
-                if ledger.len() == count {
-                    return ledger;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the ledger never had so many operations")
+        until(async || Some(self.ledger().await).filter(|ledger| ledger.len() == count)).await
     }
+
+    /// Waits until a request has met every fault ordered.
+    pub(crate) async fn until_faults_are_used(&self) {
+        let faults = async || self.http.get(self.url("/sandbox/faults")).send().await.unwrap().text().await.unwrap();
+        until(async || (faults().await == "[]").then_some(())).await;
+    }
+}
+
+async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
+    let poll = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), poll).await.expect("it never came")
 }
 
 pub(crate) async fn answer(response: reqwest::Response) -> Value {
