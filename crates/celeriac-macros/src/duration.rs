@@ -1,18 +1,30 @@
 //! Durations as they are written in attributes.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
 use syn::{Error, LitStr};
 
-/// `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"` as an expression of type `Duration`.
-pub(crate) fn parse(literal: &LitStr) -> syn::Result<TokenStream> {
-    let milliseconds = milliseconds(&literal.value()).ok_or_else(|| {
-        Error::new(literal.span(), "not a duration: write \"500ms\", \"30s\", \"5m\", \"1h\" or \"2d\"")
-    })?;
-    if milliseconds == 0 {
-        return Err(Error::new(literal.span(), "a duration above zero is expected"));
+/// A duration; as tokens an expression of type `Duration`.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) struct Milliseconds(u64);
+
+impl ToTokens for Milliseconds {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let Self(milliseconds) = self;
+        tokens.extend(quote!(::core::time::Duration::from_millis(#milliseconds)));
     }
-    Ok(quote!(::core::time::Duration::from_millis(#milliseconds)))
+}
+
+/// Reads `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"`.
+pub(crate) fn parse(literal: &LitStr) -> syn::Result<Milliseconds> {
+    match milliseconds(&literal.value()).ok_or_else(|| refused(literal.span()))? {
+        0 => Err(Error::new(literal.span(), "a duration above zero is expected")),
+        milliseconds => Ok(Milliseconds(milliseconds)),
+    }
+}
+
+pub(crate) fn refused(span: Span) -> Error {
+    Error::new(span, "not a duration: write \"500ms\", \"30s\", \"5m\", \"1h\" or \"2d\"")
 }
 
 fn milliseconds(text: &str) -> Option<u64> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
 use syn::meta::ParseNestedMeta;
-use syn::{DeriveInput, Error, LitBool, LitFloat, LitInt, LitStr, Token};
+use syn::{Attribute, DeriveInput, Error, LitBool, LitFloat, LitInt, LitStr, Token};
 
-use crate::duration;
+use crate::duration::{self, Milliseconds};
 
 pub(crate) struct Options {
     pub(crate) name: LitStr,
@@ -44,6 +44,7 @@ pub(crate) fn parse(input: &DeriveInput) -> syn::Result<Options> {
     let mut name = None;
     let mut settings = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut limits = TimeLimits::default();
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("task")) {
         attribute.parse_nested_meta(|meta| {
             let key = meta.path.get_ident().ok_or_else(|| unknown(&meta))?.clone();
@@ -55,12 +56,17 @@ pub(crate) fn parse(input: &DeriveInput) -> syn::Result<Options> {
             }
             if key == "name" {
                 name = Some(task_name(&meta)?);
-            } else {
-                let value = value(&key, &meta)?;
-                settings.push(quote!(#key: #value));
+                return Ok(());
             }
+            let value = match key.to_string().as_str() {
+                "soft_time_limit" => some(*limits.soft.insert(duration(&meta)?)),
+                "time_limit" => some(*limits.hard.insert(duration(&meta)?)),
+                other => value(other, &meta)?,
+            };
+            settings.push(quote!(#key: #value));
             Ok(())
         })?;
+        limits.check(attribute)?;
     }
     let name = name.ok_or_else(|| {
         Error::new(input.ident.span(), "a task needs a name on the wire: add #[task(name = \"project.what_it_does\")]")
@@ -84,30 +90,56 @@ fn task_name(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
     Ok(name)
 }
 
-fn value(key: &Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
-    match key.to_string().as_str() {
+/// The expression for an option of `TaskOptions`.
+fn value(key: &str, meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    match key {
         "queue" => {
             let queue: LitStr = meta.value()?.parse()?;
             if queue.value().is_empty() || queue.value().len() > MAX_NAME {
                 return Err(Error::new(queue.span(), "a queue's name has 1 to 255 bytes"));
             }
-            Ok(quote!(::core::option::Option::Some(#queue)))
+            Ok(some(queue))
         }
         "priority" => {
             let priority: LitInt = meta.value()?.parse()?;
             let priority = priority
                 .base10_parse::<u8>()
                 .map_err(|_| Error::new(priority.span(), "a priority is a number from 0 to 255"))?;
-            Ok(quote!(::core::option::Option::Some(#priority)))
+            Ok(some(priority))
         }
         "max_retries" => max_retries(meta),
         "rate_limit" => rate_limit(&meta.value()?.parse()?),
-        "default_retry_delay" | "retry_backoff_max" => duration::parse(&meta.value()?.parse()?),
-        "retry_backoff" | "soft_time_limit" | "time_limit" | "expires" => {
-            let duration = duration::parse(&meta.value()?.parse()?)?;
-            Ok(quote!(::core::option::Option::Some(#duration)))
-        }
+        "default_retry_delay" | "retry_backoff_max" => Ok(duration(meta)?.into_token_stream()),
+        "retry_backoff" | "expires" => Ok(some(duration(meta)?)),
         _ => flag(meta),
+    }
+}
+
+fn some(value: impl ToTokens) -> TokenStream {
+    quote!(::core::option::Option::Some(#value))
+}
+
+fn duration(meta: &ParseNestedMeta<'_>) -> syn::Result<Milliseconds> {
+    let literal: LitStr = meta.value()?.parse().map_err(|error: Error| duration::refused(error.span()))?;
+    duration::parse(&literal)
+}
+
+/// The two limits, which must be in their order.
+#[derive(Default)]
+struct TimeLimits {
+    soft: Option<Milliseconds>,
+    hard: Option<Milliseconds>,
+}
+
+impl TimeLimits {
+    fn check(&self, attribute: &Attribute) -> syn::Result<()> {
+        match (self.soft, self.hard) {
+            (Some(soft), Some(hard)) if soft >= hard => Err(Error::new_spanned(
+                attribute,
+                "`soft_time_limit` must be below `time_limit`: it gives the task time to end by itself",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -133,7 +165,7 @@ fn max_retries(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
     }
     let number: LitInt = input.parse().map_err(|error: Error| refused(error.span()))?;
     let number = number.base10_parse::<u32>().map_err(|_| refused(number.span()))?;
-    Ok(quote!(::core::option::Option::Some(#number)))
+    Ok(some(number))
 }
 
 fn rate_limit(literal: &LitStr) -> syn::Result<TokenStream> {
@@ -149,5 +181,5 @@ fn rate_limit(literal: &LitStr) -> syn::Result<TokenStream> {
     let count = count.parse::<f64>().ok().filter(|count| count.is_finite() && *count > 0.0).ok_or_else(refused)?;
     let constructor = format_ident!("{constructor}");
     let count = LitFloat::new(&format!("{count:?}"), literal.span());
-    Ok(quote!(::core::option::Option::Some(::celeriac::task::RateLimit::#constructor(#count))))
+    Ok(some(quote!(::celeriac::task::RateLimit::#constructor(#count))))
 }
