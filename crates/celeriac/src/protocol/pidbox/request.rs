@@ -71,7 +71,7 @@ impl Request {
         let body = RawJson::parse(message.body.clone())?;
         let mut request = Self::new(String::new(), RawJson::EMPTY_OBJECT);
         request.clock = message.headers.get("clock").and_then(Value::as_i64);
-        request.expires = message.headers.get("expires").and_then(Value::as_f64);
+        request.expires = message.headers.get("expires").and_then(Value::as_f64).filter(|expires| *expires > 0.0);
         for (key, value) in entries(&body).ok_or(PidboxError::Field("method"))? {
             match &*key {
                 "method" => request.method = value.read().map_err(|_| PidboxError::Field("method"))?,

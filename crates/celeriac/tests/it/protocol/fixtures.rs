@@ -37,27 +37,27 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 fn read(root: &Path, file: &Path) -> Fixture {
     let text = std::fs::read_to_string(file).unwrap();
     let name = file.strip_prefix(root).unwrap().display().to_string();
-    Fixture { json: serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}")), name }
-}
-
-impl Fixture {
-    /// The captured messages under a key, each with its description.
-    pub(super) fn messages(&self, key: &str) -> Vec<(&JsonValue, Message)> {
-        let list = self.json.get(key).and_then(JsonValue::as_array);
-        list.into_iter().flatten().map(|entry| (entry, message(entry))).collect()
-    }
+    // Python wrote these files, some with an `Infinity`.
+    let json = serde_json::from_str(&text).or_else(|_| RawJson::parse(text).and_then(|json| json.read()));
+    Fixture { json: json.unwrap_or_else(|error| panic!("{name}: {error}")), name }
 }
 
 /// The message that an entry describes.
 pub(super) fn message(entry: &JsonValue) -> Message {
-    let headers = match value(
-        &entry["headers"],
-        &entry["header_types"].as_object().map_or(JsonValue::Null, |types| serde_json::json!({ "F": types })),
-    ) {
-        Value::Table(headers) => headers,
-        _ => Headers::default(),
+    let headers = match entry["header_types"].as_object() {
+        Some(types) => match value(&entry["headers"], &serde_json::json!({ "F": types })) {
+            Value::Table(headers) => headers,
+            other => panic!("headers are no table: {other:?}"),
+        },
+        None => Headers::default(),
     };
-    let body = STANDARD.decode(entry["body_b64"].as_str().expect("a body")).unwrap();
+    let body = match (entry["body_b64"].as_str(), entry["body_utf8"].as_str(), &entry["event"]) {
+        (Some(body), _, _) => STANDARD.decode(body).unwrap(),
+        (None, Some(body), _) => body.as_bytes().to_vec(),
+        // A sample that was taken out of a batch.
+        (None, None, event) if event.is_object() => event.to_string().into_bytes(),
+        (None, None, _) => panic!("an entry without a body: {entry}"),
+    };
     Message { properties: properties(&entry["properties"]), headers, body: body.into() }
 }
 
