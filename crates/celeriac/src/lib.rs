@@ -1,14 +1,22 @@
 //! A distributed task queue that is Celery on the wire.
 
+pub mod app;
 pub mod backend;
 pub mod beat;
 pub mod broker;
 pub mod clock;
+pub mod context;
 pub mod protocol;
+pub mod result;
 pub mod task;
+pub mod worker;
 
+pub use app::{App, AppBuilder, BuildError, QueueDefinition, QueueType, Route, SendError, SendOptions};
 pub use celeriac_macros::Task;
+pub use context::{Context, Request};
+pub use result::{AsyncResult, GetError};
 pub use task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
+pub use worker::{Worker, WorkerBuilder, WorkerError};
 
 // The derive macro names this crate as its users do.
 extern crate self as celeriac;

@@ -1,0 +1,286 @@
+//! The application: what sends tasks and asks for their results.
+
+mod builder;
+mod error;
+mod options;
+mod queue;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use self::builder::{AppBuilder, BuildError};
+pub use self::error::SendError;
+pub use self::options::SendOptions;
+pub use self::queue::{QueueDefinition, QueueType, Route};
+
+use self::builder::Config;
+use crate::backend::ResultBackend;
+use crate::broker::{Broker, BrokerError, Publication};
+use crate::protocol::{JsonError, RawJson, TaskMessage};
+use crate::result::AsyncResult;
+use crate::task::{Task, TaskOptions};
+use crate::worker::Run;
+
+/// A handle to a broker and a result backend. Cloning it is cheap; all clones share the connections.
+///
+/// ```no_run
+/// # use celeriac::{App, SendOptions, Task};
+/// # use serde::{Deserialize, Serialize};
+/// # use std::time::Duration;
+/// #[derive(Task, Serialize, Deserialize)]
+/// #[task(name = "shop.greet")]
+/// struct Greet {
+///     name: String,
+/// }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = App::builder().broker("amqp://localhost").backend("redis://localhost").build().await?;
+/// let result = app.send(Greet { name: "Ada".into() }).await?.typed::<String>();
+/// println!("{}", result.get(Duration::from_secs(10)).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    broker: Arc<dyn Broker>,
+    backend: Arc<dyn ResultBackend>,
+    config: Config,
+    /// `gen<pid>@<host>`
+    origin: String,
+    /// Names this application as a receiver of replies. Results do not need it, but every message has one.
+    reply_to: String,
+    /// The queues that this application has declared.
+    declared: RwLock<HashSet<String>>,
+}
+
+impl App {
+    #[must_use]
+    pub fn builder() -> AppBuilder {
+        AppBuilder::default()
+    }
+
+    fn new(broker: Arc<dyn Broker>, backend: Arc<dyn ResultBackend>, config: Config) -> Self {
+        let origin = format!("gen{}@{}", std::process::id(), host_name());
+        let reply_to = Uuid::new_v4().to_string();
+        let declared = RwLock::default();
+        Self { inner: Arc::new(Inner { broker, backend, config, origin, reply_to, declared }) }
+    }
+
+    /// Sends a task to its queue.
+    ///
+    /// Returns once the broker has taken responsibility for it. Sent from within a task, it becomes a child of that
+    /// task.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send<T: Task>(&self, task: T) -> Result<AsyncResult, SendError> {
+        self.send_with(task, SendOptions::new()).await
+    }
+
+    /// Sends a task as `options` say.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send_with<T: Task>(&self, task: T, options: SendOptions) -> Result<AsyncResult, SendError> {
+        let message = typed_message(&task, &options)?;
+        self.send_message(message, options, T::OPTIONS.queue).await
+    }
+
+    /// Sends many tasks of one kind without waiting for each in turn. The answers are in the order of the tasks.
+    pub async fn send_many<T: Task>(
+        &self,
+        tasks: impl IntoIterator<Item = (T, SendOptions)>,
+    ) -> Vec<Result<AsyncResult, SendError>> {
+        let mut answers = Vec::new();
+        let mut publications = Vec::new();
+        for (task, options) in tasks {
+            let prepared = match typed_message(&task, &options) {
+                Ok(message) => self.prepare(message, options, T::OPTIONS.queue).await,
+                Err(error) => Err(error),
+            };
+            answers.push(prepared.map(|(publication, id)| {
+                publications.push(publication);
+                self.result(id)
+            }));
+        }
+        let confirmations = self.inner.broker.publish_batch(publications).await;
+        let mut confirmations = confirmations.into_iter();
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            match (confirmations.next(), &answer) {
+                (Some(Err(error)), _) => *answer = Err(error.into()),
+                (_, Ok(result)) => Run::add_child(result.id()),
+                (_, Err(_)) => {}
+            }
+        }
+        answers
+    }
+
+    /// Sends a task by its name: one that this program does not know as a type. `args` must be written as a list,
+    /// `kwargs` as an object.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send_named(
+        &self,
+        name: &str,
+        args: impl Serialize,
+        kwargs: impl Serialize,
+        options: SendOptions,
+    ) -> Result<AsyncResult, SendError> {
+        let encode = |reason| SendError::Encode { task: name.to_owned(), reason };
+        let args = RawJson::of(&args).and_then(|args| shaped(args, b'[', "args must be a list")).map_err(encode)?;
+        let kwargs =
+            RawJson::of(&kwargs).and_then(|kwargs| shaped(kwargs, b'{', "kwargs must be an object")).map_err(encode)?;
+        let message = TaskMessage::new(name, id_of(&options), args, kwargs);
+        self.send_message(message, options, None).await
+    }
+
+    /// The result of a task, by the task's id.
+    #[must_use]
+    pub fn result<R: 'static>(&self, task_id: impl Into<String>) -> AsyncResult<R> {
+        AsyncResult::new(task_id.into(), Arc::clone(&self.inner.backend))
+    }
+
+    #[must_use]
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.inner.broker
+    }
+
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn ResultBackend> {
+        &self.inner.backend
+    }
+
+    /// The queue of tasks that say no other: `celery` by default.
+    #[must_use]
+    pub fn default_queue(&self) -> &str {
+        &self.inner.config.default_queue
+    }
+
+    /// Declares a queue with its exchange and binding, as senders and workers do before they use it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] if it exists with other arguments.
+    pub async fn declare_queue(&self, name: &str) -> Result<(), BrokerError> {
+        if self.inner.declared.read().contains(name) {
+            return Ok(());
+        }
+        self.inner.broker.declare(&self.queue(name).topology()).await?;
+        self.inner.declared.write().insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Closes the connections. Sending fails from then on.
+    pub async fn close(&self) {
+        self.inner.broker.close().await;
+        self.inner.backend.close().await;
+    }
+
+    fn queue(&self, name: &str) -> QueueDefinition {
+        self.inner.config.queue(name)
+    }
+
+    async fn send_message(
+        &self,
+        message: TaskMessage,
+        options: SendOptions,
+        task_queue: Option<&str>,
+    ) -> Result<AsyncResult, SendError> {
+        let (publication, id) = self.prepare(message, options, task_queue).await?;
+        self.inner.broker.publish(publication).await?;
+        Run::add_child(&id);
+        Ok(self.result(id))
+    }
+
+    /// Makes the message ready to be published; answers it with the id of its task.
+    async fn prepare(
+        &self,
+        mut message: TaskMessage,
+        options: SendOptions,
+        task_queue: Option<&str>,
+    ) -> Result<(Publication, String), SendError> {
+        let (exchange, routing_key) = self.destination(&message.task, &options, task_queue).await?;
+        Run::adopt(&mut message);
+        options.apply(&mut message, crate::clock::now());
+        message.origin = Some(self.inner.origin.clone());
+        message.properties.reply_to = Some(self.inner.reply_to.clone());
+        let id = message.id.clone();
+        let publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
+        Ok((publication, id))
+    }
+
+    /// Where a task goes: what the sender says, else the task's own queue, else its route, else the default queue
+    /// (`celery/app/routes.py`).
+    async fn destination(
+        &self,
+        task: &str,
+        options: &SendOptions,
+        task_queue: Option<&str>,
+    ) -> Result<(String, String), BrokerError> {
+        let to_exchange = |exchange: &Option<String>, routing_key: &Option<String>| {
+            exchange.clone().map(|exchange| (exchange, routing_key.clone().unwrap_or_default()))
+        };
+        if let Some(address) = to_exchange(&options.exchange, &options.routing_key) {
+            return Ok(address);
+        }
+        let config = &self.inner.config;
+        let mut queue = options.queue.as_deref().or(task_queue);
+        if queue.is_none()
+            && let Some(route) = config.route(task)
+        {
+            if let Some(address) = to_exchange(&route.exchange, &route.routing_key) {
+                return Ok(address);
+            }
+            queue = route.queue.as_deref();
+        }
+        let queue = queue.unwrap_or(&config.default_queue);
+        self.declare_queue(queue).await?;
+        Ok(config.queue(queue).address())
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("broker", &self.inner.broker.address())
+            .field("backend", &self.inner.backend.address())
+            .finish_non_exhaustive()
+    }
+}
+
+fn id_of(options: &SendOptions) -> String {
+    options.task_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
+}
+
+fn typed_message<T: Task>(task: &T, options: &SendOptions) -> Result<TaskMessage, SendError> {
+    let encode = |reason| SendError::Encode { task: T::NAME.to_owned(), reason };
+    let mut message = TaskMessage::typed(task, id_of(options)).map_err(encode)?;
+    let TaskOptions { time_limit, soft_time_limit, expires, .. } = T::OPTIONS;
+    message.time_limit = time_limit;
+    message.soft_time_limit = soft_time_limit;
+    if let Some(expires) = expires {
+        SendOptions::new().expires(expires).apply(&mut message, crate::clock::now());
+    }
+    Ok(message)
+}
+
+fn shaped(json: RawJson, first: u8, expected: &str) -> Result<RawJson, JsonError> {
+    match json.as_bytes().first() {
+        Some(byte) if *byte == first => Ok(json),
+        _ => Err(JsonError::Type(expected.to_owned())),
+    }
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}

@@ -1,0 +1,176 @@
+//! Puts an application together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::App;
+use super::queue::{QueueDefinition, QueueType, Route, glob_matches};
+use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
+use crate::broker::{self, Broker, BrokerError, ConnectOptions};
+
+/// Settings of an [`App`]. Those that are not given are Celery's defaults.
+#[derive(Default)]
+#[must_use]
+pub struct AppBuilder {
+    broker: Source<Arc<dyn Broker>>,
+    backend: Source<Arc<dyn ResultBackend>>,
+    connect_options: ConnectOptions,
+    backend_options: BackendOptions,
+    default_queue: Option<String>,
+    queue_type: QueueType,
+    max_priority: Option<u8>,
+    queues: HashMap<String, QueueDefinition>,
+    routes: Vec<(String, Route)>,
+}
+
+#[derive(Default)]
+enum Source<T> {
+    #[default]
+    None,
+    Url(String),
+    Made(T),
+}
+
+/// Why an application could not be put together.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("no {0} given")]
+    Missing(&'static str),
+    #[error("broker {0}")]
+    Broker(#[from] BrokerError),
+    #[error("result backend {0}")]
+    Backend(#[from] BackendError),
+}
+
+impl BuildError {
+    /// Trying again later may help: the server could not be reached.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Broker(BrokerError::Timeout { .. }) | Self::Backend(BackendError::Unavailable { .. }))
+    }
+}
+
+impl AppBuilder {
+    /// `amqp://user:password@host:port/vhost` or `memory://name`.
+    pub fn broker(mut self, url: impl Into<String>) -> Self {
+        self.broker = Source::Url(url.into());
+        self
+    }
+
+    /// A broker that is connected already, or one of another kind.
+    pub fn broker_instance(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = Source::Made(broker);
+        self
+    }
+
+    /// `redis://:password@host:port/database` or `memory://name`.
+    pub fn backend(mut self, url: impl Into<String>) -> Self {
+        self.backend = Source::Url(url.into());
+        self
+    }
+
+    /// A result backend that is connected already, or one of another kind.
+    pub fn backend_instance(mut self, backend: Arc<dyn ResultBackend>) -> Self {
+        self.backend = Source::Made(backend);
+        self
+    }
+
+    /// How long sending waits for a broker that cannot be reached; 30 seconds by default.
+    pub fn publish_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_options.publish_timeout = timeout;
+        self
+    }
+
+    /// How long [`build`](Self::build) tries to reach the broker; 30 seconds by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_options.connect_timeout = timeout;
+        self
+    }
+
+    /// How long one operation of the result backend may take; 5 seconds by default.
+    pub fn backend_timeout(mut self, timeout: Duration) -> Self {
+        self.backend_options.timeout = timeout;
+        self
+    }
+
+    /// How long results are kept; one day by default, `None` is for ever.
+    pub fn result_expires(mut self, expires: Option<Duration>) -> Self {
+        self.backend_options.expires = expires;
+        self
+    }
+
+    /// The queue of tasks that say no other; `celery` by default.
+    pub fn default_queue(mut self, queue: impl Into<String>) -> Self {
+        self.default_queue = Some(queue.into());
+        self
+    }
+
+    /// The type of all queues whose definition says no other.
+    pub fn queue_type(mut self, queue_type: QueueType) -> Self {
+        self.queue_type = queue_type;
+        self
+    }
+
+    /// Lets all classic queues heed priorities up to this one.
+    pub fn max_priority(mut self, max_priority: u8) -> Self {
+        self.max_priority = Some(max_priority);
+        self
+    }
+
+    /// Defines a queue that differs from the usual.
+    pub fn queue(mut self, queue: QueueDefinition) -> Self {
+        self.queues.insert(queue.name.clone(), queue);
+        self
+    }
+
+    /// Routes the tasks whose names fit a pattern (`billing.*`). The first pattern that fits counts.
+    pub fn route(mut self, pattern: impl Into<String>, route: Route) -> Self {
+        self.routes.push((pattern.into(), route));
+        self
+    }
+
+    /// Connects to both servers.
+    ///
+    /// # Errors
+    /// An address is missing or wrong, or a server cannot be reached in time ([`BuildError::is_temporary`]).
+    pub async fn build(self) -> Result<App, BuildError> {
+        let broker = match self.broker {
+            Source::Made(broker) => broker,
+            Source::Url(url) => broker::connect(&url, self.connect_options).await?,
+            Source::None => return Err(BuildError::Missing("broker")),
+        };
+        let backend = match self.backend {
+            Source::Made(backend) => backend,
+            Source::Url(url) => backend::connect(&url, &self.backend_options).await?,
+            Source::None => return Err(BuildError::Missing("result backend")),
+        };
+        let config = Config {
+            default_queue: self.default_queue.unwrap_or_else(|| "celery".to_owned()),
+            queue_type: self.queue_type,
+            max_priority: self.max_priority,
+            queues: self.queues,
+            routes: self.routes,
+        };
+        Ok(App::new(broker, backend, config))
+    }
+}
+
+pub(super) struct Config {
+    pub(super) default_queue: String,
+    queue_type: QueueType,
+    max_priority: Option<u8>,
+    queues: HashMap<String, QueueDefinition>,
+    routes: Vec<(String, Route)>,
+}
+
+impl Config {
+    pub(super) fn queue(&self, name: &str) -> QueueDefinition {
+        let defined = self.queues.get(name).cloned().unwrap_or_else(|| QueueDefinition::new(name));
+        defined.or_defaults(self.queue_type, self.max_priority)
+    }
+
+    pub(super) fn route(&self, task: &str) -> Option<&Route> {
+        self.routes.iter().find(|(pattern, _)| glob_matches(pattern, task)).map(|(_, route)| route)
+    }
+}

@@ -1,0 +1,38 @@
+//! Why a task could not be sent.
+
+use std::time::Duration;
+
+use crate::broker::BrokerError;
+use crate::protocol::JsonError;
+
+/// Why a task could not be sent, by what the sender should do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SendError {
+    /// No queue takes it. Trying again changes nothing: declare the queue, or mend the routing.
+    #[error("no queue takes messages for exchange {exchange:?} with routing key {routing_key:?}")]
+    Unroutable { exchange: String, routing_key: String },
+    /// The broker has not confirmed it within the publish timeout. It may have arrived nevertheless: send it again with
+    /// the same task id.
+    #[error("{address}: no confirmation within {waited:?}: {reason}")]
+    Timeout { address: String, waited: Duration, reason: String },
+    /// The application was closed.
+    #[error("{address}: closed")]
+    Unavailable { address: String },
+    /// The broker refused for good: the queue exists with other arguments, or there is no permission.
+    #[error("{address}: {reason}")]
+    Refused { address: String, reason: String },
+    /// The arguments cannot be written as JSON.
+    #[error("the arguments of {task} cannot be written: {reason}")]
+    Encode { task: String, reason: JsonError },
+}
+
+impl From<BrokerError> for SendError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unroutable { exchange, routing_key } => Self::Unroutable { exchange, routing_key },
+            BrokerError::Timeout { address, waited, reason } => Self::Timeout { address, waited, reason },
+            BrokerError::Refused { address, reason } => Self::Refused { address, reason },
+            BrokerError::Closed { address } => Self::Unavailable { address },
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Queues and where a task goes.
+
+use crate::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Queue, Topology};
+use crate::protocol::{Headers, Value};
+
+/// How `RabbitMQ` keeps a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// On one node. Declared without arguments, as Celery does.
+    #[default]
+    Classic,
+    /// Replicated (`x-queue-type: quorum`).
+    Quorum,
+}
+
+/// A queue with the exchange and the routing key that lead to it; by default those of Celery: a direct exchange and a
+/// key of the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueDefinition {
+    pub(crate) name: String,
+    exchange: String,
+    kind: ExchangeKind,
+    routing_key: String,
+    queue_type: Option<QueueType>,
+    max_priority: Option<u8>,
+    arguments: Headers,
+}
+
+impl QueueDefinition {
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            exchange: name.clone(),
+            kind: ExchangeKind::Direct,
+            routing_key: name.clone(),
+            name,
+            queue_type: None,
+            max_priority: None,
+            arguments: Headers::default(),
+        }
+    }
+
+    /// Binds the queue to this exchange with this routing key (a pattern, for a topic exchange).
+    #[must_use]
+    pub fn exchange(mut self, name: impl Into<String>, kind: ExchangeKind, routing_key: impl Into<String>) -> Self {
+        self.exchange = name.into();
+        self.kind = kind;
+        self.routing_key = routing_key.into();
+        self
+    }
+
+    /// Overrides the queue type of the application.
+    #[must_use]
+    pub fn queue_type(mut self, queue_type: QueueType) -> Self {
+        self.queue_type = Some(queue_type);
+        self
+    }
+
+    /// Lets the queue heed priorities up to this one (`x-max-priority`); classic queues only.
+    #[must_use]
+    pub fn max_priority(mut self, max_priority: u8) -> Self {
+        self.max_priority = Some(max_priority);
+        self
+    }
+
+    /// Adds an argument of the declaration, such as `x-dead-letter-exchange`.
+    #[must_use]
+    pub fn argument(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.arguments.insert(name, value);
+        self
+    }
+
+    /// Settles what the definition leaves to the application.
+    pub(crate) fn or_defaults(mut self, queue_type: QueueType, max_priority: Option<u8>) -> Self {
+        self.queue_type.get_or_insert(queue_type);
+        if self.queue_type == Some(QueueType::Classic) {
+            self.max_priority = self.max_priority.or(max_priority);
+        }
+        self
+    }
+
+    /// What to declare: senders and workers declare the same (`kombu.Queue`).
+    pub(crate) fn topology(&self) -> Topology {
+        let mut arguments = Headers::default();
+        if self.queue_type == Some(QueueType::Quorum) {
+            arguments.insert("x-queue-type", "quorum");
+        }
+        if let Some(max_priority) = self.max_priority {
+            arguments.insert("x-max-priority", i64::from(max_priority));
+        }
+        for (name, value) in self.arguments.iter() {
+            arguments.insert(name, value.clone());
+        }
+        Topology {
+            exchanges: vec![Exchange {
+                name: self.exchange.clone(),
+                kind: self.kind,
+                durable: true,
+                auto_delete: false,
+            }],
+            queues: vec![Queue {
+                name: self.name.clone(),
+                durable: true,
+                exclusive: false,
+                auto_delete: false,
+                arguments,
+            }],
+            bindings: vec![Binding {
+                exchange: self.exchange.clone(),
+                destination: BindingDestination::Queue(self.name.clone()),
+                routing_key: self.routing_key.clone(),
+            }],
+        }
+    }
+
+    /// The exchange and the routing key to publish with. A queue behind a direct exchange is addressed by its name
+    /// through the default exchange (`celery/app/amqp.py`, `send_task_message`).
+    pub(crate) fn address(&self) -> (String, String) {
+        if self.kind == ExchangeKind::Direct {
+            (String::new(), self.name.clone())
+        } else {
+            (self.exchange.clone(), self.routing_key.clone())
+        }
+    }
+}
+
+/// Where the tasks of some names go: Celery's `task_routes`. What the sender says, and the task's own `queue`, come
+/// before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    pub(crate) queue: Option<String>,
+    pub(crate) exchange: Option<String>,
+    pub(crate) routing_key: Option<String>,
+}
+
+impl Route {
+    #[must_use]
+    pub fn queue(name: impl Into<String>) -> Self {
+        Self { queue: Some(name.into()), ..Self::default() }
+    }
+
+    /// To an exchange, which must exist.
+    #[must_use]
+    pub fn exchange(name: impl Into<String>, routing_key: impl Into<String>) -> Self {
+        Self { queue: None, exchange: Some(name.into()), routing_key: Some(routing_key.into()) }
+    }
+}
+
+/// Whether a name fits a pattern in which `*` stands for any text and `?` for any character (`fnmatch`).
+pub(crate) fn glob_matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Where to go on after the last `*` if what follows does not fit: one character later.
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                retry = Some((p + 1, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match &mut retry {
+                None => return false,
+                Some((after_star, start)) => {
+                    *start += 1;
+                    (p, n) = (*after_star, *start);
+                }
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_declared_as_celery_declares_it() {
+        let topology = QueueDefinition::new("payments").or_defaults(QueueType::Classic, None).topology();
+        assert_eq!(topology.exchanges[0].name, "payments");
+        assert_eq!(topology.exchanges[0].kind, ExchangeKind::Direct);
+        assert!(topology.exchanges[0].durable && topology.queues[0].durable);
+        assert!(topology.queues[0].arguments.is_empty());
+        assert_eq!(topology.bindings[0].routing_key, "payments");
+        assert_eq!(QueueDefinition::new("payments").address(), (String::new(), "payments".to_owned()));
+    }
+
+    #[test]
+    fn quorum_queues_have_their_type_and_never_a_priority() {
+        let topology = QueueDefinition::new("q").or_defaults(QueueType::Quorum, Some(10)).topology();
+        let arguments: Vec<_> = topology.queues[0].arguments.iter().collect();
+        assert_eq!(arguments, [("x-queue-type", &Value::from("quorum"))]);
+        let classic = QueueDefinition::new("q").or_defaults(QueueType::Classic, Some(10)).topology();
+        assert_eq!(classic.queues[0].arguments.get("x-max-priority"), Some(&Value::Int(10)));
+    }
+
+    #[test]
+    fn a_queue_behind_a_topic_exchange_is_addressed_through_it() {
+        let queue = QueueDefinition::new("audit").exchange("logs", ExchangeKind::Topic, "audit.#");
+        assert_eq!(queue.address(), ("logs".to_owned(), "audit.#".to_owned()));
+    }
+
+    #[test]
+    fn patterns_match_as_fnmatch_does() {
+        for (pattern, name, fits) in [
+            ("billing.*", "billing.charge", true),
+            ("billing.*", "billing", false),
+            ("*", "", true),
+            ("*.charge", "billing.eu.charge", true),
+            ("*.charge", "billing.charged", false),
+            ("a*b*c", "a--b--b--c", true),
+            ("a*b*c", "a--c", false),
+            ("ta?k", "task", true),
+            ("ta?k", "tak", false),
+            ("", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(glob_matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}

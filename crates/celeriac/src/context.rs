@@ -1,0 +1,147 @@
+//! What the body of a task knows about its own run.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::backend::{BackendError, StoredResult};
+use crate::protocol::{JsonError, ResultMeta, TaskMessage};
+use crate::task::{Failure, TaskError};
+use crate::worker::Run;
+
+/// What the body of a task knows about its own run, and the state that all bodies of a worker share. Cloning it is
+/// cheap.
+pub struct Context<S = ()> {
+    run: Arc<Run>,
+    state: Arc<S>,
+}
+
+impl<S> Context<S> {
+    pub(crate) fn new(run: Arc<Run>, state: Arc<S>) -> Self {
+        Self { run, state }
+    }
+
+    /// What was given to the worker's builder.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The application, to send other tasks. Tasks that are sent here become children of this one.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        self.run.app()
+    }
+
+    /// The message that is being worked on: Celery's `self.request`.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.run.request
+    }
+
+    /// When the task is told to end (its soft limit), or else ended (its hard limit).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.run.deadline()
+    }
+
+    /// The broker has delivered this message before: to a worker that died or lost its connection, which may have
+    /// done any part of the task.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        self.run.request.delivery_info.redelivered
+    }
+
+    /// Waits until the task is told to end, at its soft time limit.
+    ///
+    /// A body that has called this once is trusted to end by itself, at the latest at its hard time limit. One that
+    /// never does is dropped where it awaits and fails with `SoftTimeLimitExceeded`, as the exception would do to a
+    /// Python task.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.run.cancellation.listen();
+        let run = Arc::clone(&self.run);
+        async move { run.cancellation.told().await }
+    }
+
+    /// The task was told to end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.run.cancellation.is_told()
+    }
+
+    /// What a body answers when it was told to end and could not finish: it fails with `SoftTimeLimitExceeded`.
+    #[must_use]
+    pub fn interrupted(&self) -> TaskError {
+        TaskError::fail(soft_time_limit_exceeded())
+    }
+
+    /// Stores a state of the task's own, for instance how far it is: `cx.update_state("PROGRESS", &json!({"done": 3}))`.
+    ///
+    /// # Errors
+    /// `meta` cannot be written as JSON, or the result backend cannot be reached.
+    pub async fn update_state<T: Serialize + ?Sized>(&self, state: &str, meta: &T) -> Result<(), UpdateStateError> {
+        let meta = self.run.described(ResultMeta::custom(self.run.request.id.clone(), state, meta)?);
+        let stored =
+            StoredResult { task_id: meta.task_id.clone(), meta: meta.to_json(), is_final: meta.state.is_ready() };
+        Ok(self.app().backend().store(&[stored]).await?)
+    }
+}
+
+impl<S> Clone for Context<S> {
+    fn clone(&self) -> Self {
+        Self { run: Arc::clone(&self.run), state: Arc::clone(&self.state) }
+    }
+}
+
+impl<S> std::fmt::Debug for Context<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("task", &self.run.request.task)
+            .field("id", &self.run.request.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As Celery stores it (`billiard.exceptions`).
+pub(crate) fn soft_time_limit_exceeded() -> Failure {
+    Failure::new("SoftTimeLimitExceeded", Vec::<String>::new()).with_module("billiard.exceptions")
+}
+
+/// Why a state could not be stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpdateStateError {
+    #[error("the state cannot be written: {0}")]
+    Encode(#[from] JsonError),
+    #[error("result backend {0}")]
+    Backend(#[from] BackendError),
+}
+
+/// The message that is being worked on: Celery's `self.request`. The fields of the message itself (`id`, `root_id`,
+/// `retries`, `headers`, …) are those of [`TaskMessage`].
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub message: TaskMessage,
+    pub delivery_info: DeliveryInfo,
+    /// The name of the worker's node.
+    pub hostname: Arc<str>,
+}
+
+impl Deref for Request {
+    type Target = TaskMessage;
+
+    fn deref(&self) -> &TaskMessage {
+        &self.message
+    }
+}
+
+/// How the message came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryInfo {
+    pub exchange: String,
+    pub routing_key: String,
+    pub redelivered: bool,
+    pub priority: u8,
+}

@@ -1,0 +1,109 @@
+//! The worker: takes tasks from queues and runs them.
+//!
+//! ```text
+//! consumer ──decode──▶ admission ──spawn──▶ live ──outcome──▶ settle ──▶ results ─▶ retries ─▶ events ─▶ acks
+//! (per queue)          (revoked? expired?   (ETA, rate, slot; (all that are ready, in one       (longest finished
+//!                       eta? unknown?)       limits, panics)   round trip each)                  prefix together)
+//! ```
+//!
+//! A result is stored before its message is acknowledged; a retry is published and confirmed before. A message is only
+//! acknowledged on the channel that it came from.
+
+mod acks;
+mod admission;
+mod builder;
+mod cancellation;
+mod channel;
+mod conclusion;
+mod consumer;
+mod events;
+mod executor;
+mod handle;
+mod heart;
+mod live;
+mod qos;
+mod rate;
+mod registry;
+mod revoked;
+mod run;
+mod settle;
+mod shared;
+mod state;
+mod supervise;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use self::builder::WorkerBuilder;
+pub use self::handle::{TaskInfo, WorkerHandle};
+pub(crate) use self::run::Run;
+
+use self::shared::Shared;
+use crate::app::App;
+use crate::broker::BrokerError;
+
+/// Takes tasks from queues and runs them.
+///
+/// ```no_run
+/// # use celeriac::{App, Context, Task, TaskResult, Worker};
+/// # use serde::{Deserialize, Serialize};
+/// # use tokio_util::sync::CancellationToken;
+/// #[derive(Task, Serialize, Deserialize)]
+/// #[task(name = "shop.greet")]
+/// struct Greet {
+///     name: String,
+/// }
+///
+/// async fn greet(task: Greet, _cx: Context) -> TaskResult<String> {
+///     Ok(format!("Hello, {}!", task.name))
+/// }
+///
+/// # async fn example(shutdown: CancellationToken) -> Result<(), Box<dyn std::error::Error>> {
+/// let app = App::builder().broker("amqp://localhost").backend("redis://localhost").build().await?;
+/// Worker::builder(app).task(greet).build()?.run(shutdown).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Worker {
+    shared: Arc<Shared>,
+    queues: Vec<String>,
+    prefetch: usize,
+    shutdown_timeout: Duration,
+    cold: CancellationToken,
+}
+
+/// Why a worker cannot work.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Configuration(String),
+    /// The broker refused for good, for instance because a queue exists with other arguments.
+    #[error("broker {0}")]
+    Broker(#[from] BrokerError),
+}
+
+impl Worker {
+    pub fn builder(app: App) -> WorkerBuilder {
+        WorkerBuilder::new(app)
+    }
+
+    /// Looks at the worker and directs it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// Works until `shutdown` is cancelled. Then it takes no more tasks, gives back those that have not begun, and
+    /// waits for those that run, at most for the shutdown timeout.
+    ///
+    /// A broker that cannot be reached is waited for, at the start and later.
+    ///
+    /// # Errors
+    /// [`WorkerError::Broker`] if the broker refuses for good.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        supervise::run(self, shutdown).await
+    }
+}

@@ -1,0 +1,198 @@
+//! Puts a worker together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::events::EventSink;
+use super::registry::{Registered, Registry};
+use super::shared::{Settings, Shared};
+use super::state::WorkerState;
+use super::{Worker, WorkerError};
+use crate::app::{App, host_name};
+use crate::clock::LamportClock;
+use crate::context::Context;
+use crate::task::{Task, TaskResult};
+
+/// Settings of a [`Worker`]. `S` is the state that all bodies share.
+#[must_use]
+pub struct WorkerBuilder<S = ()> {
+    app: App,
+    state: Arc<S>,
+    registry: Registry,
+    queues: Vec<String>,
+    concurrency: usize,
+    prefetch_multiplier: usize,
+    hostname: Option<String>,
+    shutdown_timeout: Duration,
+    cold: CancellationToken,
+    events: bool,
+    settings: Settings,
+}
+
+impl WorkerBuilder {
+    pub(super) fn new(app: App) -> Self {
+        Self {
+            app,
+            state: Arc::new(()),
+            registry: Registry::default(),
+            queues: Vec::new(),
+            concurrency: 64,
+            prefetch_multiplier: 4,
+            hostname: None,
+            shutdown_timeout: Duration::from_secs(30),
+            cold: CancellationToken::new(),
+            events: false,
+            settings: Settings::default(),
+        }
+    }
+
+    /// The state that the bodies of all tasks registered from here on share ([`Context::state`]).
+    pub fn state<S: Send + Sync + 'static>(self, state: S) -> WorkerBuilder<S> {
+        WorkerBuilder {
+            app: self.app,
+            state: Arc::new(state),
+            registry: self.registry,
+            queues: self.queues,
+            concurrency: self.concurrency,
+            prefetch_multiplier: self.prefetch_multiplier,
+            hostname: self.hostname,
+            shutdown_timeout: self.shutdown_timeout,
+            cold: self.cold,
+            events: self.events,
+            settings: self.settings,
+        }
+    }
+}
+
+impl<S: Send + Sync + 'static> WorkerBuilder<S> {
+    /// Registers a task by its body. Which task it is follows from the type of the first argument.
+    ///
+    /// ```
+    /// # use celeriac::{Context, Task, TaskResult};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Task, Serialize, Deserialize)]
+    /// #[task(name = "math.add")]
+    /// struct Add {
+    ///     x: i64,
+    ///     y: i64,
+    /// }
+    ///
+    /// async fn add(task: Add, _cx: Context) -> TaskResult<i64> {
+    ///     Ok(task.x + task.y)
+    /// }
+    /// # fn example(app: celeriac::App) { let _ =
+    /// celeriac::Worker::builder(app).task(add)
+    /// # ; }
+    /// ```
+    pub fn task<T, F, Fut, R>(mut self, body: F) -> Self
+    where
+        T: Task,
+        F: Fn(T, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<R>> + Send + 'static,
+        R: Serialize,
+    {
+        self.registry.insert(Registered::typed(body, Arc::clone(&self.state)));
+        self
+    }
+
+    /// The queues to take tasks from; by default the application's default queue.
+    pub fn queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
+        self.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many bodies run at once; 64 by default.
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Each queue's consumer holds this many messages for each body that may run: 4 by default. 0 is without a limit.
+    pub fn prefetch_multiplier(mut self, multiplier: usize) -> Self {
+        self.prefetch_multiplier = multiplier;
+        self
+    }
+
+    /// The node name; by default `celery@<host>`.
+    pub fn hostname(mut self, hostname: impl Into<String>) -> Self {
+        self.hostname = Some(hostname.into());
+        self
+    }
+
+    /// How long a warm shutdown waits for running bodies before it becomes a cold one; 30 seconds by default.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Cancelling this token makes a shutdown cold: running bodies are dropped, and their messages given back.
+    pub fn cold(mut self, cold: CancellationToken) -> Self {
+        self.cold = cold;
+        self
+    }
+
+    /// Announces every task on `celeryev`, as `celery worker -E` does. Events of the worker itself always are.
+    pub fn events(mut self, events: bool) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Stores name, arguments, worker, retries and queue with every result.
+    pub fn result_extended(mut self, extended: bool) -> Self {
+        self.settings.result_extended = extended;
+        self
+    }
+
+    /// Stores the state STARTED of every task, whatever the task itself says.
+    pub fn track_started(mut self, track: bool) -> Self {
+        self.settings.track_started = track;
+        self
+    }
+
+    /// # Errors
+    /// [`WorkerError::Configuration`] says which setting cannot be.
+    pub fn build(self) -> Result<Worker, WorkerError> {
+        if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
+            return Err(WorkerError::Configuration(format!(
+                "concurrency is {}, it must be between 1 and {}",
+                self.concurrency,
+                Semaphore::MAX_PERMITS
+            )));
+        }
+        let mut queues = self.queues;
+        if queues.is_empty() {
+            queues.push(self.app.default_queue().to_owned());
+        }
+        let hostname: Arc<str> = self.hostname.unwrap_or_else(|| format!("celery@{}", host_name())).into();
+        let pid = std::process::id();
+        let broker = Arc::clone(self.app.broker());
+        let clock = LamportClock::default();
+        let stop = CancellationToken::new();
+        let shared = Shared {
+            events: EventSink::new(broker, Arc::clone(&hostname), pid, clock, self.events),
+            app: self.app,
+            hostname,
+            pid,
+            registry: self.registry,
+            settings: self.settings,
+            state: WorkerState::default(),
+            slots: Arc::new(Semaphore::new(self.concurrency)),
+            runs: TaskTracker::new(),
+            stop,
+            abandon: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+        };
+        Ok(Worker {
+            shared: Arc::new(shared),
+            queues,
+            prefetch: self.concurrency.saturating_mul(self.prefetch_multiplier),
+            shutdown_timeout: self.shutdown_timeout,
+            cold: self.cold,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! What the parts of a worker share about one consumer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::acks::AckTracker;
+use super::settle::Settlement;
+use crate::broker::{BrokerError, ConsumerControl, DeliveryTag};
+
+/// One consumer: its control, what is not acknowledged yet, and the way to the task that settles.
+pub(crate) struct Channel {
+    pub(crate) queue: String,
+    pub(crate) control: Arc<dyn ConsumerControl>,
+    tracker: Mutex<AckTracker>,
+    /// Something may be acknowledged.
+    flush: Notify,
+    settle: mpsc::UnboundedSender<Settlement>,
+    /// How many messages wait for their ETA.
+    held: AtomicUsize,
+    pub(crate) held_changed: Notify,
+    /// Cancelled when a new generation begins: what has not begun is delivered again.
+    generation: Mutex<(u64, CancellationToken)>,
+    stop: CancellationToken,
+}
+
+impl Channel {
+    /// `stop` ends the waiting of tasks that have not begun.
+    pub(crate) fn new(
+        queue: String,
+        control: Arc<dyn ConsumerControl>,
+        settle: mpsc::UnboundedSender<Settlement>,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            queue,
+            control,
+            tracker: Mutex::default(),
+            flush: Notify::new(),
+            settle,
+            held: AtomicUsize::new(0),
+            held_changed: Notify::new(),
+            generation: Mutex::new((0, stop.child_token())),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Messages have arrived. The first of a new generation ends the waiting of those of the former.
+    pub(crate) fn delivered(&self, tags: impl Iterator<Item = DeliveryTag>) {
+        let mut tracker = self.tracker.lock();
+        for tag in tags {
+            if tag.generation != tracker.generation() {
+                self.renew(tag.generation);
+            }
+            tracker.delivered(tag);
+        }
+    }
+
+    fn renew(&self, generation: u64) {
+        let mut current = self.generation.lock();
+        current.1.cancel();
+        *current = (generation, self.stop.child_token());
+    }
+
+    /// The end of waiting for a message of this generation; `None` if that generation is gone.
+    pub(crate) fn patience(&self, generation: u64) -> Option<CancellationToken> {
+        let current = self.generation.lock();
+        (current.0 == generation).then(|| current.1.clone())
+    }
+
+    /// The message may be acknowledged; others may go with it.
+    pub(crate) fn acknowledge(&self, tag: DeliveryTag) {
+        self.tracker.lock().finished(tag);
+        self.flush.notify_one();
+    }
+
+    pub(crate) fn reject(&self, tag: DeliveryTag, requeue: bool) {
+        self.tracker.lock().rejected(tag, requeue);
+        self.flush.notify_one();
+    }
+
+    /// Settles many at once.
+    pub(crate) fn with_tracker(&self, settle: impl FnOnce(&mut AckTracker)) {
+        settle(&mut self.tracker.lock());
+        self.flush.notify_one();
+    }
+
+    /// Hands over what follows from the end of a task.
+    pub(crate) fn settle(&self, settlement: Settlement) {
+        // Closed only after a cold shutdown, when the broker delivers the message again.
+        let _ = self.settle.send(settlement);
+    }
+
+    pub(crate) fn hold(self: &Arc<Self>) -> Held {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Held(Arc::clone(self))
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Messages that are not acknowledged.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.tracker.lock().unfinished()
+    }
+
+    /// Sends acknowledgements whenever there are some, until `done`. Only this task sends them, so that none overtakes
+    /// another. Under load many messages go with one acknowledgement.
+    pub(crate) async fn acknowledge_until(&self, done: CancellationToken) {
+        loop {
+            let is_last = tokio::select! {
+                () = self.flush.notified() => false,
+                () = done.cancelled() => true,
+            };
+            if let Err(error) = self.send_acks().await {
+                // The broker delivers these messages again.
+                tracing::debug!(queue = self.queue, %error, "acknowledgement not sent");
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    async fn send_acks(&self) -> Result<(), BrokerError> {
+        let acks = self.tracker.lock().take();
+        for (tag, requeue) in acks.rejects {
+            self.control.reject(tag, requeue).await?;
+        }
+        if let Some(tag) = acks.multiple {
+            self.control.ack(tag, true).await?;
+        }
+        for tag in acks.single {
+            self.control.ack(tag, false).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A message that waits for its ETA, which the prefetch count makes room for.
+pub(crate) struct Held(Arc<Channel>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.held_changed.notify_one();
+    }
+}

@@ -1,0 +1,150 @@
+//! Takes messages from one queue and lets their tasks live.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, timeout};
+
+use super::admission::{Admission, admit};
+use super::channel::Channel;
+use super::conclusion::{Case, Outcome};
+use super::live::live;
+use super::qos::Qos;
+use super::run::Run;
+use super::settle::Settlement;
+use super::shared::Shared;
+use crate::broker::{Deliveries, Delivery};
+use crate::context::{DeliveryInfo, Request};
+use crate::protocol::event::{EventBody, TaskReceived};
+use crate::protocol::{TaskMessage, format_time};
+
+/// How many messages are taken at once.
+const BATCH: usize = 128;
+/// How long the broker may take to stop delivering.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Consumer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) channel: Arc<Channel>,
+    pub(super) deliveries: Deliveries,
+    pub(super) qos: Qos,
+}
+
+/// Why a consumer stopped taking messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The worker stops.
+    Stopped,
+    /// The broker ended it, for instance because the queue was deleted.
+    ByBroker,
+}
+
+impl Consumer {
+    /// Takes messages until the worker stops. What came and has not begun is given back.
+    pub(super) async fn consume(&mut self) -> Ended {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => break,
+                taken = self.deliveries.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        return Ended::ByBroker;
+                    }
+                    self.channel.delivered(batch.iter().map(|delivery| delivery.tag));
+                    let (now, at) = (crate::clock::now(), Instant::now());
+                    batch.drain(..).for_each(|delivery| self.receive(delivery, now, at));
+                }
+                () = self.channel.held_changed.notified() => {}
+            }
+            self.adjust_prefetch().await;
+        }
+        self.give_back().await;
+        Ended::Stopped
+    }
+
+    fn receive(&self, delivery: Delivery, now: DateTime<Utc>, at: Instant) {
+        let Delivery { message, exchange, routing_key, redelivered, tag } = delivery;
+        let priority = message.properties.priority.unwrap_or(0);
+        let message = match TaskMessage::decode(message) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!(queue = self.channel.queue, %error, "message rejected");
+                self.channel.settle(Settlement::refuse(tag));
+                return;
+            }
+        };
+        let request = Request {
+            message,
+            delivery_info: DeliveryInfo { exchange, routing_key, redelivered, priority },
+            hostname: Arc::clone(&self.shared.hostname),
+        };
+        let is_announced = self.shared.events.announces_tasks();
+        let Some(task) = self.shared.registry.get(&request.task) else {
+            tracing::error!(task = request.task, id = request.id, "task of unknown name rejected");
+            let case = self.case(&request, now);
+            self.channel.settle(Settlement::of(case.conclude(Outcome::Unknown), &request, tag, is_announced));
+            return;
+        };
+        let admission = admit(&request, self.shared.state.is_revoked(&request.id, at), now);
+        if let Admission::Drop(why) = admission {
+            tracing::info!(task = request.task, id = request.id, ?why, "task dropped");
+            let case = Case { options: Some(&task.options), ..self.case(&request, now) };
+            self.channel.settle(Settlement::of(case.conclude(Outcome::Revoked(why)), &request, tag, is_announced));
+            return;
+        }
+        if is_announced {
+            self.shared.events.announce(&received(&request));
+        }
+        let run =
+            Run::new(request, Arc::clone(task), tag, Arc::clone(&self.channel), Arc::clone(&self.shared), is_announced);
+        self.shared.runs.spawn(live(Arc::new(run), admission));
+    }
+
+    fn case<'a>(&self, request: &'a Request, now: DateTime<Utc>) -> Case<'a> {
+        Case {
+            request,
+            options: None,
+            children: Vec::new(),
+            is_acknowledged: false,
+            extended: self.shared.settings.result_extended,
+            now,
+            random: 0.0,
+        }
+    }
+
+    /// Makes room for messages that wait for their ETA.
+    async fn adjust_prefetch(&mut self) {
+        if let Some(count) = self.qos.adjust(self.channel.held())
+            && let Err(error) = self.channel.control.set_prefetch(count).await
+        {
+            tracing::warn!(queue = self.channel.queue, %error, "prefetch not changed");
+        }
+    }
+
+    /// Stops the deliveries and gives back those that nobody has looked at.
+    async fn give_back(&mut self) {
+        if let Err(error) = self.channel.control.cancel().await {
+            tracing::debug!(queue = self.channel.queue, %error, "consumer not cancelled");
+        }
+        while let Ok(Some(delivery)) = timeout(CANCEL_TIMEOUT, self.deliveries.recv()).await {
+            self.channel.delivered(std::iter::once(delivery.tag));
+            self.channel.reject(delivery.tag, true);
+        }
+    }
+}
+
+fn received(request: &Request) -> EventBody<'_> {
+    EventBody::TaskReceived(Box::new(TaskReceived {
+        uuid: request.id.as_str().into(),
+        name: request.name().into(),
+        args: request.argsrepr.as_deref().unwrap_or_default().into(),
+        kwargs: request.kwargsrepr.as_deref().unwrap_or_default().into(),
+        root_id: request.root_id.as_deref().map(Into::into),
+        parent_id: request.parent_id.as_deref().map(Into::into),
+        retries: request.retries,
+        eta: request.eta.as_ref().map(|eta| format_time(eta).into()),
+        expires: request.expires.as_ref().map(|expires| format_time(expires).into()),
+    }))
+}

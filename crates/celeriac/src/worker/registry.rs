@@ -1,0 +1,126 @@
+//! The tasks that a worker knows.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::rate::TokenBucket;
+use super::run::{Limits, Run};
+use crate::context::Context;
+use crate::protocol::{JsonError, RawJson};
+use crate::task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
+
+/// The tasks of a worker by their names.
+#[derive(Default)]
+pub(crate) struct Registry {
+    tasks: HashMap<String, Arc<Registered>>,
+}
+
+/// What a body's run answers: its value as JSON.
+pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Result<RawJson, TaskError>> + Send>>;
+
+/// One task: its contract, its body, and what remote control may change.
+pub(crate) struct Registered {
+    pub(crate) name: String,
+    pub(crate) options: TaskOptions,
+    body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>,
+    limits: Mutex<Limits>,
+    is_rate_limited: AtomicBool,
+    bucket: Mutex<Option<TokenBucket>>,
+    begun: AtomicU64,
+}
+
+impl Registry {
+    pub(crate) fn insert(&mut self, task: Registered) {
+        self.tasks.insert(task.name.clone(), Arc::new(task));
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Registered>> {
+        self.tasks.get(name)
+    }
+
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Arc<Registered>> {
+        self.tasks.values()
+    }
+}
+
+impl Registered {
+    /// A typed task: arguments are read before the body begins, its value is written after.
+    pub(crate) fn typed<T, S, F, Fut, R>(body: F, state: Arc<S>) -> Self
+    where
+        T: Task,
+        S: Send + Sync + 'static,
+        F: Fn(T, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<R>> + Send + 'static,
+        R: Serialize,
+    {
+        let body = Arc::new(body);
+        let erased = move |run: Arc<Run>| -> BodyFuture {
+            let (body, state) = (Arc::clone(&body), Arc::clone(&state));
+            Box::pin(async move {
+                let arguments = run.request.arguments::<T>().map_err(|error| TaskError::Fail(error.into()))?;
+                let value = body(arguments, Context::new(run, state)).await?;
+                RawJson::of(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
+            })
+        };
+        Self::new(T::NAME, T::OPTIONS, Box::new(erased))
+    }
+
+    fn new(name: &str, options: TaskOptions, body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>) -> Self {
+        let registered = Self {
+            name: name.to_owned(),
+            options,
+            body,
+            limits: Mutex::new(Limits { soft: options.soft_time_limit, hard: options.time_limit }),
+            is_rate_limited: AtomicBool::new(false),
+            bucket: Mutex::new(None),
+            begun: AtomicU64::new(0),
+        };
+        registered.set_rate_limit(options.rate_limit, Instant::now());
+        registered
+    }
+
+    pub(crate) fn run(&self, run: Arc<Run>) -> BodyFuture {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        (self.body)(run)
+    }
+
+    /// How many have begun since the worker started.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        *self.limits.lock()
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        *self.limits.lock() = limits;
+    }
+
+    pub(crate) fn set_rate_limit(&self, limit: Option<RateLimit>, now: Instant) {
+        let mut bucket = self.bucket.lock();
+        *bucket = limit.map(|limit| TokenBucket::new(limit, now));
+        self.is_rate_limited.store(bucket.is_some(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_rate_limited(&self) -> bool {
+        self.is_rate_limited.load(Ordering::Relaxed)
+    }
+
+    /// Takes the next place under the rate limit: answers how long to wait for it.
+    pub(crate) fn reserve_rate(&self, now: Instant) -> Duration {
+        self.bucket.lock().as_mut().map_or(Duration::ZERO, |bucket| bucket.reserve(now))
+    }
+}
+
+/// A value that cannot be written as JSON, as Celery stores it.
+fn encode_error(error: &JsonError) -> Failure {
+    Failure::new("EncodeError", [error.to_string()]).with_module("kombu.exceptions")
+}

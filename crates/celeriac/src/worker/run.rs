@@ -1,0 +1,155 @@
+//! One delivered task, from its admission to its end.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::cancellation::Cancellation;
+use super::channel::Channel;
+use super::conclusion::describe;
+use super::registry::Registered;
+use super::shared::Shared;
+use crate::app::App;
+use crate::broker::DeliveryTag;
+use crate::context::Request;
+use crate::protocol::{ResultMeta, ResultTuple, TaskMessage};
+
+tokio::task_local! {
+    /// The task whose body is running.
+    static CURRENT: Arc<Run>;
+}
+
+/// One delivered task. Everyone who has to do with it shares this.
+pub(crate) struct Run {
+    pub(crate) request: Request,
+    pub(crate) task: Arc<Registered>,
+    pub(crate) tag: DeliveryTag,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) cancellation: Cancellation,
+    /// Events tell of it; decided when its message arrived.
+    pub(crate) is_announced: bool,
+    shared: Arc<Shared>,
+    phase: AtomicU8,
+    begun: OnceLock<Begun>,
+    children: Mutex<Vec<ResultTuple>>,
+}
+
+/// When the body began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) at: Instant,
+    pub(crate) limits: Limits,
+}
+
+/// How long the body may run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) soft: Option<Duration>,
+    pub(crate) hard: Option<Duration>,
+}
+
+/// Where a task stands, as remote control tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits for its ETA.
+    Scheduled,
+    /// Waits for its rate limit.
+    Limited,
+    /// Waits for a free slot.
+    Reserved,
+    Active,
+}
+
+impl Run {
+    pub(crate) fn new(
+        request: Request,
+        task: Arc<Registered>,
+        tag: DeliveryTag,
+        channel: Arc<Channel>,
+        shared: Arc<Shared>,
+        is_announced: bool,
+    ) -> Self {
+        Self {
+            request,
+            task,
+            tag,
+            channel,
+            shared,
+            is_announced,
+            cancellation: Cancellation::default(),
+            phase: AtomicU8::new(Phase::Reserved as u8),
+            begun: OnceLock::new(),
+            children: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.shared.app
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        const PHASES: [Phase; 4] = [Phase::Scheduled, Phase::Limited, Phase::Reserved, Phase::Active];
+        let phase = self.phase.load(Ordering::Relaxed);
+        PHASES.into_iter().find(|candidate| *candidate as u8 == phase).unwrap_or(Phase::Reserved)
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The body begins. What the message says about time limits comes before what the task says.
+    pub(crate) fn begin(&self, time: DateTime<Utc>, at: Instant) -> Begun {
+        self.enter(Phase::Active);
+        let of_task = self.task.limits();
+        let limits = Limits {
+            soft: self.request.soft_time_limit.or(of_task.soft),
+            hard: self.request.time_limit.or(of_task.hard),
+        };
+        *self.begun.get_or_init(|| Begun { time, at, limits })
+    }
+
+    pub(crate) fn begun(&self) -> Option<&Begun> {
+        self.begun.get()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let begun = self.begun()?;
+        begun.limits.soft.or(begun.limits.hard).and_then(|limit| begun.at.checked_add(limit))
+    }
+
+    pub(crate) fn children(&self) -> Vec<ResultTuple> {
+        self.children.lock().clone()
+    }
+
+    /// Metadata of this task in a state that is not final.
+    pub(crate) fn described(&self, meta: ResultMeta) -> ResultMeta {
+        describe(meta, &self.request, self.children(), self.shared.settings.result_extended)
+    }
+
+    /// Runs a body as this task: what it sends becomes a child of this task.
+    pub(crate) async fn scope<T>(self: Arc<Self>, body: impl Future<Output = T>) -> T {
+        CURRENT.scope(self, body).await
+    }
+
+    /// Makes a message that is to be sent the child of the task that sends it, if one does.
+    pub(crate) fn adopt(message: &mut TaskMessage) {
+        let _ = CURRENT.try_with(|parent| {
+            message.root_id = Some(parent.request.root_id.clone().unwrap_or_else(|| parent.request.id.clone()));
+            message.parent_id = Some(parent.request.id.clone());
+        });
+    }
+
+    /// Remembers a child that was sent.
+    pub(crate) fn add_child(id: &str) {
+        let _ = CURRENT.try_with(|parent| parent.children.lock().push(ResultTuple::task(id)));
+    }
+}

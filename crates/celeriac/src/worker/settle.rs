@@ -1,0 +1,228 @@
+//! Settles what follows from the end of tasks: results first, then what is sent again, then events, then the messages.
+//!
+//! Everything that is ready is settled together, so that under load many tasks share one round trip to the result
+//! backend, and nothing waits when there is little to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::channel::Channel;
+use super::conclusion::{Conclusion, Report, Verdict};
+use super::live::stored;
+use super::shared::Shared;
+use crate::backend::{BackendError, StoredResult};
+use crate::broker::{BrokerError, DeliveryTag, Publication};
+use crate::context::Request;
+use crate::protocol::event::EventBody;
+use crate::protocol::{Json, Revocation, repr};
+use crate::task::Failure;
+
+/// How many are settled together at most.
+const BATCH: usize = 512;
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What is to be done for one task.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    store: Option<StoredResult>,
+    retry: Option<Publication>,
+    events: Vec<EventBody<'static>>,
+    message: Option<(DeliveryTag, Verdict)>,
+}
+
+impl Settlement {
+    /// A state to store on the way; the message stays as it is.
+    pub(super) fn state(store: StoredResult) -> Self {
+        Self { store: Some(store), retry: None, events: Vec::new(), message: None }
+    }
+
+    /// A message that is no task that could be run.
+    pub(super) fn refuse(tag: DeliveryTag) -> Self {
+        let message = Some((tag, Verdict::Reject { requeue: false }));
+        Self { store: None, retry: None, events: Vec::new(), message }
+    }
+
+    pub(super) fn of(conclusion: Conclusion, request: &Request, tag: DeliveryTag, is_announced: bool) -> Self {
+        let Conclusion { meta, retry, verdict, report } = conclusion;
+        let retry = retry.map(|message| Publication {
+            exchange: request.delivery_info.exchange.clone(),
+            routing_key: request.delivery_info.routing_key.clone(),
+            mandatory: true,
+            message: message.into_message(),
+        });
+        let events = if is_announced { events(report, verdict, &request.id) } else { Vec::new() };
+        Self { store: meta.as_ref().map(stored), retry, events, message: Some((tag, verdict)) }
+    }
+}
+
+/// What is announced about the end of a task.
+fn events(report: Report, verdict: Verdict, id: &str) -> Vec<EventBody<'static>> {
+    let uuid = || id.to_owned().into();
+    let trace = |failure: &Failure| failure.traceback.clone().unwrap_or_default().into();
+    let is_rejected_silently = matches!(report, Report::Unknown(_) | Report::Cancelled);
+    let mut events = Vec::with_capacity(1);
+    match report {
+        Report::Succeeded { result, runtime } => events.push(EventBody::TaskSucceeded {
+            uuid: uuid(),
+            result: repr::value(&result).into(),
+            runtime: runtime.as_secs_f64(),
+        }),
+        Report::Failed(failure) => events.push(EventBody::TaskFailed {
+            uuid: uuid(),
+            exception: repr_of(&failure).into(),
+            traceback: Some(trace(&failure)),
+        }),
+        Report::Unknown(failure) => {
+            events.push(EventBody::TaskFailed { uuid: uuid(), exception: repr_of(&failure).into(), traceback: None });
+        }
+        Report::Retried(cause) => events.push(EventBody::TaskRetried {
+            uuid: uuid(),
+            exception: repr_of(&cause).into(),
+            traceback: Some(trace(&cause)),
+        }),
+        Report::Revoked(why) => events.push(EventBody::TaskRevoked {
+            uuid: uuid(),
+            terminated: why == Revocation::Terminated,
+            signum: if why == Revocation::Terminated { Json::Int(15) } else { Json::Null },
+            expired: why == Revocation::Expired,
+        }),
+        Report::Cancelled => events.push(EventBody::TaskCancelled { uuid: uuid() }),
+        Report::Nothing => {}
+    }
+    if let Verdict::Reject { requeue } = verdict
+        && !is_rejected_silently
+    {
+        events.push(EventBody::TaskRejected { uuid: uuid(), requeue });
+    }
+    events
+}
+
+/// A failure as Python shows the exception: `ValueError('boom')`.
+fn repr_of(failure: &Failure) -> String {
+    repr::call(&failure.exc_type, &failure.exc_message)
+}
+
+/// Settles until `done`, and then what is left. The queue of settlements is bounded by the prefetch count.
+pub(super) async fn settle_until(
+    done: CancellationToken,
+    shared: Arc<Shared>,
+    channel: Arc<Channel>,
+    mut settlements: mpsc::UnboundedReceiver<Settlement>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut is_last = false;
+    loop {
+        tokio::select! {
+            taken = settlements.recv_many(&mut batch, BATCH) => match taken {
+                0 => return,
+                _ if shared.give_up.run_until_cancelled(settle(&shared, &channel, &mut batch)).await.is_some() => {}
+                // What is not acknowledged is delivered again, to another worker.
+                _ => return,
+            },
+            () = done.cancelled(), if !is_last => {
+                settlements.close();
+                is_last = true;
+            }
+        }
+    }
+}
+
+async fn settle(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>) {
+    let results: Vec<_> = batch.iter_mut().filter_map(|settlement| settlement.store.take()).collect();
+    store(shared, &results).await;
+    publish(shared, channel, batch).await;
+    shared.events.announce_all(batch.iter_mut().flat_map(|settlement| settlement.events.drain(..)));
+    channel.with_tracker(|tracker| {
+        for (tag, verdict) in batch.drain(..).filter_map(|settlement| settlement.message) {
+            match verdict {
+                Verdict::Acknowledge => tracker.finished(tag),
+                Verdict::Reject { requeue } => tracker.rejected(tag, requeue),
+                Verdict::None => {}
+            }
+        }
+    });
+}
+
+/// Stores results, however long the backend cannot be reached: their messages stay unacknowledged meanwhile.
+async fn store(shared: &Shared, results: &[StoredResult]) {
+    if results.is_empty() {
+        return;
+    }
+    let backend = shared.app.backend();
+    let mut backoff = Backoff::default();
+    loop {
+        match backend.store(results).await {
+            Ok(()) => return backoff.over("result backend"),
+            Err(BackendError::Refused { .. }) if results.len() > 1 => {
+                // One of them is to blame; the others must not suffer for it.
+                for result in results {
+                    Box::pin(store(shared, std::slice::from_ref(result))).await;
+                }
+                return;
+            }
+            Err(error @ BackendError::Refused { .. }) => {
+                tracing::error!(task_id = results[0].task_id, %error, "result given up");
+                return;
+            }
+            Err(error) => backoff.wait("result backend", &error).await,
+        }
+    }
+}
+
+/// Publishes retries, however long the broker cannot be reached.
+async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
+    let mut retries: Vec<_> = batch.iter_mut().filter_map(|settlement| settlement.retry.take()).collect();
+    let broker = shared.app.broker();
+    let mut backoff = Backoff::default();
+    while !retries.is_empty() {
+        let confirmations = broker.publish_batch(retries.clone()).await;
+        let mut failed = Vec::new();
+        let mut problem = None;
+        for (mut retry, confirmation) in retries.into_iter().zip(confirmations) {
+            match confirmation {
+                Ok(()) => continue,
+                // The way it came is gone, but its queue is there: it is being consumed.
+                Err(BrokerError::Unroutable { .. })
+                    if !retry.exchange.is_empty() || retry.routing_key != channel.queue =>
+                {
+                    retry.exchange = String::new();
+                    retry.routing_key.clone_from(&channel.queue);
+                }
+                Err(error) => problem = Some(error),
+            }
+            failed.push(retry);
+        }
+        retries = failed;
+        match problem {
+            Some(error) => backoff.wait("broker", &error).await,
+            None => backoff.over("broker"),
+        }
+    }
+}
+
+/// Waits between attempts, longer each time, and says so once.
+#[derive(Default)]
+struct Backoff {
+    next: Option<Duration>,
+}
+
+impl Backoff {
+    async fn wait(&mut self, what: &str, error: &(dyn std::error::Error + Sync)) {
+        if self.next.is_none() {
+            tracing::warn!(%error, "{what} cannot be reached; tasks that have ended wait unacknowledged");
+        }
+        let delay = self.next.unwrap_or(MIN_BACKOFF);
+        self.next = Some((delay * 2).min(MAX_BACKOFF));
+        tokio::time::sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+    }
+
+    fn over(&mut self, what: &str) {
+        if self.next.take().is_some() {
+            tracing::info!("{what} is reached again");
+        }
+    }
+}

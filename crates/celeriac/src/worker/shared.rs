@@ -1,0 +1,41 @@
+//! What all parts of a worker share.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::events::EventSink;
+use super::registry::Registry;
+use super::state::WorkerState;
+use crate::app::App;
+
+pub(crate) struct Shared {
+    pub(crate) app: App,
+    /// The node name, `celery@<host>`.
+    pub(crate) hostname: Arc<str>,
+    pub(crate) pid: u32,
+    pub(crate) events: EventSink,
+    pub(crate) registry: Registry,
+    pub(crate) settings: Settings,
+    pub(crate) state: WorkerState,
+    /// As many permits as bodies may run at once.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Counts the runs that have not ended.
+    pub(crate) runs: TaskTracker,
+    /// Warm shutdown: nothing begins any more.
+    pub(crate) stop: CancellationToken,
+    /// Cold shutdown: bodies are dropped.
+    pub(crate) abandon: CancellationToken,
+    /// The end of all patience: what is not settled by now is delivered again.
+    pub(crate) give_up: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    /// Store more about each task.
+    pub(crate) result_extended: bool,
+    /// Store STARTED for every task, whatever it says itself.
+    pub(crate) track_started: bool,
+}

@@ -1,0 +1,92 @@
+//! What a worker is doing, for remote control and for its own shutdown.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use super::revoked::Revoked;
+use super::run::{Phase, Run};
+
+/// The tasks that a worker has taken and not ended, and what it remembers of others.
+#[derive(Default)]
+pub(crate) struct WorkerState {
+    runs: Mutex<Slots>,
+    revoked: RwLock<Revoked>,
+    active: AtomicU64,
+    processed: AtomicU64,
+}
+
+/// The runs by a number that is free to be used again: cheaper than a map for tasks that come and go.
+#[derive(Default)]
+struct Slots {
+    runs: Vec<Option<Arc<Run>>>,
+    free: Vec<usize>,
+}
+
+impl WorkerState {
+    /// Adds a run; the answer removes it.
+    pub(crate) fn insert(&self, run: Arc<Run>) -> usize {
+        let mut slots = self.runs.lock();
+        match slots.free.pop() {
+            Some(slot) => {
+                slots.runs[slot] = Some(run);
+                slot
+            }
+            None => {
+                slots.runs.push(Some(run));
+                slots.runs.len() - 1
+            }
+        }
+    }
+
+    pub(crate) fn remove(&self, slot: usize) {
+        let mut slots = self.runs.lock();
+        slots.runs[slot] = None;
+        slots.free.push(slot);
+    }
+
+    /// The runs in any of these phases.
+    pub(crate) fn runs(&self, phases: &[Phase]) -> Vec<Arc<Run>> {
+        let slots = self.runs.lock();
+        slots.runs.iter().flatten().filter(|run| phases.contains(&run.phase())).cloned().collect()
+    }
+
+    /// The run of a task, whatever its phase.
+    pub(crate) fn find(&self, task_id: &str) -> Option<Arc<Run>> {
+        self.runs.lock().runs.iter().flatten().find(|run| run.request.id == task_id).cloned()
+    }
+
+    pub(crate) fn begun(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.processed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bodies that run now.
+    pub(crate) fn active(&self) -> u64 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Bodies that have ended since the worker started.
+    pub(crate) fn processed(&self) -> u64 {
+        self.processed.load(Ordering::Relaxed)
+    }
+
+    /// Takes a task as revoked: it is dropped when it arrives, or instead of being begun.
+    pub(crate) fn revoke(&self, task_id: &str, now: Instant) {
+        self.revoked.write().add(task_id, now);
+    }
+
+    pub(crate) fn is_revoked(&self, task_id: &str, now: Instant) -> bool {
+        self.revoked.read().contains(task_id, now)
+    }
+
+    pub(crate) fn revoked(&self, now: Instant) -> Vec<String> {
+        self.revoked.read().ids(now).map(str::to_owned).collect()
+    }
+}

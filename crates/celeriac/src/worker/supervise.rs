@@ -1,0 +1,187 @@
+//! Starts the parts of a worker and stops them in the right order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::channel::Channel;
+use super::consumer::{Consumer, Ended};
+use super::heart;
+use super::qos::Qos;
+use super::settle::settle_until;
+use super::shared::Shared;
+use super::{Worker, WorkerError};
+use crate::broker::{BrokerError, ConsumeOptions};
+
+/// How long a broker that cannot be reached, or that ended a consumer, is left alone.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long a cold shutdown waits for what is dropped to be settled.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let shared = Arc::clone(&worker.shared);
+    let parts = Parts::new(&worker);
+    let quiet = CancellationToken::new();
+
+    let mut background = JoinSet::new();
+    let events = Arc::clone(&shared);
+    let last_event = quiet.clone();
+    background.spawn(async move { events.events.publish_until(last_event).await });
+    let alive = Arc::clone(&shared);
+    let heart_stop = shared.stop.clone();
+    background.spawn(async move { heart::announce(&alive, heart_stop).await });
+
+    let mut consumers = JoinSet::new();
+    for queue in &worker.queues {
+        consumers.spawn(serve(Arc::clone(&parts), queue.clone()));
+    }
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        () = worker.cold.cancelled() => None,
+        failed = first_failure(&mut consumers) => Some(failed),
+    };
+
+    shared.stop.cancel();
+    tracing::info!(hostname = &*shared.hostname, "worker stops; waiting for the tasks that run");
+    let patience = Patience { deadline: Instant::now() + worker.shutdown_timeout, cold: worker.cold };
+    patience.wait(async { while consumers.join_next().await.is_some() {} }).await;
+    shared.runs.close();
+    if !patience.wait(shared.runs.wait()).await {
+        tracing::warn!(hostname = &*shared.hostname, active = shared.state.active(), "running tasks are dropped");
+        shared.abandon.cancel();
+        // A body that never awaits cannot be dropped; its message is delivered again nevertheless.
+        let _ = timeout(LAST_WORDS, shared.runs.wait()).await;
+    }
+    parts.close(&patience).await;
+    quiet.cancel();
+    let _ = timeout(LAST_WORDS, async { while background.join_next().await.is_some() {} }).await;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Waits until a consumer fails for good.
+async fn first_failure(consumers: &mut JoinSet<Result<(), BrokerError>>) -> BrokerError {
+    while let Some(ended) = consumers.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(panic) => tracing::error!(%panic, "consumer failed"),
+        }
+    }
+    std::future::pending().await
+}
+
+/// How long a shutdown waits.
+struct Patience {
+    deadline: Instant,
+    cold: CancellationToken,
+}
+
+impl Patience {
+    /// False: patience ended before the work did.
+    async fn wait(&self, work: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = work => true,
+            () = self.cold.cancelled() => false,
+            () = sleep_until(self.deadline) => false,
+        }
+    }
+}
+
+/// The parts that belong to consumers. They outlive them: what has begun is settled after the last message has come.
+struct Parts {
+    shared: Arc<Shared>,
+    prefetch: usize,
+    channels: Mutex<Vec<Arc<Channel>>>,
+    settlers: tokio::sync::Mutex<JoinSet<()>>,
+    ackers: tokio::sync::Mutex<JoinSet<()>>,
+    settled: CancellationToken,
+    acknowledged: CancellationToken,
+}
+
+impl Parts {
+    fn new(worker: &Worker) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::clone(&worker.shared),
+            prefetch: worker.prefetch,
+            channels: Mutex::default(),
+            settlers: tokio::sync::Mutex::default(),
+            ackers: tokio::sync::Mutex::default(),
+            settled: CancellationToken::new(),
+            acknowledged: CancellationToken::new(),
+        })
+    }
+
+    /// Subscribes to a queue and starts what settles its messages.
+    async fn subscribe(&self, queue: &str) -> Result<Consumer, BrokerError> {
+        let shared = &self.shared;
+        shared.app.declare_queue(queue).await?;
+        let qos = Qos::new(self.prefetch);
+        let options = ConsumeOptions { queue: queue.to_owned(), prefetch: qos.current(), ..ConsumeOptions::default() };
+        let subscription = shared.app.broker().consume(options).await?;
+        let (sender, settlements) = mpsc::unbounded_channel();
+        let channel = Arc::new(Channel::new(queue.to_owned(), subscription.control, sender, &shared.stop));
+
+        let settler = settle_until(self.settled.clone(), Arc::clone(shared), Arc::clone(&channel), settlements);
+        self.settlers.lock().await.spawn(settler);
+        let (acker, acknowledged) = (Arc::clone(&channel), self.acknowledged.clone());
+        self.ackers.lock().await.spawn(async move { acker.acknowledge_until(acknowledged).await });
+        self.channels.lock().push(Arc::clone(&channel));
+        Ok(Consumer { shared: Arc::clone(shared), channel, deliveries: subscription.deliveries, qos })
+    }
+
+    /// Settles what is left, acknowledges it, and gives everything else back.
+    async fn close(&self, patience: &Patience) {
+        self.settled.cancel();
+        let mut settlers = self.settlers.lock().await;
+        let all_settled = async { while settlers.join_next().await.is_some() {} };
+        tokio::pin!(all_settled);
+        if !patience.wait(all_settled.as_mut()).await && timeout(LAST_WORDS, all_settled.as_mut()).await.is_err() {
+            self.shared.give_up.cancel();
+            all_settled.await;
+        }
+        self.acknowledged.cancel();
+        let mut ackers = self.ackers.lock().await;
+        let _ = timeout(LAST_WORDS, async { while ackers.join_next().await.is_some() {} }).await;
+        let channels = std::mem::take(&mut *self.channels.lock());
+        for channel in channels {
+            let given_back = channel.unfinished();
+            if given_back > 0 {
+                tracing::info!(queue = channel.queue, given_back, "unfinished messages are given back");
+            }
+            let _ = timeout(LAST_WORDS, channel.control.close()).await;
+        }
+    }
+}
+
+/// Serves one queue until the worker stops, whatever happens to its consumer.
+async fn serve(parts: Arc<Parts>, queue: String) -> Result<(), BrokerError> {
+    let stop = &parts.shared.stop;
+    loop {
+        match stop.run_until_cancelled(parts.subscribe(&queue)).await {
+            None => return Ok(()),
+            Some(Ok(mut consumer)) => {
+                tracing::info!(queue, "worker takes tasks");
+                if consumer.consume().await == Ended::Stopped {
+                    return Ok(());
+                }
+                tracing::warn!(queue, "the broker has ended the consumer; subscribing again");
+            }
+            Some(Err(error @ BrokerError::Timeout { .. })) => {
+                tracing::warn!(queue, %error, "broker cannot be reached; trying again");
+            }
+            Some(Err(error)) => return Err(error),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
