@@ -66,17 +66,19 @@ impl Exchanges {
     }
 
     pub(super) fn unbind(&mut self, binding: &Binding) {
-        self.drop_bindings(|exchange, routing_key, destination| {
+        self.drop_bindings(&|exchange, routing_key, destination| {
             exchange == binding.exchange && routing_key == binding.routing_key && *destination == binding.destination
         });
     }
 
     pub(super) fn unbind_queue(&mut self, queue: &str) {
-        self.drop_bindings(|_, _, destination| matches!(destination, BindingDestination::Queue(name) if name == queue));
+        self.drop_bindings(
+            &|_, _, destination| matches!(destination, BindingDestination::Queue(name) if name == queue),
+        );
     }
 
     /// Drops bindings, and auto-delete exchanges that have lost their last one, and so on.
-    fn drop_bindings(&mut self, unwanted: impl Fn(&str, &str, &BindingDestination) -> bool) {
+    fn drop_bindings(&mut self, unwanted: &dyn Fn(&str, &str, &BindingDestination) -> bool) {
         let mut emptied = Vec::new();
         for (name, entry) in &mut self.0 {
             let before = entry.bindings.len();
@@ -90,7 +92,7 @@ impl Exchanges {
         }
         if !emptied.is_empty() {
             self.drop_bindings(
-                |_, _, destination| matches!(destination, BindingDestination::Exchange(name) if emptied.contains(name)),
+                &|_, _, destination| matches!(destination, BindingDestination::Exchange(name) if emptied.contains(name)),
             );
         }
     }
