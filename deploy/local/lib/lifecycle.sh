@@ -52,9 +52,10 @@ launch() {
     echo "TEST_${name^^}_PID=$pid" >>"$dir/env"
 }
 
-# Asks the server to end, and insists after a while.
+# Asks the server to end, and insists after a while. One that has ended is left in peace.
 stop() {
     local pid kind deadline=$((SECONDS + STOPPED_WITHIN))
+    [[ -e $1/pid ]] || return 0
     pid=$(cat "$1/pid")
     kind=$(cat "$1/kind")
     "${kind}_stop" "$pid" 2>/dev/null || true
@@ -71,17 +72,21 @@ kill_server() {
 
 # Everything that belongs to a directory, until nothing is left.
 kill_all() {
-    local deadline=$((SECONDS + STOPPED_WITHIN)) pids
+    local deadline=$((SECONDS + STOPPED_WITHIN)) pid pids
     while pids=$(processes_of "$1") && [[ -n $pids ]]; do
-        ((SECONDS <= deadline)) || die "these processes of $1 do not end: $pids"
         # shellcheck disable=SC2086
         kill -KILL $pids 2>/dev/null || true
-        sleep 0.05
+        for pid in $pids; do
+            while alive "$pid"; do
+                ((SECONDS <= deadline)) || die "process $pid of $1 does not end"
+                sleep 0.02
+            done
+        done
     done
 }
 
-# A server, and a command under `exec` with all it left behind, has THROWAWAY_DIR in its environment; the sessions of
-# PostgreSQL overwrite theirs, but live in its data directory. So nothing outlives its directory, pid file or not.
+# A server, and a command under `exec` with all it left behind, has THROWAWAY_DIR in its environment. PostgreSQL and
+# Redis overwrite theirs with a title, but live in data/. So nothing outlives its directory, with a pid file or without.
 processes_of() {
     {
         grep -lzsF "THROWAWAY_DIR=$1/" /proc/[0-9]*/environ | xargs -r dirname
@@ -89,7 +94,8 @@ processes_of() {
     } 2>/dev/null | sed 's:/proc/::' | sort -u || true
 }
 
-alive() { kill -0 "$1" 2>/dev/null; }
+# A zombie has ended, even where nobody collects it.
+alive() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
 
 show_log() {
     say "the end of $1/log:"

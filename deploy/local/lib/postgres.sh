@@ -1,13 +1,17 @@
 # shellcheck shell=bash
-# PostgreSQL: any version of Debian's; nothing is synced to disk. It refuses to run as root, so there it runs as the
-# package's user.
+# PostgreSQL: any version of Debian's. What is committed survives kill -9, but not the machine: nothing is synced. It
+# refuses to run as root, so there it runs as the package's user.
 
 postgres_missing() { [[ -n $(postgres_bin) ]] || echo postgresql; }
 postgres_ports() { echo 1; }
 
 postgres_prepare() {
     local dir=$1
-    [[ ! -d $dir/data ]] || return 0
+    if [[ -d $dir/data ]]; then
+        # A server that was killed left its claim. We know that it is dead; where its number lives on, the next does not.
+        rm -f "$dir/data/postmaster.pid"
+        return 0
+    fi
     mkdir -m 700 "$dir/data"
     ((EUID != 0)) || chown "$(postgres_user):" "$dir/data"
     (
@@ -25,7 +29,7 @@ postgres_run() {
     cd "$dir/data" || exit
     exec setsid "${AS_POSTGRES[@]}" "$(postgres_bin)/postgres" -D "$dir/data" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=500 \
-        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c shared_buffers=256MB \
+        -c fsync=off -c full_page_writes=off -c shared_buffers=256MB \
         -c timezone=UTC -c jit=off -c log_min_messages=warning
 }
 

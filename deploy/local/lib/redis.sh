@@ -3,10 +3,11 @@
 
 redis_missing() { command -v redis-server redis-cli >/dev/null || echo redis-server; }
 redis_ports() { echo 1; }
-redis_prepare() { :; }
+redis_prepare() { mkdir -p "$1/data"; }
 
 redis_run() {
-    exec setsid redis-server --bind 127.0.0.1 --port "$2" --dir "$1" --databases 4096 --save "" --appendonly no
+    cd "$1/data" || exit
+    exec setsid redis-server --bind 127.0.0.1 --port "$2" --databases 4096 --save "" --appendonly no
 }
 
 redis_ready() { [[ $(redis-cli -p "$2" ping) == PONG ]]; }

@@ -1,0 +1,117 @@
+//! A PostgreSQL database per test.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use anyhow::Context;
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::environment::setting;
+use crate::names;
+
+/// A database of the test's own; dropped with this value, whoever is still connected.
+pub struct TestDatabase {
+    name: String,
+    url: String,
+}
+
+impl TestDatabase {
+    /// `postgres://user:password@127.0.0.1:port/name`, of a superuser.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        names::detached(async move {
+            let mut server = connect().await?;
+            drop_database(&mut server, &name).await
+        });
+    }
+}
+
+/// An empty database.
+pub async fn postgres() -> TestDatabase {
+    clone_of("template1").await
+}
+
+/// A copy of a database that `migrate` prepares once per process: the first call with this `name` runs it with the
+/// address of an empty database.
+pub async fn postgres_from_template<F, Fut>(name: &str, migrate: F) -> TestDatabase
+where
+    F: FnOnce(String) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    static TEMPLATES: LazyLock<Mutex<HashMap<String, Arc<OnceCell<String>>>>> = LazyLock::new(Mutex::default);
+    let template = {
+        let mut templates = TEMPLATES.lock().expect("nothing panics while it is held");
+        Arc::clone(templates.entry(name.to_owned()).or_default())
+    };
+    let template = template.get_or_try_init(|| make_template(migrate)).await;
+    clone_of(template.unwrap_or_else(|error| panic!("the template {name}: {error:#}"))).await
+}
+
+async fn make_template<F, Fut>(migrate: F) -> anyhow::Result<String>
+where
+    F: FnOnce(String) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let mut server = connect().await?;
+    drop_orphans(&mut server).await?;
+    let name = names::unique();
+    create_database(&mut server, &name, "template1").await?;
+    migrate(address_of(&name)).await?;
+    // A database is copied only while nobody is connected to it.
+    server
+        .batch_execute(&format!(
+            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}';"
+        ))
+        .await?;
+    Ok(name)
+}
+
+async fn clone_of(template: &str) -> TestDatabase {
+    let name = names::unique();
+    let created = async { create_database(&mut connect().await?, &name, template).await };
+    created.await.unwrap_or_else(|error| panic!("a test database: {error:#}"));
+    TestDatabase { url: address_of(&name), name }
+}
+
+async fn connect() -> anyhow::Result<AsyncPgConnection> {
+    AsyncPgConnection::establish(&setting("TEST_DATABASE_URL")).await.context("TEST_DATABASE_URL does not answer")
+}
+
+async fn create_database(server: &mut AsyncPgConnection, name: &str, template: &str) -> anyhow::Result<()> {
+    server.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.context("CREATE DATABASE")
+}
+
+async fn drop_database(server: &mut AsyncPgConnection, name: &str) -> anyhow::Result<()> {
+    server.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.context("DROP DATABASE")
+}
+
+/// Templates, which nobody drops, and what killed tests left.
+async fn drop_orphans(server: &mut AsyncPgConnection) -> anyhow::Result<()> {
+    #[derive(QueryableByName)]
+    struct Database {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let all: Vec<Database> = diesel::sql_query("SELECT datname::text AS name FROM pg_database").load(server).await?;
+    for orphan in all.iter().filter(|database| names::is_orphan(&database.name)) {
+        drop_database(server, &orphan.name).await?;
+    }
+    Ok(())
+}
+
+fn address_of(database: &str) -> String {
+    let mut url = Url::parse(&setting("TEST_DATABASE_URL")).expect("TEST_DATABASE_URL is a URL");
+    url.set_path(database);
+    url.into()
+}
