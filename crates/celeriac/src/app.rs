@@ -63,7 +63,6 @@ struct Inner {
 }
 
 impl App {
-    #[must_use]
     pub fn builder() -> AppBuilder {
         AppBuilder::default()
     }
@@ -91,7 +90,11 @@ impl App {
     /// # Errors
     /// See [`SendError`].
     pub async fn send_with<T: Task>(&self, task: T, options: SendOptions) -> Result<AsyncResult, SendError> {
-        let message = typed_message(&task, &options)?;
+        self.send_ref(&task, options).await
+    }
+
+    pub(crate) async fn send_ref<T: Task>(&self, task: &T, options: SendOptions) -> Result<AsyncResult, SendError> {
+        let message = typed_message(task, &options)?;
         self.send_message(message, options, T::OPTIONS.queue).await
     }
 

@@ -6,12 +6,15 @@ pub mod beat;
 pub mod broker;
 pub mod clock;
 pub mod context;
+pub mod control;
+pub mod events;
 pub mod protocol;
 pub mod result;
 pub mod task;
 pub mod worker;
 
 pub use app::{App, AppBuilder, BuildError, QueueDefinition, QueueType, Route, SendError, SendOptions};
+pub use beat::{Beat, Entry};
 pub use celeriac_macros::Task;
 pub use context::{Context, Request};
 pub use result::{AsyncResult, GetError};

@@ -80,8 +80,8 @@ impl SendOptions {
 
     /// Not to be started before this time.
     #[must_use]
-    pub fn eta<Tz: chrono::TimeZone>(mut self, eta: DateTime<Tz>) -> Self {
-        self.start = Some(Start::At(eta.fixed_offset()));
+    pub fn eta(mut self, eta: impl Into<DateTime<FixedOffset>>) -> Self {
+        self.start = Some(Start::At(eta.into()));
         self
     }
 
@@ -94,8 +94,8 @@ impl SendOptions {
 
     /// Dropped (as REVOKED) if it has not been started at this time.
     #[must_use]
-    pub fn expires_at<Tz: chrono::TimeZone>(mut self, expires: DateTime<Tz>) -> Self {
-        self.expires = Some(Expiry::At(expires.to_utc()));
+    pub fn expires_at(mut self, expires: impl Into<DateTime<Utc>>) -> Self {
+        self.expires = Some(Expiry::At(expires.into()));
         self
     }
 

@@ -85,9 +85,9 @@ impl AckTracker {
         self.generation
     }
 
-    /// Messages that have arrived and are not settled.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.deliveries.iter().filter(|(_, state)| *state == State::Unfinished).count()
+    /// Messages that have arrived and are not settled, or not taken yet.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.deliveries.iter().filter(|(_, state)| *state != State::Settled).count() + self.rejects.len()
     }
 
     /// Answers whether the message was unfinished until now.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -183,6 +184,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             state: WorkerState::default(),
             slots: Arc::new(Semaphore::new(self.concurrency)),
             runs: TaskTracker::new(),
+            channels: Mutex::default(),
             stop,
             abandon: CancellationToken::new(),
             give_up: CancellationToken::new(),

@@ -104,8 +104,8 @@ impl Channel {
     }
 
     /// Messages that are not acknowledged.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.tracker.lock().unfinished()
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.tracker.lock().unsettled()
     }
 
     /// Sends acknowledgements whenever there are some, until `done`. Only this task sends them, so that none overtakes

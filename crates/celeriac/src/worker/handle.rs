@@ -83,6 +83,12 @@ impl WorkerHandle {
         self.shared.state.processed()
     }
 
+    /// Messages that were delivered and are not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.shared.channels.lock().iter().map(|channel| channel.unacknowledged()).sum()
+    }
+
     /// Takes a task as revoked: it is dropped when it arrives, or instead of being begun. With `terminate` its body is
     /// dropped if it runs.
     pub fn revoke(&self, task_id: &str, terminate: bool) {

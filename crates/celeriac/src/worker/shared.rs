@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::channel::Channel;
 use super::events::EventSink;
 use super::registry::Registry;
 use super::state::WorkerState;
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Counts the runs that have not ended.
     pub(crate) runs: TaskTracker,
+    /// One for each consumer that was started.
+    pub(crate) channels: Mutex<Vec<Arc<Channel>>>,
     /// Warm shutdown: nothing begins any more.
     pub(crate) stop: CancellationToken,
     /// Cold shutdown: bodies are dropped.

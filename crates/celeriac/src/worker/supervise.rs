@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -100,7 +99,6 @@ impl Patience {
 struct Parts {
     shared: Arc<Shared>,
     prefetch: usize,
-    channels: Mutex<Vec<Arc<Channel>>>,
     settlers: tokio::sync::Mutex<JoinSet<()>>,
     ackers: tokio::sync::Mutex<JoinSet<()>>,
     settled: CancellationToken,
@@ -112,7 +110,6 @@ impl Parts {
         Arc::new(Self {
             shared: Arc::clone(&worker.shared),
             prefetch: worker.prefetch,
-            channels: Mutex::default(),
             settlers: tokio::sync::Mutex::default(),
             ackers: tokio::sync::Mutex::default(),
             settled: CancellationToken::new(),
@@ -134,7 +131,7 @@ impl Parts {
         self.settlers.lock().await.spawn(settler);
         let (acker, acknowledged) = (Arc::clone(&channel), self.acknowledged.clone());
         self.ackers.lock().await.spawn(async move { acker.acknowledge_until(acknowledged).await });
-        self.channels.lock().push(Arc::clone(&channel));
+        shared.channels.lock().push(Arc::clone(&channel));
         Ok(Consumer { shared: Arc::clone(shared), channel, deliveries: subscription.deliveries, qos })
     }
 
@@ -151,9 +148,9 @@ impl Parts {
         self.acknowledged.cancel();
         let mut ackers = self.ackers.lock().await;
         let _ = timeout(LAST_WORDS, async { while ackers.join_next().await.is_some() {} }).await;
-        let channels = std::mem::take(&mut *self.channels.lock());
+        let channels = std::mem::take(&mut *self.shared.channels.lock());
         for channel in channels {
-            let given_back = channel.unfinished();
+            let given_back = channel.unacknowledged();
             if given_back > 0 {
                 tracing::info!(queue = channel.queue, given_back, "unfinished messages are given back");
             }

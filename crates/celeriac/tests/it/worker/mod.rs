@@ -1,0 +1,26 @@
+//! The worker, on every kind of broker.
+
+pub(crate) mod setup;
+pub(crate) mod tasks;
+
+mod outcomes;
+
+/// Runs each test on each kind of broker.
+macro_rules! on_every_broker {
+    ($($name:ident),* $(,)?) => {
+        on_every_broker!(@ memory: $($name),*);
+        on_every_broker!(@ classic: $($name),*);
+        on_every_broker!(@ quorum: $($name),*);
+    };
+    (@ $kind:ident: $($name:ident),*) => {
+        mod $kind {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(crate::worker::setup::Setup::$kind().await).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_every_broker;

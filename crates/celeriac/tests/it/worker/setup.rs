@@ -1,0 +1,153 @@
+//! Tasks of every kind, and an application with a worker on each kind of broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac::broker::{ConsumeOptions, Publication};
+use celeriac::protocol::{Headers, Message, Properties, ResultMeta};
+use celeriac::worker::WorkerHandle;
+use celeriac::{App, AsyncResult, QueueType, Task, Worker, WorkerBuilder, WorkerError};
+use testkit::{RedisDb, Vhost};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes longer unless it is broken.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A place with a broker and a result backend: everything in it is the test's own.
+pub(crate) struct Setup {
+    pub(crate) broker: String,
+    pub(crate) backend: String,
+    queue_type: QueueType,
+    _servers: (Option<Vhost>, Option<RedisDb>),
+}
+
+impl Setup {
+    pub(crate) async fn memory() -> Self {
+        // The names must not be shared with another test of this process.
+        let name = format!("memory://{}", uuid::Uuid::new_v4());
+        Self { broker: name.clone(), backend: name, queue_type: QueueType::Classic, _servers: (None, None) }
+    }
+
+    pub(crate) async fn classic() -> Self {
+        let (vhost, redis) = (testkit::rabbitmq().await, testkit::redis().await);
+        Self {
+            broker: vhost.amqp_url(),
+            backend: redis.url().to_owned(),
+            queue_type: QueueType::Classic,
+            _servers: (Some(vhost), Some(redis)),
+        }
+    }
+
+    pub(crate) async fn quorum() -> Self {
+        Self { queue_type: QueueType::Quorum, ..Self::classic().await }
+    }
+
+    pub(crate) async fn app(&self) -> App {
+        let builder = App::builder().broker(&self.broker).backend(&self.backend).queue_type(self.queue_type);
+        builder.build().await.expect("both servers are there")
+    }
+
+    /// An application whose worker knows the tasks of [`tasks`](super::tasks), with a configuration of the test's own.
+    pub(crate) async fn serve(
+        &self,
+        configure: impl FnOnce(WorkerBuilder<super::tasks::Log>) -> WorkerBuilder<super::tasks::Log>,
+    ) -> Serving {
+        let app = self.app().await;
+        let log = super::tasks::Log::default();
+        let builder = super::tasks::register(Worker::builder(app.clone()).hostname("w@test"), &log);
+        Serving::start(app, configure(builder).build().expect("the configuration can be"), log)
+    }
+}
+
+/// A worker that runs.
+pub(crate) struct Serving {
+    pub(crate) app: App,
+    pub(crate) log: super::tasks::Log,
+    pub(crate) handle: WorkerHandle,
+    shutdown: CancellationToken,
+    worker: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Serving {
+    pub(crate) fn start(app: App, worker: Worker, log: super::tasks::Log) -> Self {
+        let shutdown = CancellationToken::new();
+        let handle = worker.handle();
+        let worker = tokio::spawn(worker.run(shutdown.clone()));
+        Self { app, log, handle, shutdown, worker }
+    }
+
+    /// Begins a warm shutdown.
+    pub(crate) fn begin_to_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits for the end of the worker.
+    pub(crate) async fn ended(self) {
+        let ended = tokio::time::timeout(SOON, self.worker).await.expect("the worker ends in time");
+        ended.expect("the worker does not panic").expect("the worker has no error");
+    }
+
+    pub(crate) async fn stop(self) {
+        self.begin_to_stop();
+        self.ended().await;
+    }
+
+    /// The metadata of a task, once it satisfies a condition.
+    pub(crate) async fn meta_when(&self, id: &str, is_it: impl Fn(&ResultMeta) -> bool) -> ResultMeta {
+        let mut watch = self.app.result::<()>(id).watch().await.expect("the backend is there");
+        let found = async {
+            loop {
+                let meta = watch.changed().await.expect("the backend is there");
+                if is_it(&meta) {
+                    return meta;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, found).await.expect("in time")
+    }
+
+    /// The metadata of a task once it has ended.
+    pub(crate) async fn ended_meta(&self, result: &AsyncResult) -> ResultMeta {
+        self.meta_when(result.id(), |meta| meta.state.is_ready()).await
+    }
+
+    /// Waits until every message of a queue is settled: none waits there, and nothing is left to acknowledge.
+    pub(crate) async fn settled(&self, queue: &str) {
+        testkit::eventually(SOON, async || {
+            let depth = self.app.broker().queue_depth(queue).await.unwrap();
+            depth.map(|depth| depth.messages) == Some(0) && self.handle.unacknowledged() == 0
+        })
+        .await;
+    }
+}
+
+/// Publishes a message that did not come from this library.
+pub(crate) async fn publish_raw(app: &App, queue: &str, properties: Properties, headers: Headers, body: &str) {
+    let message = Message { properties, headers, body: body.to_owned().into() };
+    let publication =
+        Publication { exchange: String::new(), routing_key: queue.to_owned(), mandatory: true, message };
+    app.broker().publish(publication).await.expect("it is confirmed");
+}
+
+/// Everything that waits in a queue, taken off it.
+pub(crate) async fn drain(app: &App, queue: &str, count: usize) -> Vec<celeriac::broker::Delivery> {
+    let options = ConsumeOptions { queue: queue.to_owned(), ..ConsumeOptions::default() };
+    let mut subscription = app.broker().consume(options).await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        let next = tokio::time::timeout(SOON, subscription.deliveries.recv()).await;
+        let delivery = next.unwrap_or_else(|_| panic!("{} of {count} messages", taken.len())).unwrap();
+        subscription.control.ack(delivery.tag, false).await.unwrap();
+        taken.push(delivery);
+    }
+    subscription.control.close().await;
+    taken
+}
+
+/// The name of a task, checked by the compiler.
+pub(crate) fn name_of<T: Task>() -> &'static str {
+    T::NAME
+}
+
+pub(crate) type Shared<T> = Arc<parking_lot::Mutex<T>>;
