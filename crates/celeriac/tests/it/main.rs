@@ -1,4 +1,6 @@
 //! The one integration test binary of this crate.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod broker;
 mod protocol;
+mod worker;

@@ -1,0 +1,4 @@
+//! Brokers: one suite of rules for all of them, then what only a real server can show.
+
+mod conformance;
+mod setup;
