@@ -1,1 +1,55 @@
-//! The timetable: what is started by the clock.
+//! The timetable: what is started by the clock. Any number of beats may run, for every task here finds its work in the
+//! rows and does it once, however often it is started.
+
+use std::time::Duration;
+
+use billing::tasks::{ExpireThreeDs, OpenRenewals, RepublishStranded, ResolveUnknown};
+use billing::{Services, duration};
+use celeriac::beat::{Beat, CatchUp, Entry};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+/// Options of `billing beat`.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// How often due renewals are opened
+    #[arg(long, env = "OPEN_RENEWALS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
+    pub open_renewals_every: Duration,
+
+    /// How often payments whose message was lost are looked for
+    #[arg(long, env = "REPUBLISH_STRANDED_EVERY", default_value = "30s", value_parser = interval, value_name = "DURATION")]
+    pub republish_stranded_every: Duration,
+
+    /// How often payments in doubt are looked for
+    #[arg(long, env = "RESOLVE_UNKNOWN_EVERY", default_value = "15s", value_parser = interval, value_name = "DURATION")]
+    pub resolve_unknown_every: Duration,
+
+    /// How often unanswered 3-D Secure pages are looked for
+    #[arg(long, env = "EXPIRE_THREE_DS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
+    pub expire_three_ds_every: Duration,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(Duration::ZERO) => Err("must not be zero".to_owned()),
+        Ok(every) => Ok(every),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Sends the tasks of the timetable at their times until `shutdown`.
+///
+/// # Errors
+/// What ended the beat.
+pub async fn run(config: Config, services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    // Each task does all that is due when it runs, so a missed tick needs no second one.
+    Beat::builder(services.app)
+        .entry(Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once))
+        .entry(Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}))
+        .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))
+        .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}))
+        .build()
+        .run(shutdown)
+        .await;
+    Ok(())
+}

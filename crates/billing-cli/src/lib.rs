@@ -1,1 +1,36 @@
-//! The one binary, billing: every role behind a subcommand.
+//! The one binary, `billing`: every role behind a subcommand.
+
+pub mod cli;
+mod demo;
+pub mod exit;
+mod health;
+mod roles;
+mod signals;
+mod standalone;
+mod telemetry;
+
+use cli::{Cli, Command};
+use exit::Exit;
+use signals::Signals;
+
+/// Runs what the command line asks for and answers the exit status.
+///
+/// # Errors
+/// [`Exit`], with the status that stands for it.
+pub async fn run(cli: Cli) -> Result<u8, Exit> {
+    let _telemetry = cli.telemetry.start().map_err(Exit::configuration)?;
+    let signals = Signals::listen()?;
+    match cli.command {
+        Command::Standalone(config) => standalone::run(*config, signals).await,
+        Command::Api(config) => roles::api(*config, &signals).await,
+        Command::Worker(config) => roles::worker(*config, &signals).await,
+        Command::Beat(config) => roles::beat(*config, &signals).await,
+        Command::Sandbox(config) => roles::sandbox(*config, &signals).await,
+        Command::Migrate(config) => roles::migrate(config).await,
+        Command::Demo(config) => Ok(demo::status(demo::run(config).await)),
+        Command::Cryptogram(config) => roles::cryptogram(&config),
+        Command::Health { url } => {
+            health::check(&url).await.map_err(|error| Exit { status: exit::FAILED, error }).map(|()| exit::OK)
+        }
+    }
+}

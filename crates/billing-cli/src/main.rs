@@ -1,1 +1,35 @@
-fn main() {}
+//! The one binary, `billing`.
+
+use std::process::ExitCode;
+
+use billing_cli::{cli, exit};
+
+#[expect(clippy::print_stderr, reason = "the last word of the process, whether or not logging has started")]
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(told) if !told.use_stderr() => told.exit(),
+        Err(wrong) => {
+            eprint!("{}", wrong.render());
+            return ExitCode::from(exit::CONFIGURATION);
+        }
+    };
+    // The libraries here could use either of two TLS providers and panic unless one is chosen.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("billing: the TLS provider was installed twice");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("billing: cannot start: {error}");
+            return ExitCode::from(exit::SOFTWARE);
+        }
+    };
+    match runtime.block_on(billing_cli::run(cli)) {
+        Ok(status) => ExitCode::from(status),
+        Err(exit) => {
+            eprintln!("billing: {:#}", exit.error);
+            exit.code()
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use sentry::ClientInitGuard;
+use sentry::integrations::tracing::{BreadcrumbLayer, ErrorLayer};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -48,22 +50,19 @@ impl TelemetryConfig {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),
         };
-        let sentry = self.sentry_dsn.clone().map(|dsn| self.start_sentry(dsn));
+        let sentry = self.sentry_dsn.as_ref().map(|dsn| self.start_sentry(&dsn.to_string()));
         tracing_subscriber::registry()
             .with(lines.with_filter(filter))
-            .with(sentry.as_ref().map(|_| sentry::integrations::tracing::layer()))
+            // What happened before goes along with each error.
+            .with(sentry.as_ref().map(|_| BreadcrumbLayer::new().with_filter(LevelFilter::INFO)))
+            .with(sentry.as_ref().map(|_| ErrorLayer::new().with_filter(LevelFilter::ERROR)))
             .init();
         Ok(Telemetry { _sentry: sentry })
     }
 
-    fn start_sentry(&self, dsn: sentry::types::Dsn) -> ClientInitGuard {
-        sentry::init(sentry::ClientOptions {
-            dsn: Some(dsn),
-            release: sentry::release_name!(),
-            environment: Some(self.sentry_environment.clone().into()),
-            // Headers and bodies may hold what must not leave this process.
-            send_default_pii: false,
-            ..Default::default()
-        })
+    fn start_sentry(&self, dsn: &str) -> ClientInitGuard {
+        // Headers and bodies may hold what must not leave this process.
+        let options = sentry::ClientOptions::new().send_default_pii(false);
+        sentry::init(options.dsn(dsn).maybe_release(sentry::release_name!()).environment(self.sentry_environment.clone()))
     }
 }

@@ -17,7 +17,7 @@ pub struct Sandbox {
 pub struct LedgerEntry {
     pub account_id: Option<String>,
     pub status: String,
-    /// `payment` or `refund`.
+    /// `Payment` or `Refund`.
     #[serde(rename = "type")]
     pub kind: String,
 }
@@ -25,11 +25,6 @@ pub struct LedgerEntry {
 #[derive(Deserialize)]
 struct Cryptogram {
     cryptogram: String,
-}
-
-#[derive(Deserialize)]
-struct Ledger {
-    transactions: Vec<LedgerEntry>,
 }
 
 impl Sandbox {
@@ -54,12 +49,12 @@ impl Sandbox {
     pub async fn successes(&self, account_id: &str) -> anyhow::Result<usize> {
         let mut url = self.base.join("sandbox/ledger")?;
         url.query_pairs_mut().append_pair("account_id", account_id);
-        let ledger: Ledger =
+        let ledger: Vec<LedgerEntry> =
             self.http.get(url.clone()).send().await.with_context(|| format!("{url}"))?.error_for_status()?.json().await?;
         let charged = |entry: &&LedgerEntry| {
-            entry.account_id.as_deref() == Some(account_id) && entry.kind == "payment" && entry.status == "Completed"
+            entry.account_id.as_deref() == Some(account_id) && entry.kind == "Payment" && entry.status == "Completed"
         };
-        Ok(ledger.transactions.iter().filter(charged).count())
+        Ok(ledger.iter().filter(charged).count())
     }
 
     async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<reqwest::Response> {

@@ -1,0 +1,160 @@
+//! What can be said on the command line. Every option is also an environment variable with a default that works locally.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::demo::DemoConfig;
+use crate::standalone::{self, StandaloneConfig};
+use crate::telemetry::TelemetryConfig;
+
+/// Billing of an online cinema: every role is a subcommand of this one program
+///
+/// Exit status: 0 done, 1 the demo or a check failed, 64 a setting is wrong (the message names the variable), 69 a server
+/// was not reached, 70 an error of ours.
+#[derive(Parser, Debug)]
+#[command(name = "billing", version, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The whole system in this process: API, worker, beat, gateway sandbox, and an embedded PostgreSQL
+    Standalone(Box<StandaloneConfig>),
+    /// The gRPC API for the frontend and the auth service
+    Api(Box<ApiConfig>),
+    /// Executes tasks; start as many as are needed
+    Worker(Box<WorkerConfig>),
+    /// Starts what the clock starts
+    Beat(Box<BeatConfig>),
+    /// The emulator of the payment gateway
+    Sandbox(Box<cloudpayments_sandbox::Config>),
+    /// Brings the database up to date
+    Migrate(MigrateConfig),
+    /// Plays customers against a running system and checks the gateway's ledger
+    Demo(DemoConfig),
+    /// Makes a cryptogram of a test card, as the gateway's checkout script would
+    Cryptogram(CryptogramConfig),
+    /// Asks a role whether it is well: grpc://HOST:PORT for the API, http://HOST:PORT/ for the sandbox
+    Health {
+        #[arg(value_name = "URL")]
+        url: url::Url,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct ApiConfig {
+    #[command(flatten, next_help_heading = "API")]
+    pub api: billing_api::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct WorkerConfig {
+    #[command(flatten, next_help_heading = "Worker")]
+    pub worker: billing_worker::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct BeatConfig {
+    #[command(flatten, next_help_heading = "Beat")]
+    pub beat: billing_beat::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct MigrateConfig {
+    /// Puts three tariffs on sale if there are none of their names: a day, a month and a year
+    #[arg(long, env = "SEED")]
+    pub seed: bool,
+    #[command(flatten)]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct CryptogramConfig {
+    /// The number of a test card, for example 4242424242424242
+    pub card_number: String,
+    /// When the card expires
+    #[arg(long, default_value = "12/39", value_name = "MM/YY")]
+    pub exp: String,
+    /// The three digits on its back
+    #[arg(long, default_value = "123")]
+    pub cvv: String,
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// What clap says, with the environment variable of the option in question.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(args).map_err(name_variable)?;
+    from_matches(&matches).map_err(name_variable)
+}
+
+/// The whole command line, with the defaults of each role.
+pub fn command() -> Clap {
+    Cli::command().mut_subcommand("standalone", standalone::defaults)
+}
+
+fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(matches)
+}
+
+/// Clap names the option; who set it by the environment looks for the variable.
+fn name_variable(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
+    let flag = option.split_whitespace().next().unwrap_or_default().trim_start_matches("--").to_owned();
+    let variable = command().get_subcommands().find_map(|role| variable_of(role, &flag));
+    if let Some(variable) = variable {
+        let named = format!("{option} (environment variable {variable})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(named));
+    }
+    error
+}
+
+fn variable_of(role: &Clap, flag: &str) -> Option<String> {
+    let option = role.get_arguments().find(|option| option.get_long() == Some(flag))?;
+    Some(option.get_env()?.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_a_role_is_an_environment_variable_and_is_described() {
+        let not_roles = HashSet::from(["cryptogram", "health"]);
+        for role in command().get_subcommands().filter(|role| !not_roles.contains(role.get_name())) {
+            for option in role.get_arguments().filter(|option| option.get_long().is_some_and(|long| long != "help")) {
+                let name = format!("{} --{}", role.get_name(), option.get_long().unwrap_or_default());
+                assert!(option.get_env().is_some(), "{name} has no environment variable");
+                assert!(option.get_help().is_some(), "{name} is not described");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_environment_variable() {
+        let args = ["billing", "worker", "--gateway-timeout", "soon"].map(OsString::from);
+        let error = parse(args).unwrap_err().to_string();
+        assert!(error.contains("GATEWAY_TIMEOUT"), "{error}");
+    }
+}

@@ -1,0 +1,151 @@
+//! A customer, and the frontend and auth service that act for them, as gRPC clients.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use billing_api::proto::access_client::AccessClient;
+use billing_api::proto::payments_client::PaymentsClient;
+use billing_api::proto::tariffs_client::TariffsClient;
+use billing_api::proto::{
+    AccountAccess, CheckAccessRequest, CreatePaymentRequest, ListTariffsRequest, Payment, PaymentStatus,
+    RegisterAccountRequest, SubmitThreeDsRequest, Tariff, ThreeDs, WatchPaymentRequest,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+/// The address that the bank's fraud checks are told (TEST-NET-3, RFC 5737).
+const CUSTOMER_ADDRESS: &str = "203.0.113.7";
+
+/// The two clients of the API: each has its own token and its own scopes.
+#[derive(Clone)]
+pub struct Cinema {
+    channel: Channel,
+    frontend_token: SecretString,
+    auth_token: SecretString,
+    /// How long anything may take before the demo gives up on it.
+    patience: Duration,
+}
+
+/// An account at the cinema.
+pub struct Customer<'a> {
+    cinema: &'a Cinema,
+    pub account_id: String,
+}
+
+impl Cinema {
+    pub async fn connect(
+        url: &str,
+        frontend_token: SecretString,
+        auth_token: SecretString,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned()).context("DEMO_API_URL is not a URL")?;
+        let channel = endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .connect()
+            .await
+            .with_context(|| format!("cannot reach the API (DEMO_API_URL) at {url}"))?;
+        Ok(Self { channel, frontend_token, auth_token, patience })
+    }
+
+    /// What is on sale, cheapest first.
+    pub async fn tariffs(&self) -> anyhow::Result<Vec<Tariff>> {
+        let mut client = TariffsClient::new(self.channel.clone());
+        let request = self.as_frontend(ListTariffsRequest {})?;
+        Ok(client.list_tariffs(request).await.map_err(told)?.into_inner().tariffs)
+    }
+
+    /// Registers a new account, as the auth service does when somebody signs up.
+    pub async fn sign_up(&self) -> anyhow::Result<Customer<'_>> {
+        let account_id = Uuid::new_v4().to_string();
+        let request = self.as_auth(RegisterAccountRequest { account_id: account_id.clone() })?;
+        AccessClient::new(self.channel.clone()).register_account(request).await.map_err(told)?;
+        Ok(Customer { cinema: self, account_id })
+    }
+
+    fn as_frontend<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+        self.request(message, &self.frontend_token).context("DEMO_FRONTEND_TOKEN")
+    }
+
+    fn as_auth<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+        self.request(message, &self.auth_token).context("DEMO_AUTH_TOKEN")
+    }
+
+    fn request<T>(&self, message: T, token: &SecretString) -> anyhow::Result<Request<T>> {
+        let mut request = Request::new(message);
+        let mut value: MetadataValue<_> = format!("Bearer {}", token.expose_secret()).parse()?;
+        value.set_sensitive(true);
+        request.metadata_mut().insert("authorization", value);
+        request.set_timeout(self.patience);
+        Ok(request)
+    }
+}
+
+impl Customer<'_> {
+    /// Starts a payment; the key makes it safe to ask again.
+    pub async fn pay(&self, tariff: &Tariff, cryptogram: &str, key: &str) -> anyhow::Result<Payment> {
+        let request = self.cinema.as_frontend(CreatePaymentRequest {
+            account_id: self.account_id.clone(),
+            tariff_id: tariff.tariff_id.clone(),
+            card_cryptogram_packet: cryptogram.to_owned(),
+            ip_address: CUSTOMER_ADDRESS.to_owned(),
+            idempotency_key: key.to_owned(),
+        })?;
+        Ok(self.payments().create_payment(request).await.map_err(told)?.into_inner())
+    }
+
+    /// Follows a payment until it is final.
+    pub async fn outcome(&self, payment: &Payment) -> anyhow::Result<Payment> {
+        self.watch(payment, is_final).await
+    }
+
+    /// Follows a payment until the bank wants to see the customer.
+    pub async fn three_ds(&self, payment: &Payment) -> anyhow::Result<ThreeDs> {
+        let seen = self.watch(payment, |payment| payment.three_ds.is_some() || is_final(payment)).await?;
+        let status = seen.status();
+        seen.three_ds.with_context(|| format!("the bank did not ask: {}", status.as_str_name()))
+    }
+
+    /// Hands over what the bank's page sent back.
+    pub async fn submit_three_ds(&self, payment: &Payment, md: String, pa_res: String) -> anyhow::Result<()> {
+        let message = SubmitThreeDsRequest { payment_id: payment.payment_id.clone(), md, pa_res };
+        let request = self.cinema.as_frontend(message)?;
+        self.payments().submit_three_ds(request).await.map(drop).map_err(told)
+    }
+
+    /// What the auth service is told about this account.
+    pub async fn access(&self) -> anyhow::Result<AccountAccess> {
+        let request = self.cinema.as_auth(CheckAccessRequest { account_id: self.account_id.clone() })?;
+        let answer = AccessClient::new(self.cinema.channel.clone()).check_access(request).await;
+        Ok(answer.map_err(told)?.into_inner())
+    }
+
+    async fn watch(&self, payment: &Payment, enough: impl Fn(&Payment) -> bool) -> anyhow::Result<Payment> {
+        let request = self.cinema.as_frontend(WatchPaymentRequest { payment_id: payment.payment_id.clone() })?;
+        let mut changes = self.payments().watch_payment(request).await.map_err(told)?.into_inner();
+        while let Some(seen) = changes.message().await.map_err(told)? {
+            if enough(&seen) {
+                return Ok(seen);
+            }
+        }
+        anyhow::bail!("the stream of payment {} ended before the payment did", payment.payment_id)
+    }
+
+    fn payments(&self) -> PaymentsClient<Channel> {
+        PaymentsClient::new(self.cinema.channel.clone())
+    }
+}
+
+fn is_final(payment: &Payment) -> bool {
+    matches!(
+        payment.status(),
+        PaymentStatus::Succeeded | PaymentStatus::Declined | PaymentStatus::Failed | PaymentStatus::Abandoned
+    )
+}
+
+fn told(status: Status) -> anyhow::Error {
+    anyhow::anyhow!("{:?}: {}", status.code(), status.message())
+}

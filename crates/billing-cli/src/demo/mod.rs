@@ -1,0 +1,137 @@
+//! `billing demo`: plays customers against a running system and compares what they saw with the gateway's own ledger.
+
+mod browser;
+mod customer;
+mod narrator;
+mod sandbox;
+mod scenes;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::exit;
+
+use customer::Cinema;
+use narrator::Narrator;
+use sandbox::Sandbox;
+use scenes::{Expectation, Stage};
+
+#[derive(Args, Clone, Debug)]
+pub struct DemoConfig {
+    /// The gRPC API to play against
+    #[arg(long, env = "DEMO_API_URL", default_value = "http://127.0.0.1:50051")]
+    pub demo_api_url: Url,
+
+    /// The gateway's sandbox that the workers charge at
+    #[arg(long, env = "DEMO_SANDBOX_URL", default_value = "http://127.0.0.1:8090")]
+    pub demo_sandbox_url: Url,
+
+    /// The frontend's token
+    #[arg(long, env = "DEMO_FRONTEND_TOKEN", default_value = "frontend-dev", hide_env_values = true)]
+    pub demo_frontend_token: SecretString,
+
+    /// The auth service's token
+    #[arg(long, env = "DEMO_AUTH_TOKEN", default_value = "auth-dev", hide_env_values = true)]
+    pub demo_auth_token: SecretString,
+
+    /// How long one step may take before the demo gives up on it, in seconds
+    #[arg(long, env = "DEMO_PATIENCE", default_value = "60", value_name = "SECONDS")]
+    pub demo_patience: u64,
+}
+
+impl DemoConfig {
+    /// What works against a system with default settings.
+    pub fn local() -> Self {
+        #[derive(clap::Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            demo: DemoConfig,
+        }
+        <Defaults as clap::Parser>::parse_from(["demo"]).demo
+    }
+}
+
+/// The exit status that stands for how the demo went; an error that kept it from being played is told here.
+pub fn status(played: anyhow::Result<bool>) -> u8 {
+    match played {
+        Ok(true) => exit::OK,
+        Ok(false) => exit::FAILED,
+        Err(error) => {
+            tracing::error!("the demo could not be played: {error:#}");
+            exit::FAILED
+        }
+    }
+}
+
+/// Plays all scenes. `false`: something was not as it should be, and the narrator said what.
+pub async fn run(config: DemoConfig) -> anyhow::Result<bool> {
+    let mut narrator = Narrator::default();
+    narrator.title(format_args!("Playing customers against {}", config.demo_api_url));
+    let stage = set(config).await?;
+    let expectations = play(&stage, &mut narrator).await;
+    audit(&stage, &expectations, &mut narrator).await?;
+    Ok(conclude(&narrator))
+}
+
+async fn set(config: DemoConfig) -> anyhow::Result<Stage> {
+    let patience = Duration::from_secs(config.demo_patience);
+    let http = reqwest::Client::builder().timeout(patience).build()?;
+    let cinema = Cinema::connect(
+        config.demo_api_url.as_str(),
+        config.demo_frontend_token,
+        config.demo_auth_token,
+        patience,
+    )
+    .await?;
+    let tariffs = cinema.tariffs().await.context("cannot list the tariffs")?;
+    let sandbox = Sandbox::new(http.clone(), config.demo_sandbox_url);
+    Ok(Stage { cinema, sandbox, http, patience, tariffs })
+}
+
+async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
+    let mut expectations = Vec::new();
+    /// A scene that fails is told, and the next one is played all the same.
+    macro_rules! scene {
+        ($title:literal, $scene:expr) => {{
+            narrator.scene($title);
+            match $scene.await {
+                Ok(expectation) => expectations.push(expectation),
+                Err(error) => narrator.failed(format_args!("{error:#}")),
+            }
+        }};
+    }
+    scene!("A card without 3-D Secure", stage.card_without_three_ds(narrator));
+    scene!("A card with 3-D Secure", stage.card_with_three_ds(narrator));
+    scene!("A card without funds", stage.card_without_funds(narrator));
+    scene!("The same request twice, at the same time", stage.same_key_twice(narrator));
+    scene!("A subscription renews itself", stage.renewal(narrator));
+    scene!("The gateway answers late", stage.lost_answer("delay", 1_500, narrator));
+    scene!("The gateway charges and drops the connection", stage.lost_answer("drop_after", 0, narrator));
+    expectations
+}
+
+async fn audit(stage: &Stage, expectations: &[Expectation], narrator: &mut Narrator) -> anyhow::Result<()> {
+    narrator.scene("The gateway's own ledger");
+    for Expectation { who, account_id, charges } in expectations {
+        match stage.sandbox.successes(account_id).await? {
+            seen if seen == *charges => narrator.step(format_args!("the customer who {who}: charged {seen}×")),
+            seen => narrator.failed(format_args!("the customer who {who}: charged {seen}×, not {charges}×")),
+        }
+    }
+    Ok(())
+}
+
+fn conclude(narrator: &Narrator) -> bool {
+    match narrator.failures() {
+        [] => narrator.title("All is as told: every payment ended, and nobody was charged twice.\n"),
+        failures => {
+            narrator.title(format_args!("{} things were not as told:", failures.len()));
+            failures.iter().for_each(|failure| narrator.line(failure));
+        }
+    }
+    narrator.failures().is_empty()
+}

@@ -1,0 +1,97 @@
+//! `billing standalone`: the whole system in one process, with nothing installed.
+
+#[cfg(feature = "embedded")]
+mod postgres;
+mod system;
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+
+pub use system::System;
+
+use crate::demo::{self, DemoConfig};
+use crate::exit::{self, Exit};
+use crate::signals::Signals;
+
+/// The value of `DATABASE_URL` that means the `PostgreSQL` inside this process.
+const EMBEDDED: &str = "embedded";
+/// The value of `GATEWAY_URL` that means the sandbox inside this process.
+const SANDBOX: &str = "sandbox";
+
+#[derive(Args, Debug)]
+pub struct StandaloneConfig {
+    /// Where the database and the sandbox's ledger are kept
+    #[arg(long, env = "BILLING_DATA_DIR", default_value = ".data", value_name = "DIRECTORY")]
+    pub data_dir: PathBuf,
+
+    /// Play the demo, then stay up
+    #[arg(long, env = "STANDALONE_DEMO")]
+    pub demo: bool,
+
+    /// Play the demo, then end with its exit status
+    #[arg(long, env = "STANDALONE_DEMO_AND_EXIT")]
+    pub demo_and_exit: bool,
+
+    #[command(flatten, next_help_heading = "API")]
+    pub api: billing_api::Config,
+    #[command(flatten, next_help_heading = "Worker")]
+    pub worker: billing_worker::Config,
+    #[command(flatten, next_help_heading = "Beat")]
+    pub beat: billing_beat::Config,
+    #[command(flatten, next_help_heading = "Gateway sandbox")]
+    pub sandbox: cloudpayments_sandbox::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+/// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
+pub fn defaults(command: Command) -> Command {
+    const DEFAULTS: [(&str, &str); 13] = [
+        ("database_url", EMBEDDED),
+        ("broker_url", "memory://standalone"),
+        ("result_backend", "memory://standalone"),
+        ("gateway_url", SANDBOX),
+        ("gateway_timeout", "5s"),
+        ("sandbox_max_concurrent", "30"),
+        ("resolve_first_look", "1s"),
+        ("open_renewals_every", "1s"),
+        ("republish_stranded_every", "5s"),
+        ("resolve_unknown_every", "1s"),
+        ("expire_three_ds_every", "10s"),
+        ("worker_shutdown_timeout", "3s"),
+        // A tariff of one day is due for renewal as soon as it is bought, so that a renewal can be seen.
+        ("renewal_lead", "24h"),
+    ];
+    DEFAULTS.into_iter().fold(command, |command, (id, value)| command.mut_arg(id, |arg| arg.default_value(value)))
+}
+
+/// Runs everything until a signal, or until the demo has ended if that is all that was asked for.
+pub async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8, Exit> {
+    let (demo, demo_and_exit) = (config.demo, config.demo_and_exit);
+    let mut system = System::start(config, &signals).await?;
+    system.introduce();
+    let mut status = exit::OK;
+    if demo || demo_and_exit {
+        let config = system.demo_config()?;
+        tokio::select! {
+            played = demo::run(config) => status = demo::status(played),
+            () = signals.warm.cancelled() => {}
+        }
+    }
+    if !demo_and_exit {
+        system.wait(&signals).await;
+    }
+    system.stop(&signals).await?;
+    Ok(if demo_and_exit { status } else { exit::OK })
+}
+
+impl DemoConfig {
+    fn against(api: std::net::SocketAddr, sandbox: std::net::SocketAddr) -> anyhow::Result<Self> {
+        Ok(Self {
+            demo_api_url: format!("http://{api}").parse()?,
+            demo_sandbox_url: format!("http://{sandbox}").parse()?,
+            ..Self::local()
+        })
+    }
+}

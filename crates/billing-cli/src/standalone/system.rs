@@ -1,0 +1,171 @@
+//! The roles of a standalone system, started in order and stopped in the other.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use billing::{Services, clock, store};
+use secrecy::ExposeSecret as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+#[cfg(feature = "embedded")]
+use super::postgres::EmbeddedPostgres;
+use super::{EMBEDDED, SANDBOX, StandaloneConfig};
+use crate::demo::DemoConfig;
+use crate::exit::Exit;
+use crate::roles;
+use crate::signals::Signals;
+
+/// How long the roles have to end after a signal.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// A running system.
+pub struct System {
+    api: SocketAddr,
+    sandbox: SocketAddr,
+    data_dir: std::path::PathBuf,
+    roles: JoinSet<(&'static str, anyhow::Result<()>)>,
+    /// Ends the roles that work; the sandbox they work with ends after them.
+    stop_roles: CancellationToken,
+    stop_sandbox: CancellationToken,
+    sandbox_task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    services: Services,
+    #[cfg(feature = "embedded")]
+    postgres: Option<EmbeddedPostgres>,
+}
+
+impl System {
+    /// Takes the ports first, so that a taken one is told before anything else happens.
+    pub async fn start(mut config: StandaloneConfig, signals: &Signals) -> Result<Self, Exit> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("BILLING_DATA_DIR: cannot make {}", config.data_dir.display()))
+            .map_err(Exit::configuration)?;
+        config.sandbox.ledger_file.get_or_insert_with(|| config.data_dir.join("sandbox-ledger.jsonl"));
+        let api = billing_api::bind(config.api).await.map_err(roles::api_error)?;
+        let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(Exit::unavailable)?;
+        let (api_address, sandbox_address) = (api.local_addr(), sandbox.address());
+        if config.worker.gateway_url == SANDBOX {
+            config.worker.gateway_url = format!("http://{sandbox_address}");
+        }
+
+        #[cfg(feature = "embedded")]
+        let postgres = embed_postgres(&mut config.services, &config.data_dir).await?;
+        #[cfg(not(feature = "embedded"))]
+        refuse_embedded(&config.services)?;
+        let services = roles::connect(config.services).await?;
+        services.db.migrate().await.context("DATABASE_URL: cannot migrate")?;
+        store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), clock::now()).await?;
+
+        let (stop_roles, stop_sandbox) = (CancellationToken::new(), CancellationToken::new());
+        let sandbox_task = tokio::spawn({
+            let stop = stop_sandbox.clone();
+            async move { sandbox.serve(stop).await.context("the sandbox ended") }
+        });
+        let mut running = JoinSet::new();
+        let (for_api, for_worker, for_beat) = (services.clone(), services.clone(), services.clone());
+        let (stop_api, stop_worker, stop_beat) = (stop_roles.clone(), stop_roles.clone(), stop_roles.clone());
+        running.spawn(async move { ("api", api.run(for_api, stop_api).await) });
+        let cold = signals.cold.clone();
+        running.spawn(async move {
+            ("worker", billing_worker::run(config.worker, for_worker, stop_worker, cold).await)
+        });
+        running.spawn(async move { ("beat", billing_beat::run(config.beat, for_beat, stop_beat).await) });
+        Ok(Self {
+            api: api_address,
+            sandbox: sandbox_address,
+            data_dir: config.data_dir,
+            roles: running,
+            stop_roles,
+            stop_sandbox,
+            sandbox_task,
+            services,
+            #[cfg(feature = "embedded")]
+            postgres,
+        })
+    }
+
+    pub fn demo_config(&self) -> anyhow::Result<DemoConfig> {
+        DemoConfig::against(self.api, self.sandbox)
+    }
+
+    /// Says where everything is.
+    #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
+    pub fn introduce(&self) {
+        let Self { api, sandbox, data_dir, services, .. } = self;
+        println!("Billing is up. Ctrl-C stops it.\n");
+        println!("  gRPC API   http://{api}   (reflection, health and grpc-web are on)");
+        println!("  sandbox    http://{sandbox}   test cards, the gateway's ledger");
+        println!("  database   {}", services.db.address());
+        println!("  broker     {}", services.app.broker().address());
+        println!("  data       {}\n", data_dir.display());
+        println!("  tokens     frontend-dev (tariffs, payments)   auth-dev (accounts, access), unless API_TOKENS says others");
+        println!("  try        grpcurl -plaintext -H 'authorization: Bearer frontend-dev' {api} billing.v1.Tariffs/ListTariffs");
+    }
+
+    /// Until a signal, or until a role ends that should not.
+    pub async fn wait(&mut self, signals: &Signals) {
+        tokio::select! {
+            () = signals.warm.cancelled() => {}
+            ended = self.roles.join_next() => {
+                if let Some(Ok((role, result))) = ended {
+                    tracing::error!(role, ?result, "a role ended, so everything does");
+                }
+            }
+        }
+    }
+
+    /// First who works, then what they work with.
+    pub async fn stop(self, signals: &Signals) -> anyhow::Result<()> {
+        let Self { mut roles, stop_roles, stop_sandbox, sandbox_task, services, .. } = self;
+        stop_roles.cancel();
+        let ending = async {
+            while let Some(ended) = roles.join_next().await {
+                if let Ok((role, Err(error))) = ended {
+                    tracing::error!(role, "{error:#}");
+                }
+            }
+            stop_sandbox.cancel();
+            sandbox_task.await??;
+            services.app.close().await;
+            drop(services);
+            #[cfg(feature = "embedded")]
+            if let Some(postgres) = self.postgres {
+                postgres.stop().await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = tokio::time::timeout(STOP_WITHIN, ending) => ended.unwrap_or_else(|_| {
+                tracing::warn!("not everything ended in {STOP_WITHIN:?}; what is unfinished is found at the next start");
+                Ok(())
+            }),
+            () = signals.cold.cancelled() => Ok(()),
+        }
+    }
+}
+
+/// Starts the embedded `PostgreSQL` if the configuration asks for it, and points the services at it.
+#[cfg(feature = "embedded")]
+async fn embed_postgres(
+    services: &mut billing::ServicesConfig,
+    data_dir: &std::path::Path,
+) -> anyhow::Result<Option<EmbeddedPostgres>> {
+    if services.database_url.expose_secret() != EMBEDDED {
+        return Ok(None);
+    }
+    let postgres = EmbeddedPostgres::start(&data_dir.join("postgres")).await?;
+    services.database_url = postgres.url().into();
+    services.database_pool_size = 1;
+    Ok(Some(postgres))
+}
+
+#[cfg(not(feature = "embedded"))]
+fn refuse_embedded(services: &billing::ServicesConfig) -> Result<(), Exit> {
+    if services.database_url.expose_secret() == EMBEDDED {
+        return Err(Exit::configuration(anyhow::anyhow!(
+            "DATABASE_URL: this build has no embedded PostgreSQL (cargo feature `embedded`); give the address of a server"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! What a worker can be told from outside.
+
+use std::time::Duration;
+
+use billing::duration;
+use billing::resolve::ResolvePolicy;
+use chrono::TimeDelta;
+use clap::Args;
+use secrecy::SecretString;
+
+/// Options of `billing worker`.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// The payment gateway
+    #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:8090", value_name = "URL")]
+    pub gateway_url: String,
+
+    /// The Public ID of our terminal
+    #[arg(long, env = "CLOUDPAYMENTS_PUBLIC_ID", default_value = "pk_sandbox", value_name = "ID")]
+    pub cloudpayments_public_id: String,
+
+    /// The API Secret of our terminal
+    #[arg(
+        long,
+        env = "CLOUDPAYMENTS_API_SECRET",
+        default_value = "sk_sandbox",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub cloudpayments_api_secret: SecretString,
+
+    /// How long to wait for the gateway's answer; after that the outcome is unknown and is asked for
+    #[arg(long, env = "GATEWAY_TIMEOUT", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
+    pub gateway_timeout: Duration,
+
+    /// Requests to the gateway at once from this process. All workers together: 30 on a live terminal, 5 on a test one
+    #[arg(long, env = "GATEWAY_MAX_IN_FLIGHT", default_value_t = 30, value_name = "N")]
+    pub gateway_max_in_flight: usize,
+
+    /// Tasks at once
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_name = "N")]
+    pub worker_concurrency: usize,
+
+    /// The queues to take tasks from
+    #[arg(
+        long,
+        env = "WORKER_QUEUES",
+        default_value = "payments,billing",
+        value_delimiter = ',',
+        value_name = "QUEUE[,QUEUE]"
+    )]
+    pub worker_queues: Vec<String>,
+
+    /// The name of this worker in dashboards; NAME@HOST
+    #[arg(long, env = "WORKER_NAME", value_name = "NAME@HOST")]
+    pub worker_name: Option<String>,
+
+    /// How long running tasks may take to finish after SIGTERM
+    #[arg(
+        long,
+        env = "WORKER_SHUTDOWN_TIMEOUT",
+        default_value = "30s",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub worker_shutdown_timeout: Duration,
+
+    /// How long before the end of the paid time its renewal is charged
+    #[arg(long, env = "RENEWAL_LEAD", default_value = "6h", value_parser = duration::parse, value_name = "DURATION")]
+    pub renewal_lead: Duration,
+
+    /// How long a customer may take on the bank's 3-D Secure page
+    #[arg(long, env = "THREE_DS_TTL", default_value = "30m", value_parser = duration::parse, value_name = "DURATION")]
+    pub three_ds_ttl: Duration,
+
+    /// After this long a payment whose message nobody took is sent again
+    #[arg(long, env = "STRANDED_AFTER", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
+    pub stranded_after: Duration,
+
+    #[command(flatten)]
+    pub resolve: ResolveConfig,
+}
+
+/// When the gateway is asked about payments in doubt. The defaults follow from what the gateway documents: it answers
+/// for up to five minutes and remembers a request id for one hour.
+#[derive(Debug, Clone, Args)]
+pub struct ResolveConfig {
+    /// The first look at a payment in doubt
+    #[arg(
+        long,
+        env = "RESOLVE_FIRST_LOOK",
+        default_value = "15s",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub resolve_first_look: Duration,
+
+    /// Until then nothing is repeated: the gateway may still be at work
+    #[arg(
+        long,
+        env = "RESOLVE_LOOK_ONLY",
+        default_value = "6m",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub resolve_look_only: Duration,
+
+    /// From then on nothing is repeated: the gateway may have forgotten the request id
+    #[arg(
+        long,
+        env = "RESOLVE_RESEND_UNTIL",
+        default_value = "50m",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub resolve_resend_until: Duration,
+
+    /// Not found this long after the last try is evidence that it never was
+    #[arg(
+        long,
+        env = "RESOLVE_NOT_EXECUTED_AFTER",
+        default_value = "60m",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub resolve_not_executed_after: Duration,
+
+    /// How far apart two such pieces of evidence must be
+    #[arg(
+        long,
+        env = "RESOLVE_NOT_FOUND_GAP",
+        default_value = "10m",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub resolve_not_found_gap: Duration,
+}
+
+/// A setting that cannot be worked with. Names the variable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("GATEWAY_URL, CLOUDPAYMENTS_PUBLIC_ID, CLOUDPAYMENTS_API_SECRET, GATEWAY_TIMEOUT or GATEWAY_MAX_IN_FLIGHT: {0}")]
+    Gateway(#[from] cloudpayments::ConfigError),
+    #[error("RESOLVE_FIRST_LOOK, RESOLVE_LOOK_ONLY, RESOLVE_RESEND_UNTIL, RESOLVE_NOT_EXECUTED_AFTER: {0}")]
+    Resolve(#[from] billing::resolve::ContradictoryPolicy),
+    #[error("{variable}: too long")]
+    TooLong { variable: &'static str },
+    #[error("WORKER_CONCURRENCY: must not be zero")]
+    NoConcurrency,
+}
+
+/// Connecting takes a fraction of the whole, so that a gateway out of reach is known to be safe to ask again.
+const CONNECT_SHARE: u32 = 4;
+
+impl Config {
+    pub(crate) fn gateway(&self) -> Result<cloudpayments::Client, ConfigError> {
+        Ok(cloudpayments::Client::new(cloudpayments::ClientConfig {
+            base_url: self.gateway_url.clone(),
+            public_id: self.cloudpayments_public_id.clone(),
+            api_secret: self.cloudpayments_api_secret.clone(),
+            timeout: self.gateway_timeout,
+            connect_timeout: (self.gateway_timeout / CONNECT_SHARE).min(Duration::from_secs(10)),
+            max_in_flight: self.gateway_max_in_flight,
+        })?)
+    }
+}
+
+impl ResolveConfig {
+    pub(crate) fn policy(&self) -> Result<ResolvePolicy, ConfigError> {
+        let policy = ResolvePolicy {
+            first_look: delta("RESOLVE_FIRST_LOOK", self.resolve_first_look)?,
+            look_only: delta("RESOLVE_LOOK_ONLY", self.resolve_look_only)?,
+            resend_until: delta("RESOLVE_RESEND_UNTIL", self.resolve_resend_until)?,
+            not_executed_after: delta("RESOLVE_NOT_EXECUTED_AFTER", self.resolve_not_executed_after)?,
+            not_found_gap: delta("RESOLVE_NOT_FOUND_GAP", self.resolve_not_found_gap)?,
+        };
+        Ok(policy.checked()?)
+    }
+}
+
+pub(crate) fn delta(variable: &'static str, duration: Duration) -> Result<TimeDelta, ConfigError> {
+    TimeDelta::from_std(duration).map_err(|_| ConfigError::TooLong { variable })
+}

@@ -1,0 +1,49 @@
+//! What every task body works with.
+
+use std::time::Duration;
+
+use billing::resolve::ResolvePolicy;
+use billing::{Services, clock};
+use chrono::{DateTime, TimeDelta, Utc};
+use cloudpayments::Client;
+
+use crate::config::{Config, ConfigError, delta};
+
+/// The state of the worker: connections and rules, the same for all tasks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) services: Services,
+    pub(crate) gateway: Client,
+    pub(crate) resolve: ResolvePolicy,
+    pub(crate) three_ds_ttl: TimeDelta,
+    pub(crate) renewal_lead: TimeDelta,
+    pub(crate) stranded_after: TimeDelta,
+    /// A request sent longer ago than this has no sender any more that waits for its answer.
+    abandoned_after: TimeDelta,
+}
+
+/// The gateway's client may wait for a free slot as long as for the answer; then the outcome is written down.
+const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(15);
+
+impl Desk {
+    pub(crate) fn new(config: &Config, services: Services) -> Result<Self, ConfigError> {
+        Ok(Self {
+            services,
+            gateway: config.gateway()?,
+            resolve: config.resolve.policy()?,
+            three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,
+            renewal_lead: delta("RENEWAL_LEAD", config.renewal_lead)?,
+            stranded_after: delta("STRANDED_AFTER", config.stranded_after)?,
+            abandoned_after: delta("GATEWAY_TIMEOUT", config.gateway_timeout * 2 + WRITE_DOWN_WITHIN)?,
+        })
+    }
+
+    /// Requests sent before this moment have lost their sender.
+    pub(crate) fn sent_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.abandoned_after
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        clock::now()
+    }
+}

@@ -1,0 +1,11 @@
+//! A customer pays by a card just typed in.
+
+use billing::tasks::{ChargePayment, PaymentReceipt};
+use celeriac::{Context, TaskResult};
+
+use super::charge::charge;
+use crate::desk::Desk;
+
+pub(crate) async fn charge_payment(task: ChargePayment, cx: Context<Desk>) -> TaskResult<PaymentReceipt> {
+    charge(task.payment_id, &cx).await
+}

@@ -1,0 +1,32 @@
+//! The paid time of some accounts ends soon: one bill and one charge for each, in chunks, in constant memory.
+
+use billing::store::renewals;
+use billing::tasks::{ChargeRenewal, OpenRenewals};
+use celeriac::{Context, SendOptions, TaskResult};
+
+use crate::desk::Desk;
+
+/// Accounts per transaction: short enough that nobody waits for its locks.
+const CHUNK: i64 = 200;
+
+/// Answers how many renewals were opened. Any number of these may run at once.
+pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskResult<usize> {
+    let desk = cx.state();
+    let mut total = 0;
+    loop {
+        let opened = {
+            let mut conn = desk.services.db.conn().await?;
+            renewals::open_due(&mut conn, desk.now(), desk.renewal_lead, CHUNK).await?
+        };
+        total += opened.payments.len();
+        for payment_id in opened.payments {
+            let options = SendOptions::new().task_id(ChargeRenewal::task_id(payment_id));
+            if let Err(error) = cx.app().send_with(ChargeRenewal { payment_id }, options).await {
+                tracing::warn!(%payment_id, %error, "the renewal is open, its message is left to the timetable");
+            }
+        }
+        if opened.accounts < usize::try_from(CHUNK).unwrap_or(usize::MAX) {
+            return Ok(total);
+        }
+    }
+}

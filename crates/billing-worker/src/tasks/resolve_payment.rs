@@ -1,0 +1,125 @@
+//! A payment in doubt: the gateway is asked what became of it. Charged anew it is never; the identical request is
+//! repeated only while the gateway is known to remember the first (`billing::resolve`).
+
+use billing::payment::Outcome;
+use billing::resolve::{Sent, Step};
+use billing::store::payments::{self, PaymentView, Resend, Resolve};
+use billing::tasks::{PaymentReceipt, ResolvePayment};
+use celeriac::{Context, TaskError, TaskResult};
+use chrono::{DateTime, TimeDelta, Utc};
+use cloudpayments::{Error, ListRequest, Transaction};
+
+use super::charge::send;
+use super::complete_three_ds::post;
+use super::settle::{not_ours, settle};
+use crate::desk::Desk;
+use crate::gateway;
+
+/// Clocks of the gateway and ours may differ by this much.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
+
+pub(crate) async fn resolve_payment(task: ResolvePayment, cx: Context<Desk>) -> TaskResult<PaymentReceipt> {
+    let desk = cx.state();
+    let now = desk.now();
+    let begun = {
+        let mut conn = desk.services.db.conn().await?;
+        let sent_before = desk.sent_before(now);
+        payments::begin_resolving(&mut conn, task.payment_id, sent_before, now).await?
+    };
+    let payment = match begun {
+        Resolve::Look(payment) => payment,
+        Resolve::NotNow(state) => return not_ours(task.payment_id, state),
+    };
+    let Some(sent) = payment.sent else { return not_ours(payment.id, payment.state) };
+    match look(desk, &payment, sent).await {
+        Found::Outcome(outcome) => finish(settle(payment.id, outcome, &cx).await),
+        Found::MayBeRepeated => finish(repeat(&payment, &cx).await),
+    }
+}
+
+enum Found {
+    Outcome(Outcome),
+    /// The gateway does not know it, and the identical request may be sent again.
+    MayBeRepeated,
+}
+
+async fn look(desk: &Desk, payment: &PaymentView, sent: Sent) -> Found {
+    let found = match payment.transaction_id {
+        Some(transaction_id) => desk.gateway.get(transaction_id).await,
+        None => desk.gateway.find(&payment.invoice_no.to_string()).await,
+    };
+    let now = desk.now();
+    let times = times(desk, sent, now);
+    match found {
+        Ok(Some(transaction)) => Found::Outcome(known(desk, transaction, sent, times)),
+        Ok(None) => absent(desk, payment, sent, now).await,
+        Err(error) => Found::Outcome(gateway::unknown(format!("cannot look it up: {error}"), times)),
+    }
+}
+
+fn known(desk: &Desk, transaction: Transaction, sent: Sent, times: gateway::Times) -> Outcome {
+    let transaction_id = transaction.transaction_id;
+    gateway::looked_up(transaction, times)
+        .unwrap_or_else(|| desk.resolve.awaiting_authentication(&sent, transaction_id, times.now))
+}
+
+async fn absent(desk: &Desk, payment: &PaymentView, sent: Sent, now: DateTime<Utc>) -> Found {
+    let times = times(desk, sent, now);
+    match desk.resolve.step(&sent, now) {
+        Step::Look => Found::Outcome(desk.resolve.not_found(&sent, false, now)),
+        Step::LookThenResend => Found::MayBeRepeated,
+        Step::LookEverywhere => match listed(desk, payment, sent, now).await {
+            Ok(Some(transaction)) => Found::Outcome(known(desk, transaction, sent, times)),
+            Ok(None) => Found::Outcome(desk.resolve.not_found(&sent, true, now)),
+            Err(error) => Found::Outcome(gateway::unknown(format!("cannot list payments: {error}"), times)),
+        },
+    }
+}
+
+/// Looks for the payment among everything that the gateway has of that time.
+async fn listed(
+    desk: &Desk,
+    payment: &PaymentView,
+    sent: Sent,
+    now: DateTime<Utc>,
+) -> Result<Option<Transaction>, Error> {
+    let invoice_id = payment.invoice_no.to_string();
+    let mut pages = desk.gateway.pages(ListRequest::created_between(sent.first_at - CLOCKS_APART, now + CLOCKS_APART));
+    while let Some(page) = pages.next().await? {
+        let ours = page.into_iter().find(|transaction| transaction.invoice_id.as_ref() == Some(&invoice_id));
+        if ours.is_some() {
+            return Ok(ours);
+        }
+    }
+    Ok(None)
+}
+
+async fn repeat(payment: &PaymentView, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
+    let desk = cx.state();
+    let begun = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::begin_resend(&mut conn, payment.id, &desk.resolve, &desk.services.cipher, desk.now()).await?
+    };
+    match begun {
+        Resend::Charge(order) => send(*order, cx).await,
+        Resend::ThreeDs(order) => post(order, cx).await,
+        Resend::NotNow(state) => not_ours(payment.id, state),
+    }
+}
+
+/// While the payment is in doubt no result is stored: the first stored success would silence the later, true one.
+fn finish(result: TaskResult<PaymentReceipt>) -> TaskResult<PaymentReceipt> {
+    let in_doubt = billing::payment::PaymentState::Unknown.as_str();
+    match result {
+        Ok(receipt) if receipt.status == in_doubt => Err(TaskError::ignore()),
+        other => other,
+    }
+}
+
+fn times(desk: &Desk, sent: Sent, now: DateTime<Utc>) -> gateway::Times {
+    gateway::Times {
+        now,
+        three_ds_expires_at: now + desk.three_ds_ttl,
+        look_again_at: desk.resolve.next_look(sent.first_at, now),
+    }
+}

@@ -1,0 +1,73 @@
+//! After the gateway's answer: the outcome goes into the rows, and the task tells how it went.
+
+use billing::payment::{Outcome, PaymentState};
+use billing::store::payments::{self, Applied, Effect, PaymentView};
+use billing::tasks::{PaymentReceipt, ResolvePayment};
+use billing::PaymentId;
+use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
+
+use crate::desk::Desk;
+
+/// Applies an outcome. If the database cannot be reached now the task fails, the payment stays as it was written
+/// ahead, and `resolve_unknown` finds it.
+pub(super) async fn settle(id: PaymentId, outcome: Outcome, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
+    let desk = cx.state();
+    let Applied { payment, effects } = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::apply(&mut conn, id, outcome, &desk.services.cipher, desk.now()).await?
+    };
+    effects.iter().for_each(tell);
+    match payment.state {
+        PaymentState::Created | PaymentState::PostingThreeDs => Err(again(&payment, desk)),
+        PaymentState::Unknown => {
+            look_later(&payment, cx).await;
+            Ok(receipt(id, payment.state))
+        }
+        state => Ok(receipt(id, state)),
+    }
+}
+
+/// The answer of a task that found nothing to do. While the payment is live somebody else works on it, and their
+/// result is the one to be stored.
+pub(super) fn not_ours(id: PaymentId, state: PaymentState) -> TaskResult<PaymentReceipt> {
+    if state.is_live() { Err(TaskError::ignore()) } else { Ok(receipt(id, state)) }
+}
+
+pub(super) fn receipt(payment_id: PaymentId, state: PaymentState) -> PaymentReceipt {
+    PaymentReceipt { payment_id, status: state.as_str().to_owned() }
+}
+
+/// The gateway provably did not process it: the same task tries again, when the gateway asked us to or by its policy.
+fn again(payment: &PaymentView, desk: &Desk) -> TaskError {
+    let why = payment.info.clone().unwrap_or_default();
+    tracing::warn!(payment_id = %payment.id, why, "not processed by the gateway, will be sent again");
+    let cause = Failure::new("NotProcessed", [why]);
+    let asked = payment.look_again_at.and_then(|at| (at - desk.now()).to_std().ok());
+    asked.map_or_else(|| TaskError::retry(cause.clone()), |after| TaskError::retry_in(after, cause.clone()))
+}
+
+/// Asks for a look at the gateway. If this message is lost the timetable asks for one too.
+async fn look_later(payment: &PaymentView, cx: &Context<Desk>) {
+    let Some(at) = payment.look_again_at else { return };
+    let options = SendOptions::new().task_id(ResolvePayment::task_id(payment.id)).eta(at);
+    if let Err(error) = cx.app().send_with(ResolvePayment { payment_id: payment.id }, options).await {
+        tracing::warn!(payment_id = %payment.id, %error, "the look at the gateway is left to the timetable");
+    }
+}
+
+fn tell(effect: &Effect) {
+    match effect {
+        Effect::AccessGranted { account_id, expires_on, .. } => {
+            tracing::info!(%account_id, %expires_on, "access granted");
+        }
+        Effect::RenewalRefused { account_id, retry_at } => {
+            tracing::info!(%account_id, ?retry_at, "renewal refused");
+        }
+        Effect::RefundOwed { payment_id, transaction_id } => {
+            tracing::error!(%payment_id, transaction_id, "charged without a debt: a refund is owed");
+        }
+        Effect::NeedsAttention { payment_id, what } => {
+            tracing::error!(%payment_id, what, "a person must look at this payment");
+        }
+    }
+}

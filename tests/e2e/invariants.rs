@@ -1,0 +1,4 @@
+//! What must always hold (ARCHITECTURE.md), as far as it can be read off the manifests and the sources.
+
+mod dependencies;
+mod sources;

@@ -1,0 +1,98 @@
+//! The system on real servers: every role a process of its own, as in production.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use testkit::{Process, TestDatabase};
+
+/// How long a role may take to start.
+const START: Duration = Duration::from_secs(30);
+
+/// Settings that make the system impatient, so that a test sees in seconds what takes minutes in production.
+const IMPATIENT: [(&str, &str); 13] = [
+    ("GATEWAY_TIMEOUT", "2s"),
+    ("GATEWAY_MAX_IN_FLIGHT", "15"),
+    ("RESOLVE_FIRST_LOOK", "500ms"),
+    ("RESOLVE_LOOK_ONLY", "4s"),
+    ("STRANDED_AFTER", "3s"),
+    ("RENEWAL_LEAD", "24h"),
+    ("OPEN_RENEWALS_EVERY", "1s"),
+    ("REPUBLISH_STRANDED_EVERY", "1s"),
+    ("RESOLVE_UNKNOWN_EVERY", "1s"),
+    ("SANDBOX_MAX_CONCURRENT", "30"),
+    ("DATABASE_POOL_SIZE", "10"),
+    ("CONNECT_WITHIN", "30s"),
+    ("LOG", "info"),
+];
+
+/// A running system. Its processes end with it.
+pub struct System {
+    pub database: TestDatabase,
+    pub api: SocketAddr,
+    pub sandbox: SocketAddr,
+    environment: Vec<(String, String)>,
+    _processes: Vec<Process>,
+}
+
+impl System {
+    /// Migrates a fresh database and starts sandbox, API and beat. Workers are the test's.
+    pub async fn start(broker_url: &str, result_backend: &str, sandbox_latency: &str) -> Self {
+        let database = testkit::postgres().await;
+        let mut environment: Vec<_> =
+            IMPATIENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
+        set("DATABASE_URL", database.url());
+        set("BROKER_URL", broker_url);
+        set("RESULT_BACKEND", result_backend);
+        set("API_LISTEN", "127.0.0.1:0");
+        set("SANDBOX_LISTEN", "127.0.0.1:0");
+        set("SANDBOX_LATENCY", sandbox_latency);
+
+        let mut migrate = role(&["migrate", "--seed"], &environment).await;
+        assert!(migrate.wait(START).await.success(), "migrate:\n{}", migrate.output());
+        let mut sandbox = role(&["sandbox"], &environment).await;
+        let sandbox_address = listening(&mut sandbox).await;
+        environment.push(("GATEWAY_URL".to_owned(), format!("http://{sandbox_address}")));
+        let mut api = role(&["api"], &environment).await;
+        let api_address = listening(&mut api).await;
+        let beat = role(&["beat"], &environment).await;
+        Self {
+            database,
+            api: api_address,
+            sandbox: sandbox_address,
+            environment,
+            _processes: vec![sandbox, api, beat],
+        }
+    }
+
+    pub async fn worker(&self, name: &str) -> Process {
+        let mut environment = self.environment.clone();
+        environment.push(("WORKER_NAME".to_owned(), format!("{name}@e2e")));
+        role(&["worker"], &environment).await
+    }
+
+    /// Plays the demo against this system.
+    pub async fn demo(&self) -> Process {
+        let mut environment = self.environment.clone();
+        environment.push(("DEMO_API_URL".to_owned(), format!("http://{}", self.api)));
+        environment.push(("DEMO_SANDBOX_URL".to_owned(), format!("http://{}", self.sandbox)));
+        role(&["demo"], &environment).await
+    }
+}
+
+async fn role(arguments: &[&str], environment: &[(String, String)]) -> Process {
+    let set = |command: &mut Command| {
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+    };
+    Process::billing(arguments, set).await
+}
+
+/// The address in a role's line `… listens address=HOST:PORT`.
+async fn listening(process: &mut Process) -> SocketAddr {
+    let line = process.wait_for_line("listens", START).await;
+    // Log lines may be coloured.
+    let plain: String = line.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)).collect();
+    let address = plain.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
+}
