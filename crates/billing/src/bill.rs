@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::macros::text_enum;
-use crate::payment::PaymentState;
+use crate::payment::{OutcomeKind, PaymentState};
 
 text_enum! {
     /// The texts of the original for what the original had, and new ones for what it had not.
@@ -32,10 +32,16 @@ impl BillStatus {
         matches!(self, Self::NotPaid | Self::InWork)
     }
 
-    /// Whether a payment of it would be taken as such. (Not whether one may be started: that is `NotPaid` alone.)
+    /// Whether it owes the money that comes with this outcome. One that was given up still takes money that has come,
+    /// but no hold: nobody would take the money then. (Whether an attempt may be started is another question: that
+    /// needs `NotPaid`.)
     #[must_use]
-    pub const fn owes(self) -> bool {
-        matches!(self, Self::NotPaid | Self::InWork | Self::Uncollectible)
+    pub const fn owes_after(self, outcome: OutcomeKind) -> bool {
+        match self {
+            Self::NotPaid | Self::InWork => true,
+            Self::Uncollectible => !matches!(outcome, OutcomeKind::Authorized),
+            Self::Paid | Self::Void | Self::PartiallyRefunded | Self::Refunded => false,
+        }
     }
 }
 

@@ -206,7 +206,7 @@ async fn establish(url: String) -> Result<AsyncPgConnection, ConnectionError> {
 }
 
 /// `host:port/database` of a connection URL; never its user or password.
-fn address(url: &str) -> String {
+pub(crate) fn address(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or(rest);
     let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);

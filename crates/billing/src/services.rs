@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use celeriac::{App, BuildError, QueueType};
+use celeriac::App;
+use celeriac::app::{BuildError, QueueType};
+use celeriac::backend::BackendError;
+use celeriac::broker::BrokerError;
 use chrono_tz::Tz;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use crate::cipher::{Cipher, CipherError};
-use crate::db::{Db, DbError};
-use crate::duration;
+use crate::cipher::Cipher;
+use crate::db::{self, Db, DbError};
 
 /// Connections to the outside and the keys. Cheap to clone.
 #[derive(Clone)]
@@ -25,99 +27,75 @@ pub struct Services {
 /// Where the services are.
 #[derive(Debug, Clone, Args)]
 pub struct ServicesConfig {
-    /// `PostgreSQL`
+    /// PostgreSQL
     #[arg(
         long,
         env = "DATABASE_URL",
-        default_value = "postgres://billing:billing@127.0.0.1:5432/billing",
-        hide_env_values = true,
-        value_name = "URL"
+        default_value = "postgres://postgres@127.0.0.1:5432/billing",
+        hide_env_values = true
     )]
     pub database_url: SecretString,
 
-    /// Connections of this process to the database
-    #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 10, value_name = "N")]
+    /// Connections of this process to PostgreSQL
+    #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 10, value_parser = pool_size)]
     pub database_pool_size: usize,
 
-    /// The message broker: amqp://, amqps:// or memory://NAME
-    #[arg(
-        long,
-        env = "BROKER_URL",
-        default_value = "amqp://guest:guest@127.0.0.1:5672//",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
+    /// RabbitMQ, or `memory://<name>` inside the process
+    #[arg(long, env = "BROKER_URL", default_value = "amqp://guest:guest@127.0.0.1:5672//", hide_env_values = true)]
     pub broker_url: SecretString,
 
-    /// Where results of tasks are kept: redis:// or memory://NAME
-    #[arg(
-        long,
-        env = "RESULT_BACKEND",
-        default_value = "redis://127.0.0.1:6379/0",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
+    /// Redis, or `memory://<name>` inside the process
+    #[arg(long, env = "RESULT_BACKEND", default_value = "redis://127.0.0.1:6379/0", hide_env_values = true)]
     pub result_backend: SecretString,
 
-    /// How the broker keeps our queues: replicated, or on one node
-    #[arg(long, env = "QUEUE_TYPE", default_value = "quorum", value_name = "TYPE")]
-    pub queue_type: Queues,
+    /// How RabbitMQ keeps the queues; they cannot be changed once they exist
+    #[arg(long, env = "QUEUE_TYPE", value_enum, default_value_t = QueueKind::Quorum)]
+    pub queue_type: QueueKind,
 
-    /// How long sending a task waits for a broker that is away
-    #[arg(long, env = "PUBLISH_TIMEOUT", default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
+    /// How long sending a task waits for a broker that cannot be reached
+    #[arg(long, env = "PUBLISH_TIMEOUT", default_value = "10s", value_parser = crate::duration::parse)]
     pub publish_timeout: Duration,
 
-    /// id:base64 of 32 bytes, separated by commas: the first seals tokens and cryptograms, all open them
-    #[arg(
-        long,
-        env = "ENCRYPTION_KEYS",
-        default_value = LOCAL_KEYS,
-        hide_env_values = true,
-        hide_default_value = true,
-        value_name = "KEYS"
-    )]
+    /// Keys for card tokens and cryptograms, `id:base64[,id:base64…]` of 32 bytes each; the first seals, all open. The
+    /// default is known to everybody: for a laptop only
+    #[arg(long, env = "ENCRYPTION_KEYS", default_value = LOCAL_KEYS, hide_env_values = true, hide_default_value = true)]
     pub encryption_keys: SecretString,
 
-    /// The zone on whose wall clocks days and months are counted
-    #[arg(long, env = "BILLING_TIME_ZONE", default_value = "Europe/Moscow", value_name = "ZONE")]
+    /// The zone on whose wall clocks the days and months of new accounts are counted
+    #[arg(long, env = "BILLING_TIME_ZONE", default_value = "Europe/Moscow")]
     pub billing_time_zone: Tz,
 
     /// How long to go on trying to reach the services at start
-    #[arg(long, env = "CONNECT_WITHIN", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
+    #[arg(long, env = "CONNECT_WITHIN", default_value = "60s", value_parser = crate::duration::parse)]
     pub connect_within: Duration,
 }
 
-/// How the broker keeps our queues.
+/// See [`QueueType`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Queues {
+pub enum QueueKind {
+    /// Replicated.
     Quorum,
+    /// On one node, as Celery declares them.
     Classic,
 }
 
-impl From<Queues> for QueueType {
-    fn from(queues: Queues) -> Self {
-        match queues {
-            Queues::Quorum => Self::Quorum,
-            Queues::Classic => Self::Classic,
-        }
+const LOCAL_KEYS: &str = "local:bG9jYWwga2V5LCBub3QgYSBzZWNyZXQgYXQgYWxsLi4=";
+
+fn pool_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(size @ 1..=1_000) => Ok(size),
+        _ => Err("expected a number from 1 to 1000".to_owned()),
     }
 }
 
-/// Known to everybody who reads this: for a laptop and the sandbox only.
-const LOCAL_KEYS: &str = "local:bG9jYWwga2V5LCBub3QgYSBzZWNyZXQgYXQgYWxsLi4=";
-
-/// The first pause between two tries; each is twice as long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Why the services could not be had. Each names the setting.
-#[derive(Debug, thiserror::Error)]
+/// Why the services could not be had. Each names the setting; none shows a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServicesError {
-    /// The setting is wrong: a person must mend it.
+    /// The setting is wrong: trying again changes nothing.
     #[error("{variable}: {problem}")]
     Setting { variable: &'static str, problem: String },
     /// Nobody answered in time.
-    #[error("{variable}: not reached within {within:?}: {problem}")]
+    #[error("{variable}: not reachable within {within:?}: {problem}")]
     Unreachable { variable: &'static str, within: Duration, problem: String },
 }
 
@@ -127,73 +105,112 @@ impl ServicesConfig {
     /// # Errors
     /// [`ServicesError`].
     pub async fn connect(self) -> Result<Services, ServicesError> {
-        if self.encryption_keys.expose_secret() == LOCAL_KEYS {
-            tracing::warn!("ENCRYPTION_KEYS is the published default: fit for the sandbox only");
-        }
-        let cipher = Cipher::from_keys(&self.encryption_keys).map_err(|error: CipherError| ServicesError::Setting {
-            variable: "ENCRYPTION_KEYS",
-            problem: error.to_string(),
-        })?;
-        let (db, app) = tokio::try_join!(self.connect_database(), self.connect_queue())?;
+        let cipher = Cipher::from_keys(&self.encryption_keys)
+            .map_err(|error| ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() })?;
+        let deadline = Instant::now() + self.connect_within;
+        let db = self.database(deadline).await?;
+        self.warn_of_the_local_key(&db);
+        let app = self.persist(deadline, async |wait| self.app(wait).await).await?;
         Ok(Services { db, app, cipher, time_zone: self.billing_time_zone })
     }
 
-    /// Connects to the database alone.
+    /// Connects to the database alone, likewise.
     ///
     /// # Errors
     /// [`ServicesError`].
     pub async fn connect_database(&self) -> Result<Db, ServicesError> {
+        self.database(Instant::now() + self.connect_within).await
+    }
+
+    async fn database(&self, deadline: Instant) -> Result<Db, ServicesError> {
         let url = self.database_url.expose_secret();
-        let connecting = async || Db::connect(url, self.database_pool_size).await;
-        self.patiently(|_: &DbError| "DATABASE_URL", DbError::is_transient, connecting).await
+        self.persist(deadline, async |_| {
+            Db::connect(url, self.database_pool_size).await.map_err(|error| Trouble {
+                variable: "DATABASE_URL",
+                passes: error.is_transient(),
+                problem: format!("{}: {}", db::address(url), reason(error)),
+            })
+        })
+        .await
     }
 
-    async fn connect_queue(&self) -> Result<App, ServicesError> {
-        let connecting = async || {
-            App::builder()
-                .broker(self.broker_url.expose_secret())
-                .backend(self.result_backend.expose_secret())
-                .queue_type(self.queue_type.into())
-                .publish_timeout(self.publish_timeout)
-                .connect_timeout(self.connect_within)
-                .build()
-                .await
+    async fn app(&self, wait: Duration) -> Result<App, Trouble> {
+        let queue_type = match self.queue_type {
+            QueueKind::Quorum => QueueType::Quorum,
+            QueueKind::Classic => QueueType::Classic,
         };
-        self.patiently(variable_of, BuildError::is_temporary, connecting).await
+        App::builder()
+            .broker(self.broker_url.expose_secret())
+            .backend(self.result_backend.expose_secret())
+            .queue_type(queue_type)
+            .publish_timeout(self.publish_timeout)
+            .connect_timeout(wait)
+            .build()
+            .await
+            .map_err(Trouble::from)
     }
 
-    /// Tries again while the error is one that may pass and there is time left.
-    async fn patiently<T, E: std::fmt::Display>(
+    /// Tries until it succeeds, is hopeless or the deadline is over, with growing pauses.
+    async fn persist<T>(
         &self,
-        variable: impl Fn(&E) -> &'static str,
-        may_pass: impl Fn(&E) -> bool,
-        connecting: impl AsyncFn() -> Result<T, E>,
+        deadline: Instant,
+        mut attempt: impl AsyncFnMut(Duration) -> Result<T, Trouble>,
     ) -> Result<T, ServicesError> {
-        let within = self.connect_within;
-        let deadline = Instant::now() + within;
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match connecting().await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let trouble = match attempt(left.clamp(FIRST_PAUSE, LONGEST_ATTEMPT)).await {
                 Ok(connected) => return Ok(connected),
-                Err(error) => error,
+                Err(trouble) => trouble,
             };
-            let (variable, problem) = (variable(&error), error.to_string());
-            if !may_pass(&error) {
+            let Trouble { variable, passes, problem } = trouble;
+            if !passes {
                 return Err(ServicesError::Setting { variable, problem });
             }
-            if Instant::now() + pause > deadline {
-                return Err(ServicesError::Unreachable { variable, within, problem });
+            if Instant::now() + pause >= deadline {
+                return Err(ServicesError::Unreachable { variable, within: self.connect_within, problem });
             }
-            tracing::warn!("{variable}: {problem}; trying again in {pause:?}");
+            tracing::warn!(setting = variable, retry_in = ?pause, "{problem}");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+
+    fn warn_of_the_local_key(&self, db: &Db) {
+        const LAPTOP: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+        let local = LAPTOP.iter().any(|host| db.address().starts_with(host));
+        if self.encryption_keys.expose_secret() == LOCAL_KEYS && !local {
+            tracing::warn!("ENCRYPTION_KEYS is not set: card tokens are sealed with a key that everybody knows");
+        }
+    }
 }
 
-fn variable_of(error: &BuildError) -> &'static str {
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// One attempt that failed.
+struct Trouble {
+    variable: &'static str,
+    passes: bool,
+    problem: String,
+}
+
+impl From<BuildError> for Trouble {
+    fn from(error: BuildError) -> Self {
+        let (variable, passes) = match &error {
+            BuildError::Broker(error) => ("BROKER_URL", matches!(error, BrokerError::Timeout { .. })),
+            BuildError::Backend(error) => ("RESULT_BACKEND", matches!(error, BackendError::Unavailable { .. })),
+            BuildError::Missing(_) => ("BROKER_URL", false),
+        };
+        Self { variable, passes, problem: error.to_string() }
+    }
+}
+
+/// What PostgreSQL or the network said, without our own words around it.
+fn reason(error: DbError) -> String {
     match error {
-        BuildError::Backend(_) => "RESULT_BACKEND",
-        BuildError::Broker(_) | BuildError::Missing(_) => "BROKER_URL",
+        DbError::Unavailable(said) | DbError::Refused(said) | DbError::Migration(said) => said,
+        DbError::Query(error) => error.to_string(),
     }
 }

@@ -67,8 +67,9 @@ pub(super) async fn settle(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let mut before = locked.attempt();
+    before.owed = locked.bill.status.owes_after(outcome.kind());
     if before.state.is_failure() && matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. }) {
-        before.owed = before.owed && clear_the_way(conn, &locked, now).await?;
+        before.owed = before.owed && clear_the_way(conn, &mut locked, now).await?;
     }
     let mut effects = Vec::new();
     if let Some(transaction_id) = before.second_transaction(&outcome) {
@@ -91,7 +92,11 @@ pub(super) async fn settle(
 /// Money has come for an attempt believed dead, and another may be under way for the same bill. One that can take no
 /// money any more – not sent yet, or waiting for a page whose answer we shall not pass on – makes way. One that may
 /// take money stays, and what has come is the duplicate. Returns whether the way is clear.
-async fn clear_the_way(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime<Utc>) -> Result<bool, StoreError> {
+async fn clear_the_way(
+    conn: &mut AsyncPgConnection,
+    locked: &mut Locked,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     let Some(other) = other_live(conn, locked.bill.id, locked.payment.id).await? else { return Ok(true) };
     if !other.state.makes_way() {
         return Ok(false);
@@ -102,6 +107,8 @@ async fn clear_the_way(conn: &mut AsyncPgConnection, locked: &Locked, now: DateT
         .apply(Outcome::Withdrawn { why }, now)
         .map_err(|source| StoreError::Illegal { id: other.id, source })?;
     save_payment(conn, &other, &withdrawn, now).await?;
+    let bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
+    locked.save_bill(conn, bill, &withdrawn, now).await?;
     Ok(true)
 }
 

@@ -49,10 +49,9 @@ pub(super) async fn other_live(
 }
 
 impl Locked {
-    /// The attempt, by itself owed what its bill owes. (Whether another attempt is after the same money see
-    /// [`other_live`].)
+    /// The attempt, as far as its own row and its open bill tell.
     pub(super) fn attempt(&self) -> Payment {
-        self.payment.machine(self.bill.status.owes())
+        self.payment.machine(self.bill.status.is_open())
     }
 
     /// Compare-and-set: writes the attempt if it is still in the state it was read in.

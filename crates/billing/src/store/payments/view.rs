@@ -67,7 +67,7 @@ impl PaymentView {
     }
 
     pub(super) fn from_rows(account: &AccountRow, bill: &BillRow, payment: &PaymentRow) -> Self {
-        let attempt = payment.machine(bill.status.owes());
+        let attempt = payment.machine(bill.status.is_open());
         let three_ds = attempt.three_ds.filter(|_| payment.state == PaymentState::AwaitingThreeDs);
         Self {
             id: payment.id,

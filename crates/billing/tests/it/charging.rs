@@ -1,0 +1,272 @@
+//! From `created` to settled, and what is told thrice.
+
+use billing::account::AccountStatus;
+use billing::bill::BillStatus;
+use billing::payment::{CardMask, Outcome, OutcomeKind, PaymentState};
+use billing::store::StoreError;
+use billing::store::payments::{self, Begin, ChargeInstrument, Effect};
+use billing::{Currency, Kopecks, PaymentId};
+use secrecy::ExposeSecret;
+
+use crate::shop::{CRYPTOGRAM, Shop, month, page, purchase, refused, took, unknown};
+use crate::support::sample::{KINDS, TRANSACTION, outcome};
+use crate::support::{minutes, noon};
+
+async fn secrets_of(shop: &Shop, bill: billing::BillId) -> i64 {
+    let kept = "num_nonnulls(card_cryptogram_packet, pa_res)";
+    shop.text(&format!("select {kept} from bill where id = '{bill}'")).await.unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_sent_is_written_down_before_it_is_sent() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let order = shop.send(payment.id, noon()).await;
+    assert_eq!((order.payment_id, order.bill_id, order.account_id), (payment.id, payment.bill_id, payment.account_id));
+    assert_eq!((order.amount, order.currency), (payment.amount, payment.currency));
+    assert_eq!((order.request_id.as_str(), order.invoice_no), (payment.request_id.as_str(), payment.invoice_no));
+    assert_eq!((order.ip_address.as_deref(), order.description.as_str()), (Some("203.0.113.7"), "Месяц"));
+    assert_eq!((order.first_sent_at, order.resend_no), (noon(), 1));
+    assert!(matches!(order.instrument, ChargeInstrument::Cryptogram(secret) if secret.expose_secret() == CRYPTOGRAM));
+
+    let written = shop.view(payment.id).await;
+    assert_eq!((written.state, written.sent.unwrap().first_at), (PaymentState::Sending, noon()));
+    assert!(matches!(shop.begin(payment.id, noon()).await, Begin::NotNow(PaymentState::Sending)), "it is sent once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_pays_the_bill_extends_the_account_and_keeps_the_card() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let card = CardMask { first_six: Some("424242".into()), last_four: Some("4242".into()), ..CardMask::default() };
+    let outcome = Outcome::Completed {
+        transaction_id: TRANSACTION,
+        token: Some("tk_1".into()),
+        amount: payment.amount,
+        currency: payment.currency,
+        card: Some(card.clone()),
+    };
+    let applied = shop.charge(payment.id, outcome, noon()).await;
+    let paid = applied.payment;
+    assert_eq!((paid.state, paid.bill_status), (PaymentState::Succeeded, BillStatus::Paid));
+    assert_eq!((paid.account_status, paid.transaction_id), (AccountStatus::Active, Some(TRANSACTION)));
+    assert_eq!((paid.card, paid.expires_on.unwrap().to_string()), (Some(card), "2026-04-10".into()));
+    assert_eq!(
+        applied.effects,
+        [Effect::AccessGranted {
+            account_id: paid.account_id,
+            tariff_id: month(),
+            expires_on: "2026-04-10".parse().unwrap(),
+        }]
+    );
+    let account = shop.account_of(paid.account_id).await;
+    assert!(account.has_token && account.access(noon()).has_access);
+    assert_eq!(account.tariff_id, Some(month()));
+    let last_four = shop.text(&format!("select card ->> 'last_four' from account where id = '{}'", account.id)).await;
+    assert_eq!(last_four.unwrap(), "4242");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_wiped_when_the_attempt_needs_them_no_longer() {
+    let shop = Shop::open().await;
+    for (outcome, kept) in [
+        (took(&shop.created().await, 9), 0),
+        (refused(5051), 0),
+        (Outcome::Rejected { message: "Amount is required".into() }, 0),
+        (page(), 0),
+        (unknown(noon()), 1),
+        (Outcome::NotSent { why: "429".into(), retry_after: None }, 1),
+    ] {
+        let payment = shop.created().await;
+        assert_eq!(secrets_of(&shop, payment.bill_id).await, 1);
+        shop.charge(payment.id, outcome.clone(), noon()).await;
+        assert_eq!(secrets_of(&shop, payment.bill_id).await, kept, "{:?}", outcome.kind());
+        shop.sql("update payment set transaction_id = null where is_success is null").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_outcome_told_three_times_changes_as_much_as_told_once() {
+    let shop = Shop::open().await;
+    for kind in KINDS {
+        let payment = shop.created().await;
+        shop.send(payment.id, noon()).await;
+        let told =
+            async || payments::apply(&mut *shop.conn().await, payment.id, outcome(kind), &shop.cipher, noon()).await;
+        let Ok(once) = told().await else { continue };
+        let after_one = shop.everything().await;
+        for _ in 0..2 {
+            if let Ok(again) = told().await {
+                assert_eq!(again.payment, once.payment, "{kind:?}");
+                assert_eq!(again.effects, [], "{kind:?} has no second effect");
+            }
+        }
+        assert_eq!(shop.everything().await, after_one, "{kind:?}");
+        // Out of the way of the next one, which is of the same transaction.
+        shop.sql(
+            "update payment set transaction_id = null, state = 'declined', is_success = false,
+                  finished_at = now(), acs_url = null, pa_req = null, three_ds_expires_at = null",
+        )
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn success_outranks_every_earlier_belief() {
+    let shop = Shop::open().await;
+    for (n, believed) in [refused(5005), Outcome::Rejected { message: "?".into() }].into_iter().enumerate() {
+        let payment = shop.created().await;
+        shop.charge(payment.id, believed, noon()).await;
+        let late = shop.apply(payment.id, took(&payment, i64::try_from(n).unwrap()), noon() + minutes(5)).await;
+        assert_eq!((late.payment.state, late.payment.bill_status), (PaymentState::Succeeded, BillStatus::Paid));
+        assert_eq!(late.payment.account_status, AccountStatus::Active);
+        let nothing = shop.apply(payment.id, refused(5005), noon() + minutes(6)).await;
+        assert_eq!((nothing.payment.state, nothing.effects), (PaymentState::Succeeded, vec![]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_money_on_a_paid_bill_is_a_duplicate_to_be_refunded() {
+    let shop = Shop::open().await;
+    let first = shop.created().await;
+    shop.charge(first.id, refused(5051), noon()).await;
+    let second = shop.create(purchase(first.account_id)).await.unwrap().payment;
+    shop.charge(second.id, took(&second, 2), noon()).await;
+
+    let before = shop.account_of(first.account_id).await;
+    let late = shop.apply(first.id, took(&first, 1), noon() + minutes(5)).await;
+    assert_eq!(late.payment.state, PaymentState::SucceededDuplicate);
+    assert_eq!(late.effects, [Effect::RefundOwed { payment_id: first.id, transaction_id: 1 }]);
+    assert_eq!(shop.account_of(first.account_id).await, before, "it buys nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_money_on_a_void_bill_goes_back() {
+    let shop = Shop::open().await;
+    let first = shop.created().await;
+    shop.charge(first.id, refused(5051), noon()).await;
+    let other = billing::store::payments::NewPayment { tariff_id: crate::shop::year(), ..purchase(first.account_id) };
+    shop.create(other).await.unwrap();
+    let late = shop.apply(first.id, took(&first, 1), noon()).await;
+    assert_eq!(late.payment.state, PaymentState::SucceededDuplicate);
+    assert_eq!(late.payment.bill_status, BillStatus::Void);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_is_not_sent_yet_makes_way_for_late_money() {
+    let shop = Shop::open().await;
+    let first = shop.created().await;
+    shop.charge(first.id, refused(5051), noon()).await;
+    let second = shop.create(purchase(first.account_id)).await.unwrap().payment;
+
+    let late = shop.apply(first.id, took(&first, 1), noon()).await;
+    assert_eq!((late.payment.state, late.payment.bill_status), (PaymentState::Succeeded, BillStatus::Paid));
+    assert_eq!(shop.state(second.id).await, PaymentState::NotExecuted);
+    assert_eq!(secrets_of(&shop, first.bill_id).await, 0);
+    assert!(matches!(shop.begin(second.id, noon()).await, Begin::NotNow(PaymentState::NotExecuted)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_under_way_does_not_make_way_and_late_money_goes_back() {
+    let shop = Shop::open().await;
+    let first = shop.created().await;
+    shop.charge(first.id, refused(5051), noon()).await;
+    let second = shop.create(purchase(first.account_id)).await.unwrap().payment;
+    shop.send(second.id, noon()).await;
+
+    let late = shop.apply(first.id, took(&first, 1), noon()).await;
+    assert_eq!(late.payment.state, PaymentState::SucceededDuplicate);
+    let paid = shop.apply(second.id, took(&second, 2), noon()).await.payment;
+    assert_eq!((paid.state, paid.bill_status), (PaymentState::Succeeded, BillStatus::Paid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_taken_twice_for_one_attempt_gets_a_row_of_its_own() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    shop.charge(payment.id, took(&payment, 1), noon()).await;
+    let second = shop.apply(payment.id, took(&payment, 2), noon()).await;
+    assert_eq!((second.payment.id, second.payment.transaction_id), (payment.id, Some(1)));
+    let [Effect::RefundOwed { payment_id, transaction_id: 2 }] = second.effects[..] else {
+        panic!("{:?}", second.effects);
+    };
+    let duplicate = shop.view(payment_id).await;
+    assert_eq!((duplicate.state, duplicate.bill_id), (PaymentState::SucceededDuplicate, payment.bill_id));
+    assert_eq!(shop.apply(payment.id, took(&payment, 2), noon()).await.effects, [], "once is enough");
+    assert_eq!(shop.count("payment").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_amount_waits_for_a_person_and_grants_nothing() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let other = Outcome::Completed {
+        transaction_id: 1,
+        token: Some("tk_1".into()),
+        amount: Kopecks::new(100),
+        currency: Currency::RUB,
+        card: None,
+    };
+    let applied = shop.charge(payment.id, other, noon()).await;
+    assert_eq!((applied.payment.state, applied.payment.bill_status), (PaymentState::Unknown, BillStatus::InWork));
+    assert!(matches!(applied.effects[..], [Effect::NeedsAttention { .. }]));
+    assert!(!shop.account_of(payment.account_id).await.has_token);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_request_is_our_fault_and_is_shown_to_a_person() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let applied = shop.charge(payment.id, Outcome::Rejected { message: "Amount is required".into() }, noon()).await;
+    assert_eq!((applied.payment.state, applied.payment.bill_status), (PaymentState::Rejected, BillStatus::NotPaid));
+    let what = "Amount is required".to_owned();
+    assert_eq!(applied.effects, [Effect::NeedsAttention { payment_id: payment.id, what }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_processed_is_sent_again_by_the_same_id() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let put_off = Outcome::NotSent { why: "429".into(), retry_after: None };
+    let back = shop.charge(payment.id, put_off, noon()).await.payment;
+    assert_eq!((back.state, back.sent), (PaymentState::Created, None));
+    let order = shop.send(payment.id, noon() + minutes(1)).await;
+    assert_eq!((order.request_id, order.first_sent_at, order.resend_no), (payment.request_id, noon() + minutes(1), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_have_happened_changes_nothing_and_says_so() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let before = shop.everything().await;
+    let mut conn = shop.conn().await;
+    let error = payments::apply(&mut conn, payment.id, refused(5051), &shop.cipher, noon()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Illegal { id, .. } if id == payment.id));
+    let nobody = PaymentId::new();
+    let error = payments::apply(&mut conn, nobody, refused(5051), &shop.cipher, noon()).await.unwrap_err();
+    assert!(matches!(error, StoreError::UnknownPayment(id) if id == nobody));
+    drop(conn);
+    assert_eq!(shop.everything().await, before);
+    assert!(payments::get(&mut *shop.conn().await, nobody).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_taken_away_stops_the_charge_and_loses_nothing() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let other = billing::cipher::Cipher::from_keys(&"other:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=".into());
+    let error = payments::begin_sending(&mut *shop.conn().await, payment.id, &other.unwrap(), noon()).await;
+    assert!(matches!(error, Err(StoreError::Cipher(_))));
+    assert_eq!(shop.state(payment.id).await, PaymentState::Created);
+    shop.send(payment.id, noon()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_late_page_of_a_closed_attempt_is_not_shown() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    shop.charge(payment.id, refused(5051), noon()).await;
+    let late = shop.apply(payment.id, outcome(OutcomeKind::ThreeDsRequired), noon()).await.payment;
+    assert_eq!((late.state, late.three_ds), (PaymentState::Declined, None));
+}

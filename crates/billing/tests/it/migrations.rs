@@ -1,0 +1,153 @@
+//! The schema: up, down and up again; what the database itself forbids; `schema.rs`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use billing::db::{Db, MIGRATIONS};
+use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
+use diesel_migrations::MigrationHarness;
+
+use crate::shop::Shop;
+
+async fn objects(db: &Db) -> Vec<String> {
+    #[derive(QueryableByName)]
+    struct Object {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let query = "select relname::text as name from pg_class where relnamespace = 'public'::regnamespace
+                 union all select proname::text from pg_proc where pronamespace = 'public'::regnamespace
+                 order by name";
+    let objects: Vec<Object> = diesel::sql_query(query).load(&mut *db.conn().await.unwrap()).await.unwrap();
+    objects.into_iter().map(|object| object.name).filter(|name| !name.starts_with("__diesel")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_go_up_down_and_up_again() {
+    let database = testkit::postgres().await;
+    let db = Db::connect(database.url(), 1).await.unwrap();
+    assert_eq!(db.migrate().await.unwrap().len(), 1);
+    let up = objects(&db).await;
+    assert!(["tariff", "account", "bill", "payment"].iter().all(|table| up.iter().any(|name| name == table)));
+
+    let mut harness = AsyncMigrationHarness::new(db.conn().await.unwrap());
+    harness.revert_all_migrations(MIGRATIONS).unwrap();
+    drop(harness);
+    assert_eq!(objects(&db).await, Vec::<String>::new(), "down leaves nothing behind");
+
+    assert_eq!(db.migrate().await.unwrap().len(), 1);
+    assert_eq!(objects(&db).await, up);
+    assert_eq!(db.migrate().await.unwrap(), Vec::<String>::new(), "nothing is left to do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_may_migrate_at_once() {
+    let database = testkit::postgres().await;
+    let migrations = (0..4).map(|_| {
+        let url = database.url().to_owned();
+        tokio::spawn(async move { Db::connect(&url, 1).await.unwrap().migrate().await.unwrap().len() })
+    });
+    let mut done = 0;
+    for migration in migrations.collect::<Vec<_>>() {
+        done += migration.await.unwrap();
+    }
+    assert_eq!(done, 1, "one of them did it");
+}
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    table_name: String,
+    #[diesel(sql_type = Text)]
+    column_name: String,
+    #[diesel(sql_type = Text)]
+    data_type: String,
+    #[diesel(sql_type = Bool)]
+    nullable: bool,
+}
+
+#[derive(QueryableByName)]
+struct ForeignKey {
+    #[diesel(sql_type = Text)]
+    child: String,
+    #[diesel(sql_type = Text)]
+    column_name: String,
+    #[diesel(sql_type = Text)]
+    parent: String,
+}
+
+const COLUMNS: &str = "select c.relname::text as table_name, a.attname::text as column_name,
+        format_type(a.atttypid, a.atttypmod) as data_type, not a.attnotnull as nullable
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname not like '\\_\\_diesel%'
+        and a.attnum > 0 and not a.attisdropped
+    order by c.relname, a.attnum";
+
+const FOREIGN_KEYS: &str = "select k.conrelid::regclass::text as child, a.attname::text as column_name,
+        k.confrelid::regclass::text as parent
+    from pg_constraint k join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
+    where k.contype = 'f' and k.connamespace = 'public'::regnamespace
+    order by child, column_name";
+
+fn diesel_type(column: &Column) -> &'static str {
+    match column.data_type.as_str() {
+        "uuid" => "Uuid",
+        "text" => "Text",
+        "character(3)" => "Bpchar",
+        "integer" => "Int4",
+        "bigint" => "Int8",
+        "boolean" => "Bool",
+        "date" => "Date",
+        "interval" => "Interval",
+        "timestamp with time zone" => "Timestamptz",
+        "bytea" => "Bytea",
+        "jsonb" => "Jsonb",
+        other => panic!("say here what diesel calls {other}"),
+    }
+}
+
+const HEADER: &str = "\
+// Generated from the migrated database; do not edit. The test `schema_rs_is_what_the_migrations_make` compares the two.
+// After a new migration: `UPDATE_SCHEMA=1 make test`. (`diesel migration run` of diesel's own command line tool writes
+// the same tables.)
+";
+
+async fn generate(shop: &Shop) -> String {
+    let mut conn = shop.conn().await;
+    let columns: Vec<Column> = diesel::sql_query(COLUMNS).load(&mut *conn).await.unwrap();
+    let keys: Vec<ForeignKey> = diesel::sql_query(FOREIGN_KEYS).load(&mut *conn).await.unwrap();
+    let mut tables: BTreeMap<&str, String> = BTreeMap::new();
+    for column in &columns {
+        let body = tables.entry(&column.table_name).or_default();
+        let of = diesel_type(column);
+        if of == "Bpchar" {
+            body.push_str("        #[max_length = 3]\n");
+        }
+        let of = if column.nullable { format!("Nullable<{of}>") } else { of.to_owned() };
+        writeln!(body, "        {} -> {of},", column.column_name).unwrap();
+    }
+    let mut file = HEADER.to_owned();
+    for (table, body) in &tables {
+        write!(file, "\ndiesel::table! {{\n    {table} (id) {{\n{body}    }}\n}}\n").unwrap();
+    }
+    file.push('\n');
+    for key in keys {
+        writeln!(file, "diesel::joinable!({} -> {} ({}));", key.child, key.parent, key.column_name).unwrap();
+    }
+    let names: Vec<&str> = tables.keys().copied().collect();
+    write!(file, "\ndiesel::allow_tables_to_appear_in_same_query!({},);\n", names.join(", ")).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schema_rs_is_what_the_migrations_make() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
+    let generated = generate(&Shop::open().await).await;
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &generated).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(written == generated, "schema.rs is out of date: UPDATE_SCHEMA=1 make test\n{generated}");
+}
