@@ -1,23 +1,12 @@
-//! The one place where what went wrong becomes a gRPC status.
-//!
-//! Every refusal says what to do, carries `google.rpc.ErrorInfo` with a reason for programs (`proto/README.md` lists
-//! them), and names the field in `google.rpc.BadRequest` where a field is to blame. What failed inside is logged here,
-//! within the span of the request, and never told to the caller.
+//! Why a request is not served, whatever crate the reason comes from. `status.rs` says it to the caller.
 
-use std::collections::HashMap;
 use std::error::Error;
-use std::time::Duration;
 
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use billing::db::DbError;
+use billing::store::StoreError;
+use billing::store::payments::{CreateError, SubmitError};
 
 use crate::auth::Denied;
-
-/// Domain of the reasons in `google.rpc.ErrorInfo`.
-pub(crate) const DOMAIN: &str = "billing.v1";
-
-/// How long a caller should wait before it tries again when we are short of something.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a request was not served.
 #[derive(Debug)]
@@ -70,237 +59,56 @@ pub(crate) enum Resource {
     Payment,
 }
 
-impl From<ApiError> for Status {
-    fn from(error: ApiError) -> Self {
+impl ApiError {
+    /// A defect that is known by its description only.
+    pub(crate) fn defect(what: &'static str) -> Self {
+        Self::Internal(what.into())
+    }
+
+    pub(crate) fn not_found(resource: Resource, id: &impl ToString) -> Self {
+        Self::NotFound { resource, id: id.to_string() }
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        if error.is_transient() { Self::Unavailable(error.into()) } else { Self::Internal(error.into()) }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         match error {
-            ApiError::Invalid(violations) => invalid(violations),
-            ApiError::Denied(denied) => Refusal::from(denied).into(),
-            ApiError::NoSuchMethod => {
-                Refusal::new(Code::Unimplemented, "NO_SUCH_METHOD", "there is no such method").into()
+            StoreError::UnknownPayment(id) => Self::not_found(Resource::Payment, &id),
+            error if error.is_transient() => Self::Unavailable(error.into()),
+            error => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::UnknownAccount(id) => Self::not_found(Resource::Account, &id),
+            CreateError::UnknownTariff(id) => Self::not_found(Resource::Tariff, &id),
+            CreateError::IdempotencyConflict => Self::IdempotencyKeyReused,
+            CreateError::AlreadyActive => Self::AlreadyActive,
+            CreateError::PaymentInProgress { payment_id } => {
+                Self::PaymentInProgress { payment_id: payment_id.to_string() }
             }
-            ApiError::NotFound { resource, id } => not_found(resource, &id),
-            ApiError::IdempotencyKeyReused => Refusal::new(
-                Code::AlreadyExists,
-                "IDEMPOTENCY_KEY_REUSED",
-                "this idempotency key made a payment with other content: take a new key for a new payment",
-            )
-            .field("idempotency_key", "was used with other content")
-            .into(),
-            ApiError::AlreadyActive => Refusal::new(
-                Code::FailedPrecondition,
-                "ALREADY_ACTIVE",
-                "the account has a running subscription: it renews by itself, there is nothing to pay now",
-            )
-            .field("account_id", "has a running subscription")
-            .into(),
-            ApiError::PaymentInProgress { payment_id } => Refusal::new(
-                Code::FailedPrecondition,
-                "PAYMENT_IN_PROGRESS",
-                "another payment of this account is not final yet: follow that one with WatchPayment",
-            )
-            .field("account_id", "has a payment in progress")
-            .fact("payment_id", &payment_id)
-            .into(),
-            ApiError::WrongTransaction => Refusal::new(
-                Code::InvalidArgument,
-                "WRONG_TRANSACTION",
-                "this answer of 3-D Secure belongs to another payment: send MD and PaRes with the payment they came for",
-            )
-            .field("md", "is not the transaction of this payment")
-            .into(),
-            ApiError::NotAwaitingThreeDs => Refusal::new(
-                Code::FailedPrecondition,
-                "NOT_AWAITING_THREE_DS",
-                "this payment does not wait for 3-D Secure: look at its status with GetPayment",
-            )
-            .field("payment_id", "does not wait for 3-D Secure")
-            .into(),
-            ApiError::ThreeDsExpired => Refusal::new(
-                Code::FailedPrecondition,
-                "THREE_DS_EXPIRED",
-                "the time to answer 3-D Secure is over and nothing was charged: create a new payment",
-            )
-            .field("payment_id", "waited too long for 3-D Secure")
-            .into(),
-            ApiError::DeadlineExceeded => Refusal::new(
-                Code::DeadlineExceeded,
-                "DEADLINE_EXCEEDED",
-                "not done in time: call again, writes with the same idempotency key",
-            )
-            .into(),
-            ApiError::Overloaded => {
-                Refusal::new(Code::ResourceExhausted, "OVERLOADED", "too many requests at once: try again later")
-                    .retry()
-                    .into()
-            }
-            ApiError::TooManyStreams { limit } => Refusal::new(
-                Code::ResourceExhausted,
-                "TOO_MANY_STREAMS",
-                "this client has too many streams open: close some, or ask with GetPayment",
-            )
-            .fact("limit", &limit.to_string())
-            .retry()
-            .into(),
-            ApiError::ShuttingDown => {
-                Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()
-            }
-            ApiError::Unavailable(cause) => {
-                tracing::warn!(error = %Chain(&*cause), "a server we need cannot be reached");
-                Refusal::new(Code::Unavailable, "UNAVAILABLE", "not available at the moment: try again").retry().into()
-            }
-            ApiError::Internal(cause) => {
-                tracing::error!(error = %Chain(&*cause), "internal error");
-                Refusal::new(
-                    Code::Internal,
-                    "INTERNAL",
-                    "an error on our side: report the x-request-id of this response",
-                )
-                .into()
-            }
+            CreateError::Store(error) => error.into(),
         }
     }
 }
 
-fn invalid(violations: Vec<Violation>) -> Status {
-    let fields: Vec<_> = violations.iter().map(|violation| violation.field).collect();
-    let message = format!("invalid: {}", fields.join(", "));
-    violations
-        .into_iter()
-        .fold(Refusal::new(Code::InvalidArgument, "INVALID_FIELDS", message), |refusal, violation| {
-            refusal.field(violation.field, violation.rule)
-        })
-        .into()
-}
-
-fn not_found(resource: Resource, id: &str) -> Status {
-    let (reason, name, field, message) = match resource {
-        Resource::Account => {
-            ("ACCOUNT_NOT_FOUND", "Account", "account_id", "no such account: register it with Access.RegisterAccount")
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::UnknownPayment(id) => Self::not_found(Resource::Payment, &id),
+            SubmitError::NotAwaiting(_) => Self::NotAwaitingThreeDs,
+            SubmitError::WrongTransaction => Self::WrongTransaction,
+            SubmitError::Expired => Self::ThreeDsExpired,
+            SubmitError::Store(error) => error.into(),
         }
-        Resource::Tariff => {
-            ("TARIFF_NOT_FOUND", "Tariff", "tariff_id", "no such tariff: take one of Tariffs.ListTariffs")
-        }
-        Resource::Payment => ("PAYMENT_NOT_FOUND", "Payment", "payment_id", "no such payment: check its id"),
-    };
-    let mut refusal = Refusal::new(Code::NotFound, reason, message).field(field, "does not exist");
-    refusal.details.set_resource_info(format!("{DOMAIN}.{name}"), id, "", "does not exist");
-    refusal.into()
-}
-
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Missing => Self::new(
-                Code::Unauthenticated,
-                "TOKEN_MISSING",
-                "no token: send the metadata `authorization: Bearer <token>`",
-            ),
-            Denied::UnknownToken => Self::new(
-                Code::Unauthenticated,
-                "TOKEN_UNKNOWN",
-                "no client has this token: check it against API_TOKENS",
-            ),
-            Denied::ExpiredToken { valid_through } => Self::new(
-                Code::Unauthenticated,
-                "TOKEN_EXPIRED",
-                format!("this token was good through {valid_through}: take the new one"),
-            ),
-            Denied::Scope(scope) => Self::new(
-                Code::PermissionDenied,
-                "SCOPE_MISSING",
-                format!("this client lacks the scope `{scope}`: it is given in API_TOKENS"),
-            )
-            .fact("scope", scope.name()),
-        }
-    }
-}
-
-/// A status under construction.
-struct Refusal {
-    code: Code,
-    reason: &'static str,
-    message: String,
-    facts: HashMap<String, String>,
-    details: ErrorDetails,
-}
-
-impl Refusal {
-    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), facts: HashMap::new(), details: ErrorDetails::new() }
-    }
-
-    /// Blames a field of the request.
-    fn field(mut self, field: &str, description: &str) -> Self {
-        self.details.add_bad_request_violation(field, description);
-        self
-    }
-
-    /// Adds to the metadata of `google.rpc.ErrorInfo`.
-    fn fact(mut self, key: &str, value: &str) -> Self {
-        self.facts.insert(key.into(), value.into());
-        self
-    }
-
-    /// Says that the same request may succeed later.
-    fn retry(mut self) -> Self {
-        self.details.set_retry_info(Some(RETRY_AFTER));
-        self
-    }
-}
-
-impl From<Refusal> for Status {
-    fn from(mut refusal: Refusal) -> Self {
-        refusal.details.set_error_info(refusal.reason, DOMAIN, refusal.facts);
-        Self::with_error_details(refusal.code, refusal.message, refusal.details)
-    }
-}
-
-/// An error with everything that caused it, on one line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_failed_inside_is_not_told() {
-        let secret = || Box::new(std::io::Error::other("password of postgres://billing@10.0.0.7"));
-        for error in [ApiError::Internal(secret()), ApiError::Unavailable(secret())] {
-            let status = Status::from(error);
-            let everything = format!("{status:?} {}", String::from_utf8_lossy(status.details()));
-            assert!(!everything.contains("postgres"), "{everything}");
-        }
-    }
-
-    #[test]
-    fn all_violations_of_a_request_are_named() {
-        let status = Status::from(ApiError::Invalid(vec![
-            Violation { field: "account_id", rule: "is required" },
-            Violation { field: "ip_address", rule: "must be an address" },
-        ]));
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.message(), "invalid: account_id, ip_address");
-        let details = status.get_error_details();
-        let fields: Vec<_> = details
-            .bad_request()
-            .expect("BadRequest")
-            .field_violations
-            .iter()
-            .map(|violation| (violation.field.as_str(), violation.description.as_str()))
-            .collect();
-        assert_eq!(fields, [("account_id", "is required"), ("ip_address", "must be an address")]);
-        assert_eq!(details.error_info().expect("ErrorInfo").reason, "INVALID_FIELDS");
     }
 }

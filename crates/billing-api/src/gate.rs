@@ -36,8 +36,6 @@ pub(crate) struct Rules {
 impl Rules {
     /// What the caller may do, or why not. A refusal costs no more than reading the headers.
     fn admit(&self, request: &mut Request<Body>) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, ApiError> {
-        let deadline = Deadline::of(request.headers());
-        request.extensions_mut().insert(deadline);
         match requirement(request.uri().path()) {
             // Health must answer also under load.
             Requirement::Public => Ok(None),
@@ -57,13 +55,14 @@ impl Rules {
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
+        let deadline = Deadline::of(request.headers());
+        request.extensions_mut().insert(deadline);
         let _permit = match self.admit(&mut request) {
             Ok(permit) => permit,
             Err(error) => return Status::from(error).into_http(),
         };
-        let Deadline(deadline) = Deadline::of(request.headers());
         let limit = Instant::now() + self.timeout;
-        let deadline = deadline.map_or(limit, |deadline| deadline.min(limit));
+        let deadline = deadline.0.map_or(limit, |deadline| deadline.min(limit));
         match tokio::time::timeout_at(deadline, service.call(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},

@@ -1,3 +1,42 @@
 //! The gRPC services for the frontend and the auth service.
+//!
+//! `proto/billing/v1` says what can be called, `proto/README.md` how. A request passes `gate.rs` (its id, its caller, its
+//! time), is turned into domain values by `validation.rs`, and is served by the file of its service, which calls
+//! [`billing::store`] and nothing else that writes. Whatever goes wrong becomes a status in `status.rs`, only there.
+//!
+//! The API never talks to the payment gateway: it stores what is to be done, tells the workers, and waits for their
+//! results on behalf of its callers (`watch.rs`).
 
+mod access;
+mod auth;
+mod config;
+mod convert;
+mod deadline;
+mod error;
+mod gate;
+mod health;
+mod payments;
 pub mod proto;
+mod server;
+mod status;
+mod streams;
+mod tariffs;
+mod tls;
+mod validation;
+mod watch;
+mod writes;
+
+pub use auth::Scope;
+pub use config::{Config, LOCAL_TOKENS};
+pub use server::{Bound, StartError, bind};
+
+use billing::Services;
+use tokio_util::sync::CancellationToken;
+
+/// Takes the port and answers until `shutdown`.
+///
+/// # Errors
+/// [`StartError`] when a setting is wrong or the port is taken; anything else when the server cannot go on.
+pub async fn run(config: Config, services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    bind(config).await?.run(services, shutdown).await
+}

@@ -1,1 +1,21 @@
-//! The API as its clients see it: over the wire, on real servers.
+//! The API as its clients see it: over the wire, on a real database, broker and result backend. No worker runs here:
+//! where a payment must go on, the test does to it what a worker would.
+
+mod access;
+mod bad_input;
+mod create_payment;
+mod faults;
+mod grpc_web;
+mod idempotency;
+mod limits;
+mod operations;
+mod other_clients;
+mod refused;
+mod scopes;
+mod secrecy;
+mod tariffs;
+mod three_ds;
+mod tls;
+mod watch_payment;
+mod worker;
+mod world;

@@ -1,0 +1,148 @@
+//! From the domain to what goes over the wire.
+
+use billing::account::{Access, AccountStatus};
+use billing::models::Tariff;
+use billing::payment::{Decline, PaymentState};
+use billing::period::Period;
+use billing::store::payments::{PaymentView, ThreeDsView};
+use billing::{AccountId, TariffId};
+use chrono::{DateTime, NaiveDate, Utc};
+use prost_types::Timestamp;
+
+use crate::proto;
+
+pub(crate) fn payment(view: PaymentView) -> proto::Payment {
+    let status = status(view.state);
+    let paid = status == proto::PaymentStatus::Succeeded;
+    proto::Payment {
+        payment_id: view.id.to_string(),
+        account_id: view.account_id.to_string(),
+        tariff_id: view.tariff_id.to_string(),
+        bill_id: view.bill_id.to_string(),
+        status: status.into(),
+        amount_kopecks: view.amount.get(),
+        currency: view.currency.to_string(),
+        three_ds: view.three_ds.map(three_ds),
+        decline: view.decline.filter(|_| status == proto::PaymentStatus::Declined).map(decline),
+        access_expires_on: date(view.expires_on.filter(|_| paid)),
+        created_at: Some(timestamp(view.created_at)),
+        updated_at: Some(timestamp(view.updated_at)),
+    }
+}
+
+/// What the states of an attempt look like from outside.
+pub(crate) fn status(state: PaymentState) -> proto::PaymentStatus {
+    use proto::PaymentStatus as Status;
+    match state {
+        PaymentState::Created => Status::Created,
+        PaymentState::Sending => Status::Sending,
+        PaymentState::AwaitingThreeDs => Status::AwaitingThreeDs,
+        PaymentState::PostingThreeDs | PaymentState::Unknown | PaymentState::Authorized => Status::Processing,
+        PaymentState::Succeeded => Status::Succeeded,
+        PaymentState::SucceededDuplicate => Status::Duplicate,
+        PaymentState::Declined => Status::Declined,
+        PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided => Status::Failed,
+        PaymentState::Abandoned => Status::Abandoned,
+    }
+}
+
+fn three_ds(three_ds: ThreeDsView) -> proto::ThreeDs {
+    proto::ThreeDs {
+        acs_url: three_ds.acs_url,
+        pa_req: three_ds.pa_req,
+        md: three_ds.md.to_string(),
+        expires_at: Some(timestamp(three_ds.expires_at)),
+    }
+}
+
+fn decline(decline: Decline) -> proto::Decline {
+    proto::Decline { code: decline.code, reason: decline.reason, message: decline.message }
+}
+
+pub(crate) fn tariff(tariff: Tariff) -> proto::Tariff {
+    proto::Tariff {
+        tariff_id: tariff.id.to_string(),
+        name: tariff.name,
+        description: tariff.description,
+        amount_kopecks: tariff.amount.get(),
+        currency: tariff.currency.to_string(),
+        period: Some(period(tariff.period)),
+    }
+}
+
+fn period(period: Period) -> proto::Period {
+    use proto::period::Length;
+    let length = match period.months_and_days() {
+        (0, days) => Length::Days(days),
+        (months, _) => Length::Months(months),
+    };
+    proto::Period { length: Some(length) }
+}
+
+pub(crate) fn access(account_id: AccountId, access: &Access) -> proto::AccountAccess {
+    use proto::AccountStatus as Status;
+    let status = match access.status {
+        AccountStatus::Inactive => Status::Inactive,
+        AccountStatus::Active => Status::Active,
+        AccountStatus::Overdue => Status::Overdue,
+        AccountStatus::Canceled => Status::Canceled,
+    };
+    proto::AccountAccess {
+        account_id: account_id.to_string(),
+        has_access: access.has_access,
+        status: status.into(),
+        tariff_id: access.tariff_id.as_ref().map(TariffId::to_string).unwrap_or_default(),
+        expires_on: date(access.expires_on),
+    }
+}
+
+/// `YYYY-MM-DD`; empty for no date.
+fn date(date: Option<NaiveDate>) -> String {
+    date.map(|date| date.to_string()).unwrap_or_default()
+}
+
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    let nanos = i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default();
+    Timestamp { seconds: at.timestamp(), nanos }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_a_status_and_only_live_ones_go_on() {
+        use proto::PaymentStatus as Status;
+        let shown = PaymentState::ALL.iter().map(|state| (state.as_str(), status(*state)));
+        let expected = [
+            ("created", Status::Created),
+            ("sending", Status::Sending),
+            ("awaiting_3ds", Status::AwaitingThreeDs),
+            ("posting_3ds", Status::Processing),
+            ("unknown", Status::Processing),
+            ("authorized", Status::Processing),
+            ("succeeded", Status::Succeeded),
+            ("succeeded_duplicate", Status::Duplicate),
+            ("declined", Status::Declined),
+            ("rejected", Status::Failed),
+            ("abandoned", Status::Abandoned),
+            ("not_executed", Status::Failed),
+            ("voided", Status::Failed),
+        ];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_period_is_months_or_days() {
+        use proto::period::Length;
+        let length = |made: Result<Period, _>| period(made.unwrap()).length;
+        assert_eq!(length(Period::months(12)), Some(Length::Months(12)));
+        assert_eq!(length(Period::days(1)), Some(Length::Days(1)));
+    }
+
+    #[test]
+    fn a_timestamp_keeps_microseconds() {
+        let at: DateTime<Utc> = "2030-01-02T03:04:05.678901Z".parse().unwrap();
+        assert_eq!(timestamp(at), Timestamp { seconds: 1_893_553_445, nanos: 678_901_000 });
+    }
+}

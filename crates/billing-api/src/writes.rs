@@ -1,0 +1,30 @@
+//! A write that has begun is finished, even when its caller hangs up or runs out of time: dropping it between the commit
+//! and the message to the workers would leave a payment waiting for the timetable.
+
+use std::future::Future;
+
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::error::ApiError;
+
+/// The writes under way.
+#[derive(Clone, Default)]
+pub(crate) struct Writes(TaskTracker);
+
+impl Writes {
+    /// Runs a write to its end, whatever becomes of the caller.
+    pub(crate) async fn finish<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let written = self.0.spawn(write.in_current_span()).await;
+        written.unwrap_or_else(|panicked| Err(ApiError::Internal(panicked.into())))
+    }
+
+    /// Waits until all that was begun is finished.
+    pub(crate) async fn wait(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}
