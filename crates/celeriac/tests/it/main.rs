@@ -1,6 +1,8 @@
 //! The one integration test binary of this crate.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod backend;
 mod broker;
+mod canvas;
 mod protocol;
 mod worker;

@@ -93,6 +93,8 @@ fn encode_value(value: &Value) -> Result<AMQPValue, String> {
         Value::Null => AMQPValue::Void,
         Value::Bool(flag) => AMQPValue::Boolean(*flag),
         Value::Int(number) => i32::try_from(*number).map_or(AMQPValue::LongLongInt(*number), AMQPValue::LongInt),
+        // Erlang has no such floats: RabbitMQ would close the connection with INTERNAL_ERROR.
+        Value::Float(number) if !number.is_finite() => return Err(format!("{number} is no number RabbitMQ knows")),
         Value::Float(number) => AMQPValue::Double(*number),
         Value::Str(text) => AMQPValue::LongString(text.as_bytes().into()),
         Value::Bytes(bytes) => AMQPValue::LongString(bytes.as_ref().into()),
@@ -229,6 +231,9 @@ mod tests {
         let mut headers = Headers::default();
         headers.insert("price", Value::Decimal { scale: 2, mantissa: i64::from(i32::MAX) + 1 });
         assert!(encode_table(&headers).unwrap_err().contains("\"price\""));
+        let mut headers = Headers::default();
+        headers.insert("rate", vec![f64::INFINITY]);
+        assert!(encode_table(&headers).unwrap_err().contains("\"rate\""));
         let mut headers = Headers::default();
         headers.insert("n".repeat(256), 1_i64);
         assert!(encode_table(&headers).unwrap_err().contains("256 bytes"));

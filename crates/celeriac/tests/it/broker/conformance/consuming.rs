@@ -16,7 +16,6 @@ conformance! { classic, quorum, memory:
     without_acks_messages_are_gone_when_delivered
     consumers_take_turns
     a_missing_queue_is_refused
-    a_consumer_waits_for_its_queue_to_come_back
 }
 
 async fn prefetch_bounds_what_is_unacknowledged(setup: &Setup) {
@@ -128,14 +127,4 @@ async fn a_missing_queue_is_refused(setup: &Setup) {
         }
         other => panic!("{other:?}"),
     }
-}
-
-async fn a_consumer_waits_for_its_queue_to_come_back(setup: &Setup) {
-    let broker = setup.with_queue().await;
-    let mut subscription = consume(&*broker, "q", 5).await;
-    broker.delete_queue("q").await.unwrap();
-    declare(&*broker, setup.queue("q")).await;
-    consumers(&*broker, "q", 1).await;
-    publish(&*broker, "q", ["a"]).await;
-    assert_eq!(body(&next(&mut subscription.deliveries).await), "a");
 }

@@ -16,6 +16,7 @@ conformance! { classic, memory:
     an_unused_queue_expires
     an_auto_delete_queue_goes_with_its_last_consumer
     an_exclusive_consumer_is_alone
+    a_consumer_waits_for_its_queue_to_come_back
 }
 
 fn with(mut queue: Queue, name: &str, value: impl Into<Value>) -> Queue {
@@ -139,4 +140,15 @@ async fn an_exclusive_consumer_is_alone(setup: &Setup) {
     consumers(&*broker, "q", 1).await;
     first.control.close().await;
     broker.consume(exclusive).await.unwrap();
+}
+
+/// With a quorum queue that comes back at once, RabbitMQ 3.10 forgets to tell the consumer that it went.
+async fn a_consumer_waits_for_its_queue_to_come_back(setup: &Setup) {
+    let broker = setup.with_queue().await;
+    let mut subscription = consume(&*broker, "q", 5).await;
+    broker.delete_queue("q").await.unwrap();
+    declare(&*broker, setup.queue("q")).await;
+    consumers(&*broker, "q", 1).await;
+    publish(&*broker, "q", ["a"]).await;
+    assert_eq!(body(&next(&mut subscription.deliveries).await), "a");
 }

@@ -1,0 +1,170 @@
+//! What cannot work is said at once, with the address and without the password.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use celeriac::broker::{BrokerError, ConnectOptions, ConsumeOptions, Publication, Topology, connect};
+use celeriac::protocol::Value;
+use testkit::FaultProxy;
+use tokio::time::Instant;
+use url::Url;
+
+use super::setup::*;
+
+fn with(url: &str, change: impl FnOnce(&mut Url)) -> String {
+    let mut url = Url::parse(url).unwrap();
+    change(&mut url);
+    url.into()
+}
+
+async fn refusal(url: &str) -> String {
+    let began = Instant::now();
+    let error = connect(url, ConnectOptions::default()).await.err().expect("it must be refused");
+    assert!(began.elapsed() < Duration::from_secs(10), "it was said after {:?}", began.elapsed());
+    assert!(matches!(error, BrokerError::Refused { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(!text.contains("s3cret") && !text.contains(":guest@"), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_at_once() {
+    let setup = Setup::classic().await;
+    let url = with(&setup.url, |url| url.set_password(Some("s3cret")).unwrap());
+    let text = refusal(&url).await;
+    assert!(text.contains("amqp://guest@127.0.0.1:") && text.contains("ACCESS_REFUSED"), "{text}");
+    assert!(text.contains("check the user, the password"), "{text}");
+}
+
+#[tokio::test]
+async fn a_missing_virtual_host_is_refused_at_once() {
+    let setup = Setup::classic().await;
+    let url = with(&setup.url, |url| url.set_path("/nowhere"));
+    let text = refusal(&url).await;
+    assert!(text.contains("vhost nowhere not found") && text.contains("check the virtual host"), "{text}");
+}
+
+#[tokio::test]
+async fn an_unknown_scheme_is_refused_with_those_that_exist() {
+    let text = refusal("redis://u:s3cret@localhost").await;
+    assert_eq!(text, "redis://u@localhost: no broker for redis://; use amqp://, amqps:// or memory://");
+}
+
+#[tokio::test]
+async fn an_unreachable_broker_is_given_up_after_the_connect_timeout() {
+    let options = ConnectOptions { connect_timeout: Duration::from_millis(500), ..ConnectOptions::default() };
+    let port = testkit::free_port();
+    let error = connect(&format!("amqp://u:s3cret@127.0.0.1:{port}"), options).await.err().unwrap();
+    let BrokerError::Timeout { address, waited, reason } = &error else { panic!("{error:?}") };
+    assert_eq!(address, &format!("amqp://u@127.0.0.1:{port}//"));
+    assert_eq!(*waited, Duration::from_millis(500));
+    assert!(reason.contains("Connection refused"), "{reason}");
+    assert!(!error.to_string().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn the_first_server_that_answers_is_taken() {
+    let setup = Setup::classic().await;
+    let alternates = format!("amqp://127.0.0.1:{};{}", testkit::free_port(), setup.url);
+    let broker = connect(&alternates, ConnectOptions::default()).await.unwrap();
+    declare(&*broker, setup.queue("q")).await;
+    publish(&*broker, "q", ["x"]).await;
+    assert!(broker.address().contains(';'));
+}
+
+#[tokio::test]
+async fn a_broker_that_never_answers_is_given_up_after_the_connect_timeout() {
+    let setup = Setup::classic().await;
+    let proxy = FaultProxy::start(&setup.url).await;
+    proxy.pause();
+    let options = ConnectOptions {
+        connect_timeout: Duration::from_secs(1),
+        attempt_timeout: Duration::from_millis(200),
+        ..ConnectOptions::default()
+    };
+    let error = connect(&proxy.url(&setup.url), options).await.err().unwrap();
+    assert!(matches!(&error, BrokerError::Timeout { reason, .. } if reason.contains("no answer within 200ms")), "{error}");
+}
+
+/// What RabbitMQ would answer by closing the channel, or the connection, of everybody else.
+#[tokio::test]
+async fn what_cannot_be_put_on_the_wire_is_refused_alone() {
+    let setup = Setup::classic().await;
+    let broker = setup.with_queue().await;
+    let long = "n".repeat(256);
+    let with_header = |name: &str, value: Value| {
+        let mut publication = to("q", "x");
+        publication.message.headers.insert(name, value);
+        publication
+    };
+    let with_id = |id: &str| {
+        let mut publication = to("q", "x");
+        publication.message.properties.correlation_id = Some(id.to_owned());
+        publication
+    };
+    let bad: Vec<(Publication, &str)> = vec![
+        (to(&long, "x"), "routing key has 256 bytes"),
+        (through(&long, "q", "x"), "exchange has 256 bytes"),
+        (with_id(&long), "correlation_id has 256 bytes"),
+        (with_header(&long, Value::Null), "header has 256 bytes"),
+        (with_header("rate", Value::Float(f64::NAN)), "\"rate\": NaN"),
+        (with_header("argsrepr", Value::Str("x".repeat(200_000))), "the headers have 200"),
+    ];
+    for (publication, part) in bad {
+        let others = [to("q", "before"), publication.clone(), to("q", "after")];
+        let answers = broker.publish_batch(others.to_vec()).await;
+        let unconfirmed = broker.publish_unconfirmed(publication).await;
+        for answer in [&answers[1], &unconfirmed] {
+            let Err(BrokerError::Refused { reason, .. }) = answer else { panic!("{answer:?} but not {part}") };
+            assert!(reason.contains(part), "{reason}");
+        }
+        assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    }
+    let declared = broker.declare(&Topology { queues: vec![durable(&long)], ..Topology::default() }).await;
+    let consumed = broker.consume(ConsumeOptions { queue: long, ..ConsumeOptions::default() }).await.map(drop);
+    for answer in [declared, consumed] {
+        assert!(matches!(answer, Err(BrokerError::Refused { .. })), "{answer:?}");
+    }
+}
+
+/// The broker closes the channel for one message: everybody else's goes through.
+#[tokio::test]
+async fn a_message_that_the_broker_refuses_is_found_among_many() {
+    let setup = Setup::classic().await;
+    let broker = setup.with_queue().await;
+    let publications = (0..100).map(|number| {
+        let mut publication = to("q", number.to_string());
+        if number == 37 || number == 38 {
+            // Only the user who is logged in may be named.
+            publication.message.properties.user_id = Some("somebody".to_owned());
+        }
+        publication
+    });
+    let answers = broker.publish_batch(publications.collect()).await;
+    for (number, answer) in answers.iter().enumerate() {
+        match answer {
+            Err(BrokerError::Refused { reason, .. }) => {
+                assert!((37..=38).contains(&number) && reason.contains("user_id"), "{number}: {reason}");
+            }
+            answer => assert!(answer.is_ok() && !(37..=38).contains(&number), "{number}: {answer:?}"),
+        }
+    }
+    publish(&*broker, "q", ["end"]).await;
+    let mut subscription = consume(&*broker, "q", 0).await;
+    let mut seen = bodies(&drain_until(&mut subscription, "end").await);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 98);
+}
+
+/// A header that Erlang cannot hold, from somebody else, comes out of the broker and not out of us: see `interop`.
+#[tokio::test]
+async fn bytes_that_are_no_text_survive() {
+    let setup = Setup::classic().await;
+    let broker = setup.with_queue().await;
+    let mut publication = to("q", "");
+    publication.message.body = Bytes::from_static(b"\x80\x81\xff\x00");
+    broker.publish(publication.clone()).await.unwrap();
+    let mut subscription = consume(&*broker, "q", 1).await;
+    assert_eq!(next(&mut subscription.deliveries).await.message.body, publication.message.body);
+}
