@@ -49,7 +49,7 @@ pub struct Config {
     #[arg(id = "api_tls_client_ca", long = "api-tls-client-ca", env = "API_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Origins of web pages, separated by commas, that may call by grpc-web from a browser, as https://cinema.example
+    /// Origins of web pages, separated by commas, that may call by grpc-web from a browser, as `https://cinema.example`
     #[arg(
         id = "api_web_origins",
         long = "api-web-origins",

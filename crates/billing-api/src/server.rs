@@ -188,6 +188,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 fn cors(origins: &[String]) -> Result<CorsLayer, StartError> {
     let origins = origins
         .iter()
+        .filter(|origin| !origin.is_empty())
         .map(|origin| match origin.parse::<Uri>() {
             Ok(uri) if uri.scheme().is_some() && uri.path() == "/" && !origin.ends_with('/') => {
                 HeaderValue::try_from(origin).map_err(|_| origin)

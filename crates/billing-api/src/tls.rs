@@ -1,7 +1,7 @@
 //! TLS and mutual TLS, when the configuration asks for them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -14,9 +14,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The TLS of this configuration; `None` where it asks for none. Broken files are found here, not by the first client.
 pub(crate) fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, StartError> {
-    let (certificate, key) = match (&config.tls_cert, &config.tls_key) {
+    let authorities = given(config.tls_client_ca.as_ref());
+    let (certificate, key) = match (given(config.tls_cert.as_ref()), given(config.tls_key.as_ref())) {
         (Some(certificate), Some(key)) => (certificate, key),
-        (None, None) if config.tls_client_ca.is_none() => return Ok(None),
+        (None, None) if authorities.is_none() => return Ok(None),
         (None, _) => return Err(StartError::setting("API_TLS_CERT", "must be set to answer TLS")),
         (Some(_), None) => return Err(StartError::setting("API_TLS_KEY", "must be set together with API_TLS_CERT")),
     };
@@ -24,10 +25,15 @@ pub(crate) fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, Sta
     let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
     check(&tls, "API_TLS_CERT and API_TLS_KEY", "do not hold a certificate chain and its private key")?;
 
-    let Some(authorities) = &config.tls_client_ca else { return Ok(Some(tls)) };
+    let Some(authorities) = authorities else { return Ok(Some(tls)) };
     let tls = tls.client_ca_root(Certificate::from_pem(read("API_TLS_CLIENT_CA", authorities)?));
     check(&tls, "API_TLS_CLIENT_CA", "holds no certificate authority")?;
     Ok(Some(tls))
+}
+
+/// A variable that is set to nothing, as compose files do, is not set.
+fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 fn read(variable: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {

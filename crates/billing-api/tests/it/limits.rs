@@ -65,7 +65,7 @@ async fn a_request_that_takes_too_long_is_ended_by_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_has_begun_is_finished_after_its_caller_gave_up() {
-    let world = World::with(|config| config.request_timeout = Duration::from_millis(500)).await;
+    let world = World::with(|config| config.request_timeout = Duration::from_secs(2)).await;
     let order = world.order().await;
     let mut conn = world.services.db.conn().await.expect("the database answers");
     conn.batch_execute("begin; lock table bill in access exclusive mode").await.expect("locked");

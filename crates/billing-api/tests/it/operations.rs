@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use billing_api::proto::ListTariffsRequest;
-use billing_api::{StartError, bind};
+use billing_api::{Config, StartError, bind};
 use futures_util::stream;
 use testkit::eventually;
 use tokio::net::TcpListener;
@@ -104,4 +104,17 @@ async fn wrong_settings_are_told_with_their_names_before_anything_starts() {
         assert!(matches!(error, StartError::Setting { variable: named, .. } if named == variable), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("secret-token"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn variables_that_are_set_to_nothing_are_not_set() {
+    let nothing = Config {
+        web_origins: vec![String::new()],
+        tls_cert: Some("".into()),
+        tls_key: Some("".into()),
+        tls_client_ca: Some("".into()),
+        ..config()
+    };
+    let bound = bind(nothing).await.expect("as without them");
+    assert!(bound.url().starts_with("http://"), "{}", bound.url());
 }
