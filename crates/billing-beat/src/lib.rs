@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Options of `billing beat`.
 #[derive(Debug, Clone, Args)]
+#[group(id = "beat")]
 pub struct Config {
     /// How often due renewals are opened
     #[arg(long, env = "OPEN_RENEWALS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]

@@ -11,7 +11,7 @@ use url::Url;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether the role behind the address says that it is well.
-pub async fn check(url: &Url) -> anyhow::Result<()> {
+pub(crate) async fn check(url: &Url) -> anyhow::Result<()> {
     match url.scheme() {
         "grpc" => serving(&url.as_str().replacen("grpc", "http", 1)).await,
         _ => answers(url).await,

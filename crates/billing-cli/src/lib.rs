@@ -18,7 +18,12 @@ use signals::Signals;
 /// # Errors
 /// [`Exit`], with the status that stands for it.
 pub async fn run(cli: Cli) -> Result<u8, Exit> {
-    let _telemetry = cli.telemetry.start().map_err(Exit::configuration)?;
+    // Where a person reads along, only what needs them interrupts the story.
+    let default_log = match cli.command {
+        Command::Standalone(_) | Command::Demo(_) => "warn",
+        _ => "info",
+    };
+    let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
     let signals = Signals::listen()?;
     match cli.command {
         Command::Standalone(config) => standalone::run(*config, signals).await,

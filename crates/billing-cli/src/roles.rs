@@ -11,14 +11,14 @@ use crate::exit::{self, Exit};
 use crate::signals::Signals;
 
 /// Connects to database, broker and result backend; tries again until `CONNECT_WITHIN` is over.
-pub async fn connect(config: ServicesConfig) -> Result<Services, Exit> {
+pub(crate) async fn connect(config: ServicesConfig) -> Result<Services, Exit> {
     config.connect().await.map_err(|error| match error {
         ServicesError::Setting { .. } => Exit::configuration(error),
         ServicesError::Unreachable { .. } => Exit::unavailable(error),
     })
 }
 
-pub async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit> {
+pub(crate) async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit> {
     let bound = billing_api::bind(config.api).await.map_err(api_error)?;
     let services = connect(config.services).await?;
     tracing::info!(address = %bound.local_addr(), "the API listens");
@@ -26,14 +26,14 @@ pub async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit> {
     Ok(exit::OK)
 }
 
-pub fn api_error(error: billing_api::StartError) -> Exit {
+pub(crate) fn api_error(error: billing_api::StartError) -> Exit {
     match error {
         billing_api::StartError::Setting { .. } => Exit::configuration(error),
         billing_api::StartError::Listen { .. } => Exit::unavailable(error),
     }
 }
 
-pub async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
+pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
     let services = connect(config.services).await?;
     let (warm, cold) = (signals.warm.clone(), signals.cold.clone());
     billing_worker::run(config.worker, services, warm, cold).await.map_err(worker_error)?;
@@ -44,20 +44,20 @@ fn worker_error(error: anyhow::Error) -> Exit {
     if error.is::<billing_worker::ConfigError>() { Exit::configuration(error) } else { error.into() }
 }
 
-pub async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Exit> {
+pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Exit> {
     let services = connect(config.services).await?;
     billing_beat::run(config.beat, services, signals.warm.clone()).await?;
     Ok(exit::OK)
 }
 
-pub async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Signals) -> Result<u8, Exit> {
+pub(crate) async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Signals) -> Result<u8, Exit> {
     let bound = cloudpayments_sandbox::bind(config).await.map_err(Exit::unavailable)?;
     tracing::info!(address = %bound.address(), "the gateway's sandbox listens");
     bound.serve(signals.warm.clone()).await?;
     Ok(exit::OK)
 }
 
-pub async fn migrate(config: MigrateConfig) -> Result<u8, Exit> {
+pub(crate) async fn migrate(config: MigrateConfig) -> Result<u8, Exit> {
     let db = config.services.connect_database().await.map_err(|error| match error {
         ServicesError::Setting { .. } => Exit::configuration(error),
         ServicesError::Unreachable { .. } => Exit::unavailable(error),
@@ -70,7 +70,7 @@ pub async fn migrate(config: MigrateConfig) -> Result<u8, Exit> {
     Ok(exit::OK)
 }
 
-pub fn cryptogram(config: &CryptogramConfig) -> Result<u8, Exit> {
+pub(crate) fn cryptogram(config: &CryptogramConfig) -> Result<u8, Exit> {
     let made = cloudpayments_sandbox::cryptogram(&config.card_number, &config.exp, &config.cvv);
     let cryptogram = made.map_err(Exit::configuration)?;
     writeln!(std::io::stdout(), "{cryptogram}")?;

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What the signals of this process ask for.
 #[derive(Clone, Debug, Default)]
-pub struct Signals {
+pub(crate) struct Signals {
     /// Cancelled by the first signal: stop taking work, finish what runs.
     pub warm: CancellationToken,
     /// Cancelled by the second: stop now. The broker delivers again what was not acknowledged.
@@ -14,7 +14,7 @@ pub struct Signals {
 
 impl Signals {
     /// Starts to listen. From here on a signal no longer ends the process by itself.
-    pub fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let signals = Self::default();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

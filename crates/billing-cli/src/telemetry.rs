@@ -11,9 +11,9 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetryConfig {
-    /// What is logged: a level, or `target=level` pairs divided by commas
-    #[arg(long, env = "LOG", default_value = "info", global = true, value_name = "FILTER")]
-    log: String,
+    /// What is logged: a level, or target=level pairs divided by commas [default: info; standalone and demo: warn]
+    #[arg(long, env = "LOG", global = true, value_name = "FILTER")]
+    log: Option<String>,
 
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true, value_name = "FORMAT")]
@@ -43,7 +43,7 @@ impl TelemetryConfig {
     /// Starts logging to standard error and, with a DSN, reporting to Sentry.
     pub fn start(&self) -> anyhow::Result<Telemetry> {
         let filter = EnvFilter::builder()
-            .parse(&self.log)
+            .parse(self.log.as_deref().unwrap_or(default_log))
             .map_err(|error| anyhow::anyhow!("LOG: {error}; for example LOG=info,celeriac=debug"))?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let lines = match self.log_format {

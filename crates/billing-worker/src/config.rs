@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 /// Options of `billing worker`.
 #[derive(Debug, Clone, Args)]
+#[group(id = "worker")]
 pub struct Config {
     /// The payment gateway
     #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:8090", value_name = "URL")]

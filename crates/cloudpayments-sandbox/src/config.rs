@@ -13,6 +13,7 @@ const MAX_TRANSACTIONS: usize = 1_000_000;
 
 /// How the sandbox runs. The defaults work locally; [`Config::for_tests`] takes a free port.
 #[derive(Args, Clone, Debug)]
+#[group(id = "sandbox")]
 pub struct Config {
     /// Address the gateway's API, its 3-D Secure page and the sandbox's own page listen on
     #[arg(id = "sandbox_listen", value_name = "ADDRESS", long = "sandbox-listen", env = "SANDBOX_LISTEN", default_value = LISTEN)]

@@ -6,13 +6,13 @@ use anyhow::{Context as _, bail};
 const TERM_URL: &str = "https://cinema.example/3ds";
 
 /// What the bank sends back through the customer's browser.
-pub struct BankAnswer {
+pub(super) struct BankAnswer {
     pub md: String,
     pub pa_res: String,
 }
 
 /// Opens the bank's page with the form that the shop shows, confirms the payment there, and reads the answer.
-pub async fn confirm(http: &reqwest::Client, acs_url: &str, pa_req: &str, md: &str) -> anyhow::Result<BankAnswer> {
+pub(super) async fn confirm(http: &reqwest::Client, acs_url: &str, pa_req: &str, md: &str) -> anyhow::Result<BankAnswer> {
     let shop_form = [("PaReq", pa_req), ("MD", md), ("TermUrl", TERM_URL)];
     let page = submit(http, acs_url, &shop_form).await?;
     let mut form = Form::parse(&page).context("the bank's page has no form")?;

@@ -21,7 +21,7 @@ const CUSTOMER_ADDRESS: &str = "203.0.113.7";
 
 /// The two clients of the API: each has its own token and its own scopes.
 #[derive(Clone)]
-pub struct Cinema {
+pub(super) struct Cinema {
     channel: Channel,
     frontend_token: SecretString,
     auth_token: SecretString,
@@ -30,13 +30,13 @@ pub struct Cinema {
 }
 
 /// An account at the cinema.
-pub struct Customer<'a> {
+pub(super) struct Customer<'a> {
     cinema: &'a Cinema,
     pub account_id: String,
 }
 
 impl Cinema {
-    pub async fn connect(
+    pub(super) async fn connect(
         url: &str,
         frontend_token: SecretString,
         auth_token: SecretString,
@@ -52,14 +52,14 @@ impl Cinema {
     }
 
     /// What is on sale, cheapest first.
-    pub async fn tariffs(&self) -> anyhow::Result<Vec<Tariff>> {
+    pub(super) async fn tariffs(&self) -> anyhow::Result<Vec<Tariff>> {
         let mut client = TariffsClient::new(self.channel.clone());
         let request = self.as_frontend(ListTariffsRequest {})?;
         Ok(client.list_tariffs(request).await.map_err(told)?.into_inner().tariffs)
     }
 
     /// Registers a new account, as the auth service does when somebody signs up.
-    pub async fn sign_up(&self) -> anyhow::Result<Customer<'_>> {
+    pub(super) async fn sign_up(&self) -> anyhow::Result<Customer<'_>> {
         let account_id = Uuid::new_v4().to_string();
         let request = self.as_auth(RegisterAccountRequest { account_id: account_id.clone() })?;
         AccessClient::new(self.channel.clone()).register_account(request).await.map_err(told)?;
@@ -86,7 +86,7 @@ impl Cinema {
 
 impl Customer<'_> {
     /// Starts a payment; the key makes it safe to ask again.
-    pub async fn pay(&self, tariff: &Tariff, cryptogram: &str, key: &str) -> anyhow::Result<Payment> {
+    pub(super) async fn pay(&self, tariff: &Tariff, cryptogram: &str, key: &str) -> anyhow::Result<Payment> {
         let request = self.cinema.as_frontend(CreatePaymentRequest {
             account_id: self.account_id.clone(),
             tariff_id: tariff.tariff_id.clone(),
@@ -98,26 +98,26 @@ impl Customer<'_> {
     }
 
     /// Follows a payment until it is final.
-    pub async fn outcome(&self, payment: &Payment) -> anyhow::Result<Payment> {
+    pub(super) async fn outcome(&self, payment: &Payment) -> anyhow::Result<Payment> {
         self.watch(payment, is_final).await
     }
 
     /// Follows a payment until the bank wants to see the customer.
-    pub async fn three_ds(&self, payment: &Payment) -> anyhow::Result<ThreeDs> {
+    pub(super) async fn three_ds(&self, payment: &Payment) -> anyhow::Result<ThreeDs> {
         let seen = self.watch(payment, |payment| payment.three_ds.is_some() || is_final(payment)).await?;
         let status = seen.status();
         seen.three_ds.with_context(|| format!("the bank did not ask: {}", status.as_str_name()))
     }
 
     /// Hands over what the bank's page sent back.
-    pub async fn submit_three_ds(&self, payment: &Payment, md: String, pa_res: String) -> anyhow::Result<()> {
+    pub(super) async fn submit_three_ds(&self, payment: &Payment, md: String, pa_res: String) -> anyhow::Result<()> {
         let message = SubmitThreeDsRequest { payment_id: payment.payment_id.clone(), md, pa_res };
         let request = self.cinema.as_frontend(message)?;
         self.payments().submit_three_ds(request).await.map(drop).map_err(told)
     }
 
     /// What the auth service is told about this account.
-    pub async fn access(&self) -> anyhow::Result<AccountAccess> {
+    pub(super) async fn access(&self) -> anyhow::Result<AccountAccess> {
         let request = self.cinema.as_auth(CheckAccessRequest { account_id: self.account_id.clone() })?;
         let answer = AccessClient::new(self.cinema.channel.clone()).check_access(request).await;
         Ok(answer.map_err(told)?.into_inner())

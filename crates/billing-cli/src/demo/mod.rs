@@ -56,7 +56,7 @@ impl DemoConfig {
 }
 
 /// The exit status that stands for how the demo went; an error that kept it from being played is told here.
-pub fn status(played: anyhow::Result<bool>) -> u8 {
+pub(crate) fn status(played: anyhow::Result<bool>) -> u8 {
     match played {
         Ok(true) => exit::OK,
         Ok(false) => exit::FAILED,
@@ -68,7 +68,7 @@ pub fn status(played: anyhow::Result<bool>) -> u8 {
 }
 
 /// Plays all scenes. `false`: something was not as it should be, and the narrator said what.
-pub async fn run(config: DemoConfig) -> anyhow::Result<bool> {
+pub(crate) async fn run(config: DemoConfig) -> anyhow::Result<bool> {
     let mut narrator = Narrator::default();
     narrator.title(format_args!("Playing customers against {}", config.demo_api_url));
     let stage = set(config).await?;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Narrates scenes and remembers what went wrong.
 #[derive(Default)]
-pub struct Narrator {
+pub(super) struct Narrator {
     scene: u32,
     step_started: Option<Instant>,
     failures: Vec<String>,
@@ -15,31 +15,31 @@ pub struct Narrator {
 
 #[expect(clippy::print_stdout, reason = "the demo speaks to the person who started it")]
 impl Narrator {
-    pub fn title(&self, text: impl Display) {
+    pub(super) fn title(&self, text: impl Display) {
         println!("\n{text}");
     }
 
-    pub fn scene(&mut self, title: &str) {
+    pub(super) fn scene(&mut self, title: &str) {
         self.scene += 1;
         println!("\n{}. {title}", self.scene);
         self.step_started = Some(Instant::now());
     }
 
     /// A step that went as it should; its duration counts from the step before.
-    pub fn step(&mut self, text: impl Display) {
+    pub(super) fn step(&mut self, text: impl Display) {
         println!("   ✓ {text}  ({})", human(self.lap()));
     }
 
-    pub fn failed(&mut self, what: impl Display) {
+    pub(super) fn failed(&mut self, what: impl Display) {
         println!("   ✗ {what}  ({})", human(self.lap()));
         self.failures.push(format!("scene {}: {what}", self.scene));
     }
 
-    pub fn line(&self, text: impl Display) {
+    pub(super) fn line(&self, text: impl Display) {
         println!("   {text}");
     }
 
-    pub fn failures(&self) -> &[String] {
+    pub(super) fn failures(&self) -> &[String] {
         &self.failures
     }
 

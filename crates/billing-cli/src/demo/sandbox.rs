@@ -7,14 +7,14 @@ use url::Url;
 
 /// A client of the sandbox's control endpoints.
 #[derive(Clone)]
-pub struct Sandbox {
+pub(super) struct Sandbox {
     http: reqwest::Client,
     base: Url,
 }
 
 /// One transaction as the gateway has it.
 #[derive(Debug, Deserialize)]
-pub struct LedgerEntry {
+pub(super) struct LedgerEntry {
     pub account_id: Option<String>,
     pub status: String,
     /// `Payment` or `Refund`.
@@ -28,25 +28,25 @@ struct Cryptogram {
 }
 
 impl Sandbox {
-    pub fn new(http: reqwest::Client, base: Url) -> Self {
+    pub(super) fn new(http: reqwest::Client, base: Url) -> Self {
         Self { http, base }
     }
 
     /// What the browser's checkout script would make of a card.
-    pub async fn cryptogram(&self, card_number: &str) -> anyhow::Result<String> {
+    pub(super) async fn cryptogram(&self, card_number: &str) -> anyhow::Result<String> {
         let card = json!({ "card_number": card_number, "exp": "12/39", "cvv": "123" });
         let answer: Cryptogram = self.post("sandbox/cryptogram", &card).await?.json().await?;
         Ok(answer.cryptogram)
     }
 
     /// Arranges one fault for the next charge of an account.
-    pub async fn fault(&self, account_id: &str, fault: &str, delay_ms: u64) -> anyhow::Result<()> {
+    pub(super) async fn fault(&self, account_id: &str, fault: &str, delay_ms: u64) -> anyhow::Result<()> {
         let order = json!({ "match": { "account_id": account_id }, "fault": fault, "delay_ms": delay_ms, "times": 1 });
         self.post("sandbox/faults", &order).await.map(drop)
     }
 
     /// The payments that were charged to an account.
-    pub async fn successes(&self, account_id: &str) -> anyhow::Result<usize> {
+    pub(super) async fn successes(&self, account_id: &str) -> anyhow::Result<usize> {
         let mut url = self.base.join("sandbox/ledger")?;
         url.query_pairs_mut().append_pair("account_id", account_id);
         let ledger: Vec<LedgerEntry> =

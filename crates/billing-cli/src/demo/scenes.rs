@@ -21,7 +21,7 @@ const HAS_NO_FUNDS: &str = "4000056655665556";
 const RENEWAL_POLL: Duration = Duration::from_millis(250);
 
 /// What a scene works with.
-pub struct Stage {
+pub(super) struct Stage {
     pub cinema: Cinema,
     pub sandbox: Sandbox,
     pub http: reqwest::Client,
@@ -31,21 +31,21 @@ pub struct Stage {
 }
 
 /// An account and how often it must have been charged in the end.
-pub struct Expectation {
+pub(super) struct Expectation {
     pub who: &'static str,
     pub account_id: String,
     pub charges: usize,
 }
 
 impl Stage {
-    pub async fn card_without_three_ds(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn card_without_three_ds(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         let payment = self.buys(&customer, self.monthly()?, PAYS, narrator).await?;
         self.ends_paid(&customer, &payment, narrator).await?;
         Ok(customer.expects("pays", 1))
     }
 
-    pub async fn card_with_three_ds(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn card_with_three_ds(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         let payment = self.buys(&customer, self.monthly()?, ASKS_THREE_DS, narrator).await?;
         let three_ds = customer.three_ds(&payment).await?;
@@ -57,7 +57,7 @@ impl Stage {
         Ok(customer.expects("confirms at the bank", 1))
     }
 
-    pub async fn card_without_funds(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn card_without_funds(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         let payment = self.buys(&customer, self.monthly()?, HAS_NO_FUNDS, narrator).await?;
         let payment = customer.outcome(&payment).await?;
@@ -68,7 +68,7 @@ impl Stage {
         Ok(customer.expects("has no funds", 0))
     }
 
-    pub async fn same_key_twice(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn same_key_twice(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         let cryptogram = self.sandbox.cryptogram(PAYS).await?;
         let key = Uuid::new_v4().to_string();
@@ -81,7 +81,7 @@ impl Stage {
         Ok(customer.expects("clicks twice", 1))
     }
 
-    pub async fn renewal(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn renewal(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         let payment = self.buys(&customer, self.shortest()?, PAYS, narrator).await?;
         let paid = customer.outcome(&payment).await?;
@@ -93,7 +93,7 @@ impl Stage {
     }
 
     /// The gateway charges, and then its answer is late or never comes.
-    pub async fn lost_answer(&self, fault: &str, delay_ms: u64, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn lost_answer(&self, fault: &str, delay_ms: u64, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         self.sandbox.fault(&customer.account_id, fault, delay_ms).await?;
         let payment = self.buys(&customer, self.monthly()?, PAYS, narrator).await?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command};
 
-pub use system::System;
+pub(crate) use system::System;
 
 use crate::demo::{self, DemoConfig};
 use crate::exit::{self, Exit};
@@ -46,7 +46,7 @@ pub struct StandaloneConfig {
 }
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
-pub fn defaults(command: Command) -> Command {
+pub(crate) fn defaults(command: Command) -> Command {
     const DEFAULTS: [(&str, &str); 13] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
@@ -67,7 +67,7 @@ pub fn defaults(command: Command) -> Command {
 }
 
 /// Runs everything until a signal, or until the demo has ended if that is all that was asked for.
-pub async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8, Exit> {
+pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8, Exit> {
     let (demo, demo_and_exit) = (config.demo, config.demo_and_exit);
     let mut system = System::start(config, &signals).await?;
     system.introduce();

@@ -6,13 +6,13 @@ use anyhow::Context as _;
 use pglite_oxide::PgliteServer;
 
 /// A running embedded server. It serves one connection at a time, so the pool on it holds one.
-pub struct EmbeddedPostgres {
+pub(super) struct EmbeddedPostgres {
     server: PgliteServer,
 }
 
 impl EmbeddedPostgres {
     /// Starts the server on a free port of the loopback interface; the first start lays out the files.
-    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(directory: &Path) -> anyhow::Result<Self> {
         let directory = directory.to_owned();
         tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&directory)
@@ -28,12 +28,12 @@ impl EmbeddedPostgres {
         .await?
     }
 
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.server.database_url()
     }
 
     /// Stops the server. All clients must have gone before.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || self.server.shutdown()).await?
     }
 }

@@ -21,7 +21,7 @@ use crate::signals::Signals;
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
 /// A running system.
-pub struct System {
+pub(crate) struct System {
     api: SocketAddr,
     sandbox: SocketAddr,
     data_dir: std::path::PathBuf,
@@ -37,7 +37,7 @@ pub struct System {
 
 impl System {
     /// Takes the ports first, so that a taken one is told before anything else happens.
-    pub async fn start(mut config: StandaloneConfig, signals: &Signals) -> Result<Self, Exit> {
+    pub(crate) async fn start(mut config: StandaloneConfig, signals: &Signals) -> Result<Self, Exit> {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("BILLING_DATA_DIR: cannot make {}", config.data_dir.display()))
             .map_err(Exit::configuration)?;
@@ -85,13 +85,13 @@ impl System {
         })
     }
 
-    pub fn demo_config(&self) -> anyhow::Result<DemoConfig> {
+    pub(crate) fn demo_config(&self) -> anyhow::Result<DemoConfig> {
         DemoConfig::against(self.api, self.sandbox)
     }
 
     /// Says where everything is.
     #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
-    pub fn introduce(&self) {
+    pub(crate) fn introduce(&self) {
         let Self { api, sandbox, data_dir, services, .. } = self;
         println!("Billing is up. Ctrl-C stops it.\n");
         println!("  gRPC API   http://{api}   (reflection, health and grpc-web are on)");
@@ -104,7 +104,7 @@ impl System {
     }
 
     /// Until a signal, or until a role ends that should not.
-    pub async fn wait(&mut self, signals: &Signals) {
+    pub(crate) async fn wait(&mut self, signals: &Signals) {
         tokio::select! {
             () = signals.warm.cancelled() => {}
             ended = self.roles.join_next() => {
@@ -116,7 +116,7 @@ impl System {
     }
 
     /// First who works, then what they work with.
-    pub async fn stop(self, signals: &Signals) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self, signals: &Signals) -> anyhow::Result<()> {
         let Self { mut roles, stop_roles, stop_sandbox, sandbox_task, services, .. } = self;
         stop_roles.cancel();
         let ending = async {
