@@ -4,6 +4,7 @@ pub mod app;
 pub mod backend;
 pub mod beat;
 pub mod broker;
+pub mod canvas;
 pub mod clock;
 pub mod context;
 pub mod control;

@@ -8,13 +8,13 @@ use celeriac::protocol::{DeliveryMode, Headers, Json, Message, Properties, RawJs
 use serde_json::Value as JsonValue;
 
 /// A captured file.
-pub(super) struct Fixture {
-    pub(super) name: String,
-    pub(super) json: JsonValue,
+pub(crate) struct Fixture {
+    pub(crate) name: String,
+    pub(crate) json: JsonValue,
 }
 
 /// All files below a folder of `tests/fixtures`.
-pub(super) fn all(folder: &str) -> Vec<Fixture> {
+pub(crate) fn all(folder: &str) -> Vec<Fixture> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut files = Vec::new();
     collect(&root.join(folder), &mut files);

@@ -185,7 +185,7 @@ fn sorted_one(value: &Value) -> Vec<(String, Value)> {
 
 /// Python shows whether the caller passed a list or a tuple. JSON does not say: we show the arguments as a tuple and
 /// what is nested in them as lists (`json_types` nests a tuple).
-fn as_tuple(repr: &str) -> String {
+pub(crate) fn as_tuple(repr: &str) -> String {
     let repr = match repr.strip_prefix('[').and_then(|repr| repr.strip_suffix(']')) {
         Some(elements) if !elements.contains(", ") && !elements.is_empty() => format!("({elements},)"),
         Some(elements) => format!("({elements})"),

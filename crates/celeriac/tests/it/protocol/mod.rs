@@ -2,8 +2,8 @@
 
 mod arguments;
 mod events;
-mod fixtures;
-mod golden;
+pub(crate) mod fixtures;
+pub(crate) mod golden;
 mod hostile;
 mod lenient;
 mod pidbox;

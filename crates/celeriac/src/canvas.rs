@@ -1,0 +1,78 @@
+//! Workflows: tasks that follow each other (chain), run side by side (group) and join again (chord), in each other.
+//!
+//! A workflow is built here and published once; what comes next travels inside the messages, in Celery's JSON, so that
+//! the next step may be taken by any worker, also one written in Python. Everything in this module is pure: it says
+//! which messages to publish ([`Plan`]), and the application or the worker publishes them. The rules, down to which ids
+//! and options travel where, are those of `celery/canvas.py` and `celery/app/trace.py`.
+//!
+//! ```
+//! use celeriac::canvas::{Canvas, Signature};
+//!
+//! let sum = Canvas::group([Signature::new("proj.add").arg(1).arg(1), Signature::new("proj.add").arg(2).arg(2)])
+//!     .then(Signature::new("proj.tsum"))
+//!     .then(Signature::new("proj.mul").arg(10));
+//! assert_eq!(sum.to_json().get("task").and_then(|task| task.as_str()), Some("celery.chord"));
+//! ```
+
+mod compose;
+mod ended;
+mod freeze;
+mod message;
+mod node;
+mod plan;
+mod publish;
+mod stamp;
+
+use crate::protocol::{DecodeErrorKind, Json};
+use node::Node;
+
+pub use crate::protocol::Signature;
+pub use ended::{Broken, FailedStep, after_failure, after_success, chord_failed, chord_ready};
+pub use plan::{ChordSize, Parent, Plan, Publish, Publisher, Route, Step};
+
+/// A workflow: one task, or tasks put together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canvas(Node);
+
+/// A workflow that cannot be published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CanvasError {
+    /// The JSON of a signature is not what Celery writes.
+    #[error("the signature cannot be read: {0}")]
+    Signature(#[from] DecodeErrorKind),
+    #[error("a chord needs a body")]
+    NoBody,
+    /// An option of a signature has a value that it cannot have.
+    #[error("option {name:?} of task {task}: {reason}")]
+    Option { task: String, name: &'static str, reason: &'static str },
+}
+
+impl From<Signature> for Canvas {
+    fn from(signature: Signature) -> Self {
+        Self(Node::Task(signature))
+    }
+}
+
+impl Canvas {
+    /// Reads a signature of any kind as Celery writes it.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn from_json(json: &Json) -> Result<Self, CanvasError> {
+        Node::from_json(json).map(Self)
+    }
+
+    /// The signature in Celery's JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+
+    /// Says what to publish so that the workflow runs; `arguments` come in front of those of its first tasks.
+    ///
+    /// # Errors
+    /// A signature in it cannot be published.
+    pub fn publish(self, arguments: &[Json], publisher: &mut Publisher<'_>) -> Result<Plan, CanvasError> {
+        publish::publish(self.0, arguments, Vec::new(), publisher)
+    }
+}

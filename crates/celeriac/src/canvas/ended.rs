@@ -1,0 +1,180 @@
+//! What follows when a task has ended (`celery/app/trace.py`, `celery/backends/base.py`).
+
+use super::node::{Node, Options, option, text_option, to_list};
+use super::plan::{Plan, Publisher};
+use super::{CanvasError, publish};
+use crate::protocol::{Json, Signature, TaskMessage};
+
+/// The messages to publish after a task has answered with `result`: its callbacks, then the next step of its chain.
+/// Publish them before the result is stored, so that the result can name its children.
+///
+/// A task of a chord has also to hand in its part: that is the result backend's work, which answers whether the chord is
+/// complete, and then [`chord_ready`] follows.
+///
+/// # Errors
+/// A signature cannot be published; nothing has been.
+pub fn after_success(task: &TaskMessage, result: &Json, publisher: &mut Publisher<'_>) -> Result<Plan, CanvasError> {
+    let arguments = std::slice::from_ref(result);
+    let mut plan = Plan::default();
+    for node in callbacks(task.embed.callbacks.as_deref().unwrap_or_default())? {
+        plan.append(publish::publish(node, arguments, lineage(task), publisher)?);
+    }
+    if let Some((next, rest)) = task.embed.chain.as_deref().and_then(<[_]>::split_last) {
+        let mut options = lineage(task);
+        options.push(("chain".to_owned(), Json::List(rest.iter().map(Signature::to_json).collect())));
+        plan.append(publish::publish(Node::from_json(&next.to_json())?, arguments, options, publisher)?);
+    }
+    Ok(plan)
+}
+
+/// One callback goes alone; of several the groups go first, the others as one group.
+fn callbacks(callbacks: &[Signature]) -> Result<Vec<Node>, CanvasError> {
+    let nodes = callbacks.iter().map(|callback| Node::from_json(&callback.to_json())).collect::<Result<Vec<_>, _>>()?;
+    if nodes.len() < 2 {
+        return Ok(nodes);
+    }
+    let (mut groups, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| matches!(node, Node::Group { .. }));
+    if !others.is_empty() {
+        groups.push(Node::group(others));
+    }
+    Ok(groups)
+}
+
+/// Children have the task as their parent, and its root.
+fn lineage(task: &TaskMessage) -> Options {
+    let root_id = task.root_id.as_deref().filter(|root_id| !root_id.is_empty()).unwrap_or(&task.id);
+    relation(root_id, &task.id)
+}
+
+fn relation(root_id: &str, parent_id: &str) -> Options {
+    let text = |value: &str| Json::Str(value.to_owned());
+    vec![("parent_id".to_owned(), text(parent_id)), ("root_id".to_owned(), text(root_id))]
+}
+
+/// The messages to publish when all parts of a chord are in: its body with the list of the results, in their order.
+/// `publisher.parent` is the task that completed it.
+///
+/// # Errors
+/// The body cannot be published: the chord has failed.
+pub fn chord_ready(body: &Signature, results: Vec<Json>, publisher: &mut Publisher<'_>) -> Result<Plan, CanvasError> {
+    publish::publish(Node::from_json(&body.to_json())?, &[Json::List(results)], Vec::new(), publisher)
+}
+
+/// What a failure brings down with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Broken {
+    /// The errbacks to publish.
+    pub plan: Plan,
+    /// The tasks that will never run: store the same failure for each, else who waits for them waits for ever.
+    pub failed: Vec<FailedStep>,
+}
+
+/// A task that failed because one before it did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedStep {
+    pub task_id: Option<String>,
+    pub group_id: Option<String>,
+    pub group_index: Option<i64>,
+    /// The body of the chord that waits for this task: hand in its failure as its part.
+    pub chord: Option<Signature>,
+}
+
+/// What follows when a task has failed for good: its errbacks and the end of its chain.
+///
+/// Errbacks are always sent as tasks with the id of the failed task, as Celery does for those that its worker does not
+/// know (`_call_task_errbacks`).
+///
+/// # Errors
+/// An errback cannot be published.
+pub fn after_failure(task: &TaskMessage, publisher: &mut Publisher<'_>) -> Result<Broken, CanvasError> {
+    let errbacks: Vec<_> = task.embed.errbacks.iter().flatten().map(Signature::to_json).collect();
+    let root_id = task.root_id.as_deref().filter(|root_id| !root_id.is_empty()).unwrap_or(&task.id);
+    let chain: Vec<_> = task.embed.chain.iter().flatten().map(Signature::to_json).collect();
+    Ok(Broken { plan: send_errbacks(&errbacks, &task.id, root_id, publisher)?, failed: fail_chain(chain) })
+}
+
+/// What follows when a chord cannot complete, because a task of its header has failed or its body could not be sent: the
+/// body counts as failed.
+///
+/// # Errors
+/// An errback cannot be published.
+pub fn chord_failed(body: &Signature, publisher: &mut Publisher<'_>) -> Result<Broken, CanvasError> {
+    let node = Node::from_json(&body.to_json())?;
+    let mut broken = Broken::default();
+    let own_errbacks = to_list(option(&body.options, "link_error").cloned());
+    let mut fail = |shell: &Signature, errbacks: Vec<Json>, broken: &mut Broken| -> Result<(), CanvasError> {
+        let step = FailedStep::of(shell)?;
+        if let Some(id) = &step.task_id {
+            broken.plan.append(send_errbacks(&errbacks, id, id, publisher)?);
+        }
+        // Its part in an outer chord is handed in with the chain below.
+        broken.failed.push(step);
+        Ok(())
+    };
+    match &node {
+        // A group has no result of its own to wait for: each of its tasks fails.
+        Node::Group { tasks, .. } => {
+            for task in tasks {
+                let mut errbacks = to_list(option(&task.shell().options, "link_error").cloned());
+                errbacks.extend(
+                    own_errbacks.iter().filter(|errback| !errbacks.contains(errback)).cloned().collect::<Vec<_>>(),
+                );
+                fail(task.shell(), errbacks, &mut broken)?;
+            }
+        }
+        other => fail(other.shell(), own_errbacks, &mut broken)?,
+    }
+    broken.failed.extend(fail_chain(to_list(option(&body.options, "chain").cloned())));
+    Ok(broken)
+}
+
+fn send_errbacks(
+    errbacks: &[Json],
+    failed_id: &str,
+    root_id: &str,
+    publisher: &mut Publisher<'_>,
+) -> Result<Plan, CanvasError> {
+    if errbacks.is_empty() {
+        return Ok(Plan::default());
+    }
+    let errbacks = errbacks.iter().map(Node::from_json).collect::<Result<_, _>>()?;
+    let arguments = [Json::Str(failed_id.to_owned())];
+    publish::publish(Node::group(errbacks), &arguments, relation(root_id, failed_id), publisher)
+}
+
+/// `_fail_chain`: every step that has an id of its own, and the bodies of chords among them. Steps that cannot be read
+/// are passed over: nobody could wait for them.
+fn fail_chain(chain: Vec<Json>) -> Vec<FailedStep> {
+    let mut waiting: std::collections::VecDeque<_> = chain.into();
+    let mut failed = Vec::new();
+    while let Some(step) = waiting.pop_front() {
+        let Ok(signature) = Signature::from_json(&step) else { continue };
+        if let Ok(step) = FailedStep::of(&signature)
+            && (step.task_id.is_some() || step.chord.is_some())
+        {
+            failed.push(step);
+        }
+        if signature.subtask_type.as_deref() == Some("chord")
+            && let Some((_, body)) = signature.kwargs.iter().find(|(name, _)| name == "body")
+        {
+            waiting.push_back(body.clone());
+        }
+    }
+    failed
+}
+
+impl FailedStep {
+    fn of(signature: &Signature) -> Result<Self, CanvasError> {
+        let options = &signature.options;
+        let group_index = match option(options, "group_index") {
+            Some(Json::Int(index)) => (*index).try_into().ok(),
+            _ => None,
+        };
+        Ok(Self {
+            task_id: text_option(options, "task_id"),
+            group_id: text_option(options, "group_id"),
+            group_index,
+            chord: option(options, "chord").map(Signature::from_json).transpose()?,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What is to be published, and what is needed to know it.
+
+use chrono::{DateTime, Utc};
+
+use crate::protocol::TaskMessage;
+use crate::task::TaskOptions;
+
+/// What to do, in this order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Tell the result backend how many tasks the chord waits for. Publish nothing that follows before that is stored:
+    /// a chord whose size is not known never completes.
+    ChordSize(ChordSize),
+    Publish(Box<Publish>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChordSize {
+    pub group_id: String,
+    pub size: usize,
+}
+
+/// A message and where it is to go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish {
+    pub message: TaskMessage,
+    pub route: Route,
+}
+
+/// What a signature says about where it goes; what it leaves open the application decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    pub queue: Option<String>,
+    pub exchange: Option<String>,
+    pub routing_key: Option<String>,
+}
+
+/// The task in which something is published: its children belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    pub id: String,
+    pub root_id: String,
+}
+
+/// Who publishes.
+pub struct Publisher<'a> {
+    pub now: DateTime<Utc>,
+    /// The client's own id (`oid`), under which it would take replies.
+    pub reply_to: &'a str,
+    /// Makes the ids of tasks and groups.
+    pub new_id: &'a mut dyn FnMut() -> String,
+    /// What this process knows about a task; `None` if it does not know the task.
+    pub known: &'a dyn Fn(&str) -> Option<TaskOptions>,
+    /// The task that runs now, if one does.
+    pub parent: Option<Parent>,
+}
+
+impl Plan {
+    /// The messages, in the order in which they are published.
+    pub fn messages(&self) -> impl Iterator<Item = &Publish> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Publish(publish) => Some(&**publish),
+            Step::ChordSize(_) => None,
+        })
+    }
+
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.steps.append(&mut other.steps);
+    }
+}
