@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handle::{TaskInfo, WorkerHandle};
+pub use self::registry::Call;
 pub(crate) use self::run::Run;
 
 use self::shared::Shared;

@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::events::EventSink;
-use super::registry::{Registered, Registry};
+use super::registry::{Call, Registered, Registry};
 use super::shared::{Settings, Shared};
 use super::state::WorkerState;
 use super::{Worker, WorkerError};
 use crate::app::{App, host_name};
 use crate::clock::LamportClock;
 use crate::context::Context;
-use crate::task::{Task, TaskResult};
+use crate::protocol::RawJson;
+use crate::task::{Task, TaskOptions, TaskResult};
 
 /// Settings of a [`Worker`]. `S` is the state that all bodies share.
 #[must_use]
@@ -98,6 +99,16 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         R: Serialize,
     {
         self.registry.insert(Registered::typed(body, Arc::clone(&self.state)));
+        self
+    }
+
+    /// Registers a task that has no type: its arguments come, and its value goes, as JSON.
+    pub fn task_named<F, Fut>(mut self, name: &str, options: TaskOptions, body: F) -> Self
+    where
+        F: Fn(Call, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<RawJson>> + Send + 'static,
+    {
+        self.registry.insert(Registered::untyped(name, options, body, Arc::clone(&self.state)));
         self
     }
 

@@ -25,6 +25,15 @@ pub(crate) struct Registry {
 /// What a body's run answers: its value as JSON.
 pub(crate) type BodyFuture = Pin<Box<dyn Future<Output = Result<RawJson, TaskError>> + Send>>;
 
+/// The arguments of a task without a type, as they came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// A list.
+    pub args: RawJson,
+    /// An object.
+    pub kwargs: RawJson,
+}
+
 /// One task: its contract, its body, and what remote control may change.
 pub(crate) struct Registered {
     pub(crate) name: String,
@@ -70,6 +79,20 @@ impl Registered {
             })
         };
         Self::new(T::NAME, T::OPTIONS, Box::new(erased))
+    }
+
+    /// A task without a type: its arguments and its value are JSON.
+    pub(crate) fn untyped<S, F, Fut>(name: &str, options: TaskOptions, body: F, state: Arc<S>) -> Self
+    where
+        S: Send + Sync + 'static,
+        F: Fn(Call, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<RawJson>> + Send + 'static,
+    {
+        let erased = move |run: Arc<Run>| -> BodyFuture {
+            let call = Call { args: run.request.args.clone(), kwargs: run.request.kwargs.clone() };
+            Box::pin(body(call, Context::new(run, Arc::clone(&state))))
+        };
+        Self::new(name, options, Box::new(erased))
     }
 
     fn new(name: &str, options: TaskOptions, body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>) -> Self {

@@ -101,8 +101,12 @@ fn events(report: Report, verdict: Verdict, id: &str) -> Vec<EventBody<'static>>
     events
 }
 
-/// A failure as Python shows the exception: `ValueError('boom')`.
+/// A failure as Python shows the exception: `ValueError('boom')`. Celery's `Reject` has a way of its own.
 fn repr_of(failure: &Failure) -> String {
+    if let ("Reject", [reason, requeue]) = (failure.exc_type.as_str(), failure.exc_message.as_slice()) {
+        let (reason, requeue) = (reason.as_str().unwrap_or_default(), requeue.as_bool() == Some(true));
+        return format!("reject requeue={}: {reason}", if requeue { "True" } else { "False" });
+    }
     repr::call(&failure.exc_type, &failure.exc_message)
 }
 

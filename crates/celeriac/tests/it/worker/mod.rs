@@ -3,7 +3,9 @@
 pub(crate) mod setup;
 pub(crate) mod tasks;
 
+mod flows;
 mod outcomes;
+mod recording;
 
 /// Runs each test on each kind of broker.
 macro_rules! on_every_broker {

@@ -18,7 +18,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Setup {
     pub(crate) broker: String,
     pub(crate) backend: String,
-    queue_type: QueueType,
+    pub(crate) queue_type: QueueType,
     _servers: (Option<Vhost>, Option<RedisDb>),
 }
 
@@ -125,8 +125,7 @@ impl Serving {
 /// Publishes a message that did not come from this library.
 pub(crate) async fn publish_raw(app: &App, queue: &str, properties: Properties, headers: Headers, body: &str) {
     let message = Message { properties, headers, body: body.to_owned().into() };
-    let publication =
-        Publication { exchange: String::new(), routing_key: queue.to_owned(), mandatory: true, message };
+    let publication = Publication { exchange: String::new(), routing_key: queue.to_owned(), mandatory: true, message };
     app.broker().publish(publication).await.expect("it is confirmed");
 }
 
