@@ -107,10 +107,10 @@ impl ServicesConfig {
     pub async fn connect(self) -> Result<Services, ServicesError> {
         let cipher = Cipher::from_keys(&self.encryption_keys)
             .map_err(|error| ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() })?;
-        let deadline = Instant::now() + self.connect_within;
-        let db = self.database(deadline).await?;
+        let mut patience = Patience::new(self.connect_within);
+        let db = self.database(&mut patience).await?;
         self.warn_of_the_local_key(&db);
-        let app = self.persist(deadline, async |wait| self.app(wait).await).await?;
+        let app = self.app(&mut patience).await?;
         Ok(Services { db, app, cipher, time_zone: self.billing_time_zone })
     }
 
@@ -119,60 +119,40 @@ impl ServicesConfig {
     /// # Errors
     /// [`ServicesError`].
     pub async fn connect_database(&self) -> Result<Db, ServicesError> {
-        self.database(Instant::now() + self.connect_within).await
+        self.database(&mut Patience::new(self.connect_within)).await
     }
 
-    async fn database(&self, deadline: Instant) -> Result<Db, ServicesError> {
+    async fn database(&self, patience: &mut Patience) -> Result<Db, ServicesError> {
         let url = self.database_url.expose_secret();
-        self.persist(deadline, async |_| {
-            Db::connect(url, self.database_pool_size).await.map_err(|error| Trouble {
-                variable: "DATABASE_URL",
-                passes: error.is_transient(),
-                problem: format!("{}: {}", db::address(url), reason(error)),
-            })
-        })
-        .await
+        loop {
+            match Db::connect(url, self.database_pool_size).await {
+                Ok(db) => return Ok(db),
+                Err(error) => {
+                    let passes = error.is_transient();
+                    let problem = format!("{}: {}", db::address(url), reason(error));
+                    patience.endure(Trouble { variable: "DATABASE_URL", passes, problem }).await?;
+                }
+            }
+        }
     }
 
-    async fn app(&self, wait: Duration) -> Result<App, Trouble> {
+    async fn app(&self, patience: &mut Patience) -> Result<App, ServicesError> {
         let queue_type = match self.queue_type {
             QueueKind::Quorum => QueueType::Quorum,
             QueueKind::Classic => QueueType::Classic,
         };
-        App::builder()
-            .broker(self.broker_url.expose_secret())
-            .backend(self.result_backend.expose_secret())
-            .queue_type(queue_type)
-            .publish_timeout(self.publish_timeout)
-            .connect_timeout(wait)
-            .build()
-            .await
-            .map_err(Trouble::from)
-    }
-
-    /// Tries until it succeeds, is hopeless or the deadline is over, with growing pauses.
-    async fn persist<T>(
-        &self,
-        deadline: Instant,
-        mut attempt: impl AsyncFnMut(Duration) -> Result<T, Trouble>,
-    ) -> Result<T, ServicesError> {
-        let mut pause = FIRST_PAUSE;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let trouble = match attempt(left.clamp(FIRST_PAUSE, LONGEST_ATTEMPT)).await {
-                Ok(connected) => return Ok(connected),
-                Err(trouble) => trouble,
-            };
-            let Trouble { variable, passes, problem } = trouble;
-            if !passes {
-                return Err(ServicesError::Setting { variable, problem });
+            let building = App::builder()
+                .broker(self.broker_url.expose_secret())
+                .backend(self.result_backend.expose_secret())
+                .queue_type(queue_type)
+                .publish_timeout(self.publish_timeout)
+                .connect_timeout(patience.one_attempt())
+                .build();
+            match building.await {
+                Ok(app) => return Ok(app),
+                Err(error) => patience.endure(Trouble::from(error)).await?,
             }
-            if Instant::now() + pause >= deadline {
-                return Err(ServicesError::Unreachable { variable, within: self.connect_within, problem });
-            }
-            tracing::warn!(setting = variable, retry_in = ?pause, "{problem}");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -185,9 +165,42 @@ impl ServicesConfig {
     }
 }
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+/// Trying again with growing pauses, until a deadline.
+struct Patience {
+    within: Duration,
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    const FIRST_PAUSE: Duration = Duration::from_millis(200);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+    fn new(within: Duration) -> Self {
+        Self { within, deadline: Instant::now() + within, pause: Self::FIRST_PAUSE }
+    }
+
+    /// How long one attempt may take.
+    fn one_attempt(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        left.clamp(Self::FIRST_PAUSE, Self::LONGEST_PAUSE)
+    }
+
+    /// Says what is wrong and pauses, unless it is hopeless or the time is over.
+    async fn endure(&mut self, trouble: Trouble) -> Result<(), ServicesError> {
+        let Trouble { variable, passes, problem } = trouble;
+        if !passes {
+            return Err(ServicesError::Setting { variable, problem });
+        }
+        if Instant::now() + self.pause >= self.deadline {
+            return Err(ServicesError::Unreachable { variable, within: self.within, problem });
+        }
+        tracing::warn!(setting = variable, retry_in = ?self.pause, "{problem}");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
+        Ok(())
+    }
+}
 
 /// One attempt that failed.
 struct Trouble {

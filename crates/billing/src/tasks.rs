@@ -15,67 +15,86 @@ use crate::PaymentId;
     name = "billing.charge_payment",
     queue = "payments",
     acks_late,
+    autoretry,
     max_retries = 10,
     retry_backoff = "1s",
-    retry_backoff_max = "10m"
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
 )]
 pub struct ChargePayment {
     pub payment_id: PaymentId,
 }
+
 /// Passes the customer's answer to the bank's page on to the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(
     name = "billing.complete_three_ds",
     queue = "payments",
     acks_late,
+    autoretry,
     max_retries = 10,
     retry_backoff = "1s",
-    retry_backoff_max = "10m"
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
 )]
 pub struct CompleteThreeDs {
     pub payment_id: PaymentId,
 }
+
 /// Charges a renewal by the kept token.
 #[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(
     name = "billing.charge_renewal",
     queue = "payments",
     acks_late,
+    autoretry,
     max_retries = 10,
     retry_backoff = "1s",
-    retry_backoff_max = "10m"
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
 )]
 pub struct ChargeRenewal {
     pub payment_id: PaymentId,
 }
+
 /// Asks the gateway what became of a payment in doubt.
 #[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(
     name = "billing.resolve_payment",
     queue = "payments",
     acks_late,
+    autoretry,
     max_retries = 10,
     retry_backoff = "1s",
-    retry_backoff_max = "10m"
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
 )]
 pub struct ResolvePayment {
     pub payment_id: PaymentId,
 }
+
 /// Opens the renewals that are due.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.open_renewals", queue = "billing", acks_late)]
+#[task(name = "billing.open_renewals", queue = "billing", acks_late, expires = "5m", ignore_result)]
 pub struct OpenRenewals {}
+
 /// Wakes workers for payments whose message was lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.republish_stranded", queue = "billing", acks_late)]
+#[task(name = "billing.republish_stranded", queue = "billing", acks_late, expires = "5m", ignore_result)]
 pub struct RepublishStranded {}
+
 /// Has payments in doubt resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.resolve_unknown", queue = "billing", acks_late)]
+#[task(name = "billing.resolve_unknown", queue = "billing", acks_late, expires = "5m", ignore_result)]
 pub struct ResolveUnknown {}
+
 /// Ends payments whose 3-D Secure page was never answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.expire_three_ds", queue = "billing", acks_late)]
+#[task(name = "billing.expire_three_ds", queue = "billing", acks_late, expires = "5m", ignore_result)]
 pub struct ExpireThreeDs {}
 
 /// The result of the four tasks about one payment.
@@ -99,18 +118,21 @@ impl ChargePayment {
         payment_id.to_string()
     }
 }
+
 impl ChargeRenewal {
     #[must_use]
     pub fn task_id(payment_id: PaymentId) -> String {
         payment_id.to_string()
     }
 }
+
 impl CompleteThreeDs {
     #[must_use]
     pub fn task_id(payment_id: PaymentId) -> String {
         derived(payment_id, "billing.complete_three_ds")
     }
 }
+
 impl ResolvePayment {
     #[must_use]
     pub fn task_id(payment_id: PaymentId) -> String {

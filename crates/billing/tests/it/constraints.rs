@@ -148,7 +148,7 @@ async fn rows_that_contradict_themselves_are_refused() {
     let payment = shop.created().await;
     let (id, bill) = (payment.id, payment.bill_id);
     let cases = [
-        (format!("update payment set is_success = true where id = '{id}'"), "payment_verdict_follows_state"),
+        (format!("update payment set finished_at = now() where id = '{id}'"), "payment_verdict_follows_state"),
         (
             format!("update payment set state = 'succeeded', is_success = true, finished_at = now() where id = '{id}'"),
             "payment_success_has_a_transaction",
