@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use celeriac::broker::{Broker, BrokerError, ConnectOptions, ConsumeOptions, ExchangeKind, Queue, Topology, connect};
 use testkit::{FaultProxy, eventually};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::setup::*;
 
@@ -99,9 +99,20 @@ async fn what_was_declared_is_there_again() {
     let direct = setup.connect().await;
     for round in 0..3 {
         proxy.cut();
-        // An exclusive queue goes with its connection, so this is a new one, bound again.
-        eventually(SOON, async || direct.publish(through("replies", "oid", round.to_string())).await).await;
-        assert_eq!(body(&next(&mut subscription.deliveries).await), round.to_string());
+        // An exclusive queue goes with its connection, so this is a new one, bound again. What went into the old one
+        // before the broker noticed is lost.
+        let back = async {
+            loop {
+                // No queue is bound for a moment.
+                let _ = direct.publish(through("replies", "oid", round.to_string())).await;
+                match timeout(Duration::from_millis(200), subscription.deliveries.recv()).await {
+                    Ok(Some(delivery)) if body(&delivery) == round.to_string() => return,
+                    Ok(None) => panic!("the consumer must not end"),
+                    _ => {}
+                }
+            }
+        };
+        timeout(SOON, back).await.expect("the queue is back with its binding and its consumer");
     }
 }
 
