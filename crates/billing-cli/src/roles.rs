@@ -10,17 +10,24 @@ use crate::cli::{ApiConfig, BeatConfig, CryptogramConfig, MigrateConfig, WorkerC
 use crate::exit::{self, Exit};
 use crate::signals::Signals;
 
-/// Connects to database, broker and result backend; tries again until `CONNECT_WITHIN` is over.
-pub(crate) async fn connect(config: ServicesConfig) -> Result<Services, Exit> {
-    config.connect().await.map_err(|error| match error {
+/// Connects to database, broker and result backend; tries again until `CONNECT_WITHIN` is over or a signal comes.
+pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result<Services, Exit> {
+    tokio::select! {
+        connected = config.connect() => connected.map_err(services_error),
+        () = signals.warm.cancelled() => Err(Exit::unavailable(anyhow::anyhow!("stopped while connecting"))),
+    }
+}
+
+fn services_error(error: ServicesError) -> Exit {
+    match error {
         ServicesError::Setting { .. } => Exit::configuration(error),
         ServicesError::Unreachable { .. } => Exit::unavailable(error),
-    })
+    }
 }
 
 pub(crate) async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit> {
     let bound = billing_api::bind(config.api).await.map_err(api_error)?;
-    let services = connect(config.services).await?;
+    let services = connect(config.services, signals).await?;
     tracing::info!(address = %bound.local_addr(), "the API listens");
     bound.run(services, signals.warm.clone()).await?;
     Ok(exit::OK)
@@ -34,7 +41,7 @@ pub(crate) fn api_error(error: billing_api::StartError) -> Exit {
 }
 
 pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
-    let services = connect(config.services).await?;
+    let services = connect(config.services, signals).await?;
     let (warm, cold) = (signals.warm.clone(), signals.cold.clone());
     billing_worker::run(config.worker, services, warm, cold).await.map_err(worker_error)?;
     Ok(exit::OK)
@@ -45,7 +52,7 @@ fn worker_error(error: anyhow::Error) -> Exit {
 }
 
 pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Exit> {
-    let services = connect(config.services).await?;
+    let services = connect(config.services, signals).await?;
     billing_beat::run(config.beat, services, signals.warm.clone()).await?;
     Ok(exit::OK)
 }
@@ -58,10 +65,7 @@ pub(crate) async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Sig
 }
 
 pub(crate) async fn migrate(config: MigrateConfig) -> Result<u8, Exit> {
-    let db = config.services.connect_database().await.map_err(|error| match error {
-        ServicesError::Setting { .. } => Exit::configuration(error),
-        ServicesError::Unreachable { .. } => Exit::unavailable(error),
-    })?;
+    let db = config.services.connect_database().await.map_err(services_error)?;
     let applied = db.migrate().await.context("DATABASE_URL")?;
     tracing::info!(database = db.address(), ?applied, "the database is up to date");
     if config.seed {

@@ -41,7 +41,7 @@ pub struct Telemetry {
 
 impl TelemetryConfig {
     /// Starts logging to standard error and, with a DSN, reporting to Sentry.
-    pub fn start(&self) -> anyhow::Result<Telemetry> {
+    pub fn start(&self, default_log: &str) -> anyhow::Result<Telemetry> {
         let filter = EnvFilter::builder()
             .parse(self.log.as_deref().unwrap_or(default_log))
             .map_err(|error| anyhow::anyhow!("LOG: {error}; for example LOG=info,celeriac=debug"))?;

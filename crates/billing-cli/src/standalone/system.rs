@@ -53,7 +53,7 @@ impl System {
         let postgres = embed_postgres(&mut config.services, &config.data_dir).await?;
         #[cfg(not(feature = "embedded"))]
         refuse_embedded(&config.services)?;
-        let services = roles::connect(config.services).await?;
+        let services = roles::connect(config.services, signals).await?;
         services.db.migrate().await.context("DATABASE_URL: cannot migrate")?;
         store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), clock::now()).await?;
 
