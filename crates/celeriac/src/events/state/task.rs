@@ -1,0 +1,182 @@
+//! One task.
+
+use std::borrow::Cow;
+
+use crate::protocol::State;
+use crate::protocol::event::{Event, EventBody, TaskReceived, TaskSent};
+
+/// A task as its events tell it. What no event has told is `None`. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub uuid: String,
+    pub name: Option<String>,
+    pub state: State,
+    pub sent: Option<f64>,
+    pub received: Option<f64>,
+    pub started: Option<f64>,
+    pub succeeded: Option<f64>,
+    pub failed: Option<f64>,
+    pub retried: Option<f64>,
+    pub revoked: Option<f64>,
+    pub rejected: Option<f64>,
+    /// As text, like `kwargs`, `result` and `exception`.
+    pub args: Option<String>,
+    pub kwargs: Option<String>,
+    pub result: Option<String>,
+    pub exception: Option<String>,
+    pub traceback: Option<String>,
+    /// Seconds.
+    pub runtime: Option<f64>,
+    /// ISO 8601, like `expires`.
+    pub eta: Option<String>,
+    pub expires: Option<String>,
+    pub retries: Option<u32>,
+    pub root_id: Option<String>,
+    pub parent_id: Option<String>,
+    pub queue: Option<String>,
+    pub exchange: Option<String>,
+    pub routing_key: Option<String>,
+    /// Who has sent it.
+    pub client: Option<String>,
+    /// The node that has it.
+    pub worker: Option<String>,
+    /// When it came into its state.
+    pub timestamp: f64,
+    pub clock: u64,
+}
+
+impl Task {
+    pub(super) fn new(uuid: &str) -> Self {
+        Self {
+            uuid: uuid.to_owned(),
+            name: None,
+            state: State::Pending,
+            sent: None,
+            received: None,
+            started: None,
+            succeeded: None,
+            failed: None,
+            retried: None,
+            revoked: None,
+            rejected: None,
+            args: None,
+            kwargs: None,
+            result: None,
+            exception: None,
+            traceback: None,
+            runtime: None,
+            eta: None,
+            expires: None,
+            retries: None,
+            root_id: None,
+            parent_id: None,
+            queue: None,
+            exchange: None,
+            routing_key: None,
+            client: None,
+            worker: None,
+            timestamp: 0.0,
+            clock: 0,
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: &Event<'_>) {
+        let state = self.note_time(event);
+        // Events overtake each other: one that tells of an earlier state adds what it knows and leaves the state. A
+        // retry begins the round anew.
+        let is_late =
+            state != State::Retry && self.state != State::Retry && precedence(&state) < precedence(&self.state);
+        if !is_late {
+            self.state = state;
+            self.timestamp = event.timestamp;
+            self.clock = event.clock.unwrap_or(self.clock);
+        }
+        if let EventBody::TaskSent(sent) = &event.body {
+            self.client = Some(event.hostname.to_string());
+            self.take_sent(sent);
+        } else {
+            self.worker = Some(event.hostname.to_string());
+            self.take(&event.body);
+        }
+    }
+
+    /// Notes when it happened; answers the state that follows.
+    fn note_time(&mut self, event: &Event<'_>) -> State {
+        let (time, state) = match &event.body {
+            EventBody::TaskSent(_) => (&mut self.sent, State::Pending),
+            EventBody::TaskReceived(_) => (&mut self.received, State::Received),
+            EventBody::TaskStarted { .. } => (&mut self.started, State::Started),
+            EventBody::TaskSucceeded { .. } => (&mut self.succeeded, State::Success),
+            EventBody::TaskFailed { .. } => (&mut self.failed, State::Failure),
+            EventBody::TaskRetried { .. } => (&mut self.retried, State::Retry),
+            EventBody::TaskRevoked { .. } => (&mut self.revoked, State::Revoked),
+            EventBody::TaskRejected { .. } => (&mut self.rejected, State::Rejected),
+            other => {
+                let kind = other.kind().trim_start_matches("task-").to_uppercase();
+                return State::Custom(kind);
+            }
+        };
+        *time = Some(event.timestamp);
+        state
+    }
+
+    fn take(&mut self, body: &EventBody<'_>) {
+        match body {
+            EventBody::TaskReceived(received) => self.take_received(received),
+            EventBody::TaskSucceeded { result, runtime, .. } => {
+                self.result = Some(result.to_string());
+                self.runtime = Some(*runtime);
+            }
+            EventBody::TaskFailed { exception, traceback, .. }
+            | EventBody::TaskRetried { exception, traceback, .. } => {
+                self.exception = Some(exception.to_string());
+                self.traceback = owned(traceback.as_ref());
+            }
+            _ => {}
+        }
+    }
+
+    fn take_received(&mut self, received: &TaskReceived<'_>) {
+        self.name = Some(received.name.to_string());
+        self.args = Some(received.args.to_string());
+        self.kwargs = Some(received.kwargs.to_string());
+        self.retries = Some(received.retries);
+        self.eta = owned(received.eta.as_ref());
+        self.expires = owned(received.expires.as_ref());
+        self.root_id = owned(received.root_id.as_ref());
+        self.parent_id = owned(received.parent_id.as_ref());
+    }
+
+    fn take_sent(&mut self, sent: &TaskSent<'_>) {
+        self.name = Some(sent.name.to_string());
+        self.args = Some(sent.args.to_string());
+        self.kwargs = Some(sent.kwargs.to_string());
+        self.retries = Some(sent.retries);
+        self.eta = owned(sent.eta.as_ref());
+        self.expires = owned(sent.expires.as_ref());
+        self.root_id = owned(sent.root_id.as_ref());
+        self.parent_id = owned(sent.parent_id.as_ref());
+        self.queue = owned(sent.queue.as_ref());
+        self.exchange = owned(sent.exchange.as_ref());
+        self.routing_key = owned(sent.routing_key.as_ref());
+    }
+}
+
+fn owned(text: Option<&Cow<'_, str>>) -> Option<String> {
+    text.map(ToString::to_string)
+}
+
+/// How far along a state is (`celery/states.py`, `PRECEDENCE`, reversed).
+fn precedence(state: &State) -> u8 {
+    match state {
+        State::Pending => 0,
+        State::Retry => 1,
+        State::Rejected => 2,
+        State::Received => 3,
+        State::Started => 4,
+        State::Revoked => 5,
+        State::Custom(_) | State::Ignored => 6,
+        State::Failure => 7,
+        State::Success => 8,
+    }
+}

@@ -1,0 +1,77 @@
+//! One worker.
+
+use crate::protocol::event::{Event, EventBody, WorkerStatus};
+
+/// A worker that says nothing for twice the time between its heartbeats is dead (`HEARTBEAT_EXPIRE_WINDOW`).
+const EXPIRE_WINDOW: f64 = 2.0;
+/// What is assumed of a worker that does not say how often it does.
+const DEFAULT_FREQ: f64 = 60.0;
+
+/// A worker as its events tell it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    pub hostname: String,
+    pub pid: u32,
+    /// Seconds between heartbeats.
+    pub freq: f64,
+    /// When it was last heard of, by the clock of the receiver: seconds since 1970.
+    pub heartbeat: Option<f64>,
+    pub clock: u64,
+    /// Tasks that run now.
+    pub active: Option<u64>,
+    /// Tasks that have run.
+    pub processed: Option<u64>,
+    pub loadavg: Option<[f64; 3]>,
+    pub sw_ident: String,
+    pub sw_ver: String,
+    pub sw_sys: String,
+}
+
+impl Worker {
+    pub(super) fn new(hostname: &str) -> Self {
+        Self {
+            hostname: hostname.to_owned(),
+            pid: 0,
+            freq: DEFAULT_FREQ,
+            heartbeat: None,
+            clock: 0,
+            active: None,
+            processed: None,
+            loadavg: None,
+            sw_ident: String::new(),
+            sw_ver: String::new(),
+            sw_sys: String::new(),
+        }
+    }
+
+    /// Whether it was heard of lately.
+    #[must_use]
+    pub fn is_alive(&self, now: f64) -> bool {
+        self.heartbeat.is_some_and(|heard| now < heard + self.freq * EXPIRE_WINDOW)
+    }
+
+    pub(super) fn apply(&mut self, event: &Event<'_>, now: f64) {
+        self.is_heard_of(event, now);
+        if let EventBody::WorkerOnline(status) | EventBody::WorkerHeartbeat(status) = &event.body {
+            self.take(status);
+        }
+    }
+
+    /// It has announced something, so it is there.
+    pub(super) fn is_heard_of(&mut self, event: &Event<'_>, now: f64) {
+        self.pid = event.pid;
+        self.clock = event.clock.unwrap_or(self.clock);
+        self.heartbeat = Some(self.heartbeat.map_or(now, |before| before.max(now)));
+    }
+
+    /// A heartbeat that was asked for does not tell everything: what is not told stays.
+    fn take(&mut self, status: &WorkerStatus<'_>) {
+        self.freq = status.freq;
+        self.active = status.active.or(self.active);
+        self.processed = status.processed.or(self.processed);
+        self.loadavg = status.loadavg.or(self.loadavg);
+        self.sw_ident = status.sw_ident.to_string();
+        self.sw_ver = status.sw_ver.to_string();
+        self.sw_sys = status.sw_sys.to_string();
+    }
+}
