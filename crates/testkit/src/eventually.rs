@@ -12,15 +12,23 @@ const INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// The answer is `true`, `Some(value)` or `Ok(value)`; the panic shows the last error.
 #[track_caller]
-pub fn eventually<T: Observation>(timeout: Duration, check: impl AsyncFnMut() -> T) -> impl Future<Output = T::Value> {
+pub fn eventually<F, Fut>(timeout: Duration, check: F) -> impl Future<Output = <Fut::Output as Observation>::Value>
+where
+    F: FnMut() -> Fut, // not `AsyncFnMut`: a future that awaits one can't be proven `Send`
+    Fut: Future<Output: Observation>,
+{
     poll_until(timeout, check, Location::caller())
 }
 
-async fn poll_until<T: Observation>(
+async fn poll_until<F, Fut>(
     timeout: Duration,
-    mut check: impl AsyncFnMut() -> T,
+    mut check: F,
     caller: &'static Location<'static>,
-) -> T::Value {
+) -> <Fut::Output as Observation>::Value
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output: Observation>,
+{
     let deadline = Instant::now() + timeout;
     let mut last = "the first look has not ended".to_owned();
     loop {

@@ -66,24 +66,26 @@ impl Process {
 
     /// The first `count` complete lines with `text` in them.
     pub async fn wait_for_lines(&mut self, text: &str, count: usize, timeout: Duration) -> Vec<String> {
-        eventually(timeout, async || {
-            // Whether it has ended is asked first: what it printed last must not be missed.
-            let ended = self.child.try_wait().expect("it is our child");
-            let (name, output) = (&self.name, self.output());
-            let complete = output.rsplit_once('\n').map_or("", |(complete, _)| complete);
-            let found: Vec<_> = complete.lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
-            if found.len() >= count {
-                return Ok(found);
-            }
-            assert!(ended.is_none(), "{name} ended ({ended:?}) without printing {text:?}:\n{}", tail(&output));
-            Err(format!("{name} has not printed {text:?} {count} times"))
-        })
-        .await
+        eventually(timeout, || std::future::ready(self.lines_with(text, count))).await
+    }
+
+    fn lines_with(&mut self, text: &str, count: usize) -> Result<Vec<String>, String> {
+        // Whether it has ended is asked first: what it printed last must not be missed.
+        let ended = self.child.try_wait().expect("it is our child");
+        let (name, output) = (&self.name, self.output());
+        let complete = output.rsplit_once('\n').map_or("", |(complete, _)| complete);
+        let found: Vec<_> = complete.lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
+        if found.len() >= count {
+            return Ok(found);
+        }
+        assert!(ended.is_none(), "{name} ended ({ended:?}) without printing {text:?}:\n{}", tail(&output));
+        Err(format!("{name} has not printed {text:?} {count} times"))
     }
 
     /// Waits for its end.
     pub async fn wait(&mut self, timeout: Duration) -> ExitStatus {
-        eventually(timeout, async || self.child.try_wait().expect("it is our child")).await
+        let child = &mut self.child;
+        eventually(timeout, || std::future::ready(child.try_wait().expect("it is our child"))).await
     }
 
     /// Whether it has not ended.

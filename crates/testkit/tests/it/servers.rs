@@ -39,7 +39,7 @@ async fn a_database_is_empty_alone_and_dropped_at_the_end_even_when_in_use() {
     let name = mine.url().rsplit('/').next().unwrap().to_owned();
     drop(mine);
     let named = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
-    eventually(SOON, async || count(&mut elsewhere, &named).await == 0).await;
+    eventually(SOON, async || count(&mut connect(other.url()).await, &named).await == 0).await;
 }
 
 #[tokio::test]
