@@ -1,6 +1,6 @@
-// Generated from the migrated database; do not edit. The test `schema_rs_is_what_the_migrations_make` compares the
-// two. After a new migration: `UPDATE_SCHEMA=1 make test`, or only that test. (`diesel migration run` with diesel's own
-// command line tool writes the same tables.)
+// Generated from the migrated database; do not edit. The test `schema_rs_is_what_the_migrations_make` compares the two.
+// After a new migration: `UPDATE_SCHEMA=1 make test`. (`diesel migration run` of diesel's own command line tool writes
+// the same tables.)
 
 diesel::table! {
     account (id) {

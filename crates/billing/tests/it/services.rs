@@ -9,16 +9,18 @@ use testkit::FaultProxy;
 use crate::shop::{KEYS, Shop};
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Program {
     #[command(flatten)]
     services: ServicesConfig,
 }
 
+/// Broker and results in memory, little patience; and what is given.
 fn config(arguments: &[&str]) -> ServicesConfig {
     let name = uuid::Uuid::new_v4();
     let memory = [format!("--broker-url=memory://{name}"), format!("--result-backend=memory://{name}")];
-    let given = ["program", &memory[0], &memory[1], "--encryption-keys", KEYS, "--connect-within=500ms"];
-    Program::try_parse_from(given.into_iter().chain(arguments.iter().copied())).unwrap().services
+    let usual = ["program", &memory[0], &memory[1], "--encryption-keys", KEYS, "--connect-within=500ms"];
+    Program::try_parse_from(usual.into_iter().chain(arguments.iter().copied())).unwrap().services
 }
 
 async fn failure(arguments: &[&str]) -> ServicesError {
