@@ -1,6 +1,7 @@
 //! Brokers: one suite of rules for all of them, then what only a real server can show.
 
 mod conformance;
+mod interop;
 mod recovery;
 mod refusals;
 mod restart;
