@@ -3,6 +3,7 @@
 mod cinema;
 mod compose;
 mod crashes;
+mod invariants;
 mod roles;
 mod standalone;
 mod system;
