@@ -78,4 +78,3 @@ fn no_log_line_names_a_secret() {
     }
     assert!(lines > 10, "nothing logs any more, or it is read wrongly");
 }
-
