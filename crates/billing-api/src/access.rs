@@ -23,7 +23,7 @@ impl Access for AccessApi {
         request: Request<RegisterAccountRequest>,
     ) -> Result<Response<AccountAccess>, Status> {
         let id = validation::account_id(&request.get_ref().account_id)?;
-        let access = self.writes.finish(register(self.services.clone(), id)).await?;
+        let access = self.writes.finish(request.extensions(), register(self.services.clone(), id)).await?;
         Ok(Response::new(convert::access(id, &access)))
     }
 

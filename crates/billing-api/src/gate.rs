@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -30,22 +30,29 @@ pub(crate) struct Rules {
     /// How long a request may take when its caller sets no shorter deadline; a stream, until it is open.
     pub(crate) timeout: Duration,
     /// How many requests are served at once.
-    pub(crate) in_flight: Semaphore,
+    pub(crate) in_flight: Arc<Semaphore>,
 }
+
+/// Counts as a request being served while any copy of it lives. Found in the extensions of a request, so that a write
+/// counts until it is finished, also when its caller has gone.
+#[derive(Clone)]
+pub(crate) struct InFlight(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
 
 impl Rules {
     /// What the caller may do, or why not. A refusal costs no more than reading the headers.
-    fn admit(&self, request: &mut Request<Body>) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, ApiError> {
+    fn admit(&self, request: &mut Request<Body>) -> Result<(), ApiError> {
         match requirement(request.uri().path()) {
             // Health must answer also under load.
-            Requirement::Public => Ok(None),
+            Requirement::Public => Ok(()),
             Requirement::Unknown => Err(ApiError::NoSuchMethod),
             Requirement::Scope(scope) => {
                 let today = billing::clock::now().date_naive();
                 let caller = self.clients.authorize(request.headers(), scope, today).map_err(ApiError::Denied)?;
                 tracing::Span::current().record("client", &*caller.name);
+                let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
                 request.extensions_mut().insert(caller);
-                self.in_flight.try_acquire().map(Some).map_err(|_| ApiError::Overloaded)
+                request.extensions_mut().insert(InFlight(Arc::new(permit)));
+                Ok(())
             }
         }
     }
@@ -57,10 +64,9 @@ impl Rules {
     {
         let deadline = Deadline::of(request.headers());
         request.extensions_mut().insert(deadline);
-        let _permit = match self.admit(&mut request) {
-            Ok(permit) => permit,
-            Err(error) => return Status::from(error).into_http(),
-        };
+        if let Err(error) = self.admit(&mut request) {
+            return Status::from(error).into_http();
+        }
         let limit = Instant::now() + self.timeout;
         let deadline = deadline.0.map_or(limit, |deadline| deadline.min(limit));
         match tokio::time::timeout_at(deadline, service.call(request)).await {

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataValue;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::auth::Caller;
 use crate::convert;
@@ -45,8 +45,9 @@ impl Payments for PaymentsApi {
     type WatchPaymentStream = BoxStream<'static, Result<Payment, Status>>;
 
     async fn create_payment(&self, request: Request<CreatePaymentRequest>) -> Result<Response<Payment>, Status> {
-        let form = NewPaymentForm::try_from(request.into_inner())?;
-        let created = self.writes.finish(create(self.services.clone(), form)).await?;
+        let (_, extensions, message) = request.into_parts();
+        let form = NewPaymentForm::try_from(message)?;
+        let created = self.writes.finish(&extensions, create(self.services.clone(), form)).await?;
         let mut response = Response::new(convert::payment(created.payment));
         if created.replayed {
             response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
@@ -69,14 +70,15 @@ impl Payments for PaymentsApi {
     }
 
     async fn submit_three_ds(&self, request: Request<SubmitThreeDsRequest>) -> Result<Response<Payment>, Status> {
-        let form = ThreeDsForm::try_from(request.into_inner())?;
-        let payment = self.writes.finish(submit(self.services.clone(), form)).await?;
+        let (_, extensions, message) = request.into_parts();
+        let form = ThreeDsForm::try_from(message)?;
+        let payment = self.writes.finish(&extensions, submit(self.services.clone(), form)).await?;
         Ok(Response::new(convert::payment(payment)))
     }
 }
 
 impl PaymentsApi {
-    async fn watch(&self, id: PaymentId, extensions: &tonic::Extensions) -> Result<Watch, ApiError> {
+    async fn watch(&self, id: PaymentId, extensions: &Extensions) -> Result<Watch, ApiError> {
         let (Some(caller), Some(deadline)) = (extensions.get::<Caller>(), extensions.get::<Deadline>()) else {
             return Err(ApiError::defect("a request came in without passing the gate"));
         };

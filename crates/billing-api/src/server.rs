@@ -113,7 +113,7 @@ impl Bound {
         let rules = Rules {
             clients: self.clients,
             timeout: self.config.request_timeout,
-            in_flight: Semaphore::new(self.config.max_in_flight),
+            in_flight: Arc::new(Semaphore::new(self.config.max_in_flight)),
         };
         let mut server = Server::builder();
         if let Some(tls) = self.tls {

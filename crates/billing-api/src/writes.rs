@@ -4,21 +4,29 @@
 use std::future::Future;
 
 use tokio_util::task::TaskTracker;
+use tonic::Extensions;
 use tracing::Instrument;
 
 use crate::error::ApiError;
+use crate::gate::InFlight;
 
 /// The writes under way.
 #[derive(Clone, Default)]
 pub(crate) struct Writes(TaskTracker);
 
 impl Writes {
-    /// Runs a write to its end, whatever becomes of the caller.
+    /// Runs a write to its end, whatever becomes of the caller. Until then it counts as a request in flight.
     pub(crate) async fn finish<T: Send + 'static>(
         &self,
+        extensions: &Extensions,
         write: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let written = self.0.spawn(write.in_current_span()).await;
+        let in_flight = extensions.get::<InFlight>().cloned();
+        let counted = async move {
+            let _in_flight = in_flight;
+            write.await
+        };
+        let written = self.0.spawn(counted.in_current_span()).await;
         written.unwrap_or_else(|panicked| Err(ApiError::Internal(panicked.into())))
     }
 

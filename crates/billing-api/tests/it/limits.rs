@@ -64,6 +64,25 @@ async fn a_request_that_takes_too_long_is_ended_by_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_counts_until_it_is_finished_also_without_its_caller() {
+    let world = World::with(|config| {
+        config.request_timeout = Duration::from_secs(2);
+        config.max_in_flight = 1;
+    })
+    .await;
+    let order = world.order().await;
+    let mut conn = world.services.db.conn().await.expect("the database answers");
+    conn.batch_execute("begin; lock table bill in access exclusive mode").await.expect("locked");
+    let status = world.payments().create_payment(by(FRONTEND, order)).await.expect_err("too long");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let status = world.tariffs().list_tariffs(by(FRONTEND, ListTariffsRequest {})).await.expect_err("still at work");
+    assert_eq!(refusal(&status), refused(Code::ResourceExhausted, "OVERLOADED", &[]));
+
+    conn.batch_execute("rollback").await.expect("unlocked");
+    eventually(SOON, async || world.tariffs().list_tariffs(by(FRONTEND, ListTariffsRequest {})).await.map(drop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_has_begun_is_finished_after_its_caller_gave_up() {
     let world = World::with(|config| config.request_timeout = Duration::from_secs(2)).await;
     let order = world.order().await;

@@ -22,16 +22,16 @@ use crate::world::{FRONTEND, SOON, World, by, config};
 #[tokio::test(flavor = "multi_thread")]
 async fn health_answers_for_the_server_and_each_service_without_a_token() {
     let world = World::start().await;
-    let mut client = HealthClient::new(world.channel());
+    let client = HealthClient::new(world.channel());
     for service in ["", "billing.v1.Tariffs", "billing.v1.Payments", "billing.v1.Access"] {
-        eventually(SOON, async || {
-            let request = HealthCheckRequest { service: service.into() };
-            client.check(request).await.expect("an answer").into_inner().status() == ServingStatus::Serving
+        eventually(SOON, || {
+            let (mut client, request) = (client.clone(), HealthCheckRequest { service: service.into() });
+            async move { client.check(request).await.expect("an answer").into_inner().status() == ServingStatus::Serving }
         })
         .await;
     }
     let unknown = HealthCheckRequest { service: "billing.v1.Refunds".into() };
-    assert_eq!(client.check(unknown).await.expect_err("unknown").code(), Code::NotFound);
+    assert_eq!(client.clone().check(unknown).await.expect_err("unknown").code(), Code::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
