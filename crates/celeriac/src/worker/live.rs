@@ -66,7 +66,10 @@ fn at_once(run: &Run, admission: Admission) -> Option<Start> {
 /// Waits until the task may begin, unless the worker stops or the message's connection is lost meanwhile.
 async fn with_patience(run: &Run) -> Start {
     let Some(patience) = run.channel.patience(run.tag.generation) else { return Start::DeliveredAgain };
-    match patience.run_until_cancelled(wait(run)).await {
+    let waited = patience.run_until_cancelled(wait(run)).await;
+    // A slot that becomes free because the worker stops is no reason to begin.
+    let waited = waited.filter(|_| !patience.is_cancelled());
+    match waited {
         Some(Ok(permit)) => Start::Now(permit),
         Some(Err(why)) => Start::Never(why),
         None if run.shared().stop.is_cancelled() => Start::GiveBack,

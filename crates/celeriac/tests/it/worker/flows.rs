@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac::backend::{self, BackendOptions};
-use celeriac::broker::{self, Broker, ConnectOptions, Publication};
+use celeriac::broker::{self, ConnectOptions, Publication};
 use celeriac::protocol::{DeliveryMode, Headers, Message, Properties, RawJson, Value};
 use celeriac::worker::{Call, WorkerHandle};
 use celeriac::{App, Context, Failure, Task, TaskError, TaskOptions, TaskResult, Worker};

@@ -6,6 +6,7 @@ pub(crate) mod tasks;
 mod flows;
 mod outcomes;
 mod recording;
+mod shutdown;
 
 /// Runs each test on each kind of broker.
 macro_rules! on_every_broker {

@@ -1,15 +1,16 @@
 //! Tasks of every kind, and an application with a worker on each kind of broker.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac::broker::{ConsumeOptions, Publication};
-use celeriac::protocol::{Headers, Message, Properties, ResultMeta};
+use celeriac::broker::ConsumeOptions;
+use celeriac::protocol::ResultMeta;
 use celeriac::worker::WorkerHandle;
-use celeriac::{App, AsyncResult, QueueType, Task, Worker, WorkerBuilder, WorkerError};
+use celeriac::{App, AppBuilder, QueueType, Worker, WorkerBuilder, WorkerError};
 use testkit::{RedisDb, Vhost};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use super::tasks::Log;
 
 /// Nothing here takes longer unless it is broken.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -20,13 +21,22 @@ pub(crate) struct Setup {
     pub(crate) backend: String,
     pub(crate) queue_type: QueueType,
     _servers: (Option<Vhost>, Option<RedisDb>),
+    /// What is in memory lives as long as somebody is connected.
+    _memory: Option<App>,
 }
 
 impl Setup {
     pub(crate) async fn memory() -> Self {
         // The names must not be shared with another test of this process.
         let name = format!("memory://{}", uuid::Uuid::new_v4());
-        Self { broker: name.clone(), backend: name, queue_type: QueueType::Classic, _servers: (None, None) }
+        let app = App::builder().broker(&name).backend(&name).build().await.expect("memory is there");
+        Self {
+            broker: name.clone(),
+            backend: name,
+            queue_type: QueueType::Classic,
+            _servers: (None, None),
+            _memory: Some(app),
+        }
     }
 
     pub(crate) async fn classic() -> Self {
@@ -36,6 +46,7 @@ impl Setup {
             backend: redis.url().to_owned(),
             queue_type: QueueType::Classic,
             _servers: (Some(vhost), Some(redis)),
+            _memory: None,
         }
     }
 
@@ -43,18 +54,26 @@ impl Setup {
         Self { queue_type: QueueType::Quorum, ..Self::classic().await }
     }
 
+    pub(crate) fn builder(&self) -> AppBuilder {
+        App::builder().broker(&self.broker).backend(&self.backend).queue_type(self.queue_type)
+    }
+
     pub(crate) async fn app(&self) -> App {
-        let builder = App::builder().broker(&self.broker).backend(&self.backend).queue_type(self.queue_type);
-        builder.build().await.expect("both servers are there")
+        self.builder().build().await.expect("both servers are there")
     }
 
     /// An application whose worker knows the tasks of [`tasks`](super::tasks), with a configuration of the test's own.
-    pub(crate) async fn serve(
+    pub(crate) async fn serve(&self, configure: impl FnOnce(WorkerBuilder<Log>) -> WorkerBuilder<Log>) -> Serving {
+        self.serve_app(self.builder(), configure).await
+    }
+
+    pub(crate) async fn serve_app(
         &self,
-        configure: impl FnOnce(WorkerBuilder<super::tasks::Log>) -> WorkerBuilder<super::tasks::Log>,
+        app: AppBuilder,
+        configure: impl FnOnce(WorkerBuilder<Log>) -> WorkerBuilder<Log>,
     ) -> Serving {
-        let app = self.app().await;
-        let log = super::tasks::Log::default();
+        let app = app.build().await.expect("both servers are there");
+        let log = Log::default();
         let builder = super::tasks::register(Worker::builder(app.clone()).hostname("w@test"), &log);
         Serving::start(app, configure(builder).build().expect("the configuration can be"), log)
     }
@@ -63,14 +82,14 @@ impl Setup {
 /// A worker that runs.
 pub(crate) struct Serving {
     pub(crate) app: App,
-    pub(crate) log: super::tasks::Log,
+    pub(crate) log: Log,
     pub(crate) handle: WorkerHandle,
     shutdown: CancellationToken,
     worker: JoinHandle<Result<(), WorkerError>>,
 }
 
 impl Serving {
-    pub(crate) fn start(app: App, worker: Worker, log: super::tasks::Log) -> Self {
+    pub(crate) fn start(app: App, worker: Worker, log: Log) -> Self {
         let shutdown = CancellationToken::new();
         let handle = worker.handle();
         let worker = tokio::spawn(worker.run(shutdown.clone()));
@@ -107,11 +126,6 @@ impl Serving {
         tokio::time::timeout(SOON, found).await.expect("in time")
     }
 
-    /// The metadata of a task once it has ended.
-    pub(crate) async fn ended_meta(&self, result: &AsyncResult) -> ResultMeta {
-        self.meta_when(result.id(), |meta| meta.state.is_ready()).await
-    }
-
     /// Waits until every message of a queue is settled: none waits there, and nothing is left to acknowledge.
     pub(crate) async fn settled(&self, queue: &str) {
         testkit::eventually(SOON, async || {
@@ -120,13 +134,6 @@ impl Serving {
         })
         .await;
     }
-}
-
-/// Publishes a message that did not come from this library.
-pub(crate) async fn publish_raw(app: &App, queue: &str, properties: Properties, headers: Headers, body: &str) {
-    let message = Message { properties, headers, body: body.to_owned().into() };
-    let publication = Publication { exchange: String::new(), routing_key: queue.to_owned(), mandatory: true, message };
-    app.broker().publish(publication).await.expect("it is confirmed");
 }
 
 /// Everything that waits in a queue, taken off it.
@@ -143,10 +150,3 @@ pub(crate) async fn drain(app: &App, queue: &str, count: usize) -> Vec<celeriac:
     subscription.control.close().await;
     taken
 }
-
-/// The name of a task, checked by the compiler.
-pub(crate) fn name_of<T: Task>() -> &'static str {
-    T::NAME
-}
-
-pub(crate) type Shared<T> = Arc<parking_lot::Mutex<T>>;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use celeriac::{Context, Failure, Task, TaskError, TaskResult, WorkerBuilder};
 use parking_lot::Mutex;
@@ -86,17 +85,6 @@ async fn echo(task: Echo, cx: Cx) -> TaskResult<Value> {
     Ok(task.value)
 }
 
-#[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.fail", acks_late)]
-pub(crate) struct Fail {
-    pub(crate) message: String,
-}
-
-async fn fail(task: Fail, cx: Cx) -> TaskResult<()> {
-    cx.state().begin(&cx);
-    Err(TaskError::fail(Failure::builtin("ValueError", task.message)))
-}
-
 /// A failure that counts as not done.
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "t.fail_unacknowledged", acks_late, acks_on_failure_or_timeout = false)]
@@ -133,23 +121,6 @@ async fn unexpected(_: Unexpected, _: Cx) -> TaskResult<u8> {
     Ok("not a number".parse::<u8>()?)
 }
 
-/// Is retried until it has been retried `times` times.
-#[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.retry", acks_late, max_retries = 2)]
-pub(crate) struct Retry {
-    pub(crate) times: u32,
-}
-
-async fn retry(task: Retry, cx: Cx) -> TaskResult<u32> {
-    cx.state().begin(&cx);
-    let retries = cx.request().retries;
-    if retries < task.times {
-        let cause = Failure::builtin("ValueError", format!("try again {retries}"));
-        return Err(TaskError::retry_in(Duration::from_millis(50), cause));
-    }
-    Ok(retries)
-}
-
 /// Is retried by its policy, whatever it did not foresee.
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "t.autoretry", autoretry, max_retries = 1, retry_backoff = "20ms")]
@@ -158,24 +129,6 @@ pub(crate) struct Autoretry;
 async fn autoretry(_: Autoretry, cx: Cx) -> TaskResult<u8> {
     cx.state().begin(&cx);
     Ok("not a number".parse::<u8>()?)
-}
-
-#[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.ignore", acks_late)]
-pub(crate) struct Ignore;
-
-async fn ignore(_: Ignore, cx: Cx) -> TaskResult<()> {
-    cx.state().begin(&cx);
-    Err(TaskError::ignore())
-}
-
-#[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.ignored", ignore_result)]
-pub(crate) struct Ignored;
-
-async fn ignored(_: Ignored, cx: Cx) -> TaskResult<u8> {
-    cx.state().begin(&cx);
-    Ok(1)
 }
 
 /// Rejects its message; with `requeue`, once.
@@ -231,23 +184,6 @@ async fn listen(task: Listen, cx: Cx) -> TaskResult<&'static str> {
     }
 }
 
-#[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.started", track_started)]
-pub(crate) struct Started;
-
-async fn started(_: Started, cx: Cx) -> TaskResult<u8> {
-    wait(Wait, cx).await.map(|_| 1)
-}
-
-#[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.progress")]
-pub(crate) struct Progress;
-
-async fn progress(_: Progress, cx: Cx) -> TaskResult<Value> {
-    cx.update_state("PROGRESS", &json!({"current": 1, "total": 2})).await?;
-    wait(Wait, cx).await.map(|_| json!({"done": 2}))
-}
-
 /// Sends another task.
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "t.parent")]
@@ -295,21 +231,15 @@ pub(crate) fn register(worker: WorkerBuilder, log: &Log) -> WorkerBuilder<Log> {
         .task(add)
         .task(nothing)
         .task(echo)
-        .task(fail)
         .task(fail_unacknowledged)
         .task(panics)
         .task(unwritable)
         .task(unexpected)
-        .task(retry)
         .task(autoretry)
-        .task(ignore)
-        .task(ignored)
         .task(reject)
         .task(wait)
         .task(wait_early)
         .task(listen)
-        .task(started)
-        .task(progress)
         .task(parent)
         .task(ask_request)
         .task(limited)
