@@ -5,14 +5,17 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::celery::CeleryCommand;
 use crate::demo::DemoConfig;
+use crate::exit;
 use crate::standalone::{self, StandaloneConfig};
 use crate::telemetry::TelemetryConfig;
 
 /// Billing of an online cinema: every role is a subcommand of this one program
 ///
 /// Exit status: 0 done, 1 the demo or a check failed, 64 a setting is wrong (the message names the variable), 69 a server
-/// was not reached, 70 an error of ours.
+/// was not reached, 70 an error of ours. Celery's verbs (inspect, control, status, events, call, result, purge, list,
+/// report) end as Celery's: 2 the command line is wrong, 69 no broker or nobody who answers, 1 anything else.
 #[derive(Parser, Debug)]
 #[command(name = "billing", version, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -46,6 +49,8 @@ pub enum Command {
         #[arg(value_name = "URL")]
         url: url::Url,
     },
+    #[command(flatten)]
+    Celery(Box<CeleryCommand>),
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +107,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
     from_matches(&matches).map_err(name_variable)
 }
 
+/// The exit status of a command line that cannot be read.
+#[must_use]
+pub fn status_of_usage(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let subcommand = args.into_iter().skip(1).find(|arg| arg.to_str().is_some_and(Command::has_subcommand));
+    let is_celerys = subcommand.is_some_and(|name| name.to_str().is_some_and(CeleryCommand::has_subcommand));
+    if is_celerys { exit::CELERY_USAGE } else { exit::CONFIGURATION }
+}
+
 /// The whole command line, with the defaults of each role.
 pub fn command() -> Clap {
     Cli::command().mut_subcommand("standalone", standalone::defaults)
@@ -140,9 +153,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_command_line_ends_as_the_verb_is_expected_to() {
+        for (line, status) in [
+            ("billing inspect", 2),
+            ("billing --log debug control --nope", 2),
+            ("billing worker --nope", 64),
+            ("billing nope", 64),
+            ("billing demo inspect", 64),
+        ] {
+            let args = || line.split(' ').map(OsString::from);
+            assert!(parse(args()).is_err(), "{line}");
+            assert_eq!(status_of_usage(args()), status, "{line}");
+        }
+    }
+
+    #[test]
     fn every_option_of_a_role_is_an_environment_variable_and_is_described() {
         let not_roles = HashSet::from(["cryptogram", "health"]);
-        for role in command().get_subcommands().filter(|role| !not_roles.contains(role.get_name())) {
+        let is_role = |name: &str| !not_roles.contains(name) && !CeleryCommand::has_subcommand(name);
+        for role in command().get_subcommands().filter(|role| is_role(role.get_name())) {
             for option in role.get_arguments().filter(|option| option.get_long().is_some_and(|long| long != "help")) {
                 let name = format!("{} --{}", role.get_name(), option.get_long().unwrap_or_default());
                 assert!(option.get_env().is_some(), "{name} has no environment variable");

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 pub const OK: u8 = 0;
 /// The command ran and its answer is no: the demo saw something that should not be.
 pub const FAILED: u8 = 1;
+/// The command line of one of Celery's verbs is wrong, as Celery says it.
+pub const CELERY_USAGE: u8 = 2;
 /// `EX_USAGE`: an option or an environment variable is wrong. The message names it.
 pub const CONFIGURATION: u8 = 64;
 /// `EX_UNAVAILABLE`: a server that this role cannot do without was not reached in time.

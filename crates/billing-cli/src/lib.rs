@@ -1,5 +1,6 @@
 //! The one binary, `billing`: every role behind a subcommand.
 
+pub mod celery;
 pub mod cli;
 mod demo;
 pub mod exit;
@@ -21,6 +22,8 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
     // Where a person reads along, only what needs them interrupts the story.
     let default_log = match cli.command {
         Command::Standalone(_) | Command::Demo(_) => "warn",
+        // Celery's verbs say themselves what went wrong.
+        Command::Celery(_) => "off",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -34,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Migrate(config) => roles::migrate(config).await,
         Command::Demo(config) => Ok(demo::status(demo::run(config).await)),
         Command::Cryptogram(config) => roles::cryptogram(&config),
+        Command::Celery(verb) => Ok(celery::run(*verb).await),
         Command::Health { url } => {
             health::check(&url).await.map_err(|error| Exit { status: exit::FAILED, error }).map(|()| exit::OK)
         }

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Err(told) if !told.use_stderr() => told.exit(),
         Err(wrong) => {
             eprint!("{}", wrong.render());
-            return ExitCode::from(exit::CONFIGURATION);
+            return ExitCode::from(cli::status_of_usage(std::env::args_os()));
         }
     };
     // The libraries here could use either of two TLS providers and panic unless one is chosen.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use celeriac::backend::BackendError;
-use celeriac::broker::BrokerError;
 use celeriac::protocol::parse_time;
 use celeriac::{App, BuildError, SendError, SendOptions};
 use chrono::{DateTime, FixedOffset};

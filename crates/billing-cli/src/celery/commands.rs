@@ -194,8 +194,8 @@ fn wrapped(text: &str, width: usize) -> Vec<&str> {
     let mut rest = text;
     while rest.len() > width {
         let fits = |at: &usize| *at <= width;
-        let spaces = rest.match_indices(' ').map(|(at, _)| at).filter(fits).last();
-        let hyphens = rest.match_indices('-').map(|(at, _)| at + 1).filter(fits).last();
+        let spaces = rest.match_indices(' ').map(|(at, _)| at).rfind(fits);
+        let hyphens = rest.match_indices('-').map(|(at, _)| at + 1).rfind(fits);
         let end = spaces.max(hyphens).unwrap_or(width);
         lines.push(rest[..end].trim_end());
         rest = rest[end..].trim_start();
@@ -246,7 +246,12 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_told_with_celerys_words_and_status() {
         for (kind, line, status, message) in [
-            (Kind::Inspect, "nope", 2, "Command nope not recognized. Available inspect commands: active, active_queues,"),
+            (
+                Kind::Inspect,
+                "nope",
+                2,
+                "Command nope not recognized. Available inspect commands: active, active_queues,",
+            ),
             (Kind::Inspect, "shutdown", 2, "Command shutdown not recognized"),
             (Kind::Control, "ping", 2, "Command ping not recognized. Available control commands: add_consumer,"),
             (Kind::Control, "rate_limit a b c", 2, "Command 'rate_limit' takes arguments: <task_name> <rate_limit"),

@@ -36,7 +36,8 @@ pub(super) async fn run(args: ControlArgs) -> Result<(), Failure> {
     let command = commands::compile(Kind::Control, &name, &args.arguments)?;
     let json = args.remote.json;
     let on_reply = |node: &str, reply: &Json| if json { Ok(()) } else { out.reply(node, reply, true) };
-    let told = remote::ask(&format!("control {name}"), command, &args.global, &args.remote, on_reply);
+    let verb = format!("control {name}");
+    let told = remote::ask(&verb, command, &args.global, &args.remote, on_reply);
     let replies = told.await?;
     if json {
         let replies = replies.into_iter().map(|reply| Json::Object(vec![reply])).collect();

@@ -36,7 +36,8 @@ pub(super) async fn run(args: InspectArgs) -> Result<(), Failure> {
     let command = commands::compile(Kind::Inspect, &name, &args.arguments)?;
     let json = args.remote.json;
     let on_reply = |node: &str, reply: &Json| if json { Ok(()) } else { out.reply(node, reply, true) };
-    let asked = remote::ask(&format!("inspect {name}"), command, &args.global, &args.remote, on_reply);
+    let verb = format!("inspect {name}");
+    let asked = remote::ask(&verb, command, &args.global, &args.remote, on_reply);
     let nodes = remote::by_node(asked.await?);
     if json {
         out.line(&python::dumps(&Json::Object(nodes)))?;

@@ -85,6 +85,6 @@ async fn dispatch(command: CeleryCommand) -> Result<(), Failure> {
         CeleryCommand::Result(args) => result::run(args).await,
         CeleryCommand::Purge(args) => purge::run(args).await,
         CeleryCommand::List(args) => list::run(args).await,
-        CeleryCommand::Report(args) => report::run(args),
+        CeleryCommand::Report(args) => report::run(&args),
     }
 }

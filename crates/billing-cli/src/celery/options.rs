@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Celery's global options.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global Options")]
-pub struct GlobalOptions {
+pub(super) struct GlobalOptions {
     /// Address of the broker [default: CELERY_BROKER_URL, else amqp://guest:guest@localhost:5672//]
     #[arg(short, long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]
     broker: Option<String>,
@@ -85,7 +85,7 @@ impl GlobalOptions {
 /// Options of the verbs that ask or tell workers something.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Remote Control Options")]
-pub struct RemoteOptions {
+pub(super) struct RemoteOptions {
     /// Timeout in seconds waiting for reply
     #[arg(short, long, default_value = "1.0", value_parser = seconds, value_name = "FLOAT")]
     pub(super) timeout: Duration,

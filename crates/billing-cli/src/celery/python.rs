@@ -81,7 +81,7 @@ impl Dump {
             }),
             Json::List(elements) if !elements.is_empty() => {
                 out.push('[');
-                self.contents(elements, out, |inner, element, out| inner.write(element, out));
+                self.contents(elements, out, Self::write);
                 out.push(']');
             }
             Json::Object(entries) if !entries.is_empty() => {
