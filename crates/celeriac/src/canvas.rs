@@ -23,7 +23,7 @@ mod plan;
 mod publish;
 mod stamp;
 
-use crate::protocol::{DecodeErrorKind, Json};
+use crate::protocol::{DecodeErrorKind, Json, JsonError};
 use node::Node;
 
 pub use crate::protocol::Signature;
@@ -40,6 +40,9 @@ pub enum CanvasError {
     /// The JSON of a signature is not what Celery writes.
     #[error("the signature cannot be read: {0}")]
     Signature(#[from] DecodeErrorKind),
+    /// Nested too deeply to be read again, for instance a chord in a chord in a chord, many times over.
+    #[error("the message cannot be written: {0}")]
+    Json(#[from] JsonError),
     #[error("a chord needs a body")]
     NoBody,
     /// An option of a signature has a value that it cannot have.

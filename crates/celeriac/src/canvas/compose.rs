@@ -54,7 +54,7 @@ impl Canvas {
     #[must_use]
     pub fn chain<C: Into<Self>>(steps: impl IntoIterator<Item = C>) -> Self {
         let empty = Self(Node::chain(Vec::new()));
-        steps.into_iter().fold(empty, |chain, step| chain.then(step))
+        steps.into_iter().fold(empty, Self::then)
     }
 
     /// Runs side by side.

@@ -8,6 +8,9 @@ use crate::protocol::{Json, Signature, TaskMessage};
 /// The messages to publish after a task has answered with `result`: its callbacks, then the next step of its chain.
 /// Publish them before the result is stored, so that the result can name its children.
 ///
+/// One difference: Celery's tracer passes `priority=None` on to what it sends, by which the body of a chord in a chain loses
+/// its own priority. Here it keeps it.
+///
 /// A task of a chord has also to hand in its part: that is the result backend's work, which answers whether the chord is
 /// complete, and then [`chord_ready`] follows.
 ///

@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use super::CanvasError;
 use super::node::{Options, option, text_option, to_list};
 use super::plan::{Publish, Publisher, Route};
-use crate::protocol::json::Tagged;
+use crate::protocol::json::{Tagged, elements};
 use crate::protocol::{Compression, Embed, Json, RawJson, Signature, TaskMessage, Value, parse_time};
 
 pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Result<Publish, CanvasError> {
@@ -15,7 +15,7 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
     let known = (publisher.known)(&task);
     let refused = |name, reason| CanvasError::Option { task: task.clone(), name, reason };
     let id = text_option(&options, "task_id").unwrap_or_else(|| (publisher.new_id)());
-    let (args, kwargs) = (Json::List(args).to_raw(), Json::Object(kwargs).to_raw());
+    let (args, kwargs) = (text(&Json::List(args))?, text(&Json::Object(kwargs))?);
     let mut message = TaskMessage::new(task.clone(), id.clone(), args, kwargs);
 
     let parent = publisher.parent.as_ref();
@@ -80,6 +80,7 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
     }
     stamps(&options, &mut message);
     message.embed = embed(&options)?;
+    text(&message.embed.to_json())?;
 
     let route = Route {
         queue: text_option(&options, "queue").or_else(|| known.and_then(|known| known.queue).map(str::to_owned)),
@@ -149,11 +150,11 @@ fn time(json: &Json) -> Option<DateTime<FixedOffset>> {
     }
 }
 
-impl Json {
-    /// The value as text.
-    pub(crate) fn to_raw(&self) -> RawJson {
-        let mut text = Vec::new();
-        self.write(&mut text);
-        RawJson::parse(text).unwrap_or(RawJson::NULL)
-    }
+/// The value as text, one level deeper than it is: that is how it stands in a message, and a reader must be able to follow.
+fn text(json: &Json) -> Result<RawJson, CanvasError> {
+    let mut text = vec![b'['];
+    json.write(&mut text);
+    text.push(b']');
+    let nested = RawJson::parse(text)?;
+    Ok(elements(&nested).and_then(|mut elements| elements.pop()).unwrap_or(RawJson::NULL))
 }

@@ -108,10 +108,7 @@ fn prepare(
                 continue;
             }
             // Its own callbacks stay behind, as in Celery; `then` and `unchained` move them to the tasks before.
-            Node::Chain { mut tasks, .. } => {
-                if let (true, Some(first)) = (is_first, tasks.first_mut()) {
-                    prepend(first.shell_mut(), arguments);
-                }
+            Node::Chain { tasks, .. } => {
                 waiting.extend(tasks);
                 continue;
             }
@@ -120,26 +117,18 @@ fn prepare(
         if is_first {
             prepend(step.shell_mut(), arguments);
         }
-        let body = if matches!(step, Node::Group { .. }) { prepared.pop() } else { None };
-        let was_last = prepared.is_empty() && body.is_some();
-        if let Some(body) = body {
+        if matches!(step, Node::Group { .. })
+            && let Some(body) = prepared.pop()
+        {
             step = upgraded(step, body);
         }
-        let place = match last.take() {
-            Some(place) => place,
-            None => Place { root_id: root_id.clone(), ..Place::default() },
-        };
-        debug_assert!(!was_last || place.id.is_none(), "the body has taken the place of the last task already");
+        // The body of a chord at the end has taken the place of the last task already.
+        let place = last.take().unwrap_or_else(|| Place { root_id: root_id.clone(), ..Place::default() });
         step.freeze(place, publisher);
-        errbacks.iter().for_each(|errback| append_step_errback(&mut step, errback));
+        errbacks.iter().for_each(|errback| append_errback(&mut step, errback));
         prepared.push(step);
     }
     prepared
-}
-
-/// An errback of the whole chain on one of its steps; on a chord also on its body, which fails when its header does.
-fn append_step_errback(step: &mut Node, errback: &Json) {
-    append_errback(step, errback);
 }
 
 /// The first real task of the chain first: chains at its head spliced, empty groups there dropped.

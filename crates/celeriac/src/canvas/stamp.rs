@@ -19,7 +19,7 @@ fn stamp(node: &mut Node, name: &str, value: &Json) {
     match node {
         Node::Task(signature) => mark(&mut signature.options, name, value),
         Node::Chain { tasks, .. } | Node::Group { tasks, .. } => {
-            tasks.iter_mut().for_each(|task| stamp(task, name, value))
+            tasks.iter_mut().for_each(|task| stamp(task, name, value));
         }
         Node::Chord(chord) => chord.header.iter_mut().for_each(|task| stamp(task, name, value)),
     }

@@ -75,20 +75,28 @@ impl Embed {
         none(&self.callbacks) && none(&self.errbacks) && none(&self.chain) && self.chord.is_none()
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let list = |out: &mut Vec<u8>, key: &str, list: &Option<Vec<Signature>>| {
-            out.extend_from_slice(key.as_bytes());
-            match list {
-                None => out.extend_from_slice(b"null"),
-                Some(list) => Json::List(list.iter().map(Signature::to_json).collect()).write(out),
-            }
+    /// With Celery's keys in Celery's order.
+    pub(crate) fn to_json(&self) -> Json {
+        let list = |list: &Option<Vec<Signature>>| {
+            list.as_ref().map_or(Json::Null, |list| Json::List(list.iter().map(Signature::to_json).collect()))
         };
-        list(out, "{\"callbacks\":", &self.callbacks);
-        list(out, ",\"errbacks\":", &self.errbacks);
-        list(out, ",\"chain\":", &self.chain);
-        out.extend_from_slice(b",\"chord\":");
-        self.chord.as_ref().map_or(Json::Null, |chord| chord.to_json()).write(out);
-        out.push(b'}');
+        let chord = self.chord.as_ref().map_or(Json::Null, |chord| chord.to_json());
+        let entries = [
+            ("callbacks", list(&self.callbacks)),
+            ("errbacks", list(&self.errbacks)),
+            ("chain", list(&self.chain)),
+            ("chord", chord),
+        ];
+        Json::Object(entries.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        const NOTHING: &[u8] = br#"{"callbacks":null,"errbacks":null,"chain":null,"chord":null}"#;
+        if *self == Self::default() {
+            out.extend_from_slice(NOTHING);
+        } else {
+            self.to_json().write(out);
+        }
     }
 }
 

@@ -52,6 +52,7 @@ impl Failure {
     #[must_use]
     pub fn from_error<E: std::error::Error + ?Sized>(error: &E) -> Self {
         let name = std::any::type_name::<E>();
+        let name = name.strip_prefix("dyn ").unwrap_or(name);
         let path = name.split(['<', ' ']).next().unwrap_or(name).replace("::", ".");
         let (module, exc_type) = path.rsplit_once('.').unwrap_or(("errors", &path));
         Self {
@@ -106,5 +107,35 @@ impl std::fmt::Display for Failure {
             separator = ", ";
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the gateway did not answer")]
+    struct NoAnswer(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_becomes_an_exception_of_its_name_with_its_causes() {
+        let error = NoAnswer(std::io::Error::other("connection reset"));
+        let failure = Failure::from_error(&error);
+        assert_eq!(failure.exc_type, "NoAnswer");
+        assert_eq!(failure.exc_module, "rust.celeriac.task.failure.tests");
+        assert_eq!(failure.exc_message, ["the gateway did not answer"]);
+        assert_eq!(failure.traceback.as_deref(), Some("the gateway did not answer\ncaused by: connection reset"));
+        let unnamed: &dyn std::error::Error = &error;
+        assert_eq!(Failure::from_error(unnamed).exc_type, "Error");
+    }
+
+    #[test]
+    fn a_failure_is_shown_to_people_and_to_python() {
+        let failure = Failure::new("CustomError", [Value::from(402), "insufficient funds".into()]);
+        assert_eq!(failure.repr(), "CustomError(402, 'insufficient funds')");
+        assert_eq!(failure.to_string(), "CustomError: 402, insufficient funds");
+        assert_eq!(Failure::builtin("ValueError", "boom").repr(), "ValueError('boom')");
+        assert_eq!(Failure::new::<Value>("SoftTimeLimitExceeded", []).repr(), "SoftTimeLimitExceeded()");
     }
 }

@@ -170,3 +170,44 @@ impl std::fmt::Display for RateLimit {
         write!(f, "{}/{period}", self.count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_waits_twice_as_long_as_the_one_before_up_to_the_maximum() {
+        let options = TaskOptions {
+            retry_backoff: Some(Duration::from_secs(1)),
+            retry_backoff_max: Duration::from_secs(10),
+            retry_jitter: false,
+            ..TaskOptions::DEFAULT
+        };
+        let delays: Vec<_> = (0..6).map(|retries| options.retry_delay(retries, 0.5).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 10, 10]);
+        assert_eq!(options.retry_delay(u32::MAX, 0.5), Duration::from_secs(10));
+        let jittered = TaskOptions { retry_jitter: true, ..options };
+        assert_eq!(jittered.retry_delay(2, 0.25), Duration::from_secs(1));
+        assert_eq!(TaskOptions::DEFAULT.retry_delay(7, 0.25), Duration::from_secs(180));
+    }
+
+    #[test]
+    fn retries_end_at_their_maximum_unless_there_is_none() {
+        assert!(TaskOptions::DEFAULT.may_retry(2) && !TaskOptions::DEFAULT.may_retry(3));
+        assert!(TaskOptions { max_retries: None, ..TaskOptions::DEFAULT }.may_retry(u32::MAX));
+    }
+
+    #[test]
+    fn rate_limits_are_read_and_shown_as_celery_writes_them() {
+        for (text, shown, milliseconds) in
+            [("10/m", "10/m", 6000), ("0.5/s", "0.5/s", 2000), ("4", "4/s", 250), ("2/h", "2/h", 1_800_000)]
+        {
+            let limit = RateLimit::parse(text).unwrap().unwrap();
+            assert_eq!((limit.to_string().as_str(), limit.interval().as_millis()), (shown, milliseconds), "{text}");
+        }
+        assert_eq!(RateLimit::parse("0"), Ok(None));
+        for text in ["", "fast", "10/day", "-1/s", "inf/s", "NaN", "1/"] {
+            assert!(RateLimit::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

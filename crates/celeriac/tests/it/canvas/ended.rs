@@ -53,13 +53,13 @@ fn the_rest_of_a_chain_fails_with_its_step() {
     assert_eq!(names(&broken.plan), [] as [&str; 0]);
 }
 
-fn signature(json: serde_json::Value) -> Signature {
-    Signature::from_json(&tree(&json)).unwrap()
+fn signature(json: &serde_json::Value) -> Signature {
+    Signature::from_json(&tree(json)).unwrap()
 }
 
 #[test]
 fn a_chord_that_cannot_complete_fails_its_body() {
-    let body = signature(serde_json::json!({
+    let body = signature(&serde_json::json!({
         "task": "proj.sum",
         "options": {"task_id": "body", "link_error": [{"task": "proj.on_error"}],
             "chain": [{"task": "proj.next", "options": {"task_id": "next"}}]},
@@ -73,7 +73,7 @@ fn a_chord_that_cannot_complete_fails_its_body() {
 
 #[test]
 fn each_task_of_a_group_fails_when_the_group_was_the_body() {
-    let body = signature(serde_json::json!({
+    let body = signature(&serde_json::json!({
         "task": "celery.group", "subtask_type": "group",
         "kwargs": {"tasks": [
             {"task": "proj.one", "options": {"task_id": "one", "link_error": [{"task": "proj.own"}]}},

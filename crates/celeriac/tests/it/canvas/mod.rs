@@ -3,4 +3,5 @@
 mod compose;
 mod ended;
 mod golden;
+mod hostile;
 mod simulation;
