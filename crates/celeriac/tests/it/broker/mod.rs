@@ -6,3 +6,4 @@ mod recovery;
 mod refusals;
 mod restart;
 mod setup;
+mod tls;
