@@ -11,9 +11,9 @@ create function is_billing_period(period interval) returns boolean
         and period between interval '1 day' and interval '120 months';
 
 create table tariff (
-    id uuid primary key,
-    created_at timestamptz not null,
-    updated_at timestamptz not null,
+    id uuid primary key default gen_random_uuid(),
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
     name text not null unique check (length(name) between 1 and 128),
     description text not null default '' check (length(description) <= 1000),
     period interval not null check (is_billing_period(period)),
@@ -24,15 +24,15 @@ create table tariff (
 );
 
 create table account (
-    id uuid primary key,
-    created_at timestamptz not null,
-    updated_at timestamptz not null,
+    id uuid primary key default gen_random_uuid(),
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
     status text not null default 'Inactive' check (status in ('Inactive', 'Active', 'Overdue', 'Canceled')),
     -- Encrypted. Unique as in the original, which here only says that no row was copied: each encryption differs.
     payment_token text unique,
     expiration_dt date,
     tariff_id uuid references tariff on delete restrict,
-    time_zone text not null,
+    time_zone text not null default 'Europe/Moscow',
     -- The term: where period `period_no` ends is anchor_at + (period_no - anchor_period_no) * paid_period.
     anchor_at timestamptz,
     anchor_period_no integer,
@@ -57,10 +57,31 @@ create table account (
 create index account_due on account (next_charge_at) where next_charge_at is not null;
 create index account_access on account (access_until) where status in ('Active', 'Overdue');
 
+-- Support may move `expiration_dt` by hand, as it always could. The paid time moves with it, and later periods count from
+-- there. (The program itself always writes both.)
+create function account_expiration_moves() returns trigger
+    language plpgsql as $$
+begin
+    if new.expiration_dt <> old.expiration_dt and new.paid_until = old.paid_until then
+        new.paid_until := (new.expiration_dt + (old.paid_until at time zone new.time_zone)::time)
+            at time zone new.time_zone;
+        new.access_until := new.paid_until + (old.access_until - old.paid_until);
+        new.anchor_at := new.paid_until;
+        new.anchor_period_no := new.period_no;
+        if new.status = 'Active' and new.next_charge_at is not null then
+            new.next_charge_at := new.expiration_dt::timestamp at time zone new.time_zone;
+        end if;
+    end if;
+    return new;
+end
+$$;
+create trigger account_expiration_moves before update of expiration_dt on account
+    for each row execute function account_expiration_moves();
+
 create table bill (
-    id uuid primary key,
-    created_at timestamptz not null,
-    updated_at timestamptz not null,
+    id uuid primary key default gen_random_uuid(),
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
     status text not null check (
         status in ('Not paid', 'In work', 'Paid', 'Void', 'Uncollectible', 'Partially refunded', 'Refunded')
     ),
@@ -100,9 +121,9 @@ end
 $$;
 
 create table payment (
-    id uuid primary key,
-    created_at timestamptz not null,
-    updated_at timestamptz not null,
+    id uuid primary key default gen_random_uuid(),
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
     is_success boolean,
     bill_id uuid not null references bill on delete restrict,
     info text,

@@ -6,6 +6,7 @@
 //! * **money nobody owes goes back** – a success on a bill already settled is a duplicate, to be refunded.
 
 mod outcome;
+mod table;
 mod transitions;
 
 use chrono::{DateTime, Utc};

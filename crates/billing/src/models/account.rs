@@ -103,8 +103,8 @@ impl AccountChange {
     }
 }
 
-/// The card that will be charged from now on.
-#[derive(Debug, AsChangeset)]
+/// The card that will be charged from now on. What is `None` stays as it is.
+#[derive(Debug, Default, AsChangeset)]
 #[diesel(table_name = account)]
 pub(crate) struct CardChange {
     pub(crate) payment_token: Option<String>,

@@ -101,6 +101,28 @@ impl Outcome {
     }
 }
 
+impl OutcomeKind {
+    /// For messages.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Authorized => "authorized",
+            Self::ThreeDsRequired => "three_ds_required",
+            Self::Declined => "declined",
+            Self::Rejected => "rejected",
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+            Self::NotFound => "not_found",
+            Self::AwaitingAuthentication => "awaiting_authentication",
+            Self::NeverAuthenticated => "never_authenticated",
+            Self::Expired => "expired",
+            Self::NotExecuted => "not_executed",
+            Self::Withdrawn => "withdrawn",
+            Self::Voided => "voided",
+        }
+    }
+}
+
 /// What may be shown of a card. Stored as JSON: nothing is ever searched by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Jsonb)]

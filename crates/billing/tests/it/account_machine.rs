@@ -177,6 +177,16 @@ fn a_day_that_is_due_before_it_ends_renews_the_next_day() {
 }
 
 #[test]
+fn who_buys_a_day_in_the_evening_is_not_charged_again_the_same_evening() {
+    // 20:00 in Moscow. The day of expiration begins in four hours; half a day is left to the customer first.
+    let evening = subscribed(day(), at("2026-03-10T17:00:00Z"));
+    assert_eq!(evening.next_charge_at, Some(at("2026-03-11T05:00:00Z")));
+    // Who buys in the morning is due when the next day begins.
+    let morning = subscribed(day(), at("2026-03-10T05:00:00Z"));
+    assert_eq!(morning.next_charge_at, Some(at("2026-03-10T21:00:00Z")));
+}
+
+#[test]
 fn a_tariff_of_another_length_goes_on_where_the_paid_time_ends() {
     let account = subscribed(month(), at("2026-01-31T09:00:00Z"));
     let renewed = account.apply(paid(BillKind::Renewal, day(), 2), at("2026-02-28T00:00:00Z")).unwrap();

@@ -18,8 +18,8 @@ async fn defect_01_the_task_was_sent_before_the_row_was_there() {
     let shop = Shop::open().await;
     let payment = shop.created().await;
     // `create` returns after its commit: another connection sees the row at once, and so does any worker.
-    let other = billing::db::Db::connect(shop.database.url(), 1).await.unwrap();
-    assert!(payments::get(&mut *other.conn().await.unwrap(), payment.id).await.unwrap().is_some());
+    let mut other = billing::db::Db::connect(shop.database.url(), 1).await.unwrap().conn().await.unwrap();
+    assert!(payments::get(&mut other, payment.id).await.unwrap().is_some());
     // And should the message be lost in between, the row itself says that it waits.
     let later = noon() + minutes(1);
     assert_eq!(payments::stranded(&mut *shop.conn().await, later, later, 10).await.unwrap().len(), 1);

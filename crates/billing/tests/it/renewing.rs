@@ -231,6 +231,37 @@ async fn a_new_price_holds_from_the_next_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_expiration_moved_by_hand_moves_what_follows_from_it() {
+    let shop = Shop::open().await;
+    let account = shop.subscribed(month(), 1).await;
+    let moved = async |day: &str| {
+        shop.sql(&format!("update account set expiration_dt = '{day}' where id = '{account}'")).await.unwrap();
+        shop.account_of(account).await
+    };
+    let longer = moved("2026-04-17").await;
+    assert_eq!(longer.paid_until, Some(at("2026-04-17T09:00:00Z")));
+    assert_eq!(longer.next_charge_at, Some(at("2026-04-16T21:00:00Z")));
+    assert!(longer.access(at("2026-04-18T00:00:00Z")).has_access);
+    assert_eq!(shop.open_due(due()).await, [], "not yet");
+
+    moved("2026-03-12").await;
+    let renewal = shop.open_due(at("2026-03-17T12:00:00Z")).await[0];
+    let paid = shop.charge(renewal, took(&shop.view(renewal).await, 2), at("2026-03-17T12:00:00Z")).await.payment;
+    assert_eq!(paid.expires_on.unwrap().to_string(), "2026-04-12", "counted from where it was moved to");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tariff_no_longer_sold_is_still_renewed_and_paid_by_who_has_it() {
+    let shop = Shop::open().await;
+    let account = shop.subscribed(month(), 1).await;
+    shop.sql("update tariff set is_active = false").await.unwrap();
+    let renewal = shop.open_due(due()).await[0];
+    shop.charge(renewal, refused(5043), due()).await;
+    let new = shop.create(NewPayment { now: due(), ..purchase(account) }).await.unwrap().payment;
+    assert_eq!(new.bill_id, shop.view(renewal).await.bill_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_due_accounts_are_opened_chunk_by_chunk() {
     let shop = Shop::open().await;
     let accounts = 25;

@@ -9,7 +9,7 @@ use super::load::{Locked, lock_known, other_live, save_payment};
 use crate::account::AccountEvent;
 use crate::bill::BillEvent;
 use crate::cipher::{Cipher, Place};
-use crate::models::{NewPaymentRow, PaymentRow};
+use crate::models::{CardChange, NewPaymentRow, PaymentRow};
 use crate::payment::{Instrument, Outcome, Payment, PaymentState};
 use crate::schema::payment;
 use crate::{AccountId, PaymentId, TariffId};
@@ -135,26 +135,20 @@ async fn settle_account(
     sealed_token: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let token = sealed_token.is_some();
+    let (bill, account) = (&locked.bill, locked.account.machine());
     if after.state == PaymentState::Succeeded {
-        locked.save_card(conn, sealed_token, after.card.clone()).await?;
-    }
-    let bill = &locked.bill;
-    let event = match after.state {
-        PaymentState::Succeeded => Some(AccountEvent::Paid {
+        let paid = AccountEvent::Paid {
             kind: bill.kind,
             tariff_id: bill.tariff_id,
             period: bill.paid_period,
             period_no: bill.period_no,
-            token,
-        }),
-        _ => AccountEvent::of_failure(before.state, after),
-    };
-    match event {
-        Some(event) => {
-            let account = locked.account.machine().apply(event, now)?;
-            locked.save_account(conn, &account, now).await
-        }
+            token: sealed_token.is_some(),
+        };
+        let card = CardChange { payment_token: sealed_token, card: after.card.clone() };
+        return locked.save_account_and_card(conn, &account.apply(paid, now)?, card, now).await;
+    }
+    match AccountEvent::of_failure(before.state, after) {
+        Some(event) => locked.save_account(conn, &account.apply(event, now)?, now).await,
         None => Ok(()),
     }
 }

@@ -104,7 +104,7 @@ async fn create_once(
         let tariff = tariffs::get(conn, new.tariff_id)
             .await
             .map_err(StoreError::from)?
-            .filter(|tariff| tariff.is_active)
+            .filter(|tariff| tariff.is_active || account.machine().continues(tariff.id))
             .ok_or(CreateError::UnknownTariff(new.tariff_id))?;
         if account.machine().is_paid_up(new.now) {
             return Err(CreateError::AlreadyActive);

@@ -8,7 +8,7 @@ use super::super::StoreError;
 use crate::account::Account;
 use crate::bill::{Bill, PaymentType};
 use crate::models::{AccountChange, AccountRow, BillChange, BillRow, CardChange, PaymentChange, PaymentRow};
-use crate::payment::{CardMask, Payment};
+use crate::payment::Payment;
 use crate::schema::{account, bill, payment};
 use crate::{BillId, PaymentId};
 
@@ -109,29 +109,22 @@ impl Locked {
         next: &Account,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        if *next != self.account.machine() {
-            self.account = diesel::update(account::table.find(self.account.id))
-                .set(AccountChange::new(next, now))
-                .returning(AccountRow::as_returning())
-                .get_result(conn)
-                .await?;
-        }
-        Ok(())
+        self.save_account_and_card(conn, next, CardChange::default(), now).await
     }
 
-    /// Keeps the card that has just paid, to be charged from now on.
-    pub(super) async fn save_card(
+    /// Likewise, with the card that has just paid, to be charged from now on.
+    pub(super) async fn save_account_and_card(
         &mut self,
         conn: &mut AsyncPgConnection,
-        sealed_token: Option<String>,
-        card: Option<CardMask>,
+        next: &Account,
+        card: CardChange,
+        now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        if sealed_token.is_some() || card.is_some() {
-            diesel::update(account::table.find(self.account.id))
-                .set(CardChange { payment_token: sealed_token, card })
-                .execute(conn)
-                .await?;
-        }
+        self.account = diesel::update(account::table.find(self.account.id))
+            .set((AccountChange::new(next, now), card))
+            .returning(AccountRow::as_returning())
+            .get_result(conn)
+            .await?;
         Ok(())
     }
 }
