@@ -1,8 +1,12 @@
 //! Result backends keep what became of a task, and wake who waits for it.
 //!
-//! Two exist: `redis://` (readable by every Celery client) and `memory://` (inside the process).
+//! Three exist: `redis://` and `postgresql://`, which Celery's clients read and write too, and `memory://` inside the
+//! process.
 
 mod memory;
+mod parts;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod redis;
 
 use std::fmt;
@@ -10,10 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use url::Url;
 
 pub use self::memory::MemoryBackend;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresBackend;
 pub use self::redis::RedisBackend;
 
 /// Keeps the state and the result of tasks, and wakes who waits for them.
@@ -33,6 +40,18 @@ pub trait ResultBackend: Send + Sync + 'static {
 
     /// Removes a result.
     async fn forget(&self, task_id: &str) -> Result<(), BackendError>;
+
+    /// Whether [`cleanup`](Self::cleanup) is to be called from time to time (`celery.backend_cleanup`): what has expired
+    /// does not go by itself.
+    fn needs_cleanup(&self) -> bool {
+        false
+    }
+
+    /// Deletes what ended before; answers how much that was.
+    async fn cleanup(&self, older_than: DateTime<Utc>) -> Result<u64, BackendError> {
+        let _ = older_than;
+        Ok(0)
+    }
 
     /// The address without its password, for logs and error messages.
     fn address(&self) -> &str;
@@ -111,21 +130,27 @@ impl Default for BackendOptions {
     }
 }
 
-/// Opens the backend that a URL names: `redis://[:password@]host[:port]/[database]` or `memory://name`.
+/// Opens the backend that a URL names: `redis://[:password@]host[:port]/[database]`,
+/// `[db+]postgresql://[user[:password]@]host[:port]/database[?sslmode=…]` or `memory://name`.
 ///
 /// # Errors
 /// [`BackendError::Refused`] for a URL that can never work and for wrong credentials, [`BackendError::Unavailable`]
 /// if the server does not answer within the timeout.
 pub async fn connect(url: &str, options: &BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
     let refused = |address: &str, reason: String| BackendError::Refused { address: address.to_owned(), reason };
+    #[cfg(feature = "postgres")]
+    if postgres::is_postgres(url) {
+        return Ok(Arc::new(PostgresBackend::connect(url, options).await?));
+    }
     let parsed = Url::parse(url).map_err(|e| refused("result backend", format!("not a URL: {e}")))?;
     let address = address_of(&parsed);
     match parsed.scheme() {
         "memory" => Ok(Arc::new(MemoryBackend::open(parsed.host_str().unwrap_or(""), options))),
         "redis" => Ok(Arc::new(RedisBackend::connect(url, address, options).await?)),
-        other => {
-            Err(refused(&address, format!("result backend of unknown kind {other:?}: expected redis:// or memory://")))
-        }
+        other => Err(refused(
+            &address,
+            format!("result backend of unknown kind {other:?}: expected redis://, postgresql:// or memory://"),
+        )),
     }
 }
 
@@ -165,11 +190,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_of_unknown_kind_is_refused_with_what_is_expected() {
-        let Err(error) = connect("postgres://:secret@db/x", &BackendOptions::default()).await else {
+        let Err(error) = connect("mysql://:secret@db/x", &BackendOptions::default()).await else {
             panic!("there is no such backend yet");
         };
         assert!(matches!(error, BackendError::Refused { .. }));
-        assert!(error.to_string().contains("expected redis:// or memory://"), "{error}");
+        assert!(error.to_string().contains("expected redis://, postgresql:// or memory://"), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

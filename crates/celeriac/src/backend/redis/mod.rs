@@ -10,14 +10,11 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, RedisError, Script};
 
 use self::listener::Listener;
+use super::parts::parts;
 use super::{BackendError, BackendOptions, ResultBackend, ResultSubscription, StoredResult};
 
 /// Celery's prefix of result keys, which are the names of the pub/sub channels too.
 const KEY_PREFIX: &str = "celery-task-meta-";
-
-/// Limits of one script call: a longer one would keep other clients of the server waiting.
-const MAX_RESULTS_PER_CALL: usize = 256;
-const MAX_BYTES_PER_CALL: usize = 1 << 20;
 
 /// Does for many results at once what Celery does for one: GET, and unless a SUCCESS is there, SETEX (or SET) and
 /// PUBLISH. The fast path reads the status where every writer of this format puts it: first.
@@ -144,24 +141,6 @@ fn key_of(task_id: &str) -> String {
     key
 }
 
-/// Cuts results into calls of a bounded size. A result that is larger than the bound alone is a call of its own.
-fn parts(mut rest: &[StoredResult]) -> impl Iterator<Item = &[StoredResult]> {
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fitting = rest
-            .iter()
-            .take(MAX_RESULTS_PER_CALL)
-            .take_while(|result| {
-                bytes += result.meta.len();
-                bytes <= MAX_BYTES_PER_CALL
-            })
-            .count();
-        let (part, remaining) = rest.split_at_checked(fitting.max(1))?;
-        rest = remaining;
-        Some(part)
-    })
-}
-
 /// A connection that reconnects by itself. Attempts are few: whoever needs the result asks again.
 fn manager(client: &Client, timeout: Duration) -> Result<ConnectionManager, RedisError> {
     let config = ConnectionManagerConfig::new()
@@ -185,27 +164,5 @@ fn at_start(address: &str, error: &RedisError) -> BackendError {
         BackendError::Refused { address: address.to_owned(), reason: error.to_string() }
     } else {
         unavailable(address, error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sizes(lengths: &[usize]) -> Vec<usize> {
-        let results: Vec<_> = lengths
-            .iter()
-            .map(|length| StoredResult { task_id: String::new(), meta: "x".repeat(*length), is_final: true })
-            .collect();
-        parts(&results).map(<[_]>::len).collect()
-    }
-
-    #[test]
-    fn calls_are_bounded_in_number_and_bytes_and_nothing_is_left_out() {
-        assert!(sizes(&[]).is_empty());
-        assert_eq!(sizes(&[1; 3]), [3]);
-        assert_eq!(sizes(&[1; 600]), [256, 256, 88]);
-        assert_eq!(sizes(&[MAX_BYTES_PER_CALL / 2; 5]), [2, 2, 1]);
-        assert_eq!(sizes(&[1, MAX_BYTES_PER_CALL * 2, 1]), [1, 1, 1]);
     }
 }

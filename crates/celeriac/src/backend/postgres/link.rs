@@ -1,0 +1,160 @@
+//! A connection that is made again whenever it is lost, for all who ask and store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{Error, Notification};
+use tokio_util::sync::CancellationToken;
+
+use super::server::{self, Server, Wire, describe};
+use super::session::Session;
+use crate::backend::BackendError;
+
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// How often a statement is tried again at once after it met another.
+const MAX_COLLISIONS: usize = 8;
+
+pub(super) struct Link {
+    server: Arc<Server>,
+    state: watch::Receiver<State>,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+enum State {
+    Up(Arc<Session>),
+    /// Why there is no connection.
+    Down(String),
+}
+
+impl Link {
+    /// Connects for the first time.
+    ///
+    /// # Errors
+    /// See [`connect`](crate::backend::connect).
+    pub(super) async fn open(server: Arc<Server>) -> Result<Self, BackendError> {
+        let (session, end) = open(&server).await?;
+        let (sender, state) = watch::channel(State::Up(Arc::new(session)));
+        let stop = CancellationToken::new();
+        tokio::spawn({
+            let (server, stop) = (Arc::clone(&server), stop.clone());
+            async move {
+                stop.run_until_cancelled(supervise(&server, &sender, end)).await;
+                sender.send_replace(State::Down("closed".to_owned()));
+            }
+        });
+        Ok(Self { server, state, stop })
+    }
+
+    /// Does something that does no harm when it is done twice: it is repeated on the next connection when one is lost.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`] when it has not succeeded within the timeout, [`BackendError::Refused`] when it
+    /// never will.
+    pub(super) async fn run<T, F>(&self, work: impl Fn(Arc<Session>) -> F) -> Result<T, BackendError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = Instant::now() + self.server.timeout;
+        let mut collisions = 0;
+        loop {
+            let session = self.session(deadline).await?;
+            match timeout_at(deadline, work(Arc::clone(&session))).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) if server::wants_another_try(&error) && collisions < MAX_COLLISIONS => collisions += 1,
+                Ok(Err(error)) if server::wants_another_connection(&error) => session.kill(),
+                Ok(Err(error)) if server::is_about_values(&error) => return Err(self.server.refused(describe(&error))),
+                Ok(Err(error)) => return Err(self.server.unavailable(describe(&error))),
+                Err(_) => {
+                    session.kill();
+                    return Err(self.server.unavailable(format!("no answer within {:?}", self.server.timeout)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.stop.cancel();
+    }
+
+    /// The session that is open, or the next one.
+    async fn session(&self, deadline: Instant) -> Result<Arc<Session>, BackendError> {
+        let mut state = self.state.clone();
+        let is_up = |state: &State| matches!(state, State::Up(session) if !session.is_dead());
+        // Either the time is over, or the supervisor has ended: the state says why in both cases.
+        let _ = timeout_at(deadline, state.wait_for(is_up)).await;
+        match &*self.state.borrow() {
+            State::Up(session) => Ok(Arc::clone(session)),
+            State::Down(reason) => Err(self.server.unavailable(reason.clone())),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A session, and what ends with its connection.
+async fn open(server: &Server) -> Result<(Session, mpsc::Receiver<Notification>), BackendError> {
+    let Wire { client, notifications, kill } = server.connect().await?;
+    match tokio::time::timeout(server.timeout, Session::prepare(client, kill)).await {
+        Ok(Ok(session)) => Ok((session, notifications)),
+        Ok(Err(error)) => Err(server.unavailable(describe(&error))),
+        Err(_) => Err(server.unavailable(format!("no answer within {:?}", server.timeout))),
+    }
+}
+
+async fn supervise(server: &Server, state: &watch::Sender<State>, mut end: mpsc::Receiver<Notification>) {
+    loop {
+        // Nothing is listened to here: what comes is the end.
+        while end.recv().await.is_some() {}
+        state.send_replace(State::Down("connection lost".to_owned()));
+        let mut backoff = Backoff::default();
+        end = loop {
+            tokio::time::sleep(backoff.next()).await;
+            match open(server).await {
+                Ok((session, end)) => {
+                    state.send_replace(State::Up(Arc::new(session)));
+                    break end;
+                }
+                Err(error) => {
+                    backoff.warn_once(&error);
+                    let (BackendError::Unavailable { reason, .. } | BackendError::Refused { reason, .. }) = error;
+                    state.send_replace(State::Down(reason));
+                }
+            }
+        };
+    }
+}
+
+/// Waits between attempts to connect, longer each time and never in step with others; complains once.
+pub(super) struct Backoff {
+    next: Duration,
+    has_warned: bool,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: MIN_BACKOFF, has_warned: false }
+    }
+}
+
+impl Backoff {
+    /// How long to wait now.
+    pub(super) fn next(&mut self) -> Duration {
+        let delay = self.next;
+        self.next = (delay * 2).min(MAX_BACKOFF);
+        delay.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    pub(super) fn warn_once(&mut self, error: &BackendError) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            tracing::warn!(%error, "result backend cannot be reached");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `postgresql://` (Celery: `db+postgresql://`): results in the tables of Celery's SQLAlchemy backend, readable and
+//! writable by Python (`celery/backends/database`). Results are as durable as the database.
+//!
+//! * `result` and the other columns of bytes hold JSON, as Celery 5.7 with `result_serializer = "json"` writes them. The
+//!   pickles of older versions are read (values that JSON can say, without executing anything), never written: workers
+//!   before 5.7 cannot read our results here.
+//! * The tables, and columns that an older Celery lacks, are made when they are missing; with all of them there, no right
+//!   to make tables is needed. Another schema is chosen as in libpq: `?options=-csearch_path%3Dname`.
+//! * Whoever waits is woken by NOTIFY. Python does not notify: its results are seen within a second, by a look at all
+//!   that is waited for. The two connections (one listens, only while somebody waits) need a session of their own, so a
+//!   pooler in front must not be in transaction mode.
+//! * `group_id` and `parent_id` have no columns and are not kept.
+//! * An expired result is not answered and may be overwritten; it is deleted by [`ResultBackend::cleanup`], which
+//!   `celery.backend_cleanup` calls. A result that never became final stays, as in Celery.
+//! * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
+//!   for the host: by the system's certificates, or those in the file `sslrootcert`.
+
+mod address;
+mod channel;
+mod link;
+mod listener;
+mod pickle;
+mod row;
+mod schema;
+mod server;
+mod session;
+mod tls;
+mod watchers;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+pub(super) use self::address::is_postgres;
+use self::link::Link;
+use self::listener::Listener;
+use self::row::Row;
+use self::server::Server;
+use self::session::{CLEANUP_CHUNK, Write};
+use super::parts::parts;
+use super::{BackendError, BackendOptions, ResultBackend, ResultSubscription, StoredResult};
+use crate::clock;
+
+/// A durable result backend that Python reads through SQLAlchemy.
+pub struct PostgresBackend {
+    server: Arc<Server>,
+    link: Link,
+    listener: Listener,
+    /// In seconds.
+    expires: Option<f64>,
+}
+
+impl PostgresBackend {
+    /// Connects.
+    ///
+    /// # Errors
+    /// See [`connect`](super::connect).
+    pub(super) async fn connect(url: &str, options: &BackendOptions) -> Result<Self, BackendError> {
+        let server = Arc::new(Server::new(url, options.timeout)?);
+        let link = Link::open(Arc::clone(&server)).await?;
+        let listener = Listener::new(Arc::clone(&server));
+        Ok(Self { server, link, listener, expires: options.expires.as_ref().map(Duration::as_secs_f64) })
+    }
+
+    /// What is to be written of these results: of each task the last, or the first SUCCESS.
+    fn writes<'a>(&self, results: &'a [StoredResult]) -> Result<Vec<Write<'a>>, BackendError> {
+        let now = clock::now();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut writes: Vec<Write<'a>> = Vec::with_capacity(results.len());
+        for result in results {
+            let refused = |reason| self.server.refused(format!("result of task {:?}: {reason}", result.task_id));
+            let write = Write { row: Row::of(result, now).map_err(refused)?, meta: &result.meta };
+            match places.get(result.task_id.as_str()) {
+                None => {
+                    places.insert(&result.task_id, writes.len());
+                    writes.push(write);
+                }
+                Some(place) if writes[*place].row.status != "SUCCESS" => writes[*place] = write,
+                Some(_) => {}
+            }
+        }
+        Ok(writes)
+    }
+}
+
+#[async_trait]
+impl ResultBackend for PostgresBackend {
+    async fn store(&self, results: &[StoredResult]) -> Result<(), BackendError> {
+        for part in parts(results) {
+            let writes = &self.writes(part)?;
+            self.link.run(|session| async move { session.store(writes, self.expires).await }).await?;
+        }
+        Ok(())
+    }
+
+    async fn get(&self, task_id: &str) -> Result<Option<String>, BackendError> {
+        if !can_be_text(task_id) {
+            return Ok(None);
+        }
+        let row = self.link.run(|session| async move { session.get(task_id, self.expires).await }).await?;
+        let meta = row.map(Row::into_meta).transpose();
+        let meta = meta.map_err(|reason| self.server.refused(format!("result of task {task_id:?}: {reason}")))?;
+        Ok(meta.map(|meta| meta.to_json()))
+    }
+
+    async fn subscribe(&self, task_id: &str) -> Result<ResultSubscription, BackendError> {
+        if !can_be_text(task_id) {
+            return Err(self.server.refused(format!("no task has the id {task_id:?}")));
+        }
+        self.listener.subscribe(task_id).await
+    }
+
+    async fn forget(&self, task_id: &str) -> Result<(), BackendError> {
+        if !can_be_text(task_id) {
+            return Ok(());
+        }
+        self.link.run(|session| async move { session.forget(task_id).await }).await
+    }
+
+    fn needs_cleanup(&self) -> bool {
+        self.expires.is_some()
+    }
+
+    async fn cleanup(&self, older_than: DateTime<Utc>) -> Result<u64, BackendError> {
+        let mut deleted = 0;
+        for table in ["celery_taskmeta", "celery_tasksetmeta"] {
+            loop {
+                let chunk = self.link.run(|session| async move { session.cleanup(table, older_than).await }).await?;
+                deleted += chunk;
+                if chunk < CLEANUP_CHUNK {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    fn address(&self) -> &str {
+        self.server.address()
+    }
+
+    async fn close(&self) {
+        self.listener.close();
+        self.link.close();
+    }
+}
+
+/// PostgreSQL has no NUL in texts.
+fn can_be_text(task_id: &str) -> bool {
+    !task_id.contains('\0')
+}
