@@ -10,7 +10,8 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::SUBSCRIPTION_CAPACITY;
+use super::chord_memory::Chords;
+use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY};
 use super::{BackendError, BackendOptions, Change, ResultBackend, ResultSubscription, StoredResult};
 
 /// How many bytes of results one name keeps; above it the oldest go first.
@@ -68,6 +69,43 @@ impl ResultBackend for MemoryBackend {
         Ok(())
     }
 
+    async fn begin_chord(&self, group_id: &str, size: usize) -> Result<(), BackendError> {
+        self.store.lock().chords.begin(group_id, size, Instant::now(), self.expires);
+        Ok(())
+    }
+
+    async fn chord_part(&self, part: &ChordPart, token: &str) -> Result<ChordProgress, BackendError> {
+        Ok(self.store.lock().chords.part(part, token, Instant::now(), self.expires))
+    }
+
+    async fn extend_chord(&self, group_id: &str, token: &str) -> Result<bool, BackendError> {
+        Ok(self.store.lock().chords.extend(group_id, token, Instant::now()))
+    }
+
+    async fn end_chord(&self, group_id: &str, token: &str) -> Result<(), BackendError> {
+        self.store.lock().chords.end(group_id, token, Instant::now());
+        Ok(())
+    }
+
+    async fn fail_chord(&self, group_id: &str) -> Result<(), BackendError> {
+        self.store.lock().chords.fail(group_id, Instant::now());
+        Ok(())
+    }
+
+    async fn save_group(&self, group_id: &str, group: &str) -> Result<(), BackendError> {
+        self.store.lock().chords.save_group(group_id, group.to_owned(), Instant::now(), self.expires);
+        Ok(())
+    }
+
+    async fn group(&self, group_id: &str) -> Result<Option<String>, BackendError> {
+        Ok(self.store.lock().chords.group(group_id, Instant::now()))
+    }
+
+    async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
+        self.store.lock().chords.forget_group(group_id);
+        Ok(())
+    }
+
     fn address(&self) -> &str {
         &self.address
     }
@@ -83,6 +121,7 @@ struct Store {
     writes: u64,
     bytes: usize,
     watchers: HashMap<String, Vec<mpsc::Sender<Change>>>,
+    chords: Chords,
 }
 
 struct Entry {

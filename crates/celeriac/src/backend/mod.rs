@@ -3,6 +3,8 @@
 //! Three exist: `redis://` and `postgresql://`, which Celery's clients read and write too, and `memory://` inside the
 //! process.
 
+mod chord;
+mod chord_memory;
 mod memory;
 mod parts;
 #[cfg(feature = "postgres")]
@@ -18,6 +20,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use url::Url;
 
+pub use self::chord::{ChordPart, ChordProgress, CompleteChord};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresBackend;
@@ -51,6 +54,55 @@ pub trait ResultBackend: Send + Sync + 'static {
     async fn cleanup(&self, older_than: DateTime<Utc>) -> Result<u64, BackendError> {
         let _ = older_than;
         Ok(0)
+    }
+
+    /// A chord begins: its body is to be sent once this many parts are in. Called before its tasks are published.
+    async fn begin_chord(&self, group_id: &str, size: usize) -> Result<(), BackendError> {
+        let _ = (group_id, size);
+        Err(chord::not_supported(self.address(), "chords"))
+    }
+
+    /// Hands in the part of one task. `token` names the caller if it gets the chord; asked again with the same token,
+    /// the answer is the same.
+    async fn chord_part(&self, part: &ChordPart, token: &str) -> Result<ChordProgress, BackendError> {
+        let _ = (part, token);
+        Err(chord::not_supported(self.address(), "chords"))
+    }
+
+    /// The body is about to be sent. False: the chord is not the caller's any longer, another worker sends it.
+    async fn extend_chord(&self, group_id: &str, token: &str) -> Result<bool, BackendError> {
+        let _ = (group_id, token);
+        Err(chord::not_supported(self.address(), "chords"))
+    }
+
+    /// The body was sent.
+    async fn end_chord(&self, group_id: &str, token: &str) -> Result<(), BackendError> {
+        let _ = (group_id, token);
+        Err(chord::not_supported(self.address(), "chords"))
+    }
+
+    /// The chord has failed and its body was told: further parts change nothing.
+    async fn fail_chord(&self, group_id: &str) -> Result<(), BackendError> {
+        let _ = group_id;
+        Err(chord::not_supported(self.address(), "chords"))
+    }
+
+    /// Stores which tasks a group has, as Celery's JSON.
+    async fn save_group(&self, group_id: &str, group: &str) -> Result<(), BackendError> {
+        let _ = (group_id, group);
+        Err(chord::not_supported(self.address(), "groups"))
+    }
+
+    /// The tasks of a group that was stored, as Celery's JSON.
+    async fn group(&self, group_id: &str) -> Result<Option<String>, BackendError> {
+        let _ = group_id;
+        Err(chord::not_supported(self.address(), "groups"))
+    }
+
+    /// Removes a stored group, but not the results of its tasks.
+    async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
+        let _ = group_id;
+        Err(chord::not_supported(self.address(), "groups"))
     }
 
     /// The address without its password, for logs and error messages.

@@ -1,5 +1,6 @@
 //! `redis://`: results as Celery's Redis backend keeps them (`celery/backends/redis.py`), key `celery-task-meta-<id>`.
 
+mod chord;
 mod listener;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use redis::{Client, ErrorKind, RedisError, Script};
 
 use self::listener::Listener;
 use super::parts::parts;
-use super::{BackendError, BackendOptions, ResultBackend, ResultSubscription, StoredResult};
+use super::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, ResultSubscription, StoredResult};
 
 /// Celery's prefix of result keys, which are the names of the pub/sub channels too.
 const KEY_PREFIX: &str = "celery-task-meta-";
@@ -48,6 +49,7 @@ pub struct RedisBackend {
     /// Seconds that a result is kept; 0 is for ever.
     seconds: u64,
     store: Script,
+    chords: chord::Scripts,
     /// Replaced when it stops answering without being closed, which it does not notice by itself.
     connection: Mutex<ConnectionManager>,
     listener: Listener,
@@ -71,9 +73,9 @@ impl RedisBackend {
         }
         let listener = Listener::new(client.clone(), address.clone(), options.timeout);
         let seconds = options.expires.map_or(0, |expires| expires.as_secs().max(1));
-        let store = Script::new(STORE);
+        let (store, chords) = (Script::new(STORE), chord::Scripts::new());
         let timeout = options.timeout;
-        Ok(Self { address, client, timeout, seconds, store, connection: Mutex::new(connection), listener })
+        Ok(Self { address, client, timeout, seconds, store, chords, connection: Mutex::new(connection), listener })
     }
 
     fn connection(&self) -> ConnectionManager {
@@ -123,6 +125,38 @@ impl ResultBackend for RedisBackend {
         let mut command = redis::cmd("DEL");
         command.arg(key_of(task_id));
         command.exec_async(&mut self.connection()).await.map_err(|error| self.failed(&error))
+    }
+
+    async fn begin_chord(&self, group_id: &str, size: usize) -> Result<(), BackendError> {
+        self.set_chord_size(group_id, size).await
+    }
+
+    async fn chord_part(&self, part: &ChordPart, token: &str) -> Result<ChordProgress, BackendError> {
+        self.file_part(part, token).await
+    }
+
+    async fn extend_chord(&self, group_id: &str, token: &str) -> Result<bool, BackendError> {
+        self.extend_claim(group_id, token).await
+    }
+
+    async fn end_chord(&self, group_id: &str, token: &str) -> Result<(), BackendError> {
+        self.drop_chord(group_id, token).await
+    }
+
+    async fn fail_chord(&self, group_id: &str) -> Result<(), BackendError> {
+        self.drop_chord_size(group_id).await
+    }
+
+    async fn save_group(&self, group_id: &str, group: &str) -> Result<(), BackendError> {
+        self.store_group(group_id, group).await
+    }
+
+    async fn group(&self, group_id: &str) -> Result<Option<String>, BackendError> {
+        self.stored_group(group_id).await
+    }
+
+    async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
+        self.drop_group(group_id).await
     }
 
     fn address(&self) -> &str {
