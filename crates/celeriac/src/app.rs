@@ -188,7 +188,7 @@ impl App {
         self.inner.backend.close().await;
     }
 
-    fn queue(&self, name: &str) -> QueueDefinition {
+    pub(crate) fn queue(&self, name: &str) -> QueueDefinition {
         self.inner.config.queue(name)
     }
 

@@ -21,7 +21,9 @@ mod executor;
 mod handle;
 mod heart;
 mod live;
+mod pool;
 mod qos;
+mod queues;
 mod rate;
 mod registry;
 mod revoked;
@@ -34,6 +36,7 @@ mod supervise;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::WorkerBuilder;
@@ -41,6 +44,7 @@ pub use self::handle::{TaskInfo, WorkerHandle};
 pub use self::registry::Call;
 pub(crate) use self::run::Run;
 
+use self::queues::Taken;
 use self::shared::Shared;
 use crate::app::App;
 use crate::broker::BrokerError;
@@ -69,8 +73,7 @@ use crate::broker::BrokerError;
 /// ```
 pub struct Worker {
     shared: Arc<Shared>,
-    queues: Vec<String>,
-    prefetch: usize,
+    added: mpsc::UnboundedReceiver<Taken>,
     shutdown_timeout: Duration,
     cold: CancellationToken,
 }

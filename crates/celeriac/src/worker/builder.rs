@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::events::EventSink;
+use super::pool::Pool;
+use super::queues::Queues;
 use super::registry::{Call, Registered, Registry};
 use super::shared::{Settings, Shared};
 use super::state::WorkerState;
@@ -169,41 +171,47 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// # Errors
     /// [`WorkerError::Configuration`] says which setting cannot be.
     pub fn build(self) -> Result<Worker, WorkerError> {
-        if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
+        if self.concurrency == 0 || self.concurrency > Pool::MAX {
             return Err(WorkerError::Configuration(format!(
                 "concurrency is {}, it must be between 1 and {}",
                 self.concurrency,
-                Semaphore::MAX_PERMITS
+                Pool::MAX
             )));
-        }
-        let mut queues = self.queues;
-        if queues.is_empty() {
-            queues.push(self.app.default_queue().to_owned());
         }
         let hostname: Arc<str> = self.hostname.unwrap_or_else(|| format!("celery@{}", host_name())).into();
         let pid = std::process::id();
         let broker = Arc::clone(self.app.broker());
         let clock = LamportClock::default();
         let stop = CancellationToken::new();
+        let (queues, added) = Queues::new(&stop);
+        if self.queues.is_empty() {
+            queues.add(self.app.queue(self.app.default_queue()), true);
+        }
+        for queue in &self.queues {
+            queues.add(self.app.queue(queue), true);
+        }
         let shared = Shared {
-            events: EventSink::new(broker, Arc::clone(&hostname), pid, clock, self.events),
+            events: EventSink::new(broker, Arc::clone(&hostname), pid, clock.clone(), self.events),
             app: self.app,
             hostname,
             pid,
+            started: Instant::now(),
+            clock,
             registry: self.registry,
             settings: self.settings,
             state: WorkerState::default(),
-            slots: Arc::new(Semaphore::new(self.concurrency)),
+            pool: Pool::new(self.concurrency, self.prefetch_multiplier),
+            queues,
             runs: TaskTracker::new(),
             channels: Mutex::default(),
+            quit: CancellationToken::new(),
             stop,
             abandon: CancellationToken::new(),
             give_up: CancellationToken::new(),
         };
         Ok(Worker {
             shared: Arc::new(shared),
-            queues,
-            prefetch: self.concurrency.saturating_mul(self.prefetch_multiplier),
+            added,
             shutdown_timeout: self.shutdown_timeout,
             cold: self.cold,
         })

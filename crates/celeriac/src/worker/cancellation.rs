@@ -1,6 +1,6 @@
 //! How a running task is told to end.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
@@ -10,6 +10,8 @@ pub(crate) struct Cancellation {
     /// The body has asked to be told of its soft limit, so it is trusted to end by itself.
     listens: AtomicBool,
     stage: AtomicU8,
+    /// The signal that a terminated task would have got had it a process; 0 is none.
+    signal: AtomicI32,
     changed: Notify,
 }
 
@@ -31,9 +33,14 @@ impl Cancellation {
         self.advance(TOLD);
     }
 
-    /// Has the body dropped.
-    pub(crate) fn terminate(&self) {
+    /// Has the body dropped. There is no process to get the signal, but events tell of it.
+    pub(crate) fn terminate(&self, signal: i32) {
+        self.signal.store(signal, Ordering::Relaxed);
         self.advance(TERMINATED);
+    }
+
+    pub(crate) fn signal(&self) -> Option<i32> {
+        Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 
     pub(crate) fn is_told(&self) -> bool {
@@ -83,7 +90,7 @@ mod tests {
         told.await;
         cancellation.told().await;
         assert!(futures_util::poll!(terminated.as_mut()).is_pending());
-        cancellation.terminate();
+        cancellation.terminate(15);
         terminated.await;
         cancellation.tell();
         cancellation.terminated().await;

@@ -1,7 +1,7 @@
 //! What the parts of a worker share about one consumer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -21,7 +21,10 @@ pub(crate) struct Channel {
     settle: mpsc::UnboundedSender<Settlement>,
     /// How many messages wait for their ETA.
     held: AtomicUsize,
-    pub(crate) held_changed: Notify,
+    /// What the broker was told.
+    prefetch: AtomicU16,
+    /// There is more or less room for messages than before.
+    pub(crate) room_changed: Notify,
     /// Cancelled when a new generation begins: what has not begun is delivered again.
     generation: Mutex<(u64, CancellationToken)>,
     stop: CancellationToken,
@@ -32,6 +35,7 @@ impl Channel {
     pub(crate) fn new(
         queue: String,
         control: Arc<dyn ConsumerControl>,
+        prefetch: u16,
         settle: mpsc::UnboundedSender<Settlement>,
         stop: &CancellationToken,
     ) -> Self {
@@ -42,7 +46,8 @@ impl Channel {
             flush: Notify::new(),
             settle,
             held: AtomicUsize::new(0),
-            held_changed: Notify::new(),
+            prefetch: AtomicU16::new(prefetch),
+            room_changed: Notify::new(),
             generation: Mutex::new((0, stop.child_token())),
             stop: stop.clone(),
         }
@@ -103,6 +108,15 @@ impl Channel {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// How many messages the broker hands out before it waits for acknowledgements; 0 is without a limit.
+    pub(crate) fn prefetch(&self) -> u16 {
+        self.prefetch.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_prefetch(&self, prefetch: u16) {
+        self.prefetch.store(prefetch, Ordering::Relaxed);
+    }
+
     /// Messages that are not acknowledged.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.tracker.lock().unsettled()
@@ -147,6 +161,6 @@ pub(crate) struct Held(Arc<Channel>);
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.0.held_changed.notify_one();
+        self.0.room_changed.notify_one();
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Case<'a> {
     pub(crate) children: Vec<ResultTuple>,
     /// Its message was acknowledged when it began.
     pub(crate) is_acknowledged: bool,
+    /// The signal that it was terminated with.
+    pub(crate) signal: Option<i32>,
     /// Store more about the task (`result_extended`).
     pub(crate) extended: bool,
     pub(crate) now: DateTime<Utc>,
@@ -76,7 +78,10 @@ pub(crate) enum Report {
     },
     Failed(Failure),
     Retried(Failure),
-    Revoked(Revocation),
+    Revoked {
+        why: Revocation,
+        signal: Option<i32>,
+    },
     Cancelled,
     /// A task that is not known here; nothing else was announced of it.
     Unknown(Failure),
@@ -167,9 +172,10 @@ impl Case<'_> {
     }
 
     fn revoked(self, why: Revocation) -> Conclusion {
+        let signal = self.signal.filter(|_| why == Revocation::Terminated);
         let meta =
             self.stores_errors().then(|| self.described(ResultMeta::revoked(self.request.id.clone(), why, self.now)));
-        self.conclusion(meta, Verdict::Acknowledge, Report::Revoked(why))
+        self.conclusion(meta, Verdict::Acknowledge, Report::Revoked { why, signal })
     }
 
     /// Another worker runs it, unless its message is gone: then Celery says that it is to be tried again.

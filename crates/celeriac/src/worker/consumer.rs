@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, admit};
 use super::channel::Channel;
@@ -29,12 +30,14 @@ pub(super) struct Consumer {
     pub(super) channel: Arc<Channel>,
     pub(super) deliveries: Deliveries,
     pub(super) qos: Qos,
+    /// Ends this consumer alone.
+    pub(super) cancel: CancellationToken,
 }
 
 /// Why a consumer stopped taking messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The worker stops.
+    /// The worker stops, or takes no more tasks from this queue.
     Stopped,
     /// The broker ended it, for instance because the queue was deleted.
     ByBroker,
@@ -47,7 +50,7 @@ impl Consumer {
         loop {
             tokio::select! {
                 biased;
-                () = self.shared.stop.cancelled() => break,
+                () = self.cancel.cancelled() => break,
                 taken = self.deliveries.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         return Ended::ByBroker;
@@ -56,7 +59,7 @@ impl Consumer {
                     let (now, at) = (crate::clock::now(), Instant::now());
                     batch.drain(..).for_each(|delivery| self.receive(delivery, now, at));
                 }
-                () = self.channel.held_changed.notified() => {}
+                () = self.channel.room_changed.notified() => {}
             }
             self.adjust_prefetch().await;
         }
@@ -87,7 +90,7 @@ impl Consumer {
             self.channel.settle(Settlement::of(case.conclude(Outcome::Unknown), &request, tag, is_announced));
             return;
         };
-        let admission = admit(&request, self.shared.state.is_revoked(&request.id, at), now);
+        let admission = admit(&request, self.shared.state.is_revoked(&request, at), now);
         if let Admission::Drop(why) = admission {
             tracing::info!(task = request.task, id = request.id, ?why, "task dropped");
             let case = Case { options: Some(&task.options), ..self.case(&request, now) };
@@ -108,16 +111,18 @@ impl Consumer {
             options: None,
             children: Vec::new(),
             is_acknowledged: false,
+            signal: None,
             extended: self.shared.settings.result_extended,
             now,
             random: 0.0,
         }
     }
 
-    /// Makes room for messages that wait for their ETA.
+    /// Makes room for messages that wait for their ETA, and for a pool that has grown.
     async fn adjust_prefetch(&mut self) {
-        if let Some(count) = self.qos.adjust(self.channel.held())
-            && let Err(error) = self.channel.control.set_prefetch(count).await
+        let Some(count) = self.qos.adjust(self.shared.pool.prefetch(), self.channel.held()) else { return };
+        self.channel.set_prefetch(count);
+        if let Err(error) = self.channel.control.set_prefetch(count).await
         {
             tracing::warn!(queue = self.channel.queue, %error, "prefetch not changed");
         }

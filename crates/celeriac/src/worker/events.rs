@@ -21,6 +21,8 @@ pub(crate) struct EventSink {
     clock: LamportClock,
     /// Whether tasks are announced; events of the worker itself always are.
     tasks: AtomicBool,
+    /// Tasks are announced whatever remote control says (`-E`).
+    is_fixed: bool,
     batch: Mutex<EventBatch>,
     waiting: Notify,
 }
@@ -36,6 +38,7 @@ impl EventSink {
             pid,
             clock,
             tasks: AtomicBool::new(tasks),
+            is_fixed: tasks,
             batch: Mutex::default(),
             waiting: Notify::new(),
         }
@@ -46,8 +49,10 @@ impl EventSink {
         self.tasks.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_announces_tasks(&self, tasks: bool) {
-        self.tasks.store(tasks, Ordering::Relaxed);
+    /// Announces tasks from now on, or no longer. Answers whether that is a change. A worker that was started with events
+    /// goes on with them (`celery/worker/control.py`, `disable_events`).
+    pub(crate) fn set_announces_tasks(&self, tasks: bool) -> bool {
+        !self.is_fixed && self.tasks.swap(tasks, Ordering::Relaxed) != tasks
     }
 
     /// Announces something about a task, soon.

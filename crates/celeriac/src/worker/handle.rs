@@ -11,6 +11,9 @@ use super::shared::Shared;
 use crate::context::Request;
 use crate::task::RateLimit;
 
+/// What a task is terminated with unless something else is said.
+const SIGTERM: i32 = 15;
+
 /// Looks at a worker and directs it while it runs. Cloning it is cheap.
 #[derive(Clone)]
 pub struct WorkerHandle {
@@ -94,7 +97,7 @@ impl WorkerHandle {
     pub fn revoke(&self, task_id: &str, terminate: bool) {
         self.shared.state.revoke(task_id, Instant::now());
         if terminate && let Some(run) = self.shared.state.find(task_id) {
-            run.cancellation.terminate();
+            run.cancellation.terminate(SIGTERM);
         }
     }
 
@@ -112,9 +115,10 @@ impl WorkerHandle {
         task.inspect(|task| task.set_limits(Limits { soft, hard })).is_some()
     }
 
-    /// Whether tasks are announced from now on.
-    pub fn set_events(&self, events: bool) {
-        self.shared.events.set_announces_tasks(events);
+    /// Announces tasks from now on, or no longer. Answers whether that is a change; a worker that was built with
+    /// [`events`](crate::WorkerBuilder::events) goes on with them.
+    pub fn set_events(&self, events: bool) -> bool {
+        self.shared.events.set_announces_tasks(events)
     }
 
     fn tasks(&self, phases: &[Phase]) -> Vec<TaskInfo> {

@@ -60,7 +60,7 @@ fn at_once(run: &Run, admission: Admission) -> Option<Start> {
     if admission != Admission::Run || run.task.is_rate_limited() {
         return None;
     }
-    Arc::clone(&run.shared().slots).try_acquire_owned().ok().map(Start::Now)
+    run.shared().pool.try_take().map(Start::Now)
 }
 
 /// Waits until the task may begin, unless the worker stops or the message's connection is lost meanwhile.
@@ -80,14 +80,9 @@ async fn with_patience(run: &Run) -> Start {
 /// Waits for the ETA, for the rate limit and for a free slot.
 async fn wait(run: &Run) -> Result<OwnedSemaphorePermit, Revocation> {
     wait_for_eta(run).await?;
-    let delay = run.task.reserve_rate(Instant::now());
-    if !delay.is_zero() {
-        run.enter(Phase::Limited);
-        tokio::time::sleep(delay).await;
-    }
+    wait_for_rate(run).await;
     run.enter(Phase::Reserved);
-    let slots = Arc::clone(&run.shared().slots);
-    let permit = slots.acquire_owned().await.expect("the semaphore is never closed");
+    let permit = run.shared().pool.take().await;
     // It may have been revoked, or have expired, while it waited.
     match admission_now(run, crate::clock::now()) {
         Admission::Drop(why) => Err(why),
@@ -111,6 +106,22 @@ async fn wait_for_eta(run: &Run) -> Result<(), Revocation> {
     }
 }
 
+/// Waits for a place under the task's rate limit, and anew when that is changed.
+async fn wait_for_rate(run: &Run) {
+    let mut changes = run.task.rate_changes();
+    loop {
+        let delay = run.task.reserve_rate(Instant::now());
+        if delay.is_zero() {
+            return;
+        }
+        run.enter(Phase::Limited);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => return,
+            _ = changes.changed() => {}
+        }
+    }
+}
+
 /// Sleeps until a time of the wall clock, but not for long at once: that clock may be set.
 async fn sleep_towards(until: DateTime<Utc>, now: DateTime<Utc>) {
     const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -118,7 +129,7 @@ async fn sleep_towards(until: DateTime<Utc>, now: DateTime<Utc>) {
 }
 
 fn admission_now(run: &Run, now: DateTime<Utc>) -> Admission {
-    admit(&run.request, run.shared().state.is_revoked(&run.request.id, Instant::now()), now)
+    admit(&run.request, run.shared().state.is_revoked(&run.request, Instant::now()), now)
 }
 
 /// Runs the body, with what is said and stored at its beginning.
@@ -149,6 +160,7 @@ fn conclude(run: &Run, outcome: Outcome) {
         options: Some(&run.task.options),
         children: run.children(),
         is_acknowledged: run.begun().is_some() && !run.task.options.acks_late,
+        signal: run.cancellation.signal(),
         extended: run.shared().settings.result_extended,
         now: crate::clock::now(),
         random: fastrand::f64(),

@@ -27,8 +27,10 @@ impl Qos {
         self.current
     }
 
-    /// What to tell the broker when so many messages wait for their ETA; `None`: nothing new.
-    pub(crate) fn adjust(&mut self, waiting: usize) -> Option<u16> {
+    /// What to tell the broker when so many messages wait for their ETA; `None`: nothing new. `base` changes with the
+    /// size of the pool.
+    pub(crate) fn adjust(&mut self, base: usize, waiting: usize) -> Option<u16> {
+        self.base = base;
         if waiting > self.room || waiting < self.room / 4 || waiting == 0 {
             self.room = if waiting == 0 { 0 } else { waiting.next_power_of_two().max(STEP) };
         }
@@ -56,7 +58,7 @@ mod tests {
         let mut qos = Qos::new(16);
         assert_eq!(qos.current(), 16);
         for waiting in 0..5000 {
-            qos.adjust(waiting);
+            qos.adjust(16, waiting);
             assert!(usize::from(qos.current()) >= 16 + waiting);
         }
     }
@@ -64,19 +66,27 @@ mod tests {
     #[test]
     fn the_broker_is_told_rarely_and_the_room_is_given_back() {
         let mut qos = Qos::new(16);
-        let raised: Vec<_> = (1..=100).filter_map(|waiting| qos.adjust(waiting)).collect();
+        let raised: Vec<_> = (1..=100).filter_map(|waiting| qos.adjust(16, waiting)).collect();
         assert_eq!(raised, [24, 32, 48, 80, 144]);
-        let lowered: Vec<_> = (0..100).rev().filter_map(|waiting| qos.adjust(waiting)).collect();
+        let lowered: Vec<_> = (0..100).rev().filter_map(|waiting| qos.adjust(16, waiting)).collect();
         assert_eq!(lowered, [48, 24, 16]);
+    }
+
+    #[test]
+    fn the_broker_is_told_when_the_pool_has_another_size() {
+        let mut qos = Qos::new(16);
+        assert_eq!(qos.adjust(20, 0), Some(20));
+        assert_eq!(qos.adjust(20, 0), None);
+        assert_eq!(qos.adjust(12, 3), None);
     }
 
     #[test]
     fn there_is_no_limit_where_none_was_set_or_the_count_would_not_fit() {
         assert_eq!(Qos::new(0).current(), 0);
-        assert_eq!(Qos::new(0).adjust(10), None);
+        assert_eq!(Qos::new(0).adjust(0, 10), None);
         assert_eq!(Qos::new(70_000).current(), 0);
         let mut qos = Qos::new(60_000);
-        assert_eq!(qos.adjust(10_000), Some(0));
-        assert_eq!(qos.adjust(0), Some(60_000));
+        assert_eq!(qos.adjust(60_000, 10_000), Some(0));
+        assert_eq!(qos.adjust(60_000, 0), Some(60_000));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::rate::TokenBucket;
@@ -38,10 +39,15 @@ pub struct Call {
 pub(crate) struct Registered {
     pub(crate) name: String,
     pub(crate) options: TaskOptions,
+    /// The names of its arguments in their order.
+    pub(crate) fields: &'static [&'static str],
+    /// Those of them whose values operators must not see.
+    pub(crate) redacted: &'static [&'static str],
     body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>,
     limits: Mutex<Limits>,
     is_rate_limited: AtomicBool,
     bucket: Mutex<Option<TokenBucket>>,
+    rate_limit: watch::Sender<Option<RateLimit>>,
     begun: AtomicU64,
 }
 
@@ -78,7 +84,7 @@ impl Registered {
                 RawJson::of(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
             })
         };
-        Self::new(T::NAME, T::OPTIONS, Box::new(erased))
+        Self { fields: T::FIELDS, redacted: T::REDACTED, ..Self::new(T::NAME, T::OPTIONS, Box::new(erased)) }
     }
 
     /// A task without a type: its arguments and its value are JSON.
@@ -99,10 +105,13 @@ impl Registered {
         let registered = Self {
             name: name.to_owned(),
             options,
+            fields: &[],
+            redacted: &[],
             body,
             limits: Mutex::new(Limits { soft: options.soft_time_limit, hard: options.time_limit }),
             is_rate_limited: AtomicBool::new(false),
             bucket: Mutex::new(None),
+            rate_limit: watch::Sender::new(None),
             begun: AtomicU64::new(0),
         };
         registered.set_rate_limit(options.rate_limit, Instant::now());
@@ -131,6 +140,17 @@ impl Registered {
         let mut bucket = self.bucket.lock();
         *bucket = limit.map(|limit| TokenBucket::new(limit, now));
         self.is_rate_limited.store(bucket.is_some(), Ordering::Relaxed);
+        // Those that wait for the former limit look again.
+        self.rate_limit.send_replace(limit);
+    }
+
+    pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
+        *self.rate_limit.borrow()
+    }
+
+    /// Tells of changes of the rate limit from now on.
+    pub(crate) fn rate_changes(&self) -> watch::Receiver<Option<RateLimit>> {
+        self.rate_limit.subscribe()
     }
 
     pub(crate) fn is_rate_limited(&self) -> bool {

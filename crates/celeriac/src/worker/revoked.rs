@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::protocol::{TaskMessage, Value};
+
 /// Celery's `REVOKES_MAX` and `REVOKE_EXPIRES`.
 const MAX: usize = 50_000;
 const EXPIRES: Duration = Duration::from_secs(3 * 60 * 60);
@@ -46,9 +48,77 @@ impl Revoked {
     }
 }
 
+/// Values of stamps whose tasks are revoked. They are remembered until the worker ends.
+#[derive(Debug, Default)]
+pub(crate) struct RevokedStamps(HashMap<String, Vec<Value>>);
+
+/// How many values are remembered of one stamp, and how many stamps; what comes after is not.
+const MAX_STAMPS: usize = 10_000;
+
+impl RevokedStamps {
+    pub(crate) fn add(&mut self, stamp: &str, values: impl IntoIterator<Item = Value>) {
+        if !self.0.contains_key(stamp) && self.0.len() >= MAX_STAMPS {
+            return;
+        }
+        let known = self.0.entry(stamp.to_owned()).or_default();
+        for value in values {
+            if known.len() < MAX_STAMPS && !known.contains(&value) {
+                known.push(value);
+            }
+        }
+    }
+
+    /// Whether a task carries one of them. What names no stamp among its `stamped_headers` has none.
+    pub(crate) fn contains(&self, task: &TaskMessage) -> bool {
+        // Asked for every task, and nearly always empty.
+        !self.0.is_empty() && task.stamped_headers.iter().flatten().any(|stamp| self.has(stamp, task))
+    }
+
+    fn has(&self, stamp: &str, task: &TaskMessage) -> bool {
+        let Some(revoked) = self.0.get(stamp) else { return false };
+        task.stamps.get(stamp).is_some_and(|value| !shared_values(value, revoked).is_empty())
+    }
+}
+
+/// The values of a task's stamp, which may be a list, that are among others.
+pub(crate) fn shared_values<'a>(stamp: &'a Value, others: &[Value]) -> Vec<&'a Value> {
+    let values = match stamp {
+        Value::List(values) => values.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    values.iter().filter(|value| others.contains(value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Headers, RawJson};
+
+    fn stamped(stamps: &[(&str, Value)]) -> TaskMessage {
+        let mut task = TaskMessage::new("t", "id", RawJson::EMPTY_LIST, RawJson::EMPTY_OBJECT);
+        task.stamped_headers = Some(stamps.iter().map(|(name, _)| (*name).to_owned()).collect());
+        task.stamps = stamps.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<Headers>();
+        task
+    }
+
+    #[test]
+    fn a_task_is_revoked_by_any_value_of_any_of_its_stamps() {
+        let mut revoked = RevokedStamps::default();
+        assert!(!revoked.contains(&stamped(&[("tenant", "t-1".into())])));
+        revoked.add("tenant", ["t-1".into(), Value::Int(7)]);
+        for (task, expected) in [
+            (stamped(&[("tenant", "t-1".into())]), true),
+            (stamped(&[("tenant", Value::Int(7))]), true),
+            (stamped(&[("tenant", "t-2".into())]), false),
+            (stamped(&[("other", "t-1".into())]), false),
+            (stamped(&[("tenant", vec!["t-2", "t-1"].into()), ("other", "x".into())]), true),
+            (stamped(&[]), false),
+        ] {
+            assert_eq!(revoked.contains(&task), expected, "{:?}", task.stamps);
+        }
+        let unnamed = TaskMessage { stamped_headers: None, ..stamped(&[("tenant", "t-1".into())]) };
+        assert!(!revoked.contains(&unnamed));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_revocation_is_forgotten_after_three_hours() {

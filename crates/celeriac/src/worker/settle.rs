@@ -84,10 +84,10 @@ fn events(report: Report, verdict: Verdict, id: &str) -> Vec<EventBody<'static>>
             exception: repr_of(&cause).into(),
             traceback: Some(trace(&cause)),
         }),
-        Report::Revoked(why) => events.push(EventBody::TaskRevoked {
+        Report::Revoked { why, signal } => events.push(EventBody::TaskRevoked {
             uuid: uuid(),
             terminated: why == Revocation::Terminated,
-            signum: if why == Revocation::Terminated { Json::Int(15) } else { Json::Null },
+            signum: signal.map_or(Json::Null, |signal| Json::Int(signal.into())),
             expired: why == Revocation::Expired,
         }),
         Report::Cancelled => events.push(EventBody::TaskCancelled { uuid: uuid() }),

@@ -3,31 +3,39 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::channel::Channel;
 use super::events::EventSink;
+use super::pool::Pool;
+use super::queues::Queues;
 use super::registry::Registry;
 use super::state::WorkerState;
 use crate::app::App;
+use crate::clock::LamportClock;
 
 pub(crate) struct Shared {
     pub(crate) app: App,
     /// The node name, `celery@<host>`.
     pub(crate) hostname: Arc<str>,
     pub(crate) pid: u32,
+    /// When the worker was built.
+    pub(crate) started: Instant,
+    pub(crate) clock: LamportClock,
     pub(crate) events: EventSink,
     pub(crate) registry: Registry,
     pub(crate) settings: Settings,
     pub(crate) state: WorkerState,
-    /// As many permits as bodies may run at once.
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) pool: Pool,
+    pub(crate) queues: Queues,
     /// Counts the runs that have not ended.
     pub(crate) runs: TaskTracker,
     /// One for each consumer that was started.
     pub(crate) channels: Mutex<Vec<Arc<Channel>>>,
+    /// Remote control asks for a warm shutdown.
+    pub(crate) quit: CancellationToken,
     /// Warm shutdown: nothing begins any more.
     pub(crate) stop: CancellationToken,
     /// Cold shutdown: bodies are dropped.

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::revoked::Revoked;
+use super::revoked::{Revoked, RevokedStamps};
 use super::run::{Phase, Run};
+use crate::protocol::{TaskMessage, Value};
 
 /// The tasks that a worker has taken and not ended, and what it remembers of others.
 #[derive(Default)]
 pub(crate) struct WorkerState {
     runs: Mutex<Slots>,
     revoked: RwLock<Revoked>,
+    revoked_stamps: RwLock<RevokedStamps>,
     active: AtomicU64,
     processed: AtomicU64,
 }
@@ -82,8 +84,13 @@ impl WorkerState {
         self.revoked.write().add(task_id, now);
     }
 
-    pub(crate) fn is_revoked(&self, task_id: &str, now: Instant) -> bool {
-        self.revoked.read().contains(task_id, now)
+    /// Takes all tasks as revoked that carry one of these values of a stamp.
+    pub(crate) fn revoke_stamps(&self, stamp: &str, values: impl IntoIterator<Item = Value>) {
+        self.revoked_stamps.write().add(stamp, values);
+    }
+
+    pub(crate) fn is_revoked(&self, task: &TaskMessage, now: Instant) -> bool {
+        self.revoked.read().contains(&task.id, now) || self.revoked_stamps.read().contains(task)
     }
 
     pub(crate) fn revoked(&self, now: Instant) -> Vec<String> {

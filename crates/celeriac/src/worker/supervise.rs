@@ -12,6 +12,7 @@ use super::channel::Channel;
 use super::consumer::{Consumer, Ended};
 use super::heart;
 use super::qos::Qos;
+use super::queues::Taken;
 use super::settle::settle_until;
 use super::shared::Shared;
 use super::{Worker, WorkerError};
@@ -36,13 +37,11 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     background.spawn(async move { heart::announce(&alive, heart_stop).await });
 
     let mut consumers = JoinSet::new();
-    for queue in &worker.queues {
-        consumers.spawn(serve(Arc::clone(&parts), queue.clone()));
-    }
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
+        () = shared.quit.cancelled() => None,
         () = worker.cold.cancelled() => None,
-        failed = first_failure(&mut consumers) => Some(failed),
+        failed = consume_all(&parts, worker.added, &mut consumers) => Some(failed),
     };
 
     shared.stop.cancel();
@@ -65,16 +64,24 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     }
 }
 
-/// Waits until a consumer fails for good.
-async fn first_failure(consumers: &mut JoinSet<Result<(), BrokerError>>) -> BrokerError {
-    while let Some(ended) = consumers.join_next().await {
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error,
-            Err(panic) => tracing::error!(%panic, "consumer failed"),
+/// Consumes every queue that is added, until one fails for good that the worker cannot work without.
+async fn consume_all(
+    parts: &Arc<Parts>,
+    mut added: mpsc::UnboundedReceiver<Taken>,
+    consumers: &mut JoinSet<Result<(), BrokerError>>,
+) -> BrokerError {
+    loop {
+        tokio::select! {
+            Some(queue) = added.recv() => {
+                consumers.spawn(serve(Arc::clone(parts), queue));
+            }
+            Some(ended) = consumers.join_next() => match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(panic) => tracing::error!(%panic, "consumer failed"),
+            },
         }
     }
-    std::future::pending().await
 }
 
 /// How long a shutdown waits.
@@ -98,7 +105,6 @@ impl Patience {
 /// The parts that belong to consumers. They outlive them: what has begun is settled after the last message has come.
 struct Parts {
     shared: Arc<Shared>,
-    prefetch: usize,
     settlers: tokio::sync::Mutex<JoinSet<()>>,
     ackers: tokio::sync::Mutex<JoinSet<()>>,
     settled: CancellationToken,
@@ -109,7 +115,6 @@ impl Parts {
     fn new(worker: &Worker) -> Arc<Self> {
         Arc::new(Self {
             shared: Arc::clone(&worker.shared),
-            prefetch: worker.prefetch,
             settlers: tokio::sync::Mutex::default(),
             ackers: tokio::sync::Mutex::default(),
             settled: CancellationToken::new(),
@@ -118,21 +123,43 @@ impl Parts {
     }
 
     /// Subscribes to a queue and starts what settles its messages.
-    async fn subscribe(&self, queue: &str) -> Result<Consumer, BrokerError> {
+    async fn subscribe(&self, queue: &Taken) -> Result<(Consumer, Ends), BrokerError> {
         let shared = &self.shared;
-        shared.app.declare_queue(queue).await?;
-        let qos = Qos::new(self.prefetch);
-        let options = ConsumeOptions { queue: queue.to_owned(), prefetch: qos.current(), ..ConsumeOptions::default() };
+        let name = &queue.definition.name;
+        shared.app.broker().declare(&queue.definition.topology()).await?;
+        let qos = Qos::new(shared.pool.prefetch());
+        let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };
         let subscription = shared.app.broker().consume(options).await?;
         let (sender, settlements) = mpsc::unbounded_channel();
-        let channel = Arc::new(Channel::new(queue.to_owned(), subscription.control, sender, &shared.stop));
+        let channel =
+            Arc::new(Channel::new(name.clone(), subscription.control, qos.current(), sender, &shared.stop));
 
-        let settler = settle_until(self.settled.clone(), Arc::clone(shared), Arc::clone(&channel), settlements);
-        self.settlers.lock().await.spawn(settler);
-        let (acker, acknowledged) = (Arc::clone(&channel), self.acknowledged.clone());
-        self.ackers.lock().await.spawn(async move { acker.acknowledge_until(acknowledged).await });
+        let ends = Ends::new(self);
+        let settler = settle_until(ends.settle.clone(), Arc::clone(shared), Arc::clone(&channel), settlements);
+        self.settlers.lock().await.spawn(ends.settled.clone().after(settler));
+        let (acker, acknowledge) = (Arc::clone(&channel), ends.acknowledge.clone());
+        let acker = async move { acker.acknowledge_until(acknowledge).await };
+        self.ackers.lock().await.spawn(ends.acknowledged.clone().after(acker));
         shared.channels.lock().push(Arc::clone(&channel));
-        Ok(Consumer { shared: Arc::clone(shared), channel, deliveries: subscription.deliveries, qos })
+        let (shared, cancel) = (Arc::clone(shared), queue.cancel.clone());
+        Ok((Consumer { shared, channel, deliveries: subscription.deliveries, qos, cancel }, ends))
+    }
+
+    /// Gives up a channel whose consumer was cancelled, once what it has delivered has ended. A worker that stops does
+    /// so itself.
+    async fn retire(&self, channel: &Arc<Channel>, ends: &Ends) {
+        let work = async {
+            while channel.unacknowledged() > 0 {
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+            ends.settle.cancel();
+            ends.settled.wait().await;
+            ends.acknowledge.cancel();
+            ends.acknowledged.wait().await;
+            channel.control.close().await;
+            self.shared.channels.lock().retain(|other| !Arc::ptr_eq(other, channel));
+        };
+        self.shared.stop.run_until_cancelled(work).await;
     }
 
     /// Settles what is left, acknowledges it, and gives everything else back.
@@ -159,15 +186,48 @@ impl Parts {
     }
 }
 
-/// Serves one queue until the worker stops, whatever happens to its consumer.
-async fn serve(parts: Arc<Parts>, queue: String) -> Result<(), BrokerError> {
-    let stop = &parts.shared.stop;
+/// How the parts of one consumer are ended, one after the other, and that they have.
+struct Ends {
+    settle: CancellationToken,
+    settled: Done,
+    acknowledge: CancellationToken,
+    acknowledged: Done,
+}
+
+impl Ends {
+    /// They end with all others, too.
+    fn new(parts: &Parts) -> Self {
+        let (settle, acknowledge) = (parts.settled.child_token(), parts.acknowledged.child_token());
+        Self { settle, settled: Done::default(), acknowledge, acknowledged: Done::default() }
+    }
+}
+
+/// Whether something has ended.
+#[derive(Clone, Default)]
+struct Done(CancellationToken);
+
+impl Done {
+    /// Does it, and says so.
+    async fn after(self, work: impl Future<Output = ()>) {
+        let _said = self.0.drop_guard();
+        work.await;
+    }
+
+    async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// Serves one queue until the worker stops or is told to leave it, whatever happens to its consumer.
+async fn serve(parts: Arc<Parts>, taken: Taken) -> Result<(), BrokerError> {
+    let (stop, queue) = (&taken.cancel, &taken.definition.name);
     loop {
-        match stop.run_until_cancelled(parts.subscribe(&queue)).await {
+        match stop.run_until_cancelled(parts.subscribe(&taken)).await {
             None => return Ok(()),
-            Some(Ok(mut consumer)) => {
+            Some(Ok((mut consumer, ends))) => {
                 tracing::info!(queue, "worker takes tasks");
                 if consumer.consume().await == Ended::Stopped {
+                    parts.retire(&consumer.channel, &ends).await;
                     return Ok(());
                 }
                 tracing::warn!(queue, "the broker has ended the consumer; subscribing again");
@@ -175,7 +235,12 @@ async fn serve(parts: Arc<Parts>, queue: String) -> Result<(), BrokerError> {
             Some(Err(error @ BrokerError::Timeout { .. })) => {
                 tracing::warn!(queue, %error, "broker cannot be reached; trying again");
             }
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) if taken.required => return Err(error),
+            Some(Err(error)) => {
+                tracing::error!(queue, %error, "no tasks are taken from a queue that was added");
+                parts.shared.queues.cancel(queue);
+                return Ok(());
+            }
         }
         if stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await.is_none() {
             return Ok(());

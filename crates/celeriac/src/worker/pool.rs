@@ -1,0 +1,89 @@
+//! How many bodies may run at once. Remote control may change it while they do.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The slots in which bodies run.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    slots: Arc<Semaphore>,
+    size: Mutex<usize>,
+    prefetch_multiplier: usize,
+}
+
+impl Pool {
+    /// `size` is at least 1 and at most [`Pool::MAX`].
+    pub(crate) fn new(size: usize, prefetch_multiplier: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(size)), size: Mutex::new(size), prefetch_multiplier }
+    }
+
+    pub(crate) const MAX: usize = Semaphore::MAX_PERMITS;
+
+    pub(crate) fn size(&self) -> usize {
+        *self.size.lock()
+    }
+
+    /// How many messages a consumer holds for the bodies that can run soon; 0 is without a limit.
+    pub(crate) fn prefetch(&self) -> usize {
+        self.size().saturating_mul(self.prefetch_multiplier)
+    }
+
+    /// A slot, if one is free.
+    pub(crate) fn try_take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Waits for a slot. They are given in the order in which they were asked for.
+    pub(crate) async fn take(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// Adds slots, up to the maximum.
+    pub(crate) fn grow(&self, n: usize) {
+        let mut size = self.size.lock();
+        let more = n.min(Self::MAX - *size);
+        self.slots.add_permits(more);
+        *size += more;
+    }
+
+    /// Takes slots away that are free, but never the last one. Answers how many those were.
+    pub(crate) fn shrink(&self, n: usize) -> usize {
+        let mut size = self.size.lock();
+        let less = self.slots.forget_permits(n.min(*size - 1));
+        *size -= less;
+        less
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_grows_at_once_and_shrinks_by_what_is_free() {
+        let pool = Pool::new(2, 4);
+        assert_eq!(pool.prefetch(), 8);
+        let (first, second) = (pool.take().await, pool.take().await);
+        assert!(pool.try_take().is_none());
+        pool.grow(2);
+        assert_eq!((pool.size(), pool.prefetch()), (4, 16));
+        let third = pool.try_take().unwrap();
+        assert_eq!(pool.shrink(3), 1);
+        assert!(pool.try_take().is_none());
+        drop((first, second, third));
+        assert_eq!(pool.shrink(100), 2);
+        assert_eq!(pool.size(), 1);
+        assert_eq!(pool.shrink(1), 0);
+        assert!(pool.try_take().is_some());
+    }
+
+    #[test]
+    fn a_pool_cannot_grow_beyond_what_can_be_counted() {
+        let pool = Pool::new(1, 4);
+        pool.grow(usize::MAX);
+        assert_eq!(pool.size(), Pool::MAX);
+        assert_eq!(Pool::new(3, 0).prefetch(), 0);
+    }
+}
