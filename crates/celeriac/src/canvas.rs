@@ -23,7 +23,7 @@ mod plan;
 mod publish;
 mod stamp;
 
-use crate::protocol::{DecodeErrorKind, Json, JsonError};
+use crate::protocol::{DecodeErrorKind, Json, JsonError, ResultTuple};
 use node::Node;
 
 pub use crate::protocol::Signature;
@@ -69,6 +69,11 @@ impl Canvas {
     #[must_use]
     pub fn to_json(&self) -> Json {
         self.0.to_json()
+    }
+
+    /// Gives ids to all tasks in it that have none; answers where the result will be.
+    pub(crate) fn freeze(&mut self, publisher: &mut Publisher<'_>) -> ResultTuple {
+        self.0.freeze_whole(publisher)
     }
 
     /// Says what to publish so that the workflow runs; `arguments` come in front of those of its first tasks.

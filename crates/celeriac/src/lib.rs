@@ -14,11 +14,11 @@ pub mod result;
 pub mod task;
 pub mod worker;
 
-pub use app::{App, AppBuilder, BuildError, QueueDefinition, QueueType, Route, SendError, SendOptions};
+pub use app::{App, AppBuilder, BuildError, PublishError, QueueDefinition, QueueType, Route, SendError, SendOptions};
 pub use beat::{Beat, Entry};
 pub use celeriac_macros::Task;
 pub use context::{Context, Request};
-pub use result::{AsyncResult, GetError};
+pub use result::{AsyncResult, GetError, GroupResult, Published};
 pub use task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
 pub use worker::{Worker, WorkerBuilder, WorkerError};
 

@@ -1,5 +1,7 @@
 //! The result of a task, wherever it runs.
 
+mod group;
+
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,6 +14,9 @@ use tokio::time::Instant;
 use crate::backend::{BackendError, Change, ResultBackend, ResultSubscription};
 use crate::protocol::{RawJson, ResultMeta, State};
 use crate::task::Failure;
+
+pub(crate) use self::group::read as read_group;
+pub use self::group::{GroupResult, Published};
 
 /// How long to wait before a backend that cannot be reached is asked again.
 const RETRY_EVERY: Duration = Duration::from_millis(200);

@@ -32,6 +32,7 @@ mod settle;
 mod shared;
 mod state;
 mod supervise;
+mod workflow;
 
 use std::sync::Arc;
 use std::time::Duration;

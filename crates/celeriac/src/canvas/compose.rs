@@ -8,7 +8,7 @@ use crate::protocol::{Json, JsonError, RawJson};
 use crate::task::Task;
 
 impl Signature {
-    /// A typed task with all its arguments.
+    /// A typed task with all its arguments, to its own queue.
     ///
     /// # Errors
     /// The struct cannot be written as JSON.
@@ -16,6 +16,13 @@ impl Signature {
         let mut signature = Self::new(T::NAME);
         if let Json::Object(kwargs) = RawJson::of(task)?.to_tree() {
             signature.kwargs = kwargs;
+        }
+        // Whoever sends it, in the middle of a workflow, may not know the task.
+        if let Some(queue) = T::OPTIONS.queue {
+            signature.set_option("queue", Json::Str(queue.to_owned()));
+        }
+        if let Some(priority) = T::OPTIONS.priority {
+            signature.set_option("priority", Json::Int(priority.into()));
         }
         Ok(signature)
     }

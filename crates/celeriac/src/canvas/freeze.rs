@@ -2,7 +2,7 @@
 
 use super::node::{Node, Options, set_option, text_option};
 use super::plan::Publisher;
-use crate::protocol::{Json, Signature};
+use crate::protocol::{Json, ResultTuple, Signature};
 
 /// What a task that gets its id is told about where it belongs.
 #[derive(Clone, Default)]
@@ -22,6 +22,35 @@ fn text(value: &str) -> Json {
 }
 
 impl Node {
+    /// Gives ids to a workflow before it is published; answers where its result will be.
+    pub(super) fn freeze_whole(&mut self, publisher: &mut Publisher<'_>) -> ResultTuple {
+        if let Self::Group { tasks, .. } = self {
+            // The tasks of nested groups keep their order, as when it is published.
+            *tasks = flat(std::mem::take(tasks));
+        }
+        let id = self.freeze(Place::default(), publisher);
+        self.result().unwrap_or_else(|| ResultTuple::task(id))
+    }
+
+    /// Where the result of a workflow that has its ids will be.
+    fn result(&self) -> Option<ResultTuple> {
+        match self {
+            Self::Task(signature) => signature.task_id().map(ResultTuple::task),
+            Self::Chain { tasks, .. } => {
+                let last = tasks.iter().rev().find(|task| !task.is_empty_group()).or(tasks.last())?;
+                match last {
+                    Self::Group { tasks, .. } if tasks.len() == 1 => tasks[0].result(),
+                    last => last.result(),
+                }
+            }
+            Self::Group { tasks, shell } => {
+                let members = tasks.iter().filter_map(Self::result).collect();
+                Some(ResultTuple { children: Some(members), ..ResultTuple::task(shell.task_id()?) })
+            }
+            Self::Chord(chord) => chord.body.result(),
+        }
+    }
+
     /// Gives ids to all tasks in it that have none; answers the id under which its result will be found.
     pub(super) fn freeze(&mut self, place: Place, publisher: &mut Publisher<'_>) -> String {
         match self {
@@ -114,6 +143,15 @@ pub(super) fn freeze_group(
         task.freeze(Place { group_index: Some(index), ..member.clone() }, publisher);
     }
     id
+}
+
+/// The tasks of nested groups among the others.
+fn flat(tasks: Vec<Node>) -> Vec<Node> {
+    let nested = |task| match task {
+        Node::Group { tasks, .. } => flat(tasks),
+        task => vec![task],
+    };
+    tasks.into_iter().flat_map(nested).collect()
 }
 
 /// The tasks of nested groups among the others, in the order in which Celery puts them: those of a nested group are

@@ -1,8 +1,10 @@
 //! What is to be published, and what is needed to know it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
-use crate::protocol::TaskMessage;
+use crate::protocol::{ResultTuple, TaskMessage};
 use crate::task::TaskOptions;
 
 /// What to do, in this order.
@@ -67,6 +69,29 @@ impl Plan {
             Step::Publish(publish) => Some(&**publish),
             Step::ChordSize(_) => None,
         })
+    }
+
+    /// The tasks that are published, as the children of the one that publishes them.
+    pub(crate) fn children(&self) -> Vec<ResultTuple> {
+        let group_of = |publish: &Publish| publish.message.group.clone();
+        let mut sizes: HashMap<String, usize> = HashMap::new();
+        self.messages().filter_map(group_of).for_each(|group| *sizes.entry(group).or_default() += 1);
+        let mut children: Vec<ResultTuple> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for publish in self.messages() {
+            let task = ResultTuple::task(&publish.message.id);
+            // One task alone may be the end of a chain in a group.
+            let Some(group) = group_of(publish).filter(|group| sizes.get(group).is_some_and(|size| *size > 1)) else {
+                children.push(task);
+                continue;
+            };
+            let place = *places.entry(group.clone()).or_insert_with(|| {
+                children.push(ResultTuple::task(group));
+                children.len() - 1
+            });
+            children[place].children.get_or_insert_default().push(task);
+        }
+        children
     }
 
     pub(super) fn append(&mut self, mut other: Self) {

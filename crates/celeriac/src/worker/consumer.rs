@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, admit};
 use super::channel::Channel;
-use super::conclusion::{Case, Outcome};
+use super::conclusion::{Case, Conclusion, Outcome};
 use super::live::live;
 use super::qos::Qos;
 use super::run::Run;
 use super::settle::Settlement;
 use super::shared::Shared;
-use crate::broker::{Deliveries, Delivery};
+use super::workflow::Ending;
+use crate::broker::{Deliveries, Delivery, DeliveryTag};
 use crate::context::{DeliveryInfo, Request};
 use crate::protocol::event::{EventBody, TaskReceived};
 use crate::protocol::{TaskMessage, format_time};
@@ -87,14 +88,16 @@ impl Consumer {
         let Some(task) = self.shared.registry.get(&request.task) else {
             tracing::error!(task = request.task, id = request.id, "task of unknown name rejected");
             let case = self.case(&request, now);
-            self.channel.settle(Settlement::of(case.conclude(Outcome::Unknown), &request, tag, is_announced));
+            let conclusion = case.conclude(Outcome::Unknown);
+            self.settle(conclusion, request, tag, is_announced);
             return;
         };
         let admission = admit(&request, self.shared.state.is_revoked(&request, at), now);
         if let Admission::Drop(why) = admission {
             tracing::info!(task = request.task, id = request.id, ?why, "task dropped");
             let case = Case { options: Some(&task.options), ..self.case(&request, now) };
-            self.channel.settle(Settlement::of(case.conclude(Outcome::Revoked(why)), &request, tag, is_announced));
+            let conclusion = case.conclude(Outcome::Revoked(why));
+            self.settle(conclusion, request, tag, is_announced);
             return;
         }
         if is_announced {
@@ -103,6 +106,19 @@ impl Consumer {
         let run =
             Run::new(request, Arc::clone(task), tag, Arc::clone(&self.channel), Arc::clone(&self.shared), is_announced);
         self.shared.runs.spawn(live(Arc::new(run), admission));
+    }
+
+    /// Settles a task that was never begun.
+    fn settle(&self, conclusion: Conclusion, request: Request, tag: DeliveryTag, is_announced: bool) {
+        if request.embed.is_empty() {
+            self.channel.settle(Settlement::of(conclusion, &request, tag, is_announced));
+            return;
+        }
+        let (shared, channel) = (Arc::clone(&self.shared), Arc::clone(&self.channel));
+        self.shared.runs.spawn(async move {
+            let ending = Ending { shared: &shared, channel: &channel, request: &request, tag, is_announced };
+            ending.settle(conclusion).await;
+        });
     }
 
     fn case<'a>(&self, request: &'a Request, now: DateTime<Utc>) -> Case<'a> {
@@ -122,8 +138,7 @@ impl Consumer {
     async fn adjust_prefetch(&mut self) {
         let Some(count) = self.qos.adjust(self.shared.pool.prefetch(), self.channel.held()) else { return };
         self.channel.set_prefetch(count);
-        if let Err(error) = self.channel.control.set_prefetch(count).await
-        {
+        if let Err(error) = self.channel.control.set_prefetch(count).await {
             tracing::warn!(queue = self.channel.queue, %error, "prefetch not changed");
         }
     }

@@ -12,6 +12,7 @@ use super::conclusion::{Case, Outcome};
 use super::executor::execute;
 use super::run::{Phase, Run};
 use super::settle::Settlement;
+use super::workflow::Ending;
 use crate::backend::StoredResult;
 use crate::protocol::event::EventBody;
 use crate::protocol::{ResultMeta, Revocation};
@@ -39,7 +40,7 @@ pub(super) async fn live(run: Arc<Run>, admission: Admission) {
     };
     shared.state.remove(slot);
     if let Some(outcome) = outcome {
-        conclude(&run, outcome);
+        conclude(&run, outcome).await;
     }
 }
 
@@ -154,7 +155,7 @@ async fn perform(run: &Arc<Run>) -> Outcome {
 }
 
 /// Works out what follows from the end of a task and hands it over.
-fn conclude(run: &Run, outcome: Outcome) {
+async fn conclude(run: &Run, outcome: Outcome) {
     let case = Case {
         request: &run.request,
         options: Some(&run.task.options),
@@ -165,8 +166,14 @@ fn conclude(run: &Run, outcome: Outcome) {
         now: crate::clock::now(),
         random: fastrand::f64(),
     };
-    let settlement = Settlement::of(case.conclude(outcome), &run.request, run.tag, run.is_announced);
-    run.channel.settle(settlement);
+    let conclusion = case.conclude(outcome);
+    let (request, tag, is_announced) = (&run.request, run.tag, run.is_announced);
+    if request.embed.is_empty() {
+        run.channel.settle(Settlement::of(conclusion, request, tag, is_announced));
+    } else {
+        let ending = Ending { shared: run.shared(), channel: &run.channel, request, tag, is_announced };
+        ending.settle(conclusion).await;
+    }
 }
 
 pub(super) fn stored(meta: &ResultMeta) -> StoredResult {

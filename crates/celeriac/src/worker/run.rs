@@ -13,10 +13,13 @@ use super::channel::Channel;
 use super::conclusion::describe;
 use super::registry::Registered;
 use super::shared::Shared;
+use super::workflow::parent;
 use crate::app::App;
 use crate::broker::DeliveryTag;
+use crate::canvas::Parent;
 use crate::context::Request;
 use crate::protocol::{ResultMeta, ResultTuple, TaskMessage};
+use crate::task::TaskOptions;
 
 tokio::task_local! {
     /// The task whose body is running.
@@ -146,6 +149,26 @@ impl Run {
             message.root_id = Some(parent.request.root_id.clone().unwrap_or_else(|| parent.request.id.clone()));
             message.parent_id = Some(parent.request.id.clone());
         });
+    }
+
+    /// The task whose body is running, if one is.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// As the parent of what is sent.
+    pub(crate) fn as_parent(&self) -> Parent {
+        parent(&self.request)
+    }
+
+    /// What this worker knows about a task.
+    pub(crate) fn options_of(&self, task: &str) -> Option<TaskOptions> {
+        self.shared.registry.get(task).map(|task| task.options)
+    }
+
+    /// Remembers children that were sent.
+    pub(crate) fn add_children(&self, children: impl IntoIterator<Item = ResultTuple>) {
+        self.children.lock().extend(children);
     }
 
     /// Remembers a child that was sent.

@@ -152,7 +152,7 @@ async fn settle(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>)
 }
 
 /// Stores results, however long the backend cannot be reached: their messages stay unacknowledged meanwhile.
-async fn store(shared: &Shared, results: &[StoredResult]) {
+pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
     if results.is_empty() {
         return;
     }
@@ -210,12 +210,12 @@ async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
 
 /// Waits between attempts, longer each time, and says so once.
 #[derive(Default)]
-struct Backoff {
+pub(super) struct Backoff {
     next: Option<Duration>,
 }
 
 impl Backoff {
-    async fn wait(&mut self, what: &str, error: &(dyn std::error::Error + Sync)) {
+    pub(super) async fn wait(&mut self, what: &str, error: &(dyn std::error::Error + Sync)) {
         if self.next.is_none() {
             tracing::warn!(%error, "{what} cannot be reached; tasks that have ended wait unacknowledged");
         }
@@ -224,7 +224,7 @@ impl Backoff {
         tokio::time::sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
 
-    fn over(&mut self, what: &str) {
+    pub(super) fn over(&mut self, what: &str) {
         if self.next.take().is_some() {
             tracing::info!("{what} is reached again");
         }

@@ -1,0 +1,125 @@
+//! Publishes workflows.
+
+use super::{App, SendError, SendOptions};
+use crate::backend::BackendError;
+use crate::broker::Publication;
+use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step};
+use crate::result::{GetError, GroupResult, Published};
+use crate::worker::Run;
+
+/// Why a workflow could not be published.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It can never be published.
+    #[error(transparent)]
+    Canvas(#[from] CanvasError),
+    /// It has no task.
+    #[error("the workflow is empty")]
+    Empty,
+    /// The broker did not take all of its first tasks; others may run already.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The result backend does not know of its chord, so nothing was sent.
+    #[error("result backend {0}")]
+    Backend(#[from] BackendError),
+}
+
+/// What is left of a plan when it is known where each message goes.
+pub(crate) struct Prepared {
+    /// To be told to the result backend first.
+    pub(crate) chords: Vec<ChordSize>,
+    pub(crate) publications: Vec<Publication>,
+}
+
+impl App {
+    /// Publishes a workflow: its first tasks are sent, the others follow from them.
+    ///
+    /// Returns once the broker has taken responsibility for all that was sent. Published from within a task, what is
+    /// sent becomes a child of that task.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// use celeriac::canvas::{Canvas, Signature};
+    ///
+    /// # async fn example(app: celeriac::App) -> Result<(), Box<dyn std::error::Error>> {
+    /// let sum = Canvas::chord(
+    ///     [Signature::new("math.add").arg(1).arg(1), Signature::new("math.add").arg(2).arg(2)],
+    ///     Signature::new("math.sum"),
+    /// );
+    /// assert_eq!(app.publish(sum).await?.get::<i64>(Duration::from_secs(10)).await?, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish(&self, canvas: impl Into<Canvas>) -> Result<Published, PublishError> {
+        let run = Run::current();
+        let (plan, result) = {
+            let known = |name: &str| run.as_ref().and_then(|run| run.options_of(name));
+            let parent = run.as_ref().map(|run| run.as_parent());
+            let mut new_id = || uuid::Uuid::new_v4().to_string();
+            let mut publisher = self.publisher(&mut new_id, &known, parent);
+            let mut canvas = canvas.into();
+            let result = canvas.freeze(&mut publisher);
+            (canvas.publish(&[], &mut publisher)?, result)
+        };
+        if plan.steps.is_empty() && result.children.is_none() {
+            return Err(PublishError::Empty);
+        }
+        let children = plan.children();
+        let prepared = self.prepare_plan(&plan).await?;
+        for chord in &prepared.chords {
+            self.backend().begin_chord(&chord.group_id, chord.size).await?;
+        }
+        for confirmation in self.broker().publish_batch(prepared.publications).await {
+            confirmation.map_err(SendError::from)?;
+        }
+        if let Some(run) = run {
+            run.add_children(children);
+        }
+        Ok(Published::new(result, self.backend()))
+    }
+
+    /// A group whose tasks were [saved](GroupResult::save), by us or by a Python program; `None` if none is stored.
+    ///
+    /// # Errors
+    /// The backend cannot be asked, or what is stored cannot be read.
+    pub async fn restore_group(&self, id: &str) -> Result<Option<GroupResult>, GetError> {
+        GroupResult::restore(id, self.backend()).await
+    }
+
+    /// Who publishes now.
+    pub(crate) fn publisher<'a>(
+        &'a self,
+        new_id: &'a mut dyn FnMut() -> String,
+        known: &'a dyn Fn(&str) -> Option<crate::task::TaskOptions>,
+        parent: Option<Parent>,
+    ) -> Publisher<'a> {
+        Publisher { now: crate::clock::now(), reply_to: &self.inner.reply_to, new_id, known, parent }
+    }
+
+    /// Finds out where the messages of a plan go, and declares those queues. The sizes of chords come before all
+    /// messages: nothing of a chord may run before its size is stored.
+    pub(crate) async fn prepare_plan(&self, plan: &Plan) -> Result<Prepared, SendError> {
+        let mut prepared = Prepared { chords: Vec::new(), publications: Vec::with_capacity(plan.steps.len()) };
+        for step in &plan.steps {
+            match step {
+                Step::ChordSize(chord) => prepared.chords.push(chord.clone()),
+                Step::Publish(publish) => prepared.publications.push(self.publication((**publish).clone()).await?),
+            }
+        }
+        Ok(prepared)
+    }
+
+    async fn publication(&self, publish: Publish) -> Result<Publication, SendError> {
+        let Publish { mut message, route } = publish;
+        let mut options = SendOptions::new();
+        options.queue = route.queue;
+        options.exchange = route.exchange;
+        options.routing_key = route.routing_key;
+        let (exchange, routing_key) = self.destination(&message.task, &options, None).await?;
+        message.origin = Some(self.inner.origin.clone());
+        Ok(Publication { exchange, routing_key, mandatory: true, message: message.into_message() })
+    }
+}

@@ -1,0 +1,155 @@
+//! The end of a chord: the worker that has its last part joins the results and sends the body.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{Broken, Ending, Failure, Signature};
+use crate::backend::{ChordPart, ChordProgress, CompleteChord};
+use crate::canvas::{FailedStep, chord_failed, chord_ready};
+use crate::protocol::{Json, RawJson, ResultMeta, ResultTuple, State};
+use crate::result::read_group;
+
+/// How often to look whether a chord that another worker has claimed is done.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a chord has failed.
+struct Broke {
+    /// What its body is told.
+    error: Failure,
+    /// How the task of the header failed.
+    cause: Option<Failure>,
+}
+
+impl Ending<'_> {
+    /// Hands in a part; with the last one the chord goes on.
+    pub(super) fn hand_in<'b>(&'b self, part: ChordPart, body: &'b Signature) -> BoxFuture<'b, ()> {
+        Box::pin(self.handed_in(part, body))
+    }
+
+    async fn handed_in(&self, part: ChordPart, body: &Signature) {
+        let backend = self.shared.app.backend();
+        let token = Uuid::new_v4().simple().to_string();
+        loop {
+            match self.ask(|| backend.chord_part(&part, &token)).await {
+                Ok(ChordProgress::Open) => return,
+                Ok(ChordProgress::Claimed) => sleep(LOOK_EVERY).await,
+                Ok(ChordProgress::Complete(chord)) => return self.complete(&part.group_id, &token, chord, body).await,
+                Err(error) => {
+                    tracing::error!(id = part.task_id, group_id = part.group_id, %error, "part of a chord given up");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn complete(&self, group_id: &str, token: &str, chord: CompleteChord, body: &Signature) {
+        let backend = self.shared.app.backend();
+        let results = match self.join(chord).await {
+            Ok(results) => results,
+            Err(broke) => {
+                self.break_chord(body, broke).await;
+                // The parts stay; without its size the chord can not fail a second time.
+                let _ = self.ask(|| backend.fail_chord(group_id)).await;
+                return;
+            }
+        };
+        if !matches!(self.ask(|| backend.extend_chord(group_id, token)).await, Ok(true)) {
+            tracing::warn!(group_id, "another worker has taken over the chord");
+            return;
+        }
+        if let Err(error) = self.send_body(group_id, body, results).await {
+            let error = chord_error(format!("Callback error: {}", error.repr()));
+            self.break_chord(body, Broke { error, cause: None }).await;
+        }
+        let _ = self.ask(|| backend.end_chord(group_id, token)).await;
+    }
+
+    async fn send_body(&self, group_id: &str, body: &Signature, results: Vec<Json>) -> Result<(), Failure> {
+        let plan = self.plan(group_id, |publisher| chord_ready(body, results, publisher));
+        self.carry_out(&plan.map_err(|error| Failure::from_error(&error))?).await
+    }
+
+    /// The results in the order of the header, nested as it is.
+    async fn join(&self, chord: CompleteChord) -> Result<Vec<Json>, Broke> {
+        let parts: Vec<_> = chord.parts.iter().filter_map(|part| ChordPart::read(part)).collect();
+        let group = chord.group.as_deref().and_then(read_group).and_then(|group| group.children);
+        let Some(members) = group else {
+            return parts.into_iter().map(|(task_id, state, result)| value(&task_id, state, &result)).collect();
+        };
+        let parts = parts.into_iter().map(|(task_id, state, result)| (task_id, (state, result))).collect();
+        let mut results = Vec::with_capacity(members.len());
+        for member in &members {
+            results.push(self.nested(member, &parts).await?);
+        }
+        Ok(results)
+    }
+
+    fn nested<'a>(
+        &'a self,
+        member: &'a ResultTuple,
+        parts: &'a HashMap<String, (State, RawJson)>,
+    ) -> BoxFuture<'a, Result<Json, Broke>> {
+        Box::pin(async move {
+            if let Some(children) = &member.children {
+                let mut results = Vec::with_capacity(children.len());
+                for child in children {
+                    results.push(self.nested(child, parts).await?);
+                }
+                return Ok(Json::List(results));
+            }
+            let (state, result) = match parts.get(&member.id) {
+                Some(part) => part.clone(),
+                None => self.stored(&member.id).await.ok_or_else(|| Broke {
+                    error: chord_error(format!("Join error: task {} has no result", member.id)),
+                    cause: None,
+                })?,
+            };
+            value(&member.id, state, &result)
+        })
+    }
+
+    /// A result that is no part of the chord.
+    async fn stored(&self, id: &str) -> Option<(State, RawJson)> {
+        let stored = self.ask(|| self.shared.app.backend().get(id)).await.ok()??;
+        let meta = ResultMeta::from_json(&stored).ok()?;
+        meta.state.is_ready().then_some((meta.state, meta.result))
+    }
+
+    /// Fails the body of a chord and all that would have followed it.
+    async fn break_chord(&self, body: &Signature, broke: Broke) {
+        let Broke { error, cause } = broke;
+        tracing::error!(body = body.task, id = body.task_id(), error = error.repr(), "chord failed");
+        let broken = self.plan("chord", |publisher| chord_failed(body, publisher)).unwrap_or_else(|unreadable| {
+            tracing::error!(id = body.task_id(), error = %unreadable, "what follows the chord cannot be told");
+            let step = FailedStep {
+                task_id: body.task_id().map(str::to_owned),
+                group_id: None,
+                group_index: None,
+                chord: None,
+            };
+            Broken { failed: vec![step], ..Broken::default() }
+        });
+        // The tasks of a body that is a group fail with the cause itself.
+        let is_group = body.subtask_type.as_deref() == Some("group");
+        let failure = cause.filter(|_| is_group).unwrap_or(error);
+        self.bring_down(broken, &failure).await;
+    }
+}
+
+/// The value of a part, or how it makes the chord fail.
+fn value(task_id: &str, state: State, result: &RawJson) -> Result<Json, Broke> {
+    if !matches!(state, State::Failure | State::Revoked) {
+        return Ok(result.to_tree());
+    }
+    let cause = ResultMeta::new(task_id, state, result.clone()).exception_info();
+    let raised = cause.as_ref().map(Failure::repr).unwrap_or_default();
+    Err(Broke { error: chord_error(format!("Dependency {task_id} raised {raised}")), cause })
+}
+
+fn chord_error(message: String) -> Failure {
+    Failure::celery("ChordError", [message])
+}
