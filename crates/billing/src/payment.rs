@@ -184,9 +184,14 @@ pub struct Decline {
 }
 
 /// The texts of a gateway are cut here: it is not for it to decide how much we store.
-pub(crate) const MAX_TEXT: usize = 1_000;
+const MAX_TEXT: usize = 1_000;
 
-/// `text`, at most [`MAX_TEXT`] characters of it, without the NUL that PostgreSQL cannot keep.
-pub(crate) fn clip(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
+/// `text`, at most [`MAX_TEXT`] characters of it.
+fn clip(text: &str) -> String {
+    storable(text).chars().take(MAX_TEXT).collect()
+}
+
+/// `text` without NUL, which PostgreSQL cannot keep: no answer of a gateway must be one that cannot be written down.
+fn storable(text: &str) -> String {
+    text.replace('\0', "")
 }

@@ -135,6 +135,18 @@ pub struct CardMask {
     pub scheme: Option<String>,
 }
 
+impl CardMask {
+    pub(super) fn storable(self) -> Self {
+        let storable = |text: Option<String>| text.as_deref().map(super::clip);
+        Self {
+            first_six: storable(self.first_six),
+            last_four: storable(self.last_four),
+            expires: storable(self.expires),
+            scheme: storable(self.scheme),
+        }
+    }
+}
+
 impl ToSql<Jsonb, Pg> for CardMask {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         let json = serde_json::to_value(self)?;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::table::{Step, step};
-use super::{Decline, Instrument, Outcome, Payment, PaymentState, ThreeDs, clip};
+use super::{CardMask, Decline, Instrument, Outcome, Payment, PaymentState, ThreeDs, clip, storable};
 use crate::decline::DeclineGroup;
 
 /// What the machine was told cannot have happened to an attempt in this state: a bug of the caller. Nothing changes.
@@ -176,15 +176,18 @@ impl Payment {
     /// Writes down what the outcome tells, whatever state follows from it.
     fn learn(self, outcome: Outcome, now: DateTime<Utc>) -> Self {
         match outcome {
-            Outcome::Completed { transaction_id, card, .. } => {
-                Self { transaction_id: Some(transaction_id), card: card.or(self.card), info: None, ..self }
-            }
+            Outcome::Completed { transaction_id, card, .. } => Self {
+                transaction_id: Some(transaction_id),
+                card: card.map(CardMask::storable).or(self.card),
+                info: None,
+                ..self
+            },
             Outcome::Authorized { transaction_id, .. } | Outcome::NeverAuthenticated { transaction_id } => {
                 Self { transaction_id: Some(transaction_id), ..self }
             }
             Outcome::ThreeDsRequired { transaction_id, acs_url, pa_req, expires_at } => Self {
                 transaction_id: Some(transaction_id),
-                three_ds: Some(ThreeDs { acs_url, pa_req, expires_at }),
+                three_ds: Some(ThreeDs { acs_url: storable(&acs_url), pa_req: storable(&pa_req), expires_at }),
                 look_again_at: None,
                 ..self
             },

@@ -8,12 +8,12 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::StoreError;
-use crate::account::{Account, AccountEvent, AccountStatus, NextPeriod};
+use crate::account::{Account, AccountError, AccountEvent, AccountStatus, NextPeriod};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::models::{AccountChange, AccountRow, BillRow, NewBill, NewPaymentRow, Tariff};
 use crate::payment::Instrument;
 use crate::schema::{account, bill, payment, tariff};
-use crate::{AccountId, BillId, PaymentId, TariffId};
+use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 
 /// What one chunk of due accounts came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,9 +44,11 @@ pub async fn open_due(
         let mut chunk = Chunk { now, ..Chunk::default() };
         for row in &due {
             let account = row.machine();
-            // An account that runs has a tariff; the foreign key keeps it there.
-            let Some(tariff) = account.tariff_id.and_then(|id| tariffs.get(&id)) else { continue };
-            chunk.plan(account, tariff, open_bills.remove(&row.id), lead)?;
+            let tariff = account.tariff_id.and_then(|id| tariffs.get(&id));
+            let open = open_bills.remove(&row.id);
+            if let Err(error) = chunk.plan(&account, tariff, open, lead) {
+                chunk.set_aside(&account, &error);
+            }
         }
         let opened = Opened { payments: chunk.payments.iter().map(|new| new.id).collect(), accounts: due.len() };
         chunk.write(conn).await?;
@@ -111,33 +113,44 @@ struct Chunk {
 }
 
 impl Chunk {
+    /// Decides about one account. Nothing is taken up into the chunk if it fails.
     fn plan(
         &mut self,
-        account: Account,
-        tariff: &Tariff,
+        account: &Account,
+        tariff: Option<&Tariff>,
         open: Option<BillRow>,
         lead: TimeDelta,
     ) -> Result<(), StoreError> {
-        let open = match open {
-            Some(bill) if bill.status == BillStatus::InWork => {
-                let at = self.now + CUSTOMER_IS_PAYING;
-                let at = if account.status == AccountStatus::Active { at + lead } else { at };
-                self.others.push(Account { next_charge_at: Some(at), ..account });
-                return Ok(());
-            }
-            open => open,
-        };
+        if open.as_ref().is_some_and(|bill| bill.status == BillStatus::InWork) {
+            let at = self.now + CUSTOMER_IS_PAYING;
+            let at = if account.status == AccountStatus::Active { at + lead } else { at };
+            self.others.push(Account { next_charge_at: Some(at), ..account.clone() });
+            return Ok(());
+        }
+        let tariff = tariff.ok_or(AccountError::Illegal { status: account.status, event: "a renewal of no tariff" })?;
         let next = account.next_period(tariff.period, self.now)?;
+        let charged = account.has_token;
+        let event = if charged { AccountEvent::RenewalOpened } else { AccountEvent::NoCard };
+        let after = account.clone().apply(event, self.now)?;
+        let (bill, amount, currency) = self.bill_for(account, tariff, open, next, charged)?;
         if next.skipped > 0 {
             tracing::warn!(account = %account.id, skipped = next.skipped, "periods passed unpaid are not charged");
         }
-        let charged = account.has_token;
-        let bill = self.bill_for(&account, tariff, open, next, charged)?;
         if charged {
-            let (id, amount, currency) = bill;
-            self.payments.push(NewPaymentRow::created(id, Instrument::Token, amount, currency, self.now));
+            self.payments.push(NewPaymentRow::created(bill, Instrument::Token, amount, currency, self.now));
         }
-        self.change(account, if charged { AccountEvent::RenewalOpened } else { AccountEvent::NoCard })
+        if after == (Account { next_charge_at: None, ..account.clone() }) {
+            self.opened.push(after.id);
+        } else {
+            self.others.push(after);
+        }
+        Ok(())
+    }
+
+    /// An account that contradicts itself must not keep all others from being renewed.
+    fn set_aside(&mut self, account: &Account, error: &StoreError) {
+        tracing::error!(account = %account.id, %error, "this account cannot be renewed: a person must look at it");
+        self.others.push(Account { next_charge_at: None, ..account.clone() });
     }
 
     /// The open renewal if it is for the present period and still costs the same; else a new one in its place.
@@ -148,7 +161,7 @@ impl Chunk {
         open: Option<BillRow>,
         next: NextPeriod,
         charged: bool,
-    ) -> Result<(BillId, crate::Kopecks, crate::Currency), StoreError> {
+    ) -> Result<(BillId, Kopecks, Currency), StoreError> {
         if let Some(open) = open {
             let same = (open.kind, open.tariff_id, open.amount, open.currency, open.paid_period)
                 == (BillKind::Renewal, tariff.id, tariff.amount, tariff.currency, tariff.period);
@@ -181,17 +194,6 @@ impl Chunk {
             period_no: next.no,
         });
         Ok((id, tariff.amount, tariff.currency))
-    }
-
-    fn change(&mut self, before: Account, event: AccountEvent) -> Result<(), StoreError> {
-        let opened = Account { next_charge_at: None, ..before.clone() };
-        let after = before.apply(event, self.now)?;
-        if after == opened {
-            self.opened.push(after.id);
-        } else {
-            self.others.push(after);
-        }
-        Ok(())
     }
 
     async fn write(self, conn: &mut AsyncPgConnection) -> Result<(), StoreError> {

@@ -263,6 +263,42 @@ async fn a_key_taken_away_stops_the_charge_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_the_gateway_is_one_that_cannot_be_written_down() {
+    let shop = Shop::open().await;
+    let odd = || "\0ЖЖ\u{1F4B3}".repeat(2_000);
+    let asked = shop.created().await;
+    let page =
+        Outcome::ThreeDsRequired { transaction_id: 1, acs_url: odd(), pa_req: odd(), expires_at: noon() + minutes(30) };
+    assert_eq!(shop.charge(asked.id, page, noon()).await.payment.state, PaymentState::AwaitingThreeDs);
+    let paid = shop.created().await;
+    let card = CardMask { first_six: Some(odd()), last_four: Some(odd()), expires: Some(odd()), scheme: Some(odd()) };
+    let took = Outcome::Completed {
+        transaction_id: i64::MAX,
+        token: Some(odd().into()),
+        amount: paid.amount,
+        currency: paid.currency,
+        card: Some(card),
+    };
+    assert_eq!(shop.charge(paid.id, took, noon()).await.payment.state, PaymentState::Succeeded);
+    assert!(!shop.account_of(paid.account_id).await.has_token, "that is no token");
+    for outcome in [
+        Outcome::Rejected { message: odd() },
+        Outcome::Unknown { why: odd(), look_again_at: noon() },
+        Outcome::NotSent { why: odd(), retry_after: None },
+        Outcome::Declined {
+            transaction_id: Some(i64::MIN),
+            code: i32::MIN,
+            reason: odd(),
+            cardholder_message: odd(),
+            retry_after: Some(noon()),
+        },
+    ] {
+        let payment = shop.created().await;
+        shop.charge(payment.id, outcome, noon()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_late_page_of_a_closed_attempt_is_not_shown() {
     let shop = Shop::open().await;
     let payment = shop.created().await;

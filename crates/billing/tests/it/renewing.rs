@@ -262,6 +262,17 @@ async fn a_tariff_no_longer_sold_is_still_renewed_and_paid_by_who_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_contradicts_itself_keeps_nobody_else_from_being_renewed() {
+    let shop = Shop::open().await;
+    let broken = shop.subscribed(month(), 1).await;
+    let sound = shop.subscribed(month(), 2).await;
+    shop.sql(&format!("update account set tariff_id = null where id = '{broken}'")).await.unwrap();
+    let [renewal] = shop.open_due(due()).await[..] else { panic!("one can be renewed") };
+    assert_eq!(shop.view(renewal).await.account_id, sound);
+    assert_eq!(shop.account_of(broken).await.next_charge_at, None, "set aside, not asked again and again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_due_accounts_are_opened_chunk_by_chunk() {
     let shop = Shop::open().await;
     let accounts = 25;

@@ -36,7 +36,8 @@ async fn everything_is_had() {
     let services = config(&["--database-url", shop.database.url()]).connect().await.unwrap();
     assert_eq!(services.db.address(), shop.db.address());
     assert_eq!(services.time_zone, chrono_tz::Europe::Moscow);
-    assert_eq!(billing::store::tariffs::list(&mut *services.db.conn().await.unwrap()).await.unwrap().len(), 3);
+    let mut conn = services.db.conn().await.unwrap();
+    assert_eq!(billing::store::tariffs::list(&mut conn).await.unwrap().len(), 3);
     services.app.close().await;
 }
 

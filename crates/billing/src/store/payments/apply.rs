@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::super::StoreError;
 use super::PaymentView;
@@ -50,12 +51,26 @@ pub async fn apply(
     conn.transaction(async |conn| {
         let locked = lock_known(conn, id).await?;
         let token = match &outcome {
-            Outcome::Completed { token: Some(token), .. } => Some(cipher.seal(Place::Token(locked.account.id), token)),
+            Outcome::Completed { token: Some(token), .. } if fits(token) => {
+                Some(cipher.seal(Place::Token(locked.account.id), token))
+            }
             _ => None,
         };
         settle(conn, locked, outcome, token, now).await
     })
     .await
+}
+
+/// The longest token that is kept, in bytes; the gateway's have some forty. One that would not fit into the column's
+/// index must not keep the success from being written down: the account is then one without a card.
+const MAX_TOKEN: usize = 1_024;
+
+fn fits(token: &SecretString) -> bool {
+    let length = token.expose_secret().len();
+    if length > MAX_TOKEN {
+        tracing::error!(length, "the gateway's token is too long to be kept");
+    }
+    length <= MAX_TOKEN
 }
 
 /// [`apply`], within a transaction that holds the locks.
