@@ -3,6 +3,7 @@
 pub(crate) mod setup;
 pub(crate) mod tasks;
 
+mod disruption;
 mod flows;
 mod outcomes;
 mod recording;
