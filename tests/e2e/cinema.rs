@@ -21,7 +21,7 @@ use uuid::Uuid;
 const CARD: &str = "4000000000003055";
 
 #[derive(Clone)]
-pub struct Cinema {
+pub(crate) struct Cinema {
     channel: Channel,
     http: reqwest::Client,
     sandbox: String,
@@ -37,7 +37,7 @@ struct Entry {
 }
 
 impl Cinema {
-    pub async fn connect(api: SocketAddr, sandbox: SocketAddr) -> Self {
+    pub(crate) async fn connect(api: SocketAddr, sandbox: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{api}")).unwrap().connect().await.unwrap();
         let answer = TariffsClient::new(channel.clone()).list_tariffs(as_frontend(ListTariffsRequest {})).await;
         let tariffs = answer.unwrap().into_inner().tariffs;
@@ -47,7 +47,7 @@ impl Cinema {
     }
 
     /// A new account.
-    pub async fn sign_up(&self) -> String {
+    pub(crate) async fn sign_up(&self) -> String {
         let account_id = Uuid::new_v4().to_string();
         let mut request = Request::new(RegisterAccountRequest { account_id: account_id.clone() });
         request.metadata_mut().insert("authorization", "Bearer auth-dev".parse().unwrap());
@@ -56,7 +56,7 @@ impl Cinema {
     }
 
     /// A payment for a month, asked for again with the same key until the API answers.
-    pub async fn pay(&self, account_id: &str) -> Payment {
+    pub(crate) async fn pay(&self, account_id: &str) -> Payment {
         let request = CreatePaymentRequest {
             account_id: account_id.to_owned(),
             tariff_id: self.tariff_id.clone(),
@@ -72,7 +72,7 @@ impl Cinema {
     }
 
     /// The payment once it is final.
-    pub async fn outcome(&self, payment_id: &str, patience: Duration) -> Payment {
+    pub(crate) async fn outcome(&self, payment_id: &str, patience: Duration) -> Payment {
         testkit::eventually(patience, async || {
             let request = as_frontend(GetPaymentRequest { payment_id: payment_id.to_owned() });
             let answer = PaymentsClient::new(self.channel.clone()).get_payment(request).await;
@@ -84,7 +84,7 @@ impl Cinema {
     }
 
     /// The gateway charges this account but is slow to say so.
-    pub async fn slow_answer(&self, account_id: &str, delay: Duration) {
+    pub(crate) async fn slow_answer(&self, account_id: &str, delay: Duration) {
         let fault = json!({
             "match": { "account_id": account_id }, "fault": "delay", "delay_ms": delay.as_millis() as u64, "times": 1
         });
@@ -93,7 +93,7 @@ impl Cinema {
     }
 
     /// How often the gateway took money, by bill.
-    pub async fn successes_by_bill(&self) -> HashMap<String, usize> {
+    pub(crate) async fn successes_by_bill(&self) -> HashMap<String, usize> {
         let answer = self.http.get(format!("{}/sandbox/ledger", self.sandbox)).send().await;
         let entries: Vec<Entry> = answer.unwrap().error_for_status().unwrap().json().await.unwrap();
         let mut successes = HashMap::new();

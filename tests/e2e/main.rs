@@ -1,4 +1,5 @@
 //! Whole-system tests against real servers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod cinema;
 mod compose;

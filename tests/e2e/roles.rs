@@ -29,7 +29,10 @@ async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
         ("migrate", "ENCRYPTION_KEYS", "short:AAAA"),
         ("migrate", "BILLING_TIME_ZONE", "Mars/Olympus"),
     ] {
-        let mut process = Process::billing(&[role], |command| drop(command.env(variable, value))).await;
+        let mut process = Process::billing(&[role], |command| {
+            command.env(variable, value);
+        })
+        .await;
         let ended = process.wait(PATIENCE).await;
         assert_eq!(ended.code(), Some(64), "{role} with {variable}={value}: {}", process.output());
         assert!(process.output().contains(variable), "{}", process.output());

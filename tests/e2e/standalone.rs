@@ -46,7 +46,10 @@ async fn a_taken_port_is_told_with_the_name_of_its_setting() {
     let address = taken.local_addr().unwrap().to_string();
     for variable in ["API_LISTEN", "SANDBOX_LISTEN"] {
         let data = tempfile::tempdir().unwrap();
-        let mut process = standalone(data.path(), &[], |command| drop(command.env(variable, &address))).await;
+        let mut process = standalone(data.path(), &[], |command| {
+            command.env(variable, &address);
+        })
+        .await;
         assert_eq!(process.wait(PATIENCE).await.code(), Some(69), "{}", process.output());
         assert!(process.output().contains(variable), "{}", process.output());
     }

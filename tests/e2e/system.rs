@@ -27,17 +27,17 @@ const IMPATIENT: [(&str, &str); 13] = [
 ];
 
 /// A running system. Its processes end with it.
-pub struct System {
-    pub database: TestDatabase,
-    pub api: SocketAddr,
-    pub sandbox: SocketAddr,
+pub(crate) struct System {
+    _database: TestDatabase,
+    pub(crate) api: SocketAddr,
+    pub(crate) sandbox: SocketAddr,
     environment: Vec<(String, String)>,
     _processes: Vec<Process>,
 }
 
 impl System {
     /// Migrates a fresh database and starts sandbox, API and beat. Workers are the test's.
-    pub async fn start(broker_url: &str, result_backend: &str, sandbox_latency: &str) -> Self {
+    pub(crate) async fn start(broker_url: &str, result_backend: &str, sandbox_latency: &str) -> Self {
         let database = testkit::postgres().await;
         let mut environment: Vec<_> =
             IMPATIENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -58,7 +58,7 @@ impl System {
         let api_address = listening(&mut api).await;
         let beat = role(&["beat"], &environment).await;
         Self {
-            database,
+            _database: database,
             api: api_address,
             sandbox: sandbox_address,
             environment,
@@ -66,14 +66,14 @@ impl System {
         }
     }
 
-    pub async fn worker(&self, name: &str) -> Process {
+    pub(crate) async fn worker(&self, name: &str) -> Process {
         let mut environment = self.environment.clone();
         environment.push(("WORKER_NAME".to_owned(), format!("{name}@e2e")));
         role(&["worker"], &environment).await
     }
 
     /// Plays the demo against this system.
-    pub async fn demo(&self) -> Process {
+    pub(crate) async fn demo(&self) -> Process {
         let mut environment = self.environment.clone();
         environment.push(("DEMO_API_URL".to_owned(), format!("http://{}", self.api)));
         environment.push(("DEMO_SANDBOX_URL".to_owned(), format!("http://{}", self.sandbox)));

@@ -140,7 +140,9 @@ pub struct ResolveConfig {
 /// A setting that cannot be worked with. Names the variable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("GATEWAY_URL, CLOUDPAYMENTS_PUBLIC_ID, CLOUDPAYMENTS_API_SECRET, GATEWAY_TIMEOUT or GATEWAY_MAX_IN_FLIGHT: {0}")]
+    #[error(
+        "GATEWAY_URL, CLOUDPAYMENTS_PUBLIC_ID, CLOUDPAYMENTS_API_SECRET, GATEWAY_TIMEOUT or GATEWAY_MAX_IN_FLIGHT: {0}"
+    )]
     Gateway(#[from] cloudpayments::ConfigError),
     #[error("RESOLVE_FIRST_LOOK, RESOLVE_LOOK_ONLY, RESOLVE_RESEND_UNTIL, RESOLVE_NOT_EXECUTED_AFTER: {0}")]
     Resolve(#[from] billing::resolve::ContradictoryPolicy),

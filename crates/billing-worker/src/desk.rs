@@ -43,6 +43,11 @@ impl Desk {
         now - self.abandoned_after
     }
 
+    /// When to look at a payment that has just fallen into doubt: soon, however long its sender waited for the answer.
+    pub(crate) fn first_look(&self, first_sent_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.resolve.next_look(first_sent_at, now).min(now + self.resolve.first_look)
+    }
+
     pub(crate) fn now(&self) -> DateTime<Utc> {
         clock::now()
     }

@@ -37,12 +37,7 @@ pub(crate) fn request(order: ChargeOrder) -> ChargeRequest {
             description: Some(order.description),
             json_data,
             save_card: Some(true),
-            ..CardCharge::new(
-                amount,
-                order.currency.as_str(),
-                order.ip_address.unwrap_or_default(),
-                cryptogram,
-            )
+            ..CardCharge::new(amount, order.currency.as_str(), order.ip_address.unwrap_or_default(), cryptogram)
         })),
         ChargeInstrument::Token(token) => ChargeRequest::Token(Box::new(TokenCharge {
             invoice_id,

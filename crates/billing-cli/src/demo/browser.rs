@@ -12,7 +12,12 @@ pub(super) struct BankAnswer {
 }
 
 /// Opens the bank's page with the form that the shop shows, confirms the payment there, and reads the answer.
-pub(super) async fn confirm(http: &reqwest::Client, acs_url: &str, pa_req: &str, md: &str) -> anyhow::Result<BankAnswer> {
+pub(super) async fn confirm(
+    http: &reqwest::Client,
+    acs_url: &str,
+    pa_req: &str,
+    md: &str,
+) -> anyhow::Result<BankAnswer> {
     let shop_form = [("PaReq", pa_req), ("MD", md), ("TermUrl", TERM_URL)];
     let page = submit(http, acs_url, &shop_form).await?;
     let mut form = Form::parse(&page).context("the bank's page has no form")?;

@@ -142,10 +142,15 @@ impl Customer<'_> {
 fn is_final(payment: &Payment) -> bool {
     matches!(
         payment.status(),
-        PaymentStatus::Succeeded | PaymentStatus::Declined | PaymentStatus::Failed | PaymentStatus::Abandoned
+        PaymentStatus::Succeeded
+            | PaymentStatus::Declined
+            | PaymentStatus::Failed
+            | PaymentStatus::Abandoned
+            | PaymentStatus::Duplicate
     )
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn told(status: Status) -> anyhow::Error {
     anyhow::anyhow!("{:?}: {}", status.code(), status.message())
 }

@@ -80,13 +80,9 @@ pub(crate) async fn run(config: DemoConfig) -> anyhow::Result<bool> {
 async fn set(config: DemoConfig) -> anyhow::Result<Stage> {
     let patience = Duration::from_secs(config.demo_patience);
     let http = reqwest::Client::builder().timeout(patience).build()?;
-    let cinema = Cinema::connect(
-        config.demo_api_url.as_str(),
-        config.demo_frontend_token,
-        config.demo_auth_token,
-        patience,
-    )
-    .await?;
+    let cinema =
+        Cinema::connect(config.demo_api_url.as_str(), config.demo_frontend_token, config.demo_auth_token, patience)
+            .await?;
     let tariffs = cinema.tariffs().await.context("cannot list the tariffs")?;
     let sandbox = Sandbox::new(http.clone(), config.demo_sandbox_url);
     Ok(Stage { cinema, sandbox, http, patience, tariffs })

@@ -49,8 +49,15 @@ impl Sandbox {
     pub(super) async fn successes(&self, account_id: &str) -> anyhow::Result<usize> {
         let mut url = self.base.join("sandbox/ledger")?;
         url.query_pairs_mut().append_pair("account_id", account_id);
-        let ledger: Vec<LedgerEntry> =
-            self.http.get(url.clone()).send().await.with_context(|| format!("{url}"))?.error_for_status()?.json().await?;
+        let ledger: Vec<LedgerEntry> = self
+            .http
+            .get(url.clone())
+            .send()
+            .await
+            .with_context(|| format!("{url}"))?
+            .error_for_status()?
+            .json()
+            .await?;
         let charged = |entry: &&LedgerEntry| {
             entry.account_id.as_deref() == Some(account_id) && entry.kind == "Payment" && entry.status == "Completed"
         };
@@ -60,6 +67,8 @@ impl Sandbox {
     async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<reqwest::Response> {
         let url = self.base.join(path)?;
         let answer = self.http.post(url.clone()).json(body).send().await;
-        Ok(answer.with_context(|| format!("cannot reach the sandbox (DEMO_SANDBOX_URL) at {url}"))?.error_for_status()?)
+        Ok(answer
+            .with_context(|| format!("cannot reach the sandbox (DEMO_SANDBOX_URL) at {url}"))?
+            .error_for_status()?)
     }
 }

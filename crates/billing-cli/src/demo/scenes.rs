@@ -93,7 +93,12 @@ impl Stage {
     }
 
     /// The gateway charges, and then its answer is late or never comes.
-    pub(super) async fn lost_answer(&self, fault: &str, delay_ms: u64, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+    pub(super) async fn lost_answer(
+        &self,
+        fault: &str,
+        delay_ms: u64,
+        narrator: &mut Narrator,
+    ) -> anyhow::Result<Expectation> {
         let customer = self.sign_up(narrator).await?;
         self.sandbox.fault(&customer.account_id, fault, delay_ms).await?;
         let payment = self.buys(&customer, self.monthly()?, PAYS, narrator).await?;
@@ -153,7 +158,10 @@ impl Stage {
 
     fn monthly(&self) -> anyhow::Result<&Tariff> {
         let monthly = |tariff: &&Tariff| length(tariff) == Some(Length::Months(1));
-        self.tariffs.iter().find(monthly).context("no tariff of one month is on sale; seed them: billing migrate --seed")
+        self.tariffs
+            .iter()
+            .find(monthly)
+            .context("no tariff of one month is on sale; seed them: billing migrate --seed")
     }
 
     fn shortest(&self) -> anyhow::Result<&Tariff> {

@@ -32,7 +32,7 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
     let times = gateway::Times {
         now,
         three_ds_expires_at: now + desk.three_ds_ttl,
-        look_again_at: desk.resolve.next_look(first_sent_at, now),
+        look_again_at: desk.first_look(first_sent_at, now),
     };
     settle(payment_id, gateway::outcome(answer, times), cx).await
 }

@@ -33,7 +33,7 @@ pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<Pay
     let times = gateway::Times {
         now,
         three_ds_expires_at: now + desk.three_ds_ttl,
-        look_again_at: desk.resolve.next_look(sent_at, now),
+        look_again_at: desk.first_look(sent_at, now),
     };
     settle(order.payment_id, gateway::outcome(answer, times), cx).await
 }

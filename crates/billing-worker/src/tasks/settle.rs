@@ -1,9 +1,9 @@
 //! After the gateway's answer: the outcome goes into the rows, and the task tells how it went.
 
+use billing::PaymentId;
 use billing::payment::{Outcome, PaymentState};
 use billing::store::payments::{self, Applied, Effect, PaymentView};
 use billing::tasks::{PaymentReceipt, ResolvePayment};
-use billing::PaymentId;
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
 
 use crate::desk::Desk;

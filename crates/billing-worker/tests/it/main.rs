@@ -1,0 +1,9 @@
+//! The tasks against a real PostgreSQL and the gateway's sandbox, with its faults.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod charging;
+mod in_doubt;
+mod renewing;
+mod three_ds;
+mod timetable;
+mod world;

@@ -1,0 +1,72 @@
+//! The customer at the bank's page.
+
+use billing::clock;
+use billing::payment::PaymentState;
+use billing::store::payments::{PaymentView, submit_pa_res};
+use billing::tasks::{CompleteThreeDs, ExpireThreeDs};
+use serde_json::json;
+
+use crate::world::{ASKS_THREE_DS, World};
+
+async fn come_back(world: &World, payment: &PaymentView, answer: &str) {
+    let pa_res = world.answer_bank(payment, answer).await;
+    let md = payment.three_ds.as_ref().unwrap().md;
+    let mut conn = world.services.db.conn().await.unwrap();
+    submit_pa_res(&mut conn, payment.id, md, pa_res.into(), &world.services.cipher, clock::now()).await.unwrap();
+}
+
+async fn complete(world: &World, payment: &PaymentView) {
+    world.services.app.send(CompleteThreeDs { payment_id: payment.id }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_confirms_pays_once_however_often_it_is_passed_on() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    come_back(&world, &asked, "confirm").await;
+    for _ in 0..3 {
+        complete(&world, &asked).await;
+    }
+    world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.assert_charged(payment.account_id, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_rejects_is_a_decline() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    come_back(&world, &asked, "reject").await;
+    complete(&world, &asked).await;
+    let declined = world.ends_as(payment.id, PaymentState::Declined).await;
+    assert_eq!(declined.decline.unwrap().code, 5206);
+    world.assert_charged(payment.account_id, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_own_answer_is_lost_ends_paid_once() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    come_back(&world, &asked, "confirm").await;
+    world.fault(payment.account_id, json!({ "fault": "drop_after" })).await;
+    complete(&world, &asked).await;
+    testkit::eventually(crate::world::SOON, || async {
+        world.tick(billing::tasks::ResolveUnknown {}).await;
+        let payment = world.payment(payment.id).await;
+        if payment.state == PaymentState::Succeeded { Ok(()) } else { Err(payment) }
+    })
+    .await;
+    world.assert_charged(payment.account_id, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_nobody_answers_is_given_up() {
+    let world = World::with(&["--three-ds-ttl", "1ms"]).await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    world.tick(ExpireThreeDs {}).await;
+    world.ends_as(payment.id, PaymentState::Abandoned).await;
+    world.assert_charged(payment.account_id, 0).await;
+}

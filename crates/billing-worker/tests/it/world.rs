@@ -1,0 +1,215 @@
+//! A worker with everything around it: database, queue, gateway.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use billing::payment::PaymentState;
+use billing::store::payments::{self, NewPayment, PaymentView};
+use billing::store::{accounts, tariffs};
+use billing::tasks::ChargePayment;
+use billing::{AccountId, PaymentId, Services, ServicesConfig, clock};
+use celeriac::{SendOptions, Task};
+use clap::Parser;
+use cloudpayments_sandbox::Sandbox;
+use serde_json::{Value, json};
+use testkit::TestDatabase;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Test cards of the gateway.
+pub(crate) const PAYS: &str = "4000000000003055";
+pub(crate) const ASKS_THREE_DS: &str = "4242424242424242";
+pub(crate) const HAS_NO_FUNDS: &str = "4000056655665556";
+/// Pays once; its token is declined later.
+pub(crate) const PAYS_ONCE: &str = "4111111111111111";
+
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    worker: billing_worker::Config,
+    #[command(flatten)]
+    services: ServicesConfig,
+}
+
+/// A running worker. Everything ends with it.
+pub(crate) struct World {
+    pub(crate) services: Services,
+    pub(crate) sandbox: Sandbox,
+    http: reqwest::Client,
+    stop: CancellationToken,
+    _worker: JoinHandle<anyhow::Result<()>>,
+    _database: TestDatabase,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With other settings than those of an impatient worker.
+    pub(crate) async fn with(settings: &[&str]) -> Self {
+        // Whoever is first installs it; the others find it there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let database = testkit::postgres_from_template("billing-worker", |url| async move {
+            let db = billing::db::Db::connect(&url, 1).await?;
+            db.migrate().await?;
+            tariffs::seed(&mut *db.conn().await?, &tariffs::defaults(), clock::now()).await?;
+            Ok(())
+        })
+        .await;
+        let sandbox = Sandbox::start(cloudpayments_sandbox::Config {
+            max_concurrent: 30,
+            ..cloudpayments_sandbox::Config::for_tests()
+        })
+        .await
+        .unwrap();
+        let memory = format!("memory://{}", PaymentId::new());
+        let gateway = sandbox.url();
+        let mut arguments = vec![
+            "worker",
+            "--database-url",
+            database.url(),
+            "--broker-url",
+            &memory,
+            "--result-backend",
+            &memory,
+            "--gateway-url",
+            &gateway,
+            "--gateway-timeout",
+            "1s",
+            "--resolve-first-look",
+            "100ms",
+            "--resolve-look-only",
+            "400ms",
+            "--stranded-after",
+            "0s",
+            "--renewal-lead",
+            "24h",
+        ];
+        for (name, value) in settings.iter().zip(settings.iter().skip(1)).step_by(2) {
+            let at = arguments.iter().position(|argument| argument == name);
+            match at {
+                Some(at) => arguments[at + 1] = value,
+                None => arguments.extend([name, value]),
+            }
+        }
+        let Options { worker, services } = Options::parse_from(arguments);
+        let services = services.connect().await.unwrap();
+        let stop = CancellationToken::new();
+        let running = billing_worker::run(worker, services.clone(), stop.clone(), CancellationToken::new());
+        Self {
+            services,
+            sandbox,
+            http: reqwest::Client::new(),
+            stop,
+            _worker: tokio::spawn(running),
+            _database: database,
+        }
+    }
+
+    /// A new account and its first payment for so many days or months, written down and not sent to a worker.
+    pub(crate) async fn created(&self, card: &str, (months, days): (u32, u32)) -> PaymentView {
+        let account_id = AccountId::new();
+        let mut conn = self.services.db.conn().await.unwrap();
+        accounts::register(&mut conn, account_id, self.services.time_zone, clock::now()).await.unwrap();
+        let on_sale = tariffs::list(&mut conn).await.unwrap();
+        let tariff = on_sale.into_iter().find(|on_sale| on_sale.period.months_and_days() == (months, days));
+        let new = NewPayment {
+            account_id,
+            tariff_id: tariff.expect("a seeded tariff").id,
+            cryptogram: cloudpayments_sandbox::cryptogram(card, "12/39", "123").unwrap().into(),
+            ip_address: "203.0.113.7".parse().unwrap(),
+            idempotency_key: PaymentId::new().to_string(),
+            now: clock::now(),
+        };
+        payments::create(&mut conn, new, &self.services.cipher).await.unwrap().payment
+    }
+
+    /// A first payment for a month that a worker was told of.
+    pub(crate) async fn pays(&self, card: &str) -> PaymentView {
+        let payment = self.created(card, MONTH).await;
+        self.charge(payment.id).await;
+        payment
+    }
+
+    pub(crate) async fn charge(&self, payment_id: PaymentId) {
+        let options = SendOptions::new().task_id(ChargePayment::task_id(payment_id));
+        self.services.app.send_with(ChargePayment { payment_id }, options).await.unwrap();
+    }
+
+    /// Runs a task of the timetable to its end.
+    pub(crate) async fn tick<T: Task>(&self, task: T) {
+        // The timetable stores no results; a test wants to know when it has ended.
+        let options = SendOptions::new().ignore_result(false);
+        let id = self.services.app.send_with(task, options).await.unwrap().id().to_owned();
+        self.services.app.result::<Value>(id).get(SOON).await.unwrap();
+    }
+
+    pub(crate) async fn payment(&self, id: PaymentId) -> PaymentView {
+        let mut conn = self.services.db.conn().await.unwrap();
+        payments::get(&mut conn, id).await.unwrap().unwrap()
+    }
+
+    /// Waits until the payment is in this state.
+    pub(crate) async fn ends_as(&self, id: PaymentId, state: PaymentState) -> PaymentView {
+        testkit::eventually(SOON, || async {
+            let payment = self.payment(id).await;
+            if payment.state == state { Ok(payment) } else { Err(payment) }
+        })
+        .await
+    }
+
+    /// The next request of this account meets a fault.
+    pub(crate) async fn fault(&self, account_id: AccountId, fault: Value) {
+        let mut order = json!({ "match": { "account_id": account_id.to_string() }, "times": 1 });
+        for (name, value) in fault.as_object().unwrap() {
+            order[name] = value.clone();
+        }
+        let answer = self.http.post(format!("{}/sandbox/faults", self.sandbox.url())).json(&order).send().await;
+        answer.unwrap().error_for_status().unwrap();
+    }
+
+    /// How often the gateway took money from this account, by the attempt it was for.
+    pub(crate) async fn charged(&self, account_id: AccountId) -> HashMap<String, usize> {
+        let url = format!("{}/sandbox/ledger?account_id={account_id}", self.sandbox.url());
+        let entries: Vec<Value> = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        let mut charged = HashMap::new();
+        for entry in entries.iter().filter(|entry| entry["type"] == "Payment" && entry["status"] == "Completed") {
+            *charged.entry(entry["invoice_id"].to_string()).or_default() += 1;
+        }
+        charged
+    }
+
+    /// Fails unless the gateway took money exactly so often, each time for another attempt.
+    pub(crate) async fn assert_charged(&self, account_id: AccountId, times: usize) {
+        let charged = self.charged(account_id).await;
+        assert!(charged.len() == times && charged.values().all(|count| *count == 1), "{charged:?}, not {times}");
+    }
+
+    /// The bank's page, answered.
+    pub(crate) async fn answer_bank(&self, payment: &PaymentView, answer: &str) -> String {
+        let three_ds = payment.three_ds.as_ref().expect("the bank asks");
+        let md = three_ds.md.to_string();
+        let form = [
+            ("PaReq", three_ds.pa_req.as_str()),
+            ("MD", &md),
+            ("TermUrl", "https://cinema.example/"),
+            ("answer", answer),
+        ];
+        let url = format!("{}/acs/answer", self.sandbox.url());
+        let posted = self.http.post(url).header("accept", "application/json").form(&form).send().await;
+        let answered: Value = posted.unwrap().error_for_status().unwrap().json().await.unwrap();
+        answered["PaRes"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub(crate) const MONTH: (u32, u32) = (1, 0);
+pub(crate) const DAY: (u32, u32) = (0, 1);
