@@ -12,6 +12,7 @@
 mod acks;
 mod admission;
 mod builder;
+mod builtins;
 mod cancellation;
 mod channel;
 mod conclusion;

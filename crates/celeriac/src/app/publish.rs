@@ -4,6 +4,7 @@ use super::{App, SendError, SendOptions};
 use crate::backend::BackendError;
 use crate::broker::Publication;
 use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step};
+use crate::protocol::Json;
 use crate::result::{GetError, GroupResult, Published};
 use crate::worker::Run;
 
@@ -54,15 +55,19 @@ impl App {
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish(&self, canvas: impl Into<Canvas>) -> Result<Published, PublishError> {
+        self.publish_with(canvas.into(), &[]).await
+    }
+
+    /// Publishes a workflow; `arguments` come in front of those of its first tasks.
+    pub(crate) async fn publish_with(&self, mut canvas: Canvas, arguments: &[Json]) -> Result<Published, PublishError> {
         let run = Run::current();
         let (plan, result) = {
             let known = |name: &str| run.as_ref().and_then(|run| run.options_of(name));
             let parent = run.as_ref().map(|run| run.as_parent());
             let mut new_id = || uuid::Uuid::new_v4().to_string();
             let mut publisher = self.publisher(&mut new_id, &known, parent);
-            let mut canvas = canvas.into();
             let result = canvas.freeze(&mut publisher);
-            (canvas.publish(&[], &mut publisher)?, result)
+            (canvas.publish(arguments, &mut publisher)?, result)
         };
         if plan.steps.is_empty() && result.children.is_none() {
             return Err(PublishError::Empty);

@@ -101,9 +101,12 @@ impl Canvas {
         items: impl IntoIterator<Item = I>,
         size: usize,
     ) -> Result<Self, JsonError> {
-        let parts = trees(items)?;
+        Ok(Self::chunks_of(task, &trees(items)?, size))
+    }
+
+    pub(crate) fn chunks_of(task: &Signature, items: &[Json], size: usize) -> Self {
         let part = |part: &[Json]| Node::Task(mapping("celery.starmap", task, part.to_vec()));
-        Ok(Self(Node::group(parts.chunks(size.max(1)).map(part).collect())))
+        Self(Node::group(items.chunks(size.max(1)).map(part).collect()))
     }
 
     /// What runs after this: Celery's `|`. A group followed by something becomes a chord.

@@ -34,6 +34,13 @@ impl Published {
         }
     }
 
+    pub(crate) fn tuple(&self) -> ResultTuple {
+        match self {
+            Self::Task(result) => ResultTuple::task(result.id()),
+            Self::Group(group) => group.tuple.clone(),
+        }
+    }
+
     /// The id of the task, or of the group.
     #[must_use]
     pub fn id(&self) -> &str {

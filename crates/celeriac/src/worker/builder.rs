@@ -170,7 +170,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
 
     /// # Errors
     /// [`WorkerError::Configuration`] says which setting cannot be.
-    pub fn build(self) -> Result<Worker, WorkerError> {
+    pub fn build(mut self) -> Result<Worker, WorkerError> {
+        self.registry.insert_builtins(super::builtins::all());
         if self.concurrency == 0 || self.concurrency > Pool::MAX {
             return Err(WorkerError::Configuration(format!(
                 "concurrency is {}, it must be between 1 and {}",

@@ -21,6 +21,8 @@ use crate::task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
 #[derive(Default)]
 pub(crate) struct Registry {
     tasks: HashMap<String, Arc<Registered>>,
+    /// Those of the worker itself: they are not shown, and a task of the same name takes their place.
+    builtins: HashMap<String, Arc<Registered>>,
 }
 
 /// What a body's run answers: its value as JSON.
@@ -56,8 +58,12 @@ impl Registry {
         self.tasks.insert(task.name.clone(), Arc::new(task));
     }
 
+    pub(crate) fn insert_builtins(&mut self, builtins: Vec<Registered>) {
+        self.builtins = builtins.into_iter().map(|task| (task.name.clone(), Arc::new(task))).collect();
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Registered>> {
-        self.tasks.get(name)
+        self.tasks.get(name).or_else(|| self.builtins.get(name))
     }
 
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Arc<Registered>> {
@@ -101,7 +107,11 @@ impl Registered {
         Self::new(name, options, Box::new(erased))
     }
 
-    fn new(name: &str, options: TaskOptions, body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        options: TaskOptions,
+        body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>,
+    ) -> Self {
         let registered = Self {
             name: name.to_owned(),
             options,

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::broker::DeliveryTag;
 use crate::canvas::Parent;
 use crate::context::Request;
-use crate::protocol::{ResultMeta, ResultTuple, TaskMessage};
+use crate::protocol::{RawJson, ResultMeta, ResultTuple, TaskMessage};
 use crate::task::TaskOptions;
 
 tokio::task_local! {
@@ -164,6 +164,20 @@ impl Run {
     /// What this worker knows about a task.
     pub(crate) fn options_of(&self, task: &str) -> Option<TaskOptions> {
         self.shared.registry.get(task).map(|task| task.options)
+    }
+
+    /// A call of another task as a part of this one, with arguments of its own.
+    pub(crate) fn part(&self, task: &Arc<Registered>, args: RawJson) -> Arc<Self> {
+        let mut request = self.request.clone();
+        request.message.task.clone_from(&task.name);
+        request.message.args = args;
+        request.message.kwargs = RawJson::EMPTY_OBJECT;
+        let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
+        let part = Self::new(request, Arc::clone(task), self.tag, channel, shared, false);
+        if let Some(begun) = self.begun() {
+            let _ = part.begun.set(*begun);
+        }
+        Arc::new(part)
     }
 
     /// Remembers children that were sent.
