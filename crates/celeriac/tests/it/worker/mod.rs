@@ -6,6 +6,7 @@ pub(crate) mod tasks;
 mod disruption;
 mod flows;
 mod outcomes;
+mod python;
 mod recording;
 mod shutdown;
 
