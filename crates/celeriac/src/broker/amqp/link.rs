@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_lapin::{Config, Pool, PoolConfig, Runtime};
+use deadpool_lapin::{Manager, Pool};
 use futures_util::StreamExt;
 use lapin::{ConnectionProperties, Event};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{reason, refusal};
+use super::socket;
 use super::topology::{Remembered, restore};
 use crate::broker::backoff::Backoff;
 use crate::broker::url::{Endpoint, address_of};
@@ -204,25 +205,21 @@ impl Link {
 impl Server {
     fn new(role: &str, endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, String> {
         let name = format!("{} ({role})", options.connection_name);
-        let uri = endpoint.uri(endpoint.heartbeat.unwrap_or(options.heartbeat), FRAME_MAX);
+        let connect_timeout = endpoint.connect_timeout.unwrap_or(options.attempt_timeout);
+        let heartbeat = endpoint.heartbeat.unwrap_or(options.heartbeat);
+        // lapin looks after heartbeats itself; this is for what it does not look after.
+        let silence = (heartbeat > Duration::ZERO).then(|| connect_timeout.max(3 * heartbeat));
         let properties = move || {
             ConnectionProperties::default()
                 .with_connection_name(name.as_str().into())
                 .with_client_property("product".into(), "celeriac".into())
                 .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
         };
+        let uri = endpoint.uri(heartbeat, FRAME_MAX);
+        let manager = Manager::new(uri, properties, socket::runtime(connect_timeout, silence));
         // One connection in use, and one that is given up but still held by somebody for a moment.
-        let config = Config { url: Some(uri), pool: Some(PoolConfig::new(2)) };
-        let pool = config
-            .builder(properties, Runtime::Tokio1)
-            .map_err(|error| error.to_string())?
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            address: endpoint.address(),
-            pool,
-            connect_timeout: endpoint.connect_timeout.unwrap_or(options.attempt_timeout),
-        })
+        let pool = Pool::builder(manager).max_size(2).build().map_err(|error| error.to_string())?;
+        Ok(Self { address: endpoint.address(), pool, connect_timeout })
     }
 
     /// Connects once and declares what must be there.

@@ -10,6 +10,7 @@ mod lane;
 mod link;
 mod prefetch;
 mod publisher;
+mod socket;
 mod stack;
 mod topology;
 mod wire;

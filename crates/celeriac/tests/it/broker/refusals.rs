@@ -1,11 +1,16 @@
 //! What cannot work is said at once, with the address and without the password.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac::broker::{BrokerError, ConnectOptions, ConsumeOptions, Publication, Topology, connect};
 use celeriac::protocol::Value;
 use testkit::FaultProxy;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use url::Url;
 
@@ -84,6 +89,36 @@ async fn a_broker_that_never_answers_is_given_up_after_the_connect_timeout() {
     };
     let error = connect(&proxy.url(&setup.url), options).await.err().unwrap();
     assert!(matches!(&error, BrokerError::Timeout { reason, .. } if reason.contains("no answer within 200ms")), "{error}");
+}
+
+/// A load balancer without a broker behind it: it takes connections and says nothing.
+#[tokio::test]
+async fn attempts_that_were_given_up_leave_nothing_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (accepted, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    tokio::spawn({
+        let (accepted, ended) = (accepted.clone(), ended.clone());
+        async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                accepted.fetch_add(1, SeqCst);
+                let ended = ended.clone();
+                tokio::spawn(async move {
+                    while socket.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {}
+                    ended.fetch_add(1, SeqCst);
+                });
+            }
+        }
+    });
+    let options = ConnectOptions {
+        connect_timeout: Duration::from_secs(1),
+        attempt_timeout: Duration::from_millis(100),
+        ..ConnectOptions::default()
+    };
+    let error = connect(&format!("amqp://{address}"), options).await.err().unwrap();
+    assert!(matches!(error, BrokerError::Timeout { .. }), "{error}");
+    assert!(accepted.load(SeqCst) >= 4, "both connections were tried again");
+    testkit::eventually(SOON, async || accepted.load(SeqCst) == ended.load(SeqCst)).await;
 }
 
 /// What RabbitMQ would answer by closing the channel, or the connection, of everybody else.
