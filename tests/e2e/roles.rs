@@ -26,7 +26,7 @@ async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
         ("api", "API_TOKENS", "nonsense"),
         ("worker", "GATEWAY_TIMEOUT", "soon"),
         ("beat", "OPEN_RENEWALS_EVERY", "0s"),
-        ("migrate", "ENCRYPTION_KEYS", "short:AAAA"),
+        ("worker", "ENCRYPTION_KEYS", "short:AAAA"),
         ("migrate", "BILLING_TIME_ZONE", "Mars/Olympus"),
     ] {
         let mut process = Process::billing(&[role], |command| {
