@@ -86,10 +86,10 @@ pub enum AccountEvent {
     Paid { kind: BillKind, tariff_id: TariffId, period: Period, period_no: i32, token: bool },
     /// A renewal was opened, or the next try of one; it is being charged.
     RenewalOpened,
-    /// The charge was refused.
-    RenewalRefused { group: DeclineGroup, retry_after: Option<DateTime<Utc>> },
-    /// The charge came to nothing through no fault of the customer.
-    RenewalNotCharged,
+    /// The charge for this period was refused.
+    RenewalRefused { period_no: i32, group: DeclineGroup, retry_after: Option<DateTime<Utc>> },
+    /// The charge for this period came to nothing through no fault of the customer.
+    RenewalNotCharged { period_no: i32 },
     /// Due, and there is no card to charge.
     NoCard,
     /// The customer wants no further period.
@@ -103,22 +103,22 @@ pub enum AccountEvent {
 }
 
 impl AccountEvent {
-    /// What the end of an attempt without money means for the subscription. Only a charge without the customer says
-    /// anything: a card typed in and refused is not the one that is kept.
+    /// What the end of an attempt without money, for period `period_no`, means for the subscription. Only a charge
+    /// without the customer says anything: a card typed in and refused is not the one that is kept.
     #[must_use]
-    pub fn of_failure(before: PaymentState, after: &Payment) -> Option<Self> {
+    pub fn of_failure(before: PaymentState, after: &Payment, period_no: i32) -> Option<Self> {
         if !before.is_live() || after.instrument != Instrument::Token {
             return None;
         }
         match (after.state, &after.decline) {
             (PaymentState::Declined, Some(decline)) => {
-                Some(Self::RenewalRefused { group: decline.group, retry_after: decline.retry_after })
+                Some(Self::RenewalRefused { period_no, group: decline.group, retry_after: decline.retry_after })
             }
             (PaymentState::Declined | PaymentState::Abandoned, _) => {
-                Some(Self::RenewalRefused { group: DeclineGroup::CustomerAction, retry_after: None })
+                Some(Self::RenewalRefused { period_no, group: DeclineGroup::CustomerAction, retry_after: None })
             }
             (PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided, _) => {
-                Some(Self::RenewalNotCharged)
+                Some(Self::RenewalNotCharged { period_no })
             }
             _ => None,
         }

@@ -57,12 +57,13 @@ impl Account {
                 let doubt_ends = (self.status == S::Active).then(|| self.end_or(now) + DOUBT);
                 Ok(Self { next_charge_at: None, access_until: self.access_until.max(doubt_ends), ..self })
             }
-            E::RenewalRefused { group, retry_after } if running => Ok(self.refused(group, retry_after, now)),
-            E::RenewalNotCharged if running && !self.cancel_at_period_end => {
+            E::RenewalRefused { period_no, group, retry_after } if self.awaits(period_no) => {
+                Ok(self.refused(group, retry_after, now))
+            }
+            E::RenewalNotCharged { period_no } if self.awaits(period_no) => {
                 Ok(Self { next_charge_at: Some(now + OUR_FAULT_PAUSE), ..self })
             }
-            // The period may have been called off, or the account closed, while the charge was under way.
-            E::RenewalRefused { .. } | E::RenewalNotCharged => Ok(self),
+            E::RenewalRefused { .. } | E::RenewalNotCharged { .. } => Ok(self),
             E::NoCard if running => Ok(self.overdue(None, now)),
             E::CancelRequested if running => {
                 Ok(Self { cancel_at_period_end: true, next_charge_at: None, access_until: self.paid_until, ..self })
@@ -128,10 +129,13 @@ impl Account {
         self.paid_until.map_or(now, |end| end.max(now))
     }
 
+    /// Whether the period is still to be paid. While it was being charged it may have been called off or paid
+    /// otherwise, or the account closed.
+    fn awaits(&self, period_no: i32) -> bool {
+        self.is_running() && !self.cancel_at_period_end && period_no > self.period_no
+    }
+
     fn refused(self, group: DeclineGroup, retry_after: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        if self.cancel_at_period_end {
-            return self;
-        }
         let first = self.first_declined_at.unwrap_or(now);
         let declines = self.declines.saturating_add(1);
         let retry_at = group.retry_at(first, declines.unsigned_abs(), retry_after, now);

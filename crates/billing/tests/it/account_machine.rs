@@ -36,8 +36,9 @@ fn subscribed(period: Period, now: DateTime<Utc>) -> Account {
     new().apply(paid(BillKind::Primary, period, 1), now).unwrap()
 }
 
+/// The renewal after the first period was refused.
 fn refused(group: DeclineGroup) -> AccountEvent {
-    AccountEvent::RenewalRefused { group, retry_after: None }
+    AccountEvent::RenewalRefused { period_no: 2, group, retry_after: None }
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn an_account_without_a_card_goes_overdue_when_it_is_due() {
 #[test]
 fn our_own_failure_is_tried_again_and_punishes_nobody() {
     let opened = subscribed(month(), noon()).apply(AccountEvent::RenewalOpened, noon()).unwrap();
-    let after = opened.apply(AccountEvent::RenewalNotCharged, noon()).unwrap();
+    let after = opened.apply(AccountEvent::RenewalNotCharged { period_no: 2 }, noon()).unwrap();
     assert_eq!((after.status, after.declines), (AccountStatus::Active, 0));
     assert_eq!(after.next_charge_at, Some(noon() + hours(1)));
 }
@@ -252,6 +253,15 @@ fn a_renewal_under_way_when_it_is_called_off_pays_its_period_and_no_further() {
 }
 
 #[test]
+fn news_of_a_period_that_is_paid_otherwise_change_nothing() {
+    let opened = subscribed(month(), noon()).apply(AccountEvent::RenewalOpened, noon()).unwrap();
+    let renewed = opened.apply(paid(BillKind::Renewal, month(), 2), noon()).unwrap();
+    for late in [refused(DeclineGroup::Hard), AccountEvent::RenewalNotCharged { period_no: 2 }] {
+        assert_eq!(renewed.clone().apply(late, noon()), Ok(renewed.clone()), "{late:?}");
+    }
+}
+
+#[test]
 fn nothing_can_be_renewed_that_does_not_run() {
     for event in
         [AccountEvent::RenewalOpened, AccountEvent::NoCard, AccountEvent::CancelRequested, AccountEvent::Resumed]
@@ -266,13 +276,13 @@ fn nothing_can_be_renewed_that_does_not_run() {
 #[test]
 fn only_a_charge_without_the_customer_says_anything_about_the_kept_card() {
     let typed = payment(PaymentState::Declined);
-    assert_eq!(AccountEvent::of_failure(PaymentState::Sending, &typed), None);
+    assert_eq!(AccountEvent::of_failure(PaymentState::Sending, &typed, 2), None);
     let by_token = |state| Payment { instrument: Instrument::Token, ..payment(state) };
-    let event = |state| AccountEvent::of_failure(PaymentState::Sending, &by_token(state));
+    let event = |state| AccountEvent::of_failure(PaymentState::Sending, &by_token(state), 2);
     for state in [PaymentState::Rejected, PaymentState::NotExecuted, PaymentState::Voided] {
-        assert_eq!(event(state), Some(AccountEvent::RenewalNotCharged));
+        assert_eq!(event(state), Some(AccountEvent::RenewalNotCharged { period_no: 2 }));
     }
     assert_eq!(event(PaymentState::Abandoned), Some(refused(DeclineGroup::CustomerAction)));
     assert_eq!(event(PaymentState::Unknown), None);
-    assert_eq!(AccountEvent::of_failure(PaymentState::Declined, &by_token(PaymentState::Declined)), None);
+    assert_eq!(AccountEvent::of_failure(PaymentState::Declined, &by_token(PaymentState::Declined), 2), None);
 }

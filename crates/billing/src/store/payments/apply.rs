@@ -162,7 +162,7 @@ async fn settle_account(
         let card = CardChange { payment_token: sealed_token, card: after.card.clone() };
         return locked.save_account_and_card(conn, &account.apply(paid, now)?, card, now).await;
     }
-    match AccountEvent::of_failure(before.state, after) {
+    match AccountEvent::of_failure(before.state, after, bill.period_no) {
         Some(event) => locked.save_account(conn, &account.apply(event, now)?, now).await,
         None => Ok(()),
     }
