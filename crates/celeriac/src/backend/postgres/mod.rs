@@ -9,7 +9,8 @@
 //! * Whoever waits is woken by NOTIFY. Python does not notify: its results are seen within a second, by a look at all
 //!   that is waited for. The two connections (one listens, only while somebody waits) need a session of their own, so a
 //!   pooler in front must not be in transaction mode.
-//! * `group_id` and `parent_id` have no columns and are not kept.
+//! * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them; chords are not
+//!   counted here.
 //! * An expired result is not answered and may be overwritten; it is deleted by [`ResultBackend::cleanup`], which
 //!   `celery.backend_cleanup` calls. A result that never became final stays, as in Celery.
 //! * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
@@ -120,6 +121,29 @@ impl ResultBackend for PostgresBackend {
         self.link.run(|session| async move { session.forget(task_id).await }).await
     }
 
+    async fn save_group(&self, group_id: &str, group: &str) -> Result<(), BackendError> {
+        let refused = |reason| self.server.refused(format!("group {group_id:?}: {reason}"));
+        row::exactly(group_id, row::MAX_NAME, "id").map_err(refused)?;
+        let tuple = &row::group_to_column(group).ok_or_else(|| refused("it has no result".to_owned()))?;
+        self.link.run(|session| async move { session.save_group(group_id, tuple).await }).await
+    }
+
+    async fn group(&self, group_id: &str) -> Result<Option<String>, BackendError> {
+        if !can_be_text(group_id) {
+            return Ok(None);
+        }
+        let column = self.link.run(|session| async move { session.group(group_id, self.expires).await }).await?;
+        let group = column.map(row::group_of_column).transpose();
+        group.map_err(|reason| self.server.refused(format!("group {group_id:?}: {reason}")))
+    }
+
+    async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
+        if !can_be_text(group_id) {
+            return Ok(());
+        }
+        self.link.run(|session| async move { session.forget_group(group_id).await }).await
+    }
+
     fn needs_cleanup(&self) -> bool {
         self.expires.is_some()
     }
@@ -149,6 +173,6 @@ impl ResultBackend for PostgresBackend {
 }
 
 /// PostgreSQL has no NUL in texts.
-fn can_be_text(task_id: &str) -> bool {
-    !task_id.contains('\0')
+fn can_be_text(id: &str) -> bool {
+    !id.contains('\0')
 }

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::pickle;
 use crate::backend::StoredResult;
+use crate::protocol::json::entries;
 use crate::protocol::{Extended, Json, RawJson, ResultMeta, ResultTuple, State};
 
 /// `String(155)` of the models, in characters.
-const MAX_NAME: usize = 155;
+pub(super) const MAX_NAME: usize = 155;
 /// `String(50)`.
 const MAX_STATUS: usize = 50;
 
@@ -89,7 +90,7 @@ impl Row {
 }
 
 /// A text that means something else when it is cut.
-fn exactly(text: &str, max: usize, what: &str) -> Result<String, String> {
+pub(super) fn exactly(text: &str, max: usize, what: &str) -> Result<String, String> {
     if text.contains('\0') {
         return Err(format!("the {what} has a NUL in it, which PostgreSQL does not store"));
     }
@@ -171,6 +172,19 @@ fn stamps_of(bytes: Vec<u8>) -> Option<(Vec<String>, Stamps)> {
         _ => Stamps::new(),
     };
     Some((names, stamps))
+}
+
+/// What `celery_tasksetmeta` has of a group: its tuple, without the `{"result": …}` around it that Redis has.
+pub(super) fn group_to_column(group: &str) -> Option<Vec<u8>> {
+    let json = RawJson::parse(group.to_owned()).ok()?;
+    let (_, tuple) = entries(&json)?.into_iter().find(|(key, _)| key == "result")?;
+    Some(tuple.as_bytes().to_vec())
+}
+
+/// # Errors
+/// It is a pickle of Python's objects, as Celery before 5.7 stored groups.
+pub(super) fn group_of_column(bytes: Vec<u8>) -> Result<String, String> {
+    Ok(format!(r#"{{"result": {}}}"#, result_of(bytes)?))
 }
 
 #[cfg(test)]

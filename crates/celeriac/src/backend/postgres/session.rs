@@ -52,6 +52,17 @@ FROM given WHERE task_id IN (SELECT task_id FROM updated UNION ALL SELECT task_i
 
 const FORGET: &str = "DELETE FROM celery_taskmeta WHERE task_id = $1";
 
+const SAVE_GROUP: &str = "
+INSERT INTO celery_tasksetmeta (id, taskset_id, result, date_done)
+VALUES (nextval('taskset_id_sequence'), $1, $2, now())
+ON CONFLICT (taskset_id) DO UPDATE SET result = excluded.result, date_done = excluded.date_done";
+
+const GROUP: &str = "
+SELECT result FROM celery_tasksetmeta
+WHERE taskset_id = $1 AND (date_done::timestamptz <= now() - make_interval(secs => $2)) IS NOT TRUE";
+
+const FORGET_GROUP: &str = "DELETE FROM celery_tasksetmeta WHERE taskset_id = $1";
+
 /// How many expired rows are deleted by one statement, so that none takes long.
 pub(super) const CLEANUP_CHUNK: u64 = 1000;
 
@@ -132,6 +143,20 @@ impl Session {
         self.client.execute_typed(FORGET, &[(&task_id, Type::TEXT)]).await.map(drop)
     }
 
+    pub(super) async fn save_group(&self, group_id: &str, tuple: &[u8]) -> Result<(), Error> {
+        self.client.execute_typed(SAVE_GROUP, &[(&group_id, Type::TEXT), (&tuple, Type::BYTEA)]).await.map(drop)
+    }
+
+    /// What is stored of a group, unless it has expired.
+    pub(super) async fn group(&self, group_id: &str, expires: Option<f64>) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.client.query_typed_opt(GROUP, &[(&group_id, Type::TEXT), (&expires, Type::FLOAT8)]).await?;
+        row.map_or(Ok(None), |row| row.try_get(0))
+    }
+
+    pub(super) async fn forget_group(&self, group_id: &str) -> Result<(), Error> {
+        self.client.execute_typed(FORGET_GROUP, &[(&group_id, Type::TEXT)]).await.map(drop)
+    }
+
     /// Deletes some rows of a table that ended before; answers how many.
     pub(super) async fn cleanup(&self, table: &str, before: DateTime<Utc>) -> Result<u64, Error> {
         let sql = format!(
@@ -147,9 +172,9 @@ impl Session {
 /// What is new of these tasks since the versions at which they were seen (see [`versions`]), with the new versions.
 pub(super) async fn changes(client: &Client, task_ids: &[&str], seen: &[i64]) -> Result<Vec<(Row, i64)>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS}, xmin::text::bigint FROM celery_taskmeta
+        "SELECT {COLUMNS}, stored.xmin::text::bigint FROM celery_taskmeta AS stored
          JOIN unnest($1, $2) AS seen (task, version) ON task_id = task
-         WHERE xmin::text::bigint <> version"
+         WHERE stored.xmin::text::bigint <> version"
     );
     let rows = client.query_typed(&sql, &[(&task_ids, Type::TEXT_ARRAY), (&seen, Type::INT8_ARRAY)]).await?;
     rows.iter().map(|row| Ok((read(row)?, row.try_get(13)?))).collect()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use celeriac::backend::Change;
 
+use super::groups::{a_group_expires, a_group_is_stored_replaced_restored_and_forgotten};
 use super::{SOON, Setup, id, next, result, state};
 
 macro_rules! on_every_backend {
@@ -13,6 +14,10 @@ macro_rules! on_every_backend {
         }
         mod redis {
             $(#[tokio::test] async fn $name() { super::$name(super::Setup::redis().await).await; })*
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(super::Setup::postgres().await).await; })*
         }
     };
 }
@@ -30,14 +35,17 @@ on_every_backend!(
     a_result_expires,
     without_expiry_a_result_stays,
     a_subscriber_that_falls_behind_is_cut_off_instead_of_missing_something,
-    closing_ends_subscriptions_of_redis_and_keeps_results,
+    closing_ends_subscriptions_of_servers_and_keeps_results,
+    a_group_is_stored_replaced_restored_and_forgotten,
+    a_group_expires,
 );
 
 async fn what_was_stored_is_read_back_to_the_byte(setup: Setup) {
     let (backend, id) = (setup.open().await, id());
     let mut stored = result(&id, "FAILURE");
-    stored.meta =
-        format!("{{\"status\": \"FAILURE\", \"result\": \"\\u0000 \\\"é\\\" \u{1F980}\\n\", \"task_id\": \"{id}\"}}");
+    stored.meta = format!(
+        r#"{{"status":"FAILURE","result":["\u0000 \"é\" 🦀\n", 1.50],"traceback":null,"children":[[["c",null],null]],"date_done":"2031-05-06T07:08:09.123456+00:00","task_id":"{id}"}}"#
+    );
     backend.store(&[stored.clone()]).await.unwrap();
     assert_eq!(backend.get(&id).await.unwrap(), Some(stored.meta));
 }
@@ -166,7 +174,7 @@ async fn a_subscriber_that_falls_behind_is_cut_off_instead_of_missing_something(
     assert!((1..200).contains(&seen), "{seen}");
 }
 
-async fn closing_ends_subscriptions_of_redis_and_keeps_results(setup: Setup) {
+async fn closing_ends_subscriptions_of_servers_and_keeps_results(setup: Setup) {
     let (backend, id) = (setup.open().await, id());
     let mut subscription = backend.subscribe(&id).await.unwrap();
     backend.store(&[result(&id, "SUCCESS")]).await.unwrap();

@@ -1,13 +1,16 @@
 //! Result backends: one suite of rules for all of them, then what only a real server can show.
 
 mod conformance;
+mod groups;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod redis;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac::backend::{BackendOptions, Change, ResultBackend, ResultSubscription, StoredResult, connect};
-use testkit::RedisDb;
 
 /// Nothing here takes longer unless it is broken.
 const SOON: Duration = Duration::from_secs(20);
@@ -15,18 +18,25 @@ const SOON: Duration = Duration::from_secs(20);
 /// A backend of the test's own.
 struct Setup {
     url: String,
-    _redis: Option<RedisDb>,
+    /// Goes with this value.
+    _server: Box<dyn Any + Send + Sync>,
 }
 
 impl Setup {
     async fn memory() -> Self {
         // The name must not be shared with another test of this process.
-        Self { url: format!("memory://{}", uuid::Uuid::new_v4()), _redis: None }
+        Self { url: format!("memory://{}", uuid::Uuid::new_v4()), _server: Box::new(()) }
     }
 
     async fn redis() -> Self {
         let redis = testkit::redis().await;
-        Self { url: redis.url().to_owned(), _redis: Some(redis) }
+        Self { url: redis.url().to_owned(), _server: Box::new(redis) }
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn postgres() -> Self {
+        let database = testkit::postgres().await;
+        Self { url: database.url().to_owned(), _server: Box::new(database) }
     }
 
     async fn open(&self) -> Arc<dyn ResultBackend> {

@@ -154,22 +154,23 @@ impl<'a> Machine<'a> {
 
     fn append(&mut self, start: usize) -> Result<(), PickleError> {
         let items = self.take_from(start)?;
-        match self.stack.last().map(|id| &mut self.nodes[*id]) {
-            Some(Node::List(list)) => list.extend(items),
-            _ => return Err(self.malformed("no list to append to")),
-        }
+        let Some(Node::List(list)) = self.stack.last().map(|id| &mut self.nodes[*id]) else {
+            return Err(self.malformed("no list to append to"));
+        };
+        list.extend(items);
         Ok(())
     }
 
     fn set(&mut self, start: usize) -> Result<(), PickleError> {
         let items = self.take_from(start)?;
         let (pairs, rest) = items.as_chunks::<2>();
-        match self.stack.last().map(|id| &mut self.nodes[*id]) {
-            Some(Node::Dict(entries)) if rest.is_empty() => {
-                entries.extend(pairs.iter().map(|[key, value]| (*key, *value)))
-            }
-            _ => return Err(self.malformed("no dict to set items of")),
+        let Some(Node::Dict(entries)) = self.stack.last().map(|id| &mut self.nodes[*id]) else {
+            return Err(self.malformed("no dict to set items of"));
+        };
+        if !rest.is_empty() {
+            return Err(self.malformed("a key without a value"));
         }
+        entries.extend(pairs.iter().map(|[key, value]| (*key, *value)));
         Ok(())
     }
 
