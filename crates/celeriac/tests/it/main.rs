@@ -6,3 +6,5 @@ mod broker;
 mod canvas;
 mod protocol;
 mod worker;
+mod app;
+mod beat;
