@@ -1,4 +1,18 @@
-//! A distributed task queue that is Celery on the wire.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//!
+//! | | |
+//! |---|---|
+//! | [`App`], [`SendOptions`], [`AsyncResult`] | send tasks, ask for their results |
+//! | [`Task`], [`Context`], [`TaskError`] | what a task is, what its body knows, what it may answer |
+//! | [`Worker`] | runs tasks; [`worker::WorkerHandle`] looks at it |
+//! | [`Beat`], [`Entry`], [`beat::Crontab`] | sends tasks at their times |
+//! | [`canvas`] | workflows |
+//! | [`events`], [`control`] | what operators see and do |
+//! | [`broker`], [`backend`] | the servers behind it, and how to bring another one |
+//! | [`protocol`] | the wire format, without I/O |
+//! | [`testing`] | support for your tests |
 
 pub mod app;
 pub mod backend;
@@ -12,6 +26,7 @@ pub mod events;
 pub mod protocol;
 pub mod result;
 pub mod task;
+pub mod testing;
 pub mod worker;
 
 pub use app::{App, AppBuilder, BuildError, PublishError, QueueDefinition, QueueType, Route, SendError, SendOptions};

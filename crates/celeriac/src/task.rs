@@ -27,6 +27,11 @@ pub use options::{RateLimit, RateLimitError, TaskOptions};
 ///
 /// assert_eq!(ChargePayment::FIELDS, ["payment_id"]);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "not a task",
+    note = "a task is a struct of its arguments with `#[derive(Task, Serialize, Deserialize)]` and `#[task(name = \"…\")]`"
+)]
 pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name on the wire. Renaming it strands the messages that are under way.
     const NAME: &'static str;
@@ -43,5 +48,6 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Those of [`FIELDS`](Self::FIELDS) whose values are not shown to operators (in `argsrepr`, events, logs).
     const REDACTED: &'static [&'static str] = &[];
 
+    /// How it is run.
     const OPTIONS: TaskOptions = TaskOptions::DEFAULT;
 }
