@@ -34,18 +34,17 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The address with its password, as lapin parses it.
-    pub(super) fn uri(&self, heartbeat: Duration, frame_max: u32) -> String {
+    /// The address with its password, as lapin parses it; `heartbeat` in seconds.
+    pub(super) fn uri(&self, heartbeat: u16, frame_max: u32) -> String {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         format!(
-            "{}://{}:{}@{}:{}/{}?heartbeat={}&frame_max={frame_max}",
+            "{}://{}:{}@{}:{}/{}?heartbeat={heartbeat}&frame_max={frame_max}",
             self.scheme(),
             encode(&self.user),
             encode(self.password.expose_secret()),
             encode(&self.host),
             self.port,
             encode(&self.virtual_host),
-            heartbeat.as_secs().min(u64::from(u16::MAX)),
         )
     }
 
@@ -225,7 +224,7 @@ mod tests {
     #[test]
     fn what_lapin_reads_is_what_we_read() {
         let endpoint = one("amqp://b%40b:p%3A%2F%40ss@[::1]:7/a%2Fb");
-        let uri: lapin::uri::AMQPUri = endpoint.uri(Duration::from_secs(9), 4096).parse().unwrap();
+        let uri: lapin::uri::AMQPUri = endpoint.uri(9, 4096).parse().unwrap();
         assert_eq!(uri.authority.userinfo.username, "b@b");
         assert_eq!(uri.authority.userinfo.password, "p:/@ss");
         assert_eq!((uri.authority.host.as_str(), uri.authority.port), ("::1", 7));

@@ -4,37 +4,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use futures_util::FutureExt;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicRejectOptions};
-use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
+use super::control::{Command, Control, Current};
 use super::error::{reason, refusal};
 use super::link::{Link, Live};
 use super::stack::{Names, Stack};
 use super::topology::{Remembered, declare, steps};
 use super::wire::decode_message;
 use crate::broker::backoff::Backoff;
-use crate::broker::{BrokerError, ConsumeOptions, ConsumerControl, Delivery, DeliveryTag, Subscription};
+use crate::broker::{BrokerError, ConsumeOptions, Delivery, DeliveryTag, Subscription};
 
 /// Deliveries that wait for the receiver when there is no prefetch count to bound them.
 const UNBOUNDED_BUFFER: usize = 1024;
 
 /// Generations of all channels of this process: a tag of one broker is no tag of another either.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
-
-enum Command {
-    SetPrefetch(u16, oneshot::Sender<()>),
-    Cancel(oneshot::Sender<()>),
-    Close(oneshot::Sender<()>),
-}
-
-/// The channel whose deliveries can be settled now.
-type Current = Arc<Mutex<Option<(u64, Channel)>>>;
 
 struct Consumer {
     link: Link,
@@ -328,61 +316,4 @@ fn ours(generation: u64, delivery: lapin::message::Delivery) -> Delivery {
 
 fn broken(error: &lapin::Error) -> End {
     End::Broken(refusal(error).unwrap_or_else(|| reason(error)))
-}
-
-/// What the owner of a subscription holds.
-struct Control {
-    no_ack: bool,
-    current: Current,
-    commands: mpsc::Sender<Command>,
-}
-
-impl Control {
-    /// The channel of a generation, if that is not dead and has anything to settle.
-    fn channel(&self, generation: u64) -> Option<Channel> {
-        let current = self.current.lock();
-        let alive = current.as_ref().filter(|(alive, _)| *alive == generation && !self.no_ack);
-        alive.map(|(_, channel)| channel.clone())
-    }
-
-    /// No answer means that the consumer has ended.
-    async fn tell(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
-        let (done, answer) = oneshot::channel();
-        if self.commands.send(command(done)).await.is_ok() {
-            let _ = answer.await;
-        }
-    }
-}
-
-#[async_trait]
-impl ConsumerControl for Control {
-    async fn ack(&self, tag: DeliveryTag, multiple: bool) -> Result<(), BrokerError> {
-        if let Some(channel) = self.channel(tag.generation) {
-            // Polled once, it is in line for the socket, before everything that is sent later. Waiting until it is
-            // written would tell no more: an error means that the channel is gone and the broker delivers again.
-            let _ = channel.basic_ack(tag.tag, BasicAckOptions { multiple }).now_or_never();
-        }
-        Ok(())
-    }
-
-    async fn reject(&self, tag: DeliveryTag, requeue: bool) -> Result<(), BrokerError> {
-        if let Some(channel) = self.channel(tag.generation) {
-            let _ = channel.basic_reject(tag.tag, BasicRejectOptions { requeue }).now_or_never();
-        }
-        Ok(())
-    }
-
-    async fn set_prefetch(&self, prefetch: u16) -> Result<(), BrokerError> {
-        self.tell(|done| Command::SetPrefetch(prefetch, done)).await;
-        Ok(())
-    }
-
-    async fn cancel(&self) -> Result<(), BrokerError> {
-        self.tell(Command::Cancel).await;
-        Ok(())
-    }
-
-    async fn close(&self) {
-        self.tell(Command::Close).await;
-    }
 }

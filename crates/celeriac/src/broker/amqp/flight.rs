@@ -16,6 +16,7 @@ use super::wire::{encode_properties, short};
 use crate::broker::Publication;
 
 /// What the broker did with a message.
+#[derive(Clone, Copy)]
 pub(super) enum Fate {
     Confirmed,
     /// No queue takes it.
@@ -69,19 +70,17 @@ impl Flight {
         self.jobs.is_empty()
     }
 
-    /// Puts a message on its way: the next poll of [`landed`](Self::landed) hands it to lapin.
-    ///
-    /// # Errors
-    /// The job with the reason why its message cannot be put on the wire.
-    pub(super) fn launch(&mut self, job: Job) -> Result<(), (Job, String)> {
+    /// Puts a message on its way: the next poll of [`landed`](Self::landed) hands it to lapin. A message that cannot be
+    /// put on the wire comes back with the reason.
+    pub(super) fn launch(&mut self, job: Job) -> Option<(Job, String)> {
         match self.confirm(&job.publication) {
             Ok(confirm) => {
                 self.confirms.push(confirm);
                 self.jobs.insert(self.launched, job);
                 self.launched += 1;
-                Ok(())
+                None
             }
-            Err(reason) => Err((job, reason)),
+            Err(reason) => Some((job, reason)),
         }
     }
 

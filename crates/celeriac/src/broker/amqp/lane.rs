@@ -191,7 +191,7 @@ impl Lane {
         if job.abandoned() {
             return;
         }
-        if let Err((job, reason)) = flight.launch(job) {
+        if let Some((job, reason)) = flight.launch(job) {
             job.settle(Err(self.refused(reason)));
         }
     }

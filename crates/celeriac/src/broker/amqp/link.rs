@@ -7,23 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_lapin::{Manager, Pool};
 use futures_util::StreamExt;
-use lapin::{ConnectionProperties, Event};
+use lapin::Event;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::error::{reason, refusal};
-use super::socket;
-use super::topology::{Remembered, restore};
+use super::error::reason;
+use super::server::{Failure, Server};
+use super::topology::Remembered;
 use crate::broker::backoff::Backoff;
 use crate::broker::url::{Endpoint, address_of};
 use crate::broker::{BrokerError, ConnectOptions};
 
-/// What RabbitMQ offers by default, said up front: lapin then has its buffers right from the start.
-const FRAME_MAX: u32 = 131_072;
 /// A connection that lived this long was good: the next loss starts with short waits again.
 const STABLE: Duration = Duration::from_secs(5);
 /// How long the broker may take to answer that it has closed the connection.
@@ -46,24 +43,10 @@ struct Shared {
     closing: CancellationToken,
 }
 
-struct Server {
-    address: String,
-    pool: Pool,
-    connect_timeout: Duration,
-}
-
 enum State {
     Down(Failure),
     Live(Arc<Live>),
     Closed,
-}
-
-/// Why there is no connection.
-#[derive(Clone, Default)]
-struct Failure {
-    reason: String,
-    /// The broker answered, and said no.
-    refused: bool,
 }
 
 /// A connection while it is good.
@@ -199,50 +182,6 @@ impl Link {
         let mut state = self.0.state.subscribe();
         // Cannot fail: the sender lives in self.
         let _ = state.wait_for(|state| matches!(state, State::Closed)).await;
-    }
-}
-
-impl Server {
-    fn new(role: &str, endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, String> {
-        let name = format!("{} ({role})", options.connection_name);
-        let connect_timeout = endpoint.connect_timeout.unwrap_or(options.attempt_timeout);
-        let heartbeat = endpoint.heartbeat.unwrap_or(options.heartbeat);
-        // lapin looks after heartbeats itself; this is for what it does not look after.
-        let silence = (heartbeat > Duration::ZERO).then(|| connect_timeout.max(3 * heartbeat));
-        let properties = move || {
-            ConnectionProperties::default()
-                .with_connection_name(name.as_str().into())
-                .with_client_property("product".into(), "celeriac".into())
-                .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
-        };
-        let uri = endpoint.uri(heartbeat, FRAME_MAX);
-        let manager = Manager::new(uri, properties, socket::runtime(connect_timeout, silence));
-        // One connection in use, and one that is given up but still held by somebody for a moment.
-        let pool = Pool::builder(manager).max_size(2).build().map_err(|error| error.to_string())?;
-        Ok(Self { address: endpoint.address(), pool, connect_timeout })
-    }
-
-    /// Connects once and declares what must be there.
-    async fn open(&self, topology: &Remembered) -> Result<deadpool_lapin::Connection, Failure> {
-        let opening = async {
-            let connection = self.pool.get().await.map_err(|error| match error {
-                deadpool_lapin::PoolError::Backend(error) => failure(&error),
-                other => Failure { reason: other.to_string(), refused: false },
-            })?;
-            restore(&connection, &topology.shared()).await.map_err(|error| failure(&error))?;
-            Ok(connection)
-        };
-        timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {:?}", self.connect_timeout);
-            Err(Failure { reason, refused: false })
-        })
-    }
-}
-
-fn failure(error: &lapin::Error) -> Failure {
-    match refusal(error) {
-        Some(reason) => Failure { reason, refused: true },
-        None => Failure { reason: reason(error), refused: false },
     }
 }
 

@@ -4,12 +4,14 @@
 //! on memory or disk, and one for consumers and declarations, which goes on then, so that queues can be emptied.
 
 mod consumer;
+mod control;
 mod error;
 mod flight;
 mod lane;
 mod link;
 mod prefetch;
 mod publisher;
+mod server;
 mod socket;
 mod stack;
 mod topology;

@@ -243,7 +243,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.update(|core, id, now| core.close_consumer(id, now));
+        self.update(Core::close_consumer);
     }
 }
 
@@ -262,14 +262,16 @@ async fn hand_out(consumer: Arc<Consumer>, receiver: mpsc::Sender<Delivery>, wak
             continue;
         }
         let mut taken = taken.into_iter();
-        taken.next().map(|delivery| first.send(delivery));
+        if let Some(delivery) = taken.next() {
+            first.send(delivery);
+        }
         for delivery in taken {
             // There is room: nobody else sends.
             let _ = receiver.try_send(delivery);
         }
     }
     // Nobody reads any more. What was read can still be settled.
-    consumer.update(|core, id, now| core.cancel(id, now));
+    consumer.update(Core::cancel);
 }
 
 struct Control(Arc<Consumer>);
@@ -300,11 +302,11 @@ impl ConsumerControl for Control {
     }
 
     async fn cancel(&self) -> Result<(), BrokerError> {
-        self.0.update(|core, id, now| core.cancel(id, now));
+        self.0.update(Core::cancel);
         Ok(())
     }
 
     async fn close(&self) {
-        self.0.update(|core, id, now| core.close_consumer(id, now));
+        self.0.update(Core::close_consumer);
     }
 }

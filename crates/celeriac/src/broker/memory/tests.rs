@@ -183,8 +183,13 @@ fn a_full_consumer_does_not_keep_the_others_waiting() {
 fn the_end_of_a_connection_ends_what_is_its_own() {
     let mut bench = Bench::new();
     bench.queue("shared", &[]);
-    let mine =
-        Queue { name: "mine".into(), durable: false, exclusive: true, auto_delete: false, arguments: Headers::default() };
+    let mine = Queue {
+        name: "mine".into(),
+        durable: false,
+        exclusive: true,
+        auto_delete: false,
+        arguments: Headers::default(),
+    };
     let topology = Topology {
         exchanges: vec![Exchange {
             name: "replies".into(),

@@ -88,7 +88,10 @@ async fn a_broker_that_never_answers_is_given_up_after_the_connect_timeout() {
         ..ConnectOptions::default()
     };
     let error = connect(&proxy.url(&setup.url), options).await.err().unwrap();
-    assert!(matches!(&error, BrokerError::Timeout { reason, .. } if reason.contains("no answer within 200ms")), "{error}");
+    assert!(
+        matches!(&error, BrokerError::Timeout { reason, .. } if reason.contains("no answer within 200ms")),
+        "{error}"
+    );
 }
 
 /// A load balancer without a broker behind it: it takes connections and says nothing.

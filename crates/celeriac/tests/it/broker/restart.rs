@@ -98,6 +98,28 @@ async fn rabbitmqctl(server: &OwnServer, arguments: &[&str]) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// RabbitMQ closes the channel of a consumer that keeps a delivery for too long (30 minutes by default).
+#[tokio::test]
+async fn a_consumer_goes_on_after_its_delivery_timeout() {
+    let server = testkit::own_rabbitmq().await;
+    let short =
+        "application:set_env(rabbit, consumer_timeout, 300), application:set_env(rabbit, channel_tick_interval, 100).";
+    rabbitmqctl(&server, &["eval", short]).await;
+    let broker = connect(server.url(), patient()).await.unwrap();
+    broker.declare(&Topology { queues: vec![quorum("q"), durable("other")], ..Topology::default() }).await.unwrap();
+    let mut subscription = consume(&*broker, "q", 1).await;
+    publish(&*broker, "q", ["slow", "next"]).await;
+    let slow = next(&mut subscription.deliveries).await;
+    let again = next(&mut subscription.deliveries).await;
+    assert_eq!((body(&again).as_str(), again.redelivered), ("slow", true));
+    assert!(again.tag.generation > slow.tag.generation);
+    // The late ack is for a channel that is gone: it must not count for the new delivery, which has the same number.
+    assert_eq!(slow.tag.tag, again.tag.tag);
+    subscription.control.ack(slow.tag, false).await.unwrap();
+    subscription.control.ack(again.tag, false).await.unwrap();
+    assert_eq!(body(&next(&mut subscription.deliveries).await), "next");
+}
+
 #[tokio::test]
 async fn a_memory_alarm_holds_publishers_and_not_consumers() {
     let server = testkit::own_rabbitmq().await;

@@ -1,5 +1,6 @@
 //! A broker of each kind, and short words for what the rules do with it.
 
+use std::future::Ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,10 +34,10 @@ impl Setup {
         Self { queue_type: Some("quorum"), ..Self::classic().await }
     }
 
-    pub(super) async fn memory() -> Self {
+    pub(super) fn memory() -> Ready<Self> {
         // The name must not be shared with another test of this process.
         let name = uuid::Uuid::new_v4();
-        Self { url: format!("memory://{name}"), queue_type: None, _vhost: None }
+        std::future::ready(Self { url: format!("memory://{name}"), queue_type: None, _vhost: None })
     }
 
     pub(super) async fn connect(&self) -> Arc<dyn Broker> {
@@ -91,12 +92,7 @@ pub(super) fn to(queue: &str, body: impl AsRef<str>) -> Publication {
 }
 
 pub(super) fn through(exchange: &str, routing_key: &str, body: impl AsRef<str>) -> Publication {
-    Publication {
-        exchange: exchange.into(),
-        routing_key: routing_key.into(),
-        mandatory: true,
-        message: message(body),
-    }
+    Publication { exchange: exchange.into(), routing_key: routing_key.into(), mandatory: true, message: message(body) }
 }
 
 pub(super) async fn publish(broker: &dyn Broker, queue: &str, bodies: impl IntoIterator<Item = impl AsRef<str>>) {
