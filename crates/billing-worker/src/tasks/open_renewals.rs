@@ -1,6 +1,7 @@
-//! The paid time of some accounts ends soon: one bill and one charge for each, in chunks, in constant memory.
+//! The paid time of some accounts ends soon: one bill and one charge for each, in chunks, in constant memory. That of
+//! others has run out: they are closed.
 
-use billing::store::renewals;
+use billing::store::{StoreError, accounts, renewals};
 use billing::tasks::{ChargeRenewal, OpenRenewals};
 use celeriac::{Context, SendOptions, TaskResult};
 
@@ -25,8 +26,26 @@ pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskRes
                 tracing::warn!(%payment_id, %error, "the renewal is open, its message is left to the timetable");
             }
         }
-        if opened.accounts < usize::try_from(CHUNK).unwrap_or(usize::MAX) {
-            return Ok(total);
+        if opened.accounts < CHUNK as usize {
+            break;
+        }
+    }
+    close_run_out(desk).await?;
+    Ok(total)
+}
+
+/// Ends what has run out: grace that is over, paid time of who cancelled.
+async fn close_run_out(desk: &Desk) -> Result<(), StoreError> {
+    loop {
+        let closed = {
+            let mut conn = desk.services.db.conn().await?;
+            accounts::close_run_out(&mut conn, desk.now(), CHUNK).await?
+        };
+        for account_id in &closed {
+            tracing::info!(%account_id, "access ended");
+        }
+        if closed.len() < CHUNK as usize {
+            return Ok(());
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn resolve_payment(task: ResolvePayment, cx: Context<Desk>) -> 
 
 enum Found {
     Outcome(Outcome),
-    /// The gateway does not know it, and the identical request may be sent again.
+    /// The identical request may be sent again, and only that can bring more.
     MayBeRepeated,
 }
 
@@ -51,16 +51,21 @@ async fn look(desk: &Desk, payment: &PaymentView, sent: Sent) -> Found {
     let now = desk.now();
     let times = times(desk, sent, now);
     match found {
-        Ok(Some(transaction)) => Found::Outcome(known(desk, transaction, sent, times)),
+        Ok(Some(transaction)) => known(desk, transaction, sent, times),
         Ok(None) => absent(desk, payment, sent, now).await,
         Err(error) => Found::Outcome(gateway::unknown(format!("cannot look it up: {error}"), times)),
     }
 }
 
-fn known(desk: &Desk, transaction: Transaction, sent: Sent, times: gateway::Times) -> Outcome {
+/// While the gateway waits for 3-D Secure the identical request brings back what was lost: the bank's page for the
+/// customer, or the end of their answer.
+fn known(desk: &Desk, transaction: Transaction, sent: Sent, times: gateway::Times) -> Found {
     let transaction_id = transaction.transaction_id;
-    gateway::looked_up(transaction, times)
-        .unwrap_or_else(|| desk.resolve.awaiting_authentication(&sent, transaction_id, times.now))
+    match gateway::looked_up(transaction, times) {
+        Some(outcome) => Found::Outcome(outcome),
+        None if desk.resolve.step(&sent, times.now) == Step::LookThenResend => Found::MayBeRepeated,
+        None => Found::Outcome(desk.resolve.awaiting_authentication(&sent, transaction_id, times.now)),
+    }
 }
 
 async fn absent(desk: &Desk, payment: &PaymentView, sent: Sent, now: DateTime<Utc>) -> Found {
@@ -69,7 +74,7 @@ async fn absent(desk: &Desk, payment: &PaymentView, sent: Sent, now: DateTime<Ut
         Step::Look => Found::Outcome(desk.resolve.not_found(&sent, false, now)),
         Step::LookThenResend => Found::MayBeRepeated,
         Step::LookEverywhere => match listed(desk, payment, sent, now).await {
-            Ok(Some(transaction)) => Found::Outcome(known(desk, transaction, sent, times)),
+            Ok(Some(transaction)) => known(desk, transaction, sent, times),
             Ok(None) => Found::Outcome(desk.resolve.not_found(&sent, true, now)),
             Err(error) => Found::Outcome(gateway::unknown(format!("cannot list payments: {error}"), times)),
         },

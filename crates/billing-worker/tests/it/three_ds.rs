@@ -62,6 +62,20 @@ async fn an_answer_whose_own_answer_is_lost_ends_paid_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_banks_page_is_shown_although_the_gateways_answer_about_it_was_lost() {
+    let world = World::start().await;
+    let payment = world.created(ASKS_THREE_DS, crate::world::MONTH).await;
+    world.fault(payment.account_id, json!({ "fault": "drop_after" })).await;
+    world.charge(payment.id).await;
+    testkit::eventually(crate::world::SOON, || async {
+        world.tick(billing::tasks::ResolveUnknown {}).await;
+        let payment = world.payment(payment.id).await;
+        if payment.state == PaymentState::AwaitingThreeDs { Ok(()) } else { Err(payment) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_nobody_answers_is_given_up() {
     let world = World::with(&["--three-ds-ttl", "1ms"]).await;
     let payment = world.pays(ASKS_THREE_DS).await;
