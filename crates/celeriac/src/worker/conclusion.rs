@@ -280,3 +280,6 @@ fn time_limit_exceeded(limit: Duration) -> Failure {
         if limit.subsec_nanos() == 0 { limit.as_secs().into() } else { limit.as_secs_f64().into() };
     Failure::new("TimeLimitExceeded", [seconds]).with_module("billiard.exceptions")
 }
+
+#[cfg(test)]
+mod tests;
