@@ -11,6 +11,7 @@
 
 mod acks;
 mod admission;
+mod autoscale;
 mod builder;
 mod builtins;
 mod cancellation;
@@ -44,10 +45,13 @@ use tokio_util::sync::CancellationToken;
 pub use self::builder::WorkerBuilder;
 pub use self::handle::{TaskInfo, WorkerHandle};
 pub use self::registry::Call;
-pub(crate) use self::run::Run;
+pub(crate) use self::heart::heartbeat_on_demand;
+pub(crate) use self::registry::Registered;
+pub(crate) use self::revoked::shared_values;
+pub(crate) use self::run::{Limits, Phase, Run};
+pub(crate) use self::shared::Shared;
 
 use self::queues::Taken;
-use self::shared::Shared;
 use crate::app::App;
 use crate::broker::BrokerError;
 

@@ -36,7 +36,7 @@ impl Client {
     /// # Errors
     /// The broker cannot be reached or refuses.
     pub async fn cast(&self, command: Command) -> Result<(), BrokerError> {
-        self.publish(command.into_request()).await
+        self.publish(command.into_request(), false).await
     }
 
     /// Sends a command and asks for replies, of which there are as many as workers it is meant for. `patience` is how
@@ -59,6 +59,29 @@ impl Client {
         patience: Duration,
         limit: Option<usize>,
     ) -> Result<Replies, BrokerError> {
+        self.ask(command, patience, limit, false).await
+    }
+
+    /// As [`call`](Self::call); `None` if no worker listens.
+    pub(super) async fn call_anyone(
+        &self,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Option<Replies>, BrokerError> {
+        match self.ask(command, patience, None, true).await {
+            Ok(replies) => Ok(Some(replies)),
+            Err(BrokerError::Unroutable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(
+        &self,
+        command: Command,
+        patience: Duration,
+        limit: Option<usize>,
+        mandatory: bool,
+    ) -> Result<Replies, BrokerError> {
         let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let mut request = command.into_request();
         request.ticket = Some(ticket.clone());
@@ -68,7 +91,7 @@ impl Client {
         self.broker.declare(&mailbox::reply_mailbox(&oid)).await?;
         let options = ConsumeOptions { queue: reply_queue(&oid), no_ack: true, ..ConsumeOptions::default() };
         let subscription = self.broker.consume(options).await?;
-        self.publish(request).await?;
+        self.publish(request, mandatory).await?;
         Ok(Replies {
             subscription,
             ticket,
@@ -79,14 +102,14 @@ impl Client {
         })
     }
 
-    async fn publish(&self, mut request: Request) -> Result<(), BrokerError> {
+    /// No worker is no error unless `mandatory`.
+    async fn publish(&self, mut request: Request, mandatory: bool) -> Result<(), BrokerError> {
         self.broker.declare(&mailbox::control_exchange()).await?;
         request.clock = i64::try_from(self.clock.forward()).ok();
         let publication = Publication {
             exchange: CONTROL_EXCHANGE.to_owned(),
             routing_key: String::new(),
-            // No queue is no worker, which is no error.
-            mandatory: false,
+            mandatory,
             message: request.to_message(),
         };
         self.broker.publish(publication).await

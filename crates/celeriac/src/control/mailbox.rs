@@ -3,7 +3,7 @@
 
 use crate::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Queue, Topology};
 use crate::protocol::Headers;
-use crate::protocol::pidbox::{CONTROL_EXCHANGE, REPLY_EXCHANGE, reply_queue};
+use crate::protocol::pidbox::{CONTROL_EXCHANGE, REPLY_EXCHANGE, node_queue, reply_queue};
 
 /// `control_queue_ttl`: what waits longer for a reader is dropped, in milliseconds.
 const MESSAGE_TTL: i64 = 300_000;
@@ -13,6 +13,16 @@ const QUEUE_EXPIRES: i64 = 10_000;
 /// Where commands are published.
 pub(super) fn control_exchange() -> Topology {
     Topology { exchanges: vec![exchange(CONTROL_EXCHANGE, ExchangeKind::Fanout)], ..Topology::default() }
+}
+
+/// Where a worker takes commands from.
+pub(super) fn node_mailbox(node: &str) -> Topology {
+    mailbox(exchange(CONTROL_EXCHANGE, ExchangeKind::Fanout), node_queue(node), "")
+}
+
+/// Where replies are published.
+pub(super) fn reply_exchange() -> Topology {
+    Topology { exchanges: vec![exchange(REPLY_EXCHANGE, ExchangeKind::Direct)], ..Topology::default() }
 }
 
 /// Where the replies to one command are waited for; its routing key is `oid`.

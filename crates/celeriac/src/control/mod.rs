@@ -18,9 +18,18 @@
 
 mod client;
 mod command;
+mod election;
+mod gossip;
 mod mailbox;
+mod mingle;
+mod node;
+mod panel;
 mod report;
 
 pub use client::{Client, Replies};
 pub use command::{Command, Matcher};
+pub(crate) use election::Elections;
+pub(crate) use gossip::listen as gossip;
+pub(crate) use mingle::mingle;
+pub(crate) use node::serve;
 pub use report::{hide_password, report};

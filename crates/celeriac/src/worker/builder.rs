@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::autoscale::Autoscale;
 use super::events::EventSink;
 use super::pool::Pool;
 use super::queues::Queues;
@@ -36,6 +37,7 @@ pub struct WorkerBuilder<S = ()> {
     cold: CancellationToken,
     events: bool,
     settings: Settings,
+    autoscale: Option<(usize, usize)>,
 }
 
 impl WorkerBuilder {
@@ -52,6 +54,7 @@ impl WorkerBuilder {
             cold: CancellationToken::new(),
             events: false,
             settings: Settings::default(),
+            autoscale: None,
         }
     }
 
@@ -69,6 +72,7 @@ impl WorkerBuilder {
             cold: self.cold,
             events: self.events,
             settings: self.settings,
+            autoscale: self.autoscale,
         }
     }
 }
@@ -168,14 +172,41 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
+    /// Lets the number of bodies that run at once follow the work, between `min` and `max`. It starts at `min`; the
+    /// concurrency counts no longer.
+    pub fn autoscale(mut self, max: usize, min: usize) -> Self {
+        self.autoscale = Some((max, min));
+        self
+    }
+
+    /// Obeys remote control (`celery inspect`, `celery control`, Flower); true by default.
+    pub fn remote_control(mut self, remote_control: bool) -> Self {
+        self.settings.remote_control = remote_control;
+        self
+    }
+
+    /// Asks other workers at the start which tasks are revoked, which takes a second where there are any; true by
+    /// default.
+    pub fn mingle(mut self, mingle: bool) -> Self {
+        self.settings.mingle = mingle;
+        self
+    }
+
+    /// Listens to what other workers announce, and takes part in elections; true by default.
+    pub fn gossip(mut self, gossip: bool) -> Self {
+        self.settings.gossip = gossip;
+        self
+    }
+
     /// # Errors
     /// [`WorkerError::Configuration`] says which setting cannot be.
     pub fn build(mut self) -> Result<Worker, WorkerError> {
         self.registry.insert_builtins(super::builtins::all());
-        if self.concurrency == 0 || self.concurrency > Pool::MAX {
+        let concurrency = self.autoscale.map_or(self.concurrency, |(_, min)| min);
+        let highest = self.autoscale.map_or(concurrency, |(max, _)| max);
+        if concurrency == 0 || highest < concurrency || highest > Pool::MAX {
             return Err(WorkerError::Configuration(format!(
-                "concurrency is {}, it must be between 1 and {}",
-                self.concurrency,
+                "concurrency is {concurrency} to {highest}, it must be between 1 and {}",
                 Pool::MAX
             )));
         }
@@ -201,7 +232,9 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             registry: self.registry,
             settings: self.settings,
             state: WorkerState::default(),
-            pool: Pool::new(self.concurrency, self.prefetch_multiplier),
+            elections: Mutex::default(),
+            pool: Pool::new(concurrency, self.prefetch_multiplier),
+            autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
             runs: TaskTracker::new(),
             channels: Mutex::default(),

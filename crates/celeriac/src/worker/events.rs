@@ -49,6 +49,11 @@ impl EventSink {
         self.tasks.load(Ordering::Relaxed)
     }
 
+    /// Tasks are announced whatever remote control says.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.is_fixed
+    }
+
     /// Announces tasks from now on, or no longer. Answers whether that is a change. A worker that was started with events
     /// goes on with them (`celery/worker/control.py`, `disable_events`).
     pub(crate) fn set_announces_tasks(&self, tasks: bool) -> bool {

@@ -28,6 +28,19 @@ pub(super) async fn announce(shared: &Shared, stop: CancellationToken) {
     shared.events.publish(EventBody::WorkerOffline(status(shared))).await;
 }
 
+/// The heartbeat that remote control asks for: it tells no numbers, and another frequency, as Celery's does.
+pub(crate) fn heartbeat_on_demand() -> EventBody<'static> {
+    EventBody::WorkerHeartbeat(WorkerStatus {
+        freq: 5.0,
+        active: None,
+        processed: None,
+        loadavg: None,
+        sw_ident: "celeriac".into(),
+        sw_ver: env!("CARGO_PKG_VERSION").into(),
+        sw_sys: "Linux".into(),
+    })
+}
+
 fn status(shared: &Shared) -> WorkerStatus<'static> {
     WorkerStatus {
         freq: EVERY.as_secs_f64(),

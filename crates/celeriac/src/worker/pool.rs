@@ -25,6 +25,10 @@ impl Pool {
         *self.size.lock()
     }
 
+    pub(crate) fn prefetch_multiplier(&self) -> usize {
+        self.prefetch_multiplier
+    }
+
     /// How many messages a consumer holds for the bodies that can run soon; 0 is without a limit.
     pub(crate) fn prefetch(&self) -> usize {
         self.size().saturating_mul(self.prefetch_multiplier)

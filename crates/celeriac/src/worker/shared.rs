@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::autoscale::Autoscale;
 use super::channel::Channel;
 use super::events::EventSink;
 use super::pool::Pool;
@@ -15,6 +16,7 @@ use super::registry::Registry;
 use super::state::WorkerState;
 use crate::app::App;
 use crate::clock::LamportClock;
+use crate::control::Elections;
 
 pub(crate) struct Shared {
     pub(crate) app: App,
@@ -28,7 +30,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) settings: Settings,
     pub(crate) state: WorkerState,
+    pub(crate) elections: Mutex<Elections>,
     pub(crate) pool: Pool,
+    /// Between what bounds the pool scales, if it does.
+    pub(crate) autoscale: Option<Autoscale>,
     pub(crate) queues: Queues,
     /// Counts the runs that have not ended.
     pub(crate) runs: TaskTracker,
@@ -44,10 +49,22 @@ pub(crate) struct Shared {
     pub(crate) give_up: CancellationToken,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     /// Store more about each task.
     pub(crate) result_extended: bool,
     /// Store STARTED for every task, whatever it says itself.
     pub(crate) track_started: bool,
+    /// Obey remote control.
+    pub(crate) remote_control: bool,
+    /// Ask other workers at the start what they know.
+    pub(crate) mingle: bool,
+    /// Listen to other workers.
+    pub(crate) gossip: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { result_extended: false, track_started: false, remote_control: true, mingle: true, gossip: true }
+    }
 }

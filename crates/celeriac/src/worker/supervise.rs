@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::autoscale;
 use super::channel::Channel;
 use super::consumer::{Consumer, Ended};
 use super::heart;
@@ -17,6 +18,7 @@ use super::settle::settle_until;
 use super::shared::Shared;
 use super::{Worker, WorkerError};
 use crate::broker::{BrokerError, ConsumeOptions};
+use crate::control;
 
 /// How long a broker that cannot be reached, or that ended a consumer, is left alone.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +43,7 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
         () = shutdown.cancelled() => None,
         () = shared.quit.cancelled() => None,
         () = worker.cold.cancelled() => None,
-        failed = consume_all(&parts, worker.added, &mut consumers) => Some(failed),
+        failed = work(&parts, worker.added, &mut consumers, &mut background) => Some(failed),
     };
 
     shared.stop.cancel();
@@ -62,6 +64,30 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
         Some(error) => Err(error.into()),
         None => Ok(()),
     }
+}
+
+/// Meets the other workers, and then works until a consumer fails that the worker cannot work without.
+async fn work(
+    parts: &Arc<Parts>,
+    added: mpsc::UnboundedReceiver<Taken>,
+    consumers: &mut JoinSet<Result<(), BrokerError>>,
+    background: &mut JoinSet<()>,
+) -> BrokerError {
+    let (shared, stop) = (&parts.shared, &parts.shared.stop);
+    if shared.settings.mingle {
+        // Before the first task is taken: it may have been revoked.
+        control::mingle(shared).await;
+    }
+    if shared.settings.gossip {
+        background.spawn(control::gossip(Arc::clone(shared), stop.clone()));
+    }
+    if shared.settings.remote_control {
+        background.spawn(control::serve(Arc::clone(shared), stop.clone()));
+    }
+    if shared.autoscale.is_some() {
+        background.spawn(autoscale::run(Arc::clone(shared), stop.clone()));
+    }
+    consume_all(parts, added, consumers).await
 }
 
 /// Consumes every queue that is added, until one fails for good that the worker cannot work without.

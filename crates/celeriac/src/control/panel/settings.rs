@@ -1,0 +1,106 @@
+//! `conf`, `report`: settings under Celery's names.
+
+use serde_json::{Value, json as value};
+
+use super::arguments::Arguments;
+use super::{Answer, Node, json};
+use crate::control::report::report as bug_report;
+use crate::protocol::{Json, RawJson};
+
+/// What `HIDDEN_SETTINGS` is looked for in the names of settings (`celery/app/utils.py`).
+const HIDDEN: [&str; 9] =
+    ["API", "TOKEN", "KEY", "SECRET", "PASS", "PROFANITIES_LIST", "SIGNATURE", "DATABASE", "BEAT_DBURI"];
+const MASK: &str = "********";
+
+pub(super) fn conf(node: &Node, arguments: &Arguments) -> Answer {
+    let settings = settings(node, arguments.truth("with_defaults"));
+    let shown: Value = settings.into_iter().map(|(name, value)| (name.to_owned(), masked(name, value))).collect();
+    Ok(RawJson::of(&shown).map_or(Json::Null, |text| text.to_tree())).into()
+}
+
+pub(super) fn report(node: &Node, _: &Arguments) -> Answer {
+    let settings: Vec<_> = settings(node, false).into_iter().map(|(name, value)| (name, masked(name, value))).collect();
+    let (broker, backend) = (node.app.broker().address(), node.app.backend().address());
+    Ok(json::ok(&bug_report(broker, Some(backend), &settings))).into()
+}
+
+/// The settings that differ from Celery's defaults, or all that mean something here.
+fn settings(node: &Node, with_defaults: bool) -> Vec<(&'static str, Value)> {
+    let queues: Vec<_> = node.queues.definitions().into_iter().map(|queue| queue.name).collect();
+    let mut settings = vec![
+        ("broker_url", with_mask(node.app.broker().address()).into()),
+        ("result_backend", with_mask(node.app.backend().address()).into()),
+        ("task_queues", queues.into()),
+        ("worker_concurrency", node.pool.size().into()),
+    ];
+    let options = [
+        ("task_default_queue", value!(node.app.default_queue()), value!("celery")),
+        ("worker_prefetch_multiplier", node.pool.prefetch_multiplier().into(), value!(4)),
+        ("worker_send_task_events", node.events.is_fixed().into(), value!(false)),
+        ("task_track_started", node.settings.track_started.into(), value!(false)),
+        ("result_extended", node.settings.result_extended.into(), value!(false)),
+        ("worker_enable_remote_control", node.settings.remote_control.into(), value!(true)),
+    ];
+    settings.extend(
+        options
+            .into_iter()
+            .filter(|(_, value, default)| with_defaults || value != default)
+            .map(|(name, value, _)| (name, value)),
+    );
+    if with_defaults {
+        settings.extend([
+            ("accept_content", value!(["json"])),
+            ("control_exchange", value!("celery")),
+            ("control_queue_exclusive", value!(true)),
+            ("control_queue_expires", value!(10.0)),
+            ("control_queue_ttl", value!(300.0)),
+            ("enable_utc", value!(true)),
+            ("event_exchange", value!("celeryev")),
+            ("event_queue_expires", value!(60.0)),
+            ("event_queue_prefix", value!("celeryev")),
+            ("event_queue_ttl", value!(5.0)),
+            ("event_serializer", value!("json")),
+            ("result_serializer", value!("json")),
+            ("task_protocol", value!(2)),
+            ("task_serializer", value!("json")),
+            ("timezone", value!("UTC")),
+        ]);
+    }
+    settings
+}
+
+/// Celery shows that there is a password; the address that we keep has none any more.
+fn with_mask(address: &str) -> String {
+    let one = |address: &str| match address
+        .split_once("://")
+        .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
+    {
+        Some((scheme, (user, rest))) => format!("{scheme}://{user}:{MASK}@{rest}"),
+        None => address.to_owned(),
+    };
+    address.split(';').map(one).collect::<Vec<_>>().join(";")
+}
+
+fn masked(name: &str, value: Value) -> Value {
+    let name = name.to_ascii_uppercase();
+    if HIDDEN.iter().any(|hidden| name.contains(hidden)) { MASK.into() } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_show_that_there_is_a_password_and_names_that_sound_secret_are_masked() {
+        for (address, shown) in [
+            ("amqp://guest@h:5672//", "amqp://guest:********@h:5672//"),
+            ("amqp://a@h/v;amqp://b@i/v", "amqp://a:********@h/v;amqp://b:********@i/v"),
+            ("redis://h:6379/1", "redis://h:6379/1"),
+            ("memory://", "memory://"),
+        ] {
+            assert_eq!(with_mask(address), shown);
+        }
+        assert_eq!(masked("security_key_password", value!("x")), value!(MASK));
+        assert_eq!(masked("timezone", value!("UTC")), value!("UTC"));
+    }
+}

@@ -1,0 +1,121 @@
+//! `stats`, `memsample`.
+
+use super::arguments::Arguments;
+use super::{Answer, Node, json, proc};
+use crate::protocol::Json;
+
+pub(super) fn stats(node: &Node, _: &Arguments) -> Answer {
+    let totals = node.registry.tasks().map(|task| (task.name.clone(), task.begun())).filter(|(_, count)| *count > 0);
+    let mut stats = vec![
+        ("total", json::object(totals.map(|(name, count)| (name, Json::from(count))))),
+        ("pid", node.pid.into()),
+        // A text, as Celery has it.
+        ("clock", node.clock.value().to_string().into()),
+        ("uptime", node.started.elapsed().as_secs().into()),
+        ("pool", pool(node)),
+        ("broker", broker(node.app.broker().address())),
+        ("prefetch_count", prefetch_count(node)),
+        ("rusage", proc::rusage()),
+    ];
+    if let Some(autoscale) = &node.autoscale {
+        let scale = autoscale.info(&node.pool, node.todo());
+        stats.push(("autoscaler", json::object(scale.map(|(name, value)| (name, Json::from(value))))));
+    }
+    Ok(json::object(stats)).into()
+}
+
+/// How bodies run, in the terms of Celery's pools: one process, as many slots as there are.
+fn pool(node: &Node) -> Json {
+    json::object([
+        ("implementation", "celeriac.worker:Pool".into()),
+        ("max-concurrency", node.pool.size().into()),
+        ("processes", json::list([node.pid])),
+        ("max-tasks-per-child", "N/A".into()),
+        ("put-guarded-by-semaphore", true.into()),
+        ("timeouts", json::list([0_u32, 0])),
+    ])
+}
+
+/// How many messages the consumers may hold together; 0 if one of them has no limit.
+fn prefetch_count(node: &Node) -> Json {
+    let counts: Vec<u32> = node.channels.lock().iter().map(|channel| channel.prefetch().into()).collect();
+    if counts.contains(&0) { 0_u32.into() } else { counts.iter().sum::<u32>().into() }
+}
+
+/// The parts of the broker's address, of the first if there are several.
+fn broker(address: &str) -> Json {
+    let first = address.split(';').next().unwrap_or_default();
+    let (transport, rest) = first.split_once("://").unwrap_or(("", first));
+    let (authority, virtual_host) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, server) = authority.rsplit_once('@').map_or((None, authority), |(user, server)| (Some(user), server));
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => (host, port.parse::<u32>().ok()),
+        _ => (server, None),
+    };
+    let is_tls = transport == "amqps";
+    json::object([
+        ("hostname", host.into()),
+        ("userid", json::optional(user)),
+        ("virtual_host", virtual_host.into()),
+        ("port", json::optional(port)),
+        ("insist", false.into()),
+        ("ssl", is_tls.into()),
+        ("transport", if is_tls { "amqp" } else { transport }.into()),
+        ("connect_timeout", 10_u32.into()),
+        ("transport_options", json::object::<&str>([])),
+        ("login_method", "PLAIN".into()),
+        ("uri_prefix", Json::Null),
+        ("heartbeat", Json::from(10.0)),
+        ("failover_strategy", "round-robin".into()),
+        ("alternates", json::list(address.split(';').skip(1))),
+    ])
+}
+
+/// The memory that the process takes now, in words; nothing where the system does not tell.
+pub(super) fn memsample(_: &Node, _: &Arguments) -> Answer {
+    Ok(json::optional(proc::resident().map(human_bytes))).into()
+}
+
+/// `celery.utils.debug.humanbytes`: five digits that count.
+fn human_bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
+    let Some((unit, name)) = UNITS.iter().find(|(unit, _)| bytes >= *unit) else { return format!("{bytes}b") };
+    if bytes.is_multiple_of(*unit) {
+        return format!("{}{name}", bytes / unit);
+    }
+    let number = bytes as f64 / *unit as f64;
+    let whole_digits = number.log10().floor() as usize + 1;
+    let text = format!("{number:.*}", 5_usize.saturating_sub(whole_digits));
+    format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_in_five_digits() {
+        for (bytes, text) in
+            [(0, "0b"), (1023, "1023b"), (1024, "1KB"), (1536, "1.5KB"), (24_166_400, "23.047MB"), (3 << 30, "3GB")]
+        {
+            assert_eq!(human_bytes(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_broker_is_told_in_parts_and_never_by_its_password() {
+        let broker = broker("amqp://guest@127.0.0.1:5672/cap;amqp://guest@other:5672//");
+        for (key, value) in [
+            ("hostname", Json::from("127.0.0.1")),
+            ("userid", "guest".into()),
+            ("virtual_host", "cap".into()),
+            ("port", 5672_u32.into()),
+            ("transport", "amqp".into()),
+            ("alternates", json::list(["amqp://guest@other:5672//"])),
+        ] {
+            assert_eq!(broker.get(key), Some(&value), "{key}");
+        }
+        let memory = super::broker("memory://shop");
+        assert_eq!((memory.get("hostname"), memory.get("port")), (Some(&"shop".into()), Some(&Json::Null)));
+    }
+}
