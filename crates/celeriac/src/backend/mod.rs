@@ -199,6 +199,10 @@ pub async fn connect(url: &str, options: &BackendOptions) -> Result<Arc<dyn Resu
     match parsed.scheme() {
         "memory" => Ok(Arc::new(MemoryBackend::open(parsed.host_str().unwrap_or(""), options))),
         "redis" => Ok(Arc::new(RedisBackend::connect(url, address, options).await?)),
+        #[cfg(not(feature = "postgres"))]
+        scheme if scheme.contains("postgres") => {
+            Err(refused(&address, "this program was built without the feature `postgres` of celeriac".to_owned()))
+        }
         other => Err(refused(
             &address,
             format!("result backend of unknown kind {other:?}: expected redis://, postgresql:// or memory://"),

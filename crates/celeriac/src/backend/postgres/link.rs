@@ -14,6 +14,8 @@ use crate::backend::BackendError;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// A connection that ends sooner was of no use: the waiting times go on growing.
+const STABLE: Duration = Duration::from_secs(5);
 /// How often a statement is tried again at once after it met another.
 const MAX_COLLISIONS: usize = 8;
 
@@ -87,7 +89,8 @@ impl Link {
         // Either the time is over, or the supervisor has ended: the state says why in both cases.
         let _ = timeout_at(deadline, state.wait_for(is_up)).await;
         match &*self.state.borrow() {
-            State::Up(session) => Ok(Arc::clone(session)),
+            State::Up(session) if !session.is_dead() => Ok(Arc::clone(session)),
+            State::Up(_) => Err(self.server.unavailable("connection lost".to_owned())),
             State::Down(reason) => Err(self.server.unavailable(reason.clone())),
         }
     }
@@ -110,11 +113,13 @@ async fn open(server: &Server) -> Result<(Session, mpsc::Receiver<Notification>)
 }
 
 async fn supervise(server: &Server, state: &watch::Sender<State>, mut end: mpsc::Receiver<Notification>) {
+    let mut backoff = Backoff::default();
     loop {
+        let since = Instant::now();
         // Nothing is listened to here: what comes is the end.
         while end.recv().await.is_some() {}
         state.send_replace(State::Down("connection lost".to_owned()));
-        let mut backoff = Backoff::default();
+        backoff.connection_ended(since);
         end = loop {
             tokio::time::sleep(backoff.next()).await;
             match open(server).await {
@@ -150,6 +155,13 @@ impl Backoff {
         let delay = self.next;
         self.next = (delay * 2).min(MAX_BACKOFF);
         delay.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// A connection has ended that was made then.
+    pub(super) fn connection_ended(&mut self, since: Instant) {
+        if since.elapsed() >= STABLE {
+            *self = Self::default();
+        }
     }
 
     pub(super) fn warn_once(&mut self, error: &BackendError) {

@@ -108,11 +108,12 @@ impl ListenerTask {
         while !self.commands.is_closed() {
             match self.server.connect().await {
                 Ok(mut wire) => {
-                    backoff = Backoff::default();
+                    let since = Instant::now();
                     match self.session(&mut wire).await {
                         End::Closed => return,
                         End::Lost(reason) => {
                             wire.kill.cancel();
+                            backoff.connection_ended(since);
                             tracing::warn!(address = self.server.address(), reason, "subscription to results lost");
                         }
                     }

@@ -9,8 +9,8 @@
 //! * Whoever waits is woken by NOTIFY. Python does not notify: its results are seen within a second, by a look at all
 //!   that is waited for. The two connections (one listens, only while somebody waits) need a session of their own, so a
 //!   pooler in front must not be in transaction mode.
-//! * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them; chords are not
-//!   counted here.
+//! * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them. Chords are
+//!   not counted here: a client of Celery sends `celery.chord_unlock` for them, ours refuses to begin one.
 //! * An expired result is not answered and may be overwritten; it is deleted by [`ResultBackend::cleanup`], which
 //!   `celery.backend_cleanup` calls. A result that never became final stays, as in Celery.
 //! * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
@@ -42,7 +42,7 @@ use self::row::Row;
 use self::server::Server;
 use self::session::{CLEANUP_CHUNK, Write};
 use super::parts::parts;
-use super::{BackendError, BackendOptions, ResultBackend, ResultSubscription, StoredResult};
+use super::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, ResultSubscription, StoredResult};
 use crate::clock;
 
 /// A durable result backend that Python reads through SQLAlchemy.
@@ -119,6 +119,11 @@ impl ResultBackend for PostgresBackend {
             return Ok(());
         }
         self.link.run(|session| async move { session.forget(task_id).await }).await
+    }
+
+    /// Nothing: whoever builds a chord over this backend sends `celery.chord_unlock`, which looks at the results.
+    async fn chord_part(&self, _part: &ChordPart, _token: &str) -> Result<ChordProgress, BackendError> {
+        Ok(ChordProgress::Open)
     }
 
     async fn save_group(&self, group_id: &str, group: &str) -> Result<(), BackendError> {

@@ -4,6 +4,7 @@ mod faults;
 mod python;
 mod tables;
 mod tls;
+mod workers;
 
 use std::time::Duration;
 
