@@ -144,8 +144,10 @@ pub(super) fn option<'a>(options: &'a [(String, Json)], name: &str) -> Option<&'
     options.iter().find(|(key, _)| key == name).map(|(_, value)| value).filter(|value| !value.is_null())
 }
 
+/// An option that is text. Empty text counts as absent, as it does in Python; only the default exchange is called so.
 pub(super) fn text_option(options: &[(String, Json)], name: &str) -> Option<String> {
-    option(options, name).and_then(Json::as_str).map(str::to_owned)
+    let text = option(options, name).and_then(Json::as_str).filter(|text| !text.is_empty() || name == "exchange");
+    text.map(str::to_owned)
 }
 
 pub(super) fn set_option(options: &mut Options, name: &str, value: Json) {

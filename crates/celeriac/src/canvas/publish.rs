@@ -73,7 +73,9 @@ fn chain(
 }
 
 fn take_text(options: &mut Options, name: &str) -> Option<String> {
-    take_option(options, name).and_then(|value| value.as_str().map(str::to_owned))
+    let text = text_option(options, name);
+    take_option(options, name);
+    text
 }
 
 fn take_index(options: &mut Options, name: &str) -> Option<usize> {
