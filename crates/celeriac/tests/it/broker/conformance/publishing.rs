@@ -99,7 +99,7 @@ async fn a_missing_exchange_is_unroutable_and_disturbs_nobody(setup: &Setup) {
         match answer {
             Ok(()) => assert_ne!(number % 10, 3),
             Err(BrokerError::Unroutable { exchange, .. }) => {
-                assert_eq!((exchange.as_str(), number % 10), ("missing", 3))
+                assert_eq!((exchange.as_str(), number % 10), ("missing", 3));
             }
             Err(error) => panic!("{number}: {error}"),
         }
