@@ -262,7 +262,9 @@ impl<S: Clone + Send + Sync + 'static> TestApp<S> {
     where
         W: FnOnce(WorkerBuilder<S>) -> WorkerBuilder<S>,
     {
-        let worker = tasks(Worker::builder(self.app.clone()).state(self.state.clone())).queues(queues);
+        // It is alone: nobody is there to talk to.
+        let alone = Worker::builder(self.app.clone()).mingle(false).gossip(false).remote_control(false);
+        let worker = tasks(alone.state(self.state.clone())).queues(queues);
         let worker = worker.build().unwrap_or_else(|error| panic!("no worker for the test: {error}"));
         let (handle, shutdown) = (worker.handle(), CancellationToken::new());
         let worker = tokio::spawn(worker.run(shutdown.clone()));
