@@ -63,6 +63,8 @@ impl TelemetryConfig {
     fn start_sentry(&self, dsn: &str) -> ClientInitGuard {
         // Headers and bodies may hold what must not leave this process.
         let options = sentry::ClientOptions::new().send_default_pii(false);
-        sentry::init(options.dsn(dsn).maybe_release(sentry::release_name!()).environment(self.sentry_environment.clone()))
+        sentry::init(
+            options.dsn(dsn).maybe_release(sentry::release_name!()).environment(self.sentry_environment.clone()),
+        )
     }
 }

@@ -67,9 +67,8 @@ impl System {
         let (stop_api, stop_worker, stop_beat) = (stop_roles.clone(), stop_roles.clone(), stop_roles.clone());
         running.spawn(async move { ("api", api.run(for_api, stop_api).await) });
         let cold = signals.cold.clone();
-        running.spawn(async move {
-            ("worker", billing_worker::run(config.worker, for_worker, stop_worker, cold).await)
-        });
+        running
+            .spawn(async move { ("worker", billing_worker::run(config.worker, for_worker, stop_worker, cold).await) });
         running.spawn(async move { ("beat", billing_beat::run(config.beat, for_beat, stop_beat).await) });
         Ok(Self {
             api: api_address,
@@ -99,8 +98,12 @@ impl System {
         println!("  database   {}", services.db.address());
         println!("  broker     {}", services.app.broker().address());
         println!("  data       {}\n", data_dir.display());
-        println!("  tokens     frontend-dev (tariffs, payments)   auth-dev (accounts, access), unless API_TOKENS says others");
-        println!("  try        grpcurl -plaintext -H 'authorization: Bearer frontend-dev' {api} billing.v1.Tariffs/ListTariffs");
+        println!(
+            "  tokens     frontend-dev (tariffs, payments)   auth-dev (accounts, access), unless API_TOKENS says others"
+        );
+        println!(
+            "  try        grpcurl -plaintext -H 'authorization: Bearer frontend-dev' {api} billing.v1.Tariffs/ListTariffs"
+        );
     }
 
     /// Until a signal, or until a role ends that should not.

@@ -4,6 +4,7 @@
 mod backend;
 mod broker;
 mod canvas;
+mod canvas_run;
 mod protocol;
 mod worker;
 mod app;

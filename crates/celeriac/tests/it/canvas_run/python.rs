@@ -1,0 +1,119 @@
+//! Celery itself at the other end: as the client, as the worker, and as one of two workers that share a workflow.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use celeriac::canvas::{Canvas, Signature};
+use celeriac::{GetError, Published};
+use serde_json::{Value, json};
+use testkit::{Process, Signal};
+
+use super::ours::kinds;
+use super::tasks::{serve_queue, task};
+use crate::worker::setup::{SOON, Setup};
+
+/// A Python program takes seconds to start while others build.
+const PATIENTLY: Duration = Duration::from_secs(60);
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/canvas_run")
+}
+
+fn python(setup: &Setup) -> Command {
+    let mut command = Command::new(testkit::python());
+    command.current_dir(directory()).env("BROKER", &setup.broker).env("BACKEND", &setup.backend);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A worker of Celery's.
+async fn python_worker(setup: &Setup, queue: &str) -> Process {
+    let mut command = python(setup);
+    command.args(["-m", "celery", "-A", "proj", "worker", "--loglevel", "INFO", "--pool", "threads", "-c", "2"]);
+    command.args(["-Q", queue, "-n", &format!("{queue}@python"), "--without-mingle", "--without-gossip"]);
+    let mut worker = Process::spawn("celery worker", command);
+    worker.wait_for_line("ready.", PATIENTLY).await;
+    worker
+}
+
+/// A client of Celery's; answers what it printed as its answer.
+async fn client(setup: &Setup, arguments: &[&str]) -> String {
+    let mut command = python(setup);
+    command.arg("client.py").args(arguments);
+    let mut client = Process::spawn("client.py", command);
+    let ended = client.wait(Duration::from_secs(150)).await;
+    let output = client.output();
+    assert!(ended.success(), "{output}");
+    let answer = output.lines().find_map(|line| line.strip_prefix("answer: "));
+    answer.unwrap_or_else(|| panic!("no answer:\n{output}")).to_owned()
+}
+
+async fn stop(mut worker: Process) {
+    worker.signal(Signal::Terminate);
+    worker.wait(PATIENTLY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workflows_built_in_python_run_on_our_worker() {
+    let setup = Setup::classic().await;
+    let serving = serve_queue(setup.app().await, "celery");
+    assert_eq!(client(&setup, &["run", "celery"]).await, "ok");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_workflows_run_on_a_python_worker() {
+    let setup = Setup::classic().await;
+    let worker = python_worker(&setup, "celery").await;
+    let app = setup.app().await;
+    for (what, canvas, expected) in kinds() {
+        let published = app.publish(canvas).await.expect(what);
+        assert_eq!(published.get::<Value>(SOON).await.expect(what), expected, "{what}");
+    }
+    stop(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_workflow_passes_through_both_kinds_of_worker() {
+    let setup = Setup::classic().await;
+    let worker = python_worker(&setup, "python").await;
+    let serving = serve_queue(setup.app().await, "rust");
+
+    // Both orders: each side is first, is last in a chord, and sends the body.
+    assert_eq!(client(&setup, &["run", "rust", "python"]).await, "ok");
+    assert_eq!(client(&setup, &["run", "python", "rust"]).await, "ok");
+
+    let on = |queue: &str, task: Signature| task.with("queue", queue);
+    for (first, second) in [("rust", "python"), ("python", "rust")] {
+        let chain = on(first, task("add", [1])) | on(second, task("add", [2])) | on(first, task("add", [3]));
+        let header = [on(first, task("add", [1])), on(second, task("add", [1])), on(first, task("add", [2]))];
+        let canvas = chain | Canvas::group(header) | on(second, task("echo", [])) | on(first, task("echo", []));
+        let published = serving.app.publish(canvas).await.unwrap();
+        assert_eq!(published.get::<Value>(SOON).await.unwrap(), json!([[[7, 7, 8]]]), "{first} first");
+
+        let header = [on(first, task("add", [1])), on(second, task("fail", []))];
+        let body = on(first, task("tsum", []));
+        let published = serving.app.publish(Canvas::chord(header, body)).await.unwrap();
+        let error = published.get::<Value>(SOON).await.unwrap_err();
+        let GetError::Failed(failure) = &error else { panic!("{error}") };
+        assert!(failure.repr().contains("raised ValueError('boom')"), "{error}");
+    }
+    serving.stop().await;
+    stop(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_one_side_saves_the_other_restores() {
+    let setup = Setup::classic().await;
+    let serving = serve_queue(setup.app().await, "celery");
+    let id = client(&setup, &["save"]).await;
+    let group = serving.app.restore_group(&id).await.unwrap().expect("Python has saved it");
+    assert_eq!(group.get::<i64>(SOON).await.unwrap(), [1, 2]);
+
+    let ours = Canvas::group([task("add", [1]), task("add", [2])]);
+    let Published::Group(group) = serving.app.publish(ours).await.unwrap() else { panic!("a group") };
+    group.save().await.unwrap();
+    assert_eq!(client(&setup, &["restore", group.id()]).await, "ok");
+    serving.stop().await;
+}
