@@ -6,6 +6,7 @@ mod broker;
 mod canvas;
 mod canvas_run;
 mod protocol;
+mod testing;
 mod worker;
 mod app;
 mod beat;

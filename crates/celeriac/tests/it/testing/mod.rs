@@ -1,4 +1,6 @@
-//! The support for tests, tested.
+//! The support for tests, tested; and what the compiler says of tasks that are none.
+
+mod compile;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
