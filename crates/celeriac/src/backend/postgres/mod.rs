@@ -1,20 +1,4 @@
-//! `postgresql://` (Celery: `db+postgresql://`): results in the tables of Celery's SQLAlchemy backend, readable and
-//! writable by Python (`celery/backends/database`). Results are as durable as the database.
-//!
-//! * `result` and the other columns of bytes hold JSON, as Celery 5.7 with `result_serializer = "json"` writes them. The
-//!   pickles of older versions are read (values that JSON can say, without executing anything), never written: workers
-//!   before 5.7 cannot read our results here.
-//! * The tables, and columns that an older Celery lacks, are made when they are missing; with all of them there, no right
-//!   to make tables is needed. Another schema is chosen as in libpq: `?options=-csearch_path%3Dname`.
-//! * Whoever waits is woken by NOTIFY. Python does not notify: its results are seen within a second, by a look at all
-//!   that is waited for. The two connections (one listens, only while somebody waits) need a session of their own, so a
-//!   pooler in front must not be in transaction mode.
-//! * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them. Chords are
-//!   not counted here: a client of Celery sends `celery.chord_unlock` for them, ours refuses to begin one.
-//! * An expired result is not answered and may be overwritten; it is deleted by [`ResultBackend::cleanup`], which
-//!   `celery.backend_cleanup` calls. A result that never became final stays, as in Celery.
-//! * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
-//!   for the host: by the system's certificates, or those in the file `sslrootcert`.
+//! `postgresql://`: results in the tables of Celery's SQLAlchemy backend (`celery/backends/database`).
 
 mod address;
 mod channel;
@@ -45,7 +29,26 @@ use super::parts::parts;
 use super::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, ResultSubscription, StoredResult};
 use crate::clock;
 
-/// A durable result backend that Python reads through SQLAlchemy.
+/// `postgresql://` (Celery: `db+postgresql://`): results in the tables of Celery's SQLAlchemy backend, readable and
+/// writable by Python, and as durable as the database.
+///
+/// * `result` and the other columns of bytes hold JSON, as Celery 5.7 with `result_serializer = "json"` writes them. The
+///   pickles of older versions are read (values that JSON can say, without executing anything), never written: clients
+///   before 5.7 cannot read our results here.
+/// * The tables, and columns that an older Celery lacks, are made when they are missing; with all of them there, no right
+///   to make tables is needed. Another schema is chosen as in libpq: `?options=-csearch_path%3Dname`.
+/// * Whoever waits is woken by NOTIFY. Python does not notify: its results are seen within a second, by one look a second
+///   at all that is waited for.
+/// * Two connections: one asks and stores, one listens, from the first time somebody waits. They need a session of their
+///   own, so a pooler in front must not be in transaction mode. A lost connection is made again; what is asked meanwhile
+///   waits for it, up to [`BackendOptions::timeout`].
+/// * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them. Chords are
+///   not counted here: a client of Celery sends `celery.chord_unlock` for them, ours refuses to begin one.
+/// * An expired result is not answered and may be overwritten; it is deleted by [`cleanup`](ResultBackend::cleanup), which
+///   `celery.backend_cleanup` is for. A result that never became final stays, as in Celery.
+/// * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
+///   for the host: by the system's certificates, or those in the file `sslrootcert`.
+/// * Several servers: `?host=one:5432&host=two:5432&target_session_attrs=read-write`.
 pub struct PostgresBackend {
     server: Arc<Server>,
     link: Link,
