@@ -34,8 +34,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let often = Entry::every("greet-often", Duration::from_secs(5), Greet { name: "Ada".to_owned() });
     let weekdays: Crontab = "0 9 * * mon-fri".parse()?;
     let mornings = Entry::crontab("greet-mornings", weekdays, Greet { name: "Grace".to_owned() });
-    let beat = Beat::builder(app).time_zone(Tz::Europe__Moscow).entry(often.catch_up(CatchUp::Skip)).entry(mornings);
+    let beat =
+        Beat::builder(app.clone()).time_zone(Tz::Europe__Moscow).entry(often.catch_up(CatchUp::Skip)).entry(mornings);
     println!("sends tasks until Ctrl-C");
     beat.build().run(stop).await;
+    app.close().await;
     Ok(())
 }

@@ -50,7 +50,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backend = env::var("RESULT_BACKEND").unwrap_or_else(|_| "redis://localhost".to_owned());
     let app = App::builder().broker(broker).backend(backend).build().await?;
     let stop = CancellationToken::new();
-    let worker = Worker::builder(app.clone()).task(add).task(sum).task(mul).queues(["math"]).build()?;
+    let worker = Worker::builder(app.clone())
+        .task(add)
+        .task(sum)
+        .task(mul)
+        .queues(["math"])
+        .hostname("canvas@example")
+        .build()?;
     let worker = tokio::spawn(worker.run(stop.clone()));
 
     let additions = [Signature::of(&Add { x: 1, y: 1 })?, Signature::of(&Add { x: 2, y: 2 })?];
@@ -62,5 +68,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("(1 + 1 + 2 + 2) × 10 = {}", published.get::<i64>(Duration::from_secs(30)).await?);
 
     stop.cancel();
-    Ok(worker.await??)
+    worker.await??;
+    app.close().await;
+    Ok(())
 }

@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             break;
         }
     }
-    match delivery.get(Duration::ZERO).await {
+    match delivery.get(Duration::from_secs(10)).await {
         Ok(()) => println!("delivered"),
         Err(GetError::Failed(failure)) => println!("not delivered: {failure}"),
         Err(error) => return Err(error.into()),

@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backend = env::var("RESULT_BACKEND").unwrap_or_else(|_| "redis://localhost".to_owned());
     let app = App::builder().broker(broker).backend(backend).build().await?;
     let stop = CancellationToken::new();
-    let worker = Worker::builder(app.clone()).task(add).queues(["rust"]).build()?;
+    let worker = Worker::builder(app.clone()).task(add).queues(["rust"]).hostname("rust@example").build()?;
     let worker = tokio::spawn(worker.run(stop.clone()));
 
     let upper = app.send(Upper { text: "hello".to_owned() }).await?.typed::<String>();
@@ -61,5 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Python has sent its own tasks meanwhile; a worker that is told to stop finishes what it has begun.
     stop.cancel();
-    Ok(worker.await??)
+    worker.await??;
+    app.close().await;
+    Ok(())
 }

@@ -56,9 +56,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             on_ctrl_c.cancel();
         }
     });
-    let worker = Worker::builder(app).state(Shop::default()).task(greet).task(deliver);
+    let worker = Worker::builder(app.clone()).state(Shop::default()).task(greet).task(deliver);
     let worker = worker.concurrency(16).events(true).build()?;
     println!("{} takes tasks until Ctrl-C", worker.handle().hostname());
     worker.run(stop).await?;
+    app.close().await;
     Ok(())
 }
