@@ -10,7 +10,7 @@ use crate::cinema::Cinema;
 use crate::system::System;
 
 const PAYMENTS: usize = 200;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_workers_killed_the_broker_restarted_and_redis_emptied_every_bill_is_charged_once() {

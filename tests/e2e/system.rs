@@ -12,7 +12,7 @@ const START: Duration = Duration::from_secs(30);
 /// Settings that make the system impatient, so that a test sees in seconds what takes minutes in production.
 const IMPATIENT: [(&str, &str); 13] = [
     ("GATEWAY_TIMEOUT", "2s"),
-    ("GATEWAY_MAX_IN_FLIGHT", "15"),
+    ("GATEWAY_MAX_IN_FLIGHT", "20"),
     ("RESOLVE_FIRST_LOOK", "500ms"),
     ("RESOLVE_LOOK_ONLY", "4s"),
     ("STRANDED_AFTER", "3s"),
@@ -20,7 +20,7 @@ const IMPATIENT: [(&str, &str); 13] = [
     ("OPEN_RENEWALS_EVERY", "1s"),
     ("REPUBLISH_STRANDED_EVERY", "1s"),
     ("RESOLVE_UNKNOWN_EVERY", "1s"),
-    ("SANDBOX_MAX_CONCURRENT", "30"),
+    ("SANDBOX_MAX_CONCURRENT", "100"),
     ("DATABASE_POOL_SIZE", "10"),
     ("CONNECT_WITHIN", "30s"),
     ("LOG", "info"),

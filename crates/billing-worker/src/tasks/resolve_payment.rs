@@ -53,7 +53,7 @@ async fn look(desk: &Desk, payment: &PaymentView, sent: Sent) -> Found {
     match found {
         Ok(Some(transaction)) => known(desk, transaction, sent, times),
         Ok(None) => absent(desk, payment, sent, now).await,
-        Err(error) => Found::Outcome(gateway::unknown(format!("cannot look it up: {error}"), times)),
+        Err(error) => Found::Outcome(gateway::unknown(format!("cannot look it up: {error}"), soon(desk, times))),
     }
 }
 
@@ -76,9 +76,14 @@ async fn absent(desk: &Desk, payment: &PaymentView, sent: Sent, now: DateTime<Ut
         Step::LookEverywhere => match listed(desk, payment, sent, now).await {
             Ok(Some(transaction)) => known(desk, transaction, sent, times),
             Ok(None) => Found::Outcome(desk.resolve.not_found(&sent, true, now)),
-            Err(error) => Found::Outcome(gateway::unknown(format!("cannot list payments: {error}"), times)),
+            Err(error) => Found::Outcome(gateway::unknown(format!("cannot list payments: {error}"), soon(desk, times))),
         },
     }
+}
+
+/// A look that failed taught nothing, so the next one need not wait for its turn in the schedule.
+fn soon(desk: &Desk, times: gateway::Times) -> gateway::Times {
+    gateway::Times { look_again_at: times.look_again_at.min(times.now + desk.resolve.first_look * 4), ..times }
 }
 
 /// Looks for the payment among everything that the gateway has of that time.
