@@ -15,7 +15,7 @@ type Answer = Result<RawJson, TaskError>;
 /// All of them.
 pub(super) fn all() -> Vec<Registered> {
     vec![
-        builtin("celery.map", |run| Box::pin(map(run, |item| wrapped(item)))),
+        builtin("celery.map", |run| Box::pin(map(run, wrapped))),
         builtin("celery.starmap", |run| Box::pin(map(run, |item| Ok(item.clone())))),
         builtin("celery.accumulate", |run| Box::pin(async move { accumulate(&run) })),
         builtin("celery.chunks", |run| Box::pin(async move { publish(&run, chunks(&run)?, Vec::new()).await })),

@@ -17,7 +17,9 @@ use crate::result::read_group;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a chord has failed.
-struct Broke {
+type Broke = Box<Breach>;
+
+struct Breach {
     /// What its body is told.
     error: Failure,
     /// How the task of the header failed.
@@ -63,7 +65,7 @@ impl Ending<'_> {
         }
         if let Err(error) = self.send_body(group_id, body, results).await {
             let error = chord_error(format!("Callback error: {}", error.repr()));
-            self.break_chord(body, Broke { error, cause: None }).await;
+            self.break_chord(body, Box::new(Breach { error, cause: None })).await;
         }
         let _ = self.ask(|| backend.end_chord(group_id, token)).await;
     }
@@ -103,9 +105,9 @@ impl Ending<'_> {
             }
             let (state, result) = match parts.get(&member.id) {
                 Some(part) => part.clone(),
-                None => self.stored(&member.id).await.ok_or_else(|| Broke {
-                    error: chord_error(format!("Join error: task {} has no result", member.id)),
-                    cause: None,
+                None => self.stored(&member.id).await.ok_or_else(|| {
+                    let error = chord_error(format!("Join error: task {} has no result", member.id));
+                    Box::new(Breach { error, cause: None })
                 })?,
             };
             value(&member.id, state, &result)
@@ -121,7 +123,7 @@ impl Ending<'_> {
 
     /// Fails the body of a chord and all that would have followed it.
     async fn break_chord(&self, body: &Signature, broke: Broke) {
-        let Broke { error, cause } = broke;
+        let Breach { error, cause } = *broke;
         tracing::error!(body = body.task, id = body.task_id(), error = error.repr(), "chord failed");
         let broken = self.plan("chord", |publisher| chord_failed(body, publisher)).unwrap_or_else(|unreadable| {
             tracing::error!(id = body.task_id(), error = %unreadable, "what follows the chord cannot be told");
@@ -147,7 +149,7 @@ fn value(task_id: &str, state: State, result: &RawJson) -> Result<Json, Broke> {
     }
     let cause = ResultMeta::new(task_id, state, result.clone()).exception_info();
     let raised = cause.as_ref().map(Failure::repr).unwrap_or_default();
-    Err(Broke { error: chord_error(format!("Dependency {task_id} raised {raised}")), cause })
+    Err(Box::new(Breach { error: chord_error(format!("Dependency {task_id} raised {raised}")), cause }))
 }
 
 fn chord_error(message: String) -> Failure {

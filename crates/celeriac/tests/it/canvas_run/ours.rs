@@ -1,13 +1,14 @@
 //! Our workflows on our worker.
 
+use celeriac::broker::Publication;
 use celeriac::canvas::{Canvas, Signature};
-use celeriac::protocol::{Json, ResultMeta, ResultTuple, State};
+use celeriac::protocol::{Json, ResultMeta, ResultTuple, State, TaskMessage};
 use celeriac::{GetError, Published};
 use serde_json::{Value, json};
 
 use super::tasks::{Ids, serve, task};
 use crate::worker::on_every_broker;
-use crate::worker::setup::{SOON, Serving, Setup};
+use crate::worker::setup::{SOON, Serving, Setup, drain};
 
 async fn value(serving: &Serving, canvas: impl Into<Canvas>) -> Value {
     let published = serving.app.publish(canvas).await.expect("it can be published");
@@ -133,6 +134,25 @@ async fn a_failure_ends_the_chain_and_sends_the_errbacks(setup: Setup) {
     serving.stop().await;
 }
 
+async fn a_task_that_runs_twice_sends_the_same_callback_again(setup: Setup) {
+    let app = setup.app().await;
+    let callback = task("echo", []).with("queue", Json::Str("elsewhere".to_owned()));
+    app.publish(Canvas::from(task("add", [1])).link(callback)).await.unwrap();
+    let first = drain(&app, "celery", 1).await.remove(0);
+    for _ in 0..2 {
+        let message = first.message.clone();
+        let (exchange, routing_key) = (String::new(), "celery".to_owned());
+        app.broker().publish(Publication { exchange, routing_key, mandatory: true, message }).await.unwrap();
+    }
+    let serving = serve(&setup).await;
+    serving.settled("celery").await;
+    let callbacks = drain(&app, "elsewhere", 2).await;
+    let ids = callbacks.into_iter().map(|callback| TaskMessage::decode(callback.message).unwrap().id);
+    let [one, other] = ids.collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(one, other);
+    serving.stop().await;
+}
+
 async fn a_step_that_no_queue_takes_fails_what_waits_for_it(setup: Setup) {
     let ids = Ids::new();
     let serving = serve(&setup).await;
@@ -174,6 +194,7 @@ on_every_broker!(
     what_follows_a_task_is_its_child_and_callbacks_get_the_result,
     a_workflow_begun_by_a_task_belongs_to_that_task,
     a_failure_ends_the_chain_and_sends_the_errbacks,
+    a_task_that_runs_twice_sends_the_same_callback_again,
     a_step_that_no_queue_takes_fails_what_waits_for_it,
     a_group_that_is_saved_can_be_restored_and_forgotten,
     accumulate_answers_all_of_its_arguments_or_one,
