@@ -17,8 +17,8 @@ use uuid::Uuid;
 pub use self::builder::{AppBuilder, BuildError};
 pub use self::error::SendError;
 pub use self::options::SendOptions;
-pub use self::publish::PublishError;
 pub(crate) use self::publish::Prepared;
+pub use self::publish::PublishError;
 pub use self::queue::{QueueDefinition, QueueType, Route};
 
 use self::builder::Config;

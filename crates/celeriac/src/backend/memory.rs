@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::chord_memory::Chords;
-use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY};
 use super::{BackendError, BackendOptions, Change, ResultBackend, ResultSubscription, StoredResult};
+use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY};
 
 /// How many bytes of results one name keeps; above it the oldest go first.
 const MAX_BYTES: usize = 64 << 20;
