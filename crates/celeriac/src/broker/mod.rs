@@ -156,7 +156,8 @@ pub struct Publication {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumeOptions {
     pub queue: String,
-    /// How many deliveries may be unacknowledged at once, for this consumer alone; 0 is without a limit.
+    /// How many deliveries may be unacknowledged at once, for this consumer alone; 0 is without a limit (2,000 on
+    /// quorum queues).
     pub prefetch: u16,
     pub no_ack: bool,
     pub exclusive: bool,

@@ -41,6 +41,8 @@ struct Shared {
     /// When the state last changed between connected and not.
     since: Mutex<Instant>,
     closing: CancellationToken,
+    /// Nothing is left to close.
+    closed: CancellationToken,
 }
 
 enum State {
@@ -103,6 +105,7 @@ impl Link {
             doubt: Notify::new(),
             since: Mutex::new(Instant::now()),
             closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
         }));
         tokio::spawn(supervise(link.0.clone()));
         Ok(link)
@@ -179,9 +182,7 @@ impl Link {
     /// Closes the connection and waits until it is closed, for a few seconds at most.
     pub(super) async fn close(&self) {
         self.abandon();
-        let mut state = self.0.state.subscribe();
-        // Cannot fail: the sender lives in self.
-        let _ = state.wait_for(|state| matches!(state, State::Closed)).await;
+        self.0.closed.cancelled().await;
     }
 }
 
@@ -290,5 +291,6 @@ impl Shared {
             // An error here means that it is closed already.
             let _ = timeout(CLOSE_TIMEOUT, live.connection.close(200, "OK".into())).await;
         }
+        self.closed.cancel();
     }
 }

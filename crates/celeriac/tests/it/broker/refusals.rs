@@ -195,7 +195,32 @@ async fn a_message_that_the_broker_refuses_is_found_among_many() {
     assert_eq!(seen.len(), 98);
 }
 
-/// A header that Erlang cannot hold, from somebody else, comes out of the broker and not out of us: see `interop`.
+/// A full queue may be emptied: the broker's "no" is only final when the caller's time is over.
+#[tokio::test]
+async fn what_a_full_queue_rejects_is_tried_again_until_the_publish_timeout() {
+    let setup = Setup::classic().await;
+    let options = ConnectOptions { publish_timeout: Duration::from_secs(2), ..ConnectOptions::default() };
+    let broker = connect(&setup.url, options).await.unwrap();
+    let mut queue = setup.queue("q");
+    queue.arguments.insert("x-max-length", 1_i64);
+    queue.arguments.insert("x-overflow", "reject-publish");
+    declare(&*broker, queue).await;
+    publish(&*broker, "q", ["first"]).await;
+    let error = broker.publish(to("q", "too much")).await.unwrap_err();
+    assert!(matches!(&error, BrokerError::Timeout { reason, .. } if reason.contains("a queue is full")), "{error}");
+
+    let patient = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.publish(to("q", "second")).await }
+    });
+    // It has been rejected by now, or will be.
+    let mut subscription = consume(&*broker, "q", 1).await;
+    let first = next(&mut subscription.deliveries).await;
+    subscription.control.ack(first.tag, false).await.unwrap();
+    patient.await.unwrap().unwrap();
+    assert_eq!((body(&first), body(&next(&mut subscription.deliveries).await)), ("first".into(), "second".into()));
+}
+
 #[tokio::test]
 async fn bytes_that_are_no_text_survive() {
     let setup = Setup::classic().await;
