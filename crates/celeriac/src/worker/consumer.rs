@@ -101,7 +101,7 @@ impl Consumer {
             return;
         }
         if is_announced {
-            self.shared.events.announce(&received(&request));
+            self.shared.events.announce(received(&request));
         }
         let run =
             Run::new(request, Arc::clone(task), tag, Arc::clone(&self.channel), Arc::clone(&self.shared), is_announced);

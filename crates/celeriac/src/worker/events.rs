@@ -61,8 +61,8 @@ impl EventSink {
     }
 
     /// Announces something about a task, soon.
-    pub(crate) fn announce(&self, body: &EventBody<'_>) {
-        self.push(&mut self.batch.lock(), body.clone(), clock::unix_seconds());
+    pub(crate) fn announce(&self, body: EventBody<'_>) {
+        self.push(&mut self.batch.lock(), body, clock::unix_seconds());
         self.waiting.notify_one();
     }
 

@@ -146,7 +146,7 @@ async fn perform(run: &Arc<Run>) -> Outcome {
         run.channel.settle(Settlement::state(stored(&run.described(meta))));
     }
     if run.is_announced {
-        shared.events.announce(&EventBody::TaskStarted { uuid: run.request.id.as_str().into() });
+        shared.events.announce(EventBody::TaskStarted { uuid: run.request.id.as_str().into() });
     }
     shared.state.begun();
     let outcome = execute(run, begun).await;
