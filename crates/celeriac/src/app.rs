@@ -1,5 +1,6 @@
 //! The application: what sends tasks and asks for their results.
 
+mod announce;
 mod builder;
 mod error;
 mod options;
@@ -70,8 +71,7 @@ impl App {
         AppBuilder::default()
     }
 
-    fn new(broker: Arc<dyn Broker>, backend: Arc<dyn ResultBackend>, config: Config) -> Self {
-        let origin = format!("gen{}@{}", std::process::id(), host_name());
+    fn new(broker: Arc<dyn Broker>, backend: Arc<dyn ResultBackend>, config: Config, origin: String) -> Self {
         let reply_to = Uuid::new_v4().to_string();
         let declared = RwLock::default();
         Self { inner: Arc::new(Inner { broker, backend, config, origin, reply_to, declared }) }

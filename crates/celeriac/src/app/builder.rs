@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::App;
+use super::announce::Announcing;
 use super::queue::{QueueDefinition, QueueType, Route, glob_matches};
+use super::{App, host_name};
 use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
 use crate::broker::{self, Broker, BrokerError, ConnectOptions};
 
@@ -22,6 +23,7 @@ pub struct AppBuilder {
     max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,
     routes: Vec<(String, Route)>,
+    sent_events: bool,
 }
 
 #[derive(Default)]
@@ -130,6 +132,12 @@ impl AppBuilder {
         self
     }
 
+    /// Announces every task that is sent as `task-sent` on `celeryev` (Celery's `task_send_sent_event`).
+    pub fn sent_events(mut self, sent_events: bool) -> Self {
+        self.sent_events = sent_events;
+        self
+    }
+
     /// Connects to both servers.
     ///
     /// # Errors
@@ -145,6 +153,8 @@ impl AppBuilder {
             Source::Url(url) => backend::connect(&url, &self.backend_options).await?,
             Source::None => return Err(BuildError::Missing("result backend")),
         };
+        let origin = format!("gen{}@{}", std::process::id(), host_name());
+        let broker = if self.sent_events { Arc::new(Announcing::new(broker, origin.clone()).await?) } else { broker };
         let config = Config {
             default_queue: self.default_queue.unwrap_or_else(|| "celery".to_owned()),
             queue_type: self.queue_type,
@@ -152,7 +162,7 @@ impl AppBuilder {
             queues: self.queues,
             routes: self.routes,
         };
-        Ok(App::new(broker, backend, config))
+        Ok(App::new(broker, backend, config, origin))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use celeriac::broker::{BrokerError, ExchangeKind, Topology};
-use celeriac::protocol::{DeliveryMode, State, Value};
+use celeriac::broker::{Binding, BindingDestination, BrokerError, ExchangeKind, Topology};
+use celeriac::protocol::{DeliveryMode, Headers, State, Value};
 use celeriac::{App, BuildError, QueueDefinition, QueueType, Route, SendError, SendOptions, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,6 +21,7 @@ on_every_broker!(
     many_tasks_are_answered_in_their_order_and_each_for_itself,
     a_queue_that_exists_with_other_arguments_is_refused,
     after_close_nothing_is_sent,
+    every_task_that_is_sent_is_announced_if_asked_for,
 );
 
 #[derive(Task, Serialize, Deserialize, Clone)]
@@ -193,6 +194,50 @@ async fn after_close_nothing_is_sent(setup: Setup) {
     app.close().await;
     let error = tokio::time::timeout(SOON, app.send(order())).await.unwrap().unwrap_err();
     assert!(matches!(error, SendError::Unavailable { .. }), "{error:?}");
+}
+
+async fn every_task_that_is_sent_is_announced_if_asked_for(setup: Setup) {
+    let app = setup.builder().sent_events(true).build().await.unwrap();
+    let listen = Topology {
+        queues: vec![celeriac::broker::Queue {
+            name: "events".into(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Headers::default(),
+        }],
+        bindings: vec![Binding {
+            exchange: "celeryev".into(),
+            destination: BindingDestination::Queue("events".into()),
+            routing_key: "task.sent".into(),
+        }],
+        ..Topology::default()
+    };
+    app.broker().declare(&listen).await.unwrap();
+    let first = app.send_with(order(), SendOptions::new().root_id("root").parent_id("parent")).await.unwrap();
+    let rest = app.send_many((0..3).map(|_| (Invoice {}, SendOptions::new()))).await;
+    assert!(app.send_with(order(), SendOptions::new().exchange("", "nowhere")).await.is_err());
+    let events = drain(&app, "events", 4).await;
+    let mut events: Vec<serde_json::Value> =
+        events.iter().map(|event| serde_json::from_slice(&event.message.body).unwrap()).collect();
+    let ids: Vec<_> = rest.into_iter().map(|sent| json!(sent.unwrap().id())).collect();
+    assert_eq!(events[1..].iter().map(|event| event["uuid"].clone()).collect::<Vec<_>>(), ids);
+    let mut event = events.remove(0);
+    for key in ["hostname", "pid", "clock", "timestamp"] {
+        assert!(!event[key].take().is_null(), "{key}");
+    }
+    let expected = json!({
+        "hostname": null, "utcoffset": 0.0, "pid": null, "clock": null, "timestamp": null, "type": "task-sent",
+        "uuid": first.id(), "root_id": "root", "parent_id": "parent", "name": "shop.order", "args": "()",
+        "kwargs": "{'item': 'tea', 'count': 2}", "retries": 0, "eta": null, "expires": null, "queue": "celery",
+        "exchange": "", "routing_key": "celery",
+    });
+    assert_eq!(event, expected);
+    assert_eq!(
+        app.broker().queue_depth("events").await.unwrap().unwrap().messages,
+        0,
+        "what was not taken is not told"
+    );
 }
 
 #[tokio::test]
