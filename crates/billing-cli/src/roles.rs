@@ -29,7 +29,10 @@ pub(crate) async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit
     let bound = billing_api::bind(config.api).await.map_err(api_error)?;
     let services = connect(config.services, signals).await?;
     tracing::info!(address = %bound.local_addr(), "the API listens");
-    bound.run(services, signals.warm.clone()).await?;
+    let app = services.app.clone();
+    let ended = bound.run(services, signals.warm.clone()).await;
+    app.close().await;
+    ended?;
     Ok(exit::OK)
 }
 
@@ -43,7 +46,10 @@ pub(crate) fn api_error(error: billing_api::StartError) -> Exit {
 pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
     let services = connect(config.services, signals).await?;
     let (warm, cold) = (signals.warm.clone(), signals.cold.clone());
-    billing_worker::run(config.worker, services, warm, cold).await.map_err(worker_error)?;
+    let app = services.app.clone();
+    let ended = billing_worker::run(config.worker, services, warm, cold).await;
+    app.close().await;
+    ended.map_err(worker_error)?;
     Ok(exit::OK)
 }
 
@@ -53,7 +59,10 @@ fn worker_error(error: anyhow::Error) -> Exit {
 
 pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Exit> {
     let services = connect(config.services, signals).await?;
-    billing_beat::run(config.beat, services, signals.warm.clone()).await?;
+    let app = services.app.clone();
+    let ended = billing_beat::run(config.beat, services, signals.warm.clone()).await;
+    app.close().await;
+    ended?;
     Ok(exit::OK)
 }
 
