@@ -44,8 +44,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::builder::WorkerBuilder;
 pub use self::handle::{TaskInfo, WorkerHandle};
-pub use self::registry::Call;
 pub(crate) use self::heart::heartbeat_on_demand;
+pub use self::registry::Call;
 pub(crate) use self::registry::Registered;
 pub(crate) use self::revoked::shared_values;
 pub(crate) use self::run::{Limits, Phase, Run};

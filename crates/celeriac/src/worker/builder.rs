@@ -243,11 +243,6 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             abandon: CancellationToken::new(),
             give_up: CancellationToken::new(),
         };
-        Ok(Worker {
-            shared: Arc::new(shared),
-            added,
-            shutdown_timeout: self.shutdown_timeout,
-            cold: self.cold,
-        })
+        Ok(Worker { shared: Arc::new(shared), added, shutdown_timeout: self.shutdown_timeout, cold: self.cold })
     }
 }

@@ -157,8 +157,7 @@ impl Parts {
         let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };
         let subscription = shared.app.broker().consume(options).await?;
         let (sender, settlements) = mpsc::unbounded_channel();
-        let channel =
-            Arc::new(Channel::new(name.clone(), subscription.control, qos.current(), sender, &shared.stop));
+        let channel = Arc::new(Channel::new(name.clone(), subscription.control, qos.current(), sender, &shared.stop));
 
         let ends = Ends::new(self);
         let settler = settle_until(ends.settle.clone(), Arc::clone(shared), Arc::clone(&channel), settlements);

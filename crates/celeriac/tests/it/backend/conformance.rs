@@ -10,7 +10,7 @@ use super::{SOON, Setup, id, next, result, state};
 macro_rules! on_every_backend {
     ($($name:ident),* $(,)?) => {
         mod memory {
-            $(#[tokio::test] async fn $name() { super::$name(super::Setup::memory().await).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(super::Setup::memory()).await; })*
         }
         mod redis {
             $(#[tokio::test] async fn $name() { super::$name(super::Setup::redis().await).await; })*

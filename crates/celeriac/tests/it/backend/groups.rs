@@ -49,7 +49,7 @@ async fn python_and_we_restore_each_others_groups(setup: Setup) {
     python("save", &setup, &["theirs", "a", "b"]).await;
     let restored = app.restore_group("theirs").await.unwrap().expect("it is stored");
     let members = restored.results::<()>();
-    assert_eq!(members.iter().map(|member| member.id()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(members.iter().map(celeriac::AsyncResult::id).collect::<Vec<_>>(), ["a", "b"]);
 
     app.backend().save_group("ours", &group("ours", &["c", "d"])).await.unwrap();
     python("restore", &setup, &["ours", "c", "d"]).await;

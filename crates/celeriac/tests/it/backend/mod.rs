@@ -23,7 +23,7 @@ struct Setup {
 }
 
 impl Setup {
-    async fn memory() -> Self {
+    fn memory() -> Self {
         // The name must not be shared with another test of this process.
         Self { url: format!("memory://{}", uuid::Uuid::new_v4()), _server: Box::new(()) }
     }

@@ -91,7 +91,10 @@ async fn we_read_every_kind_of_result_python_stores_and_whoever_waits_is_woken()
     let read = meta(retry).await;
     assert_eq!((read.state.clone(), read.exception_info().unwrap().exc_type), (State::Retry, "KeyError".to_owned()));
     let read = meta(started).await;
-    assert_eq!((read.state.clone(), read.value::<Value>().unwrap()), (State::Started, json!({"pid": 7, "hostname": "w@h"})));
+    assert_eq!(
+        (read.state.clone(), read.value::<Value>().unwrap()),
+        (State::Started, json!({"pid": 7, "hostname": "w@h"}))
+    );
     assert_eq!(app.result::<Option<u8>>(nothing).get(SOON).await.unwrap(), None);
 
     let read = meta(extended).await.extended.unwrap();
