@@ -101,6 +101,7 @@ impl Channel {
 
     pub(crate) fn hold(self: &Arc<Self>) -> Held {
         self.held.fetch_add(1, Ordering::Relaxed);
+        self.room_changed.notify_one();
         Held(Arc::clone(self))
     }
 

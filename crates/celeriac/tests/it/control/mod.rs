@@ -1,0 +1,9 @@
+//! Remote control and events: our worker obeys Celery's clients, our client directs Celery's workers.
+
+mod celery;
+mod cluster;
+mod effects;
+mod flower;
+mod obey;
+mod python;
+mod remote;
