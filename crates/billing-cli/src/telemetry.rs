@@ -45,6 +45,8 @@ impl TelemetryConfig {
         let filter = EnvFilter::builder()
             .parse(self.log.as_deref().unwrap_or(default_log))
             .map_err(|error| anyhow::anyhow!("LOG: {error}; for example LOG=info,celeriac=debug"))?;
+        // A message that no queue takes is an error for who sent it; the library would print its whole body.
+        let filter = filter.add_directive("lapin::returned_messages=off".parse()?);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let lines = match self.log_format {
             LogFormat::Text => lines.boxed(),
