@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{Admission, admit};
 use super::channel::Channel;
 use super::conclusion::{Case, Conclusion, Outcome};
-use super::live::live;
+use super::live::{Place, live};
 use super::qos::Qos;
 use super::run::Run;
 use super::settle::Settlement;
@@ -105,7 +105,8 @@ impl Consumer {
         }
         let run =
             Run::new(request, Arc::clone(task), tag, Arc::clone(&self.channel), Arc::clone(&self.shared), is_announced);
-        self.shared.runs.spawn(live(Arc::new(run), admission));
+        let place = Place::take(&run, admission);
+        self.shared.runs.spawn(live(Arc::new(run), place));
     }
 
     /// Settles a task that was never begun.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, admit};
 use super::conclusion::{Case, Outcome};
 use super::executor::execute;
+use super::pool::Ticket;
 use super::run::{Phase, Run};
 use super::settle::Settlement;
 use super::workflow::Ending;
@@ -17,30 +18,49 @@ use crate::backend::StoredResult;
 use crate::protocol::event::EventBody;
 use crate::protocol::{ResultMeta, Revocation};
 
-/// Lives the life of a task. `admission` is what was said when its message arrived, a moment ago.
-pub(super) async fn live(run: Arc<Run>, admission: Admission) {
+/// A task's place among those that want to run.
+pub(super) enum Place {
+    Slot(OwnedSemaphorePermit),
+    /// In line for a slot.
+    Line(Ticket),
+    /// Something else comes first: its ETA, or its rate limit.
+    Later,
+}
+
+impl Place {
+    /// Takes a place for a task whose message has just arrived: tasks get slots in the order of their messages, although
+    /// they live in parallel. `admission` is what was said when the message arrived.
+    pub(super) fn take(run: &Run, admission: Admission) -> Self {
+        if admission != Admission::Run || run.task.is_rate_limited() {
+            return Self::Later;
+        }
+        let pool = &run.shared().pool;
+        pool.try_take().map_or_else(|| Self::Line(pool.line_up()), Self::Slot)
+    }
+}
+
+/// Lives the life of a task.
+pub(super) async fn live(run: Arc<Run>, place: Place) {
     let shared = Arc::clone(run.shared());
     let slot = shared.state.insert(Arc::clone(&run));
-    let start = match at_once(&run, admission) {
-        Some(start) => start,
-        None => with_patience(&run).await,
+    let start = match place {
+        _ if shared.stop.is_cancelled() => Start::GiveBack,
+        Place::Slot(permit) => Start::Now(permit),
+        Place::Line(ticket) => with_patience(&run, wait_in_line(&run, ticket)).await,
+        Place::Later => with_patience(&run, wait(&run)).await,
     };
-    let outcome = match start {
-        Start::Now(permit) => {
-            let outcome = perform(&run).await;
-            drop(permit);
-            Some(outcome)
-        }
-        Start::Never(why) => Some(Outcome::Revoked(why)),
+    let (outcome, permit) = match start {
+        Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
+        Start::Never(why) => (Some(Outcome::Revoked(why)), None),
         Start::GiveBack => {
             run.channel.reject(run.tag, true);
-            None
+            (None, None)
         }
-        Start::DeliveredAgain => None,
+        Start::DeliveredAgain => (None, None),
     };
     shared.state.remove(slot);
     if let Some(outcome) = outcome {
-        conclude(&run, outcome).await;
+        conclude(&run, outcome, permit).await;
     }
 }
 
@@ -53,21 +73,12 @@ enum Start {
     DeliveredAgain,
 }
 
-/// The usual case: nothing to wait for.
-fn at_once(run: &Run, admission: Admission) -> Option<Start> {
-    if run.shared().stop.is_cancelled() {
-        return Some(Start::GiveBack);
-    }
-    if admission != Admission::Run || run.task.is_rate_limited() {
-        return None;
-    }
-    run.shared().pool.try_take().map(Start::Now)
-}
+type Waited = Result<OwnedSemaphorePermit, Revocation>;
 
 /// Waits until the task may begin, unless the worker stops or the message's connection is lost meanwhile.
-async fn with_patience(run: &Run) -> Start {
+async fn with_patience(run: &Run, wait: impl Future<Output = Waited>) -> Start {
     let Some(patience) = run.channel.patience(run.tag.generation) else { return Start::DeliveredAgain };
-    let waited = patience.run_until_cancelled(wait(run)).await;
+    let waited = patience.run_until_cancelled(wait).await;
     // A slot that becomes free because the worker stops is no reason to begin.
     let waited = waited.filter(|_| !patience.is_cancelled());
     match waited {
@@ -79,11 +90,15 @@ async fn with_patience(run: &Run) -> Start {
 }
 
 /// Waits for the ETA, for the rate limit and for a free slot.
-async fn wait(run: &Run) -> Result<OwnedSemaphorePermit, Revocation> {
+async fn wait(run: &Run) -> Waited {
     wait_for_eta(run).await?;
     wait_for_rate(run).await;
+    wait_in_line(run, run.shared().pool.line_up()).await
+}
+
+async fn wait_in_line(run: &Run, ticket: Ticket) -> Waited {
     run.enter(Phase::Reserved);
-    let permit = run.shared().pool.take().await;
+    let permit = ticket.await;
     // It may have been revoked, or have expired, while it waited.
     match admission_now(run, crate::clock::now()) {
         Admission::Drop(why) => Err(why),
@@ -155,7 +170,10 @@ async fn perform(run: &Arc<Run>) -> Outcome {
 }
 
 /// Works out what follows from the end of a task and hands it over.
-async fn conclude(run: &Run, outcome: Outcome) {
+///
+/// The slot is given back after that, so that with one slot tasks are settled in their order too; but a workflow, which
+/// has more to publish, does not keep it.
+async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePermit>) {
     let case = Case {
         request: &run.request,
         options: Some(&run.task.options),
@@ -171,6 +189,7 @@ async fn conclude(run: &Run, outcome: Outcome) {
     if request.embed.is_empty() {
         run.channel.settle(Settlement::of(conclusion, request, tag, is_announced));
     } else {
+        drop(permit);
         let ending = Ending { shared: run.shared(), channel: &run.channel, request, tag, is_announced };
         ending.settle(conclusion).await;
     }

@@ -1,6 +1,8 @@
 //! How many bodies may run at once. Remote control may change it while they do.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +14,9 @@ pub(crate) struct Pool {
     size: Mutex<usize>,
     prefetch_multiplier: usize,
 }
+
+/// A place in the line for a slot.
+pub(crate) type Ticket = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
 
 impl Pool {
     /// `size` is at least 1 and at most [`Pool::MAX`].
@@ -39,9 +44,16 @@ impl Pool {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// Waits for a slot. They are given in the order in which they were asked for.
-    pub(crate) async fn take(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed")
+    /// Gets in line for a slot now, however late the answer is awaited. Slots are given in the order of the line.
+    pub(crate) fn line_up(&self) -> Ticket {
+        let slots = Arc::clone(&self.slots);
+        let mut ticket: Ticket =
+            Box::pin(async move { slots.acquire_owned().await.expect("the semaphore is never closed") });
+        // The first poll takes the place in the line. It wakes nobody: whoever awaits the ticket polls it again.
+        match ticket.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(slot) => Box::pin(std::future::ready(slot)),
+            Poll::Pending => ticket,
+        }
     }
 
     /// Adds slots, up to the maximum.
@@ -69,7 +81,7 @@ mod tests {
     async fn a_pool_grows_at_once_and_shrinks_by_what_is_free() {
         let pool = Pool::new(2, 4);
         assert_eq!(pool.prefetch(), 8);
-        let (first, second) = (pool.take().await, pool.take().await);
+        let (first, second) = (pool.line_up().await, pool.line_up().await);
         assert!(pool.try_take().is_none());
         pool.grow(2);
         assert_eq!((pool.size(), pool.prefetch()), (4, 16));
@@ -81,6 +93,20 @@ mod tests {
         assert_eq!(pool.size(), 1);
         assert_eq!(pool.shrink(1), 0);
         assert!(pool.try_take().is_some());
+    }
+
+    #[tokio::test]
+    async fn slots_are_given_in_the_order_of_the_line_not_of_the_awaiting() {
+        let pool = Pool::new(1, 4);
+        let slot = pool.try_take().unwrap();
+        let (first, second) = (pool.line_up(), pool.line_up());
+        let second = tokio::spawn(second);
+        drop(slot);
+        let slot = first.await;
+        assert!(!second.is_finished());
+        drop(slot);
+        second.await.unwrap();
+        pool.line_up().await;
     }
 
     #[test]

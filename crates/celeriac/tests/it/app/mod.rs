@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use celeriac::broker::{Binding, BindingDestination, BrokerError, ExchangeKind, Topology};
-use celeriac::protocol::{DeliveryMode, Headers, State, Value};
-use celeriac::{App, BuildError, QueueDefinition, QueueType, Route, SendError, SendOptions, Task};
+use celeriac::broker::{BrokerError, ExchangeKind, Topology};
+use celeriac::protocol::{DeliveryMode, State, Value};
+use celeriac::{App, BuildError, GetError, QueueDefinition, QueueType, Route, SendError, SendOptions, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use testkit::FaultProxy;
 
 use crate::worker::on_every_broker;
-use crate::worker::setup::{SOON, Setup, drain};
+use crate::worker::setup::{SOON, Setup, drain, listen};
+use crate::worker::tasks::Add;
 
 on_every_broker!(
     a_task_is_sent_as_celery_sends_it,
@@ -198,22 +199,7 @@ async fn after_close_nothing_is_sent(setup: Setup) {
 
 async fn every_task_that_is_sent_is_announced_if_asked_for(setup: Setup) {
     let app = setup.builder().sent_events(true).build().await.unwrap();
-    let listen = Topology {
-        queues: vec![celeriac::broker::Queue {
-            name: "events".into(),
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: Headers::default(),
-        }],
-        bindings: vec![Binding {
-            exchange: "celeryev".into(),
-            destination: BindingDestination::Queue("events".into()),
-            routing_key: "task.sent".into(),
-        }],
-        ..Topology::default()
-    };
-    app.broker().declare(&listen).await.unwrap();
+    listen(&app, "celeryev", "task.sent", "events").await;
     let first = app.send_with(order(), SendOptions::new().root_id("root").parent_id("parent")).await.unwrap();
     let rest = app.send_many((0..3).map(|_| (Invoice {}, SendOptions::new()))).await;
     assert!(app.send_with(order(), SendOptions::new().exchange("", "nowhere")).await.is_err());
@@ -261,6 +247,25 @@ async fn a_broker_that_stays_away_is_an_error_within_the_publish_timeout() {
     assert!(!error.to_string().contains("guest:guest"), "{error}");
     proxy.accept().await;
     testkit::eventually(SOON, async || app.send(order()).await).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_result_waits_for_its_backend_too() {
+    let setup = Setup::classic().await;
+    let proxy = FaultProxy::start(&setup.backend).await;
+    let builder = setup.builder().backend(proxy.url(&setup.backend)).backend_timeout(Duration::from_millis(300));
+    let app = builder.build().await.unwrap();
+    let worker = setup.serve(|worker| worker).await;
+    proxy.refuse().await;
+    proxy.cut();
+    let result = app.send(Add { x: 2, y: 2 }).await.unwrap().typed::<i64>();
+    worker.log.begun_count(1).await;
+    worker.settled("celery").await;
+    let error = result.get(Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, GetError::Timeout { .. } | GetError::Backend(_)), "{error:?}");
+    let (value, ()) = tokio::join!(result.get(SOON), proxy.accept());
+    assert_eq!(value.unwrap(), 4);
+    worker.stop().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use celeriac::{Failure, GetError, QueueDefinition, SendOptions};
 use serde_json::{Value, json};
 
 use super::on_every_broker;
-use super::setup::{SOON, Serving, Setup, drain};
+use super::setup::{SOON, Serving, Setup, drain, listen};
 use super::tasks::*;
 
 on_every_broker!(
@@ -23,8 +23,12 @@ on_every_broker!(
     a_body_that_listens_ends_by_itself_at_its_soft_limit,
     a_terminated_body_is_dropped,
     a_task_revoked_while_it_waits_for_its_eta_never_begins,
+    tasks_that_wait_for_their_eta_keep_no_other_from_running,
+    a_task_sent_twice_under_one_id_runs_twice_and_its_first_success_stays,
+    a_worker_says_that_it_is_there_that_it_lives_and_that_it_goes,
     tasks_begin_no_faster_than_their_rate_limit,
     a_task_acknowledged_early_is_off_the_queue_while_it_runs,
+    with_one_slot_tasks_run_in_the_order_of_their_messages,
     no_more_bodies_run_at_once_than_the_concurrency_says,
 );
 
@@ -180,6 +184,50 @@ async fn a_task_revoked_while_it_waits_for_its_eta_never_begins(setup: Setup) {
     worker.stop().await;
 }
 
+async fn tasks_that_wait_for_their_eta_keep_no_other_from_running(setup: Setup) {
+    let worker = setup.serve(|worker| worker.concurrency(1).prefetch_multiplier(1)).await;
+    let later = SendOptions::new().countdown(Duration::from_secs(60));
+    for _ in 0..20 {
+        worker.app.send_with(Wait, later.clone()).await.unwrap();
+    }
+    let now = worker.app.send(Add { x: 1, y: 1 }).await.unwrap().typed::<i64>();
+    assert_eq!(now.get(SOON).await.unwrap(), 2);
+    assert_eq!(worker.handle.scheduled().len(), 20);
+    worker.stop().await;
+}
+
+async fn a_task_sent_twice_under_one_id_runs_twice_and_its_first_success_stays(setup: Setup) {
+    let worker = setup.serve(|worker| worker.concurrency(1)).await;
+    let id = uuid::Uuid::new_v4().to_string();
+    for x in [1, 10] {
+        worker.app.send_with(Add { x, y: 1 }, SendOptions::new().task_id(&id)).await.unwrap();
+    }
+    worker.log.begun_count(2).await;
+    worker.settled("celery").await;
+    assert_eq!(worker.app.result::<i64>(&id).get(SOON).await.unwrap(), 2);
+    worker.stop().await;
+}
+
+async fn a_worker_says_that_it_is_there_that_it_lives_and_that_it_goes(setup: Setup) {
+    let app = setup.app().await;
+    let (exchange, key) = (celeriac::protocol::event::EVENT_EXCHANGE, "worker.#");
+    listen(&app, exchange, key, "news").await;
+    let worker = setup.serve(|worker| worker).await;
+    worker.app.send(Add { x: 1, y: 1 }).await.unwrap().get(SOON).await.unwrap();
+    let mut news = drain(&app, "news", 2).await;
+    worker.stop().await;
+    while news.last().unwrap().routing_key != "worker.offline" {
+        news.extend(drain(&app, "news", 1).await);
+    }
+    let keys: Vec<_> = news.iter().map(|event| event.routing_key.as_str()).collect();
+    assert_eq!((keys[0], keys[1]), ("worker.online", "worker.heartbeat"));
+    let first: Value = serde_json::from_slice(&news[0].message.body).unwrap();
+    let last: Value = serde_json::from_slice(&news[news.len() - 1].message.body).unwrap();
+    assert_eq!((&first["hostname"], &first["freq"], &first["processed"]), (&json!("w@test"), &json!(2.0), &json!(0)));
+    assert_eq!((&last["active"], &last["processed"]), (&json!(0), &json!(1)));
+    assert!(last["clock"].as_u64() > first["clock"].as_u64());
+}
+
 async fn tasks_begin_no_faster_than_their_rate_limit(setup: Setup) {
     let worker = setup.serve(|worker| worker).await;
     let begin = tokio::time::Instant::now();
@@ -208,6 +256,17 @@ async fn a_task_acknowledged_early_is_off_the_queue_while_it_runs(setup: Setup) 
         result.get(SOON).await.unwrap();
     }
     worker.settled("celery").await;
+    worker.stop().await;
+}
+
+async fn with_one_slot_tasks_run_in_the_order_of_their_messages(setup: Setup) {
+    let worker = setup.serve(|worker| worker.concurrency(1)).await;
+    let mut sent = Vec::new();
+    for _ in 0..100 {
+        sent.push(worker.app.send(Add { x: 1, y: 1 }).await.unwrap().id().to_owned());
+    }
+    worker.log.begun_count(100).await;
+    assert_eq!(worker.log.begun(), sent);
     worker.stop().await;
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use celeriac::broker::ConsumeOptions;
-use celeriac::protocol::ResultMeta;
+use celeriac::broker::{Binding, BindingDestination, ConsumeOptions, Exchange, ExchangeKind, Queue, Topology};
+use celeriac::protocol::{Headers, ResultMeta};
 use celeriac::worker::WorkerHandle;
 use celeriac::{App, AppBuilder, QueueType, Worker, WorkerBuilder, WorkerError};
 use testkit::{RedisDb, Vhost};
@@ -134,6 +134,31 @@ impl Serving {
         })
         .await;
     }
+}
+
+/// Makes a queue that gets what is published to a topic exchange.
+pub(crate) async fn listen(app: &App, exchange: &str, routing_key: &str, queue: &str) {
+    let topology = Topology {
+        exchanges: vec![Exchange {
+            name: exchange.to_owned(),
+            kind: ExchangeKind::Topic,
+            durable: true,
+            auto_delete: false,
+        }],
+        queues: vec![Queue {
+            name: queue.to_owned(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Headers::default(),
+        }],
+        bindings: vec![Binding {
+            exchange: exchange.to_owned(),
+            destination: BindingDestination::Queue(queue.to_owned()),
+            routing_key: routing_key.to_owned(),
+        }],
+    };
+    app.broker().declare(&topology).await.expect("nothing is declared otherwise");
 }
 
 /// Everything that waits in a queue, taken off it.
