@@ -105,8 +105,8 @@ mod tests {
         let slot = first.await;
         assert!(!second.is_finished());
         drop(slot);
-        second.await.unwrap();
-        pool.line_up().await;
+        drop(second.await.unwrap());
+        drop(pool.line_up().await);
     }
 
     #[test]
