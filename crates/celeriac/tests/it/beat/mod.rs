@@ -1,14 +1,17 @@
 //! The scheduler with real brokers.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use celeriac::beat::{CatchUp, MemoryScheduleStore, ScheduleStore};
+use async_trait::async_trait;
+use celeriac::beat::{CatchUp, Crontab, MemoryScheduleStore, ScheduleStore, StoreError};
 use celeriac::broker::Delivery;
 use celeriac::protocol::Value;
 use celeriac::{Beat, Entry, SendOptions, Task};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use testkit::FaultProxy;
 use tokio_util::sync::CancellationToken;
@@ -151,4 +154,106 @@ async fn a_beat_stops_at_once_even_while_its_broker_is_away() {
     proxy.cut();
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(5), beat).await.unwrap().unwrap();
+}
+
+/// A store in which another beat leads until it is told otherwise.
+#[derive(Default)]
+struct Follower {
+    leads: AtomicBool,
+    asked: AtomicUsize,
+    inner: MemoryScheduleStore,
+}
+
+#[async_trait]
+impl ScheduleStore for Follower {
+    async fn leads(&self) -> Result<bool, StoreError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Ok(self.leads.load(Ordering::Relaxed))
+    }
+
+    async fn handled(&self, entry: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.inner.handled(entry).await
+    }
+
+    async fn set_handled(&self, entry: &str, tick: DateTime<Utc>) -> Result<(), StoreError> {
+        self.inner.set_handled(entry, tick).await
+    }
+}
+
+#[tokio::test]
+async fn a_beat_that_does_not_lead_sends_nothing_until_it_does() {
+    let setup = Setup::memory().await;
+    let app = setup.app().await;
+    app.declare_queue("ticks").await.unwrap();
+    let store = Arc::new(Follower::default());
+    let entry = Entry::every("ticking", EVERY, Tick { number: 1 });
+    let stop = CancellationToken::new();
+    let beat = Beat::builder(app.clone()).entry(entry).store(store.clone()).build();
+    let beat = tokio::spawn(beat.run(stop.clone()));
+    testkit::eventually(SOON, async || store.asked.load(Ordering::Relaxed) >= 2).await;
+    assert_eq!(app.broker().queue_depth("ticks").await.unwrap().unwrap().messages, 0);
+    store.leads.store(true, Ordering::Relaxed);
+    drain(&app, "ticks", 2).await;
+    stop.cancel();
+    tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
+}
+
+/// A field of a crontab, drawn at random: some that are no field at all.
+fn random_field(random: &mut fastrand::Rng, min: u32, max: u32, names: &[&str]) -> String {
+    let number = |random: &mut fastrand::Rng| random.u32(min..=max);
+    let part = |random: &mut fastrand::Rng| match random.u32(0..12) {
+        0..=2 => "*".to_owned(),
+        3 | 4 => number(random).to_string(),
+        5 => format!("*/{}", random.u32(1..=20)),
+        6 => format!("{}-{}", number(random), number(random)),
+        7 => format!("{}-{}/{}", number(random), number(random), random.u32(1..=5)),
+        8 if !names.is_empty() => names[random.usize(0..names.len())].to_owned(),
+        9 if !names.is_empty() => {
+            format!("{}-{}", names[random.usize(0..names.len())], names[random.usize(0..names.len())])
+        }
+        10 if random.u32(0..20) == 0 => (max + 1).to_string(),
+        _ => format!("{},{}", number(random), number(random)),
+    };
+    if random.bool() { "*".to_owned() } else { part(random) }
+}
+
+/// The judge is Celery itself.
+#[tokio::test]
+async fn a_thousand_crontabs_come_next_when_celery_says() {
+    let mut random = fastrand::Rng::with_seed(20_261_122);
+    let (months, days) = (["jan", "feb", "march", "Jun", "dec"], ["mon", "tuesday", "Sat", "sun"]);
+    let mut cases = Vec::new();
+    for _ in 0..1000 {
+        let fields = [
+            random_field(&mut random, 0, 59, &[]),
+            random_field(&mut random, 0, 23, &[]),
+            random_field(&mut random, 1, 31, &[]),
+            random_field(&mut random, 1, 12, &months),
+            random_field(&mut random, 0, 6, &days),
+        ];
+        let after = DateTime::from_timestamp(random.i64(1_700_000_000..1_900_000_000), 0).unwrap();
+        cases.push((fields.join(" "), after));
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for (fields, after) in &cases {
+        writeln!(file, "{fields}|{}", after.to_rfc3339()).unwrap();
+    }
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/beat/crontab.py");
+    let printed = testkit::run_python(script, [file.path()]).await;
+    let expected: Vec<_> = printed.lines().collect();
+    assert_eq!(expected.len(), cases.len());
+    let mut refused = 0;
+    for ((fields, after), expected) in cases.iter().zip(expected) {
+        match fields.parse::<Crontab>() {
+            Ok(crontab) => {
+                let next = crontab.next_after(*after, chrono_tz::Tz::UTC).map(|next| next.to_rfc3339());
+                assert_eq!(next.as_deref(), Some(expected), "{fields} after {after}");
+            }
+            Err(error) => {
+                refused += 1;
+                assert_eq!(expected, "error", "{fields}: {error}");
+            }
+        }
+    }
+    assert!((1..200).contains(&refused), "{refused}");
 }
