@@ -97,8 +97,14 @@ impl App {
     }
 
     pub(crate) async fn send_ref<T: Task>(&self, task: &T, options: SendOptions) -> Result<AsyncResult, SendError> {
-        let message = typed_message(task, &options)?;
-        self.send_message(message, options, T::OPTIONS.queue).await
+        let again = options.clone();
+        let sent = self.send_message(typed_message(task, &options)?, options, T::OPTIONS.queue).await;
+        match sent {
+            Err(error) if self.was_deleted(&error) => {
+                self.send_message(typed_message(task, &again)?, again, T::OPTIONS.queue).await
+            }
+            sent => sent,
+        }
     }
 
     /// Sends many tasks of one kind without waiting for each in turn. The answers are in the order of the tasks.
@@ -122,7 +128,12 @@ impl App {
         let mut confirmations = confirmations.into_iter();
         for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
             match (confirmations.next(), &answer) {
-                (Some(Err(error)), _) => *answer = Err(error.into()),
+                (Some(Err(error)), _) => {
+                    let error = error.into();
+                    // Whoever sends it again finds the queue declared anew.
+                    self.was_deleted(&error);
+                    *answer = Err(error);
+                }
                 (_, Ok(result)) => Run::add_child(result.id()),
                 (_, Err(_)) => {}
             }
@@ -146,8 +157,12 @@ impl App {
         let args = RawJson::of(&args).and_then(|args| shaped(args, b'[', "args must be a list")).map_err(encode)?;
         let kwargs =
             RawJson::of(&kwargs).and_then(|kwargs| shaped(kwargs, b'{', "kwargs must be an object")).map_err(encode)?;
-        let message = TaskMessage::new(name, id_of(&options), args, kwargs);
-        self.send_message(message, options, None).await
+        let message = |options: &_| TaskMessage::new(name, id_of(options), args.clone(), kwargs.clone());
+        let (first, again) = (message(&options), options.clone());
+        match self.send_message(first, options, None).await {
+            Err(error) if self.was_deleted(&error) => self.send_message(message(&again), again, None).await,
+            sent => sent,
+        }
     }
 
     /// The result of a task, by the task's id.
@@ -205,6 +220,17 @@ impl App {
         self.inner.broker.publish(publication).await?;
         Run::add_child(&id);
         Ok(self.result(id))
+    }
+
+    /// Whether sending again may help: no queue takes the task because one that was declared here is gone. It is
+    /// declared again then.
+    fn was_deleted(&self, error: &SendError) -> bool {
+        let SendError::Unroutable { exchange, routing_key: queue } = error else { return false };
+        let is_ours = exchange.is_empty() && self.inner.declared.write().remove(queue);
+        if is_ours {
+            tracing::warn!(queue, "somebody has deleted the queue; declaring it again");
+        }
+        is_ours
     }
 
     /// Makes the message ready to be published; answers it with the id of its task.

@@ -22,6 +22,7 @@ on_every_broker!(
     many_tasks_are_answered_in_their_order_and_each_for_itself,
     a_queue_that_exists_with_other_arguments_is_refused,
     after_close_nothing_is_sent,
+    a_queue_that_somebody_has_deleted_is_declared_again,
     every_task_that_is_sent_is_announced_if_asked_for,
 );
 
@@ -195,6 +196,16 @@ async fn after_close_nothing_is_sent(setup: Setup) {
     app.close().await;
     let error = tokio::time::timeout(SOON, app.send(order())).await.unwrap().unwrap_err();
     assert!(matches!(error, SendError::Unavailable { .. }), "{error:?}");
+}
+
+async fn a_queue_that_somebody_has_deleted_is_declared_again(setup: Setup) {
+    let (app, operator) = (setup.app().await, setup.app().await);
+    app.send(order()).await.unwrap();
+    operator.broker().delete_queue("celery").await.unwrap();
+    app.send(order()).await.unwrap();
+    operator.broker().delete_queue("celery").await.unwrap();
+    app.send_named("a.task", json!([]), json!({}), SendOptions::new()).await.unwrap();
+    drain(&app, "celery", 1).await;
 }
 
 async fn every_task_that_is_sent_is_announced_if_asked_for(setup: Setup) {
