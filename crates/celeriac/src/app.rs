@@ -97,12 +97,9 @@ impl App {
     }
 
     pub(crate) async fn send_ref<T: Task>(&self, task: &T, options: SendOptions) -> Result<AsyncResult, SendError> {
-        let again = options.clone();
-        let sent = self.send_message(typed_message(task, &options)?, options, T::OPTIONS.queue).await;
+        let sent = self.dispatch(self.typed(task, &options)?).await;
         match sent {
-            Err(error) if self.was_deleted(&error) => {
-                self.send_message(typed_message(task, &again)?, again, T::OPTIONS.queue).await
-            }
+            Err(error) if self.was_deleted(&error) => self.dispatch(self.typed(task, &options)?).await,
             sent => sent,
         }
     }
@@ -115,11 +112,11 @@ impl App {
         let mut answers = Vec::new();
         let mut publications = Vec::new();
         for (task, options) in tasks {
-            let prepared = match typed_message(&task, &options) {
-                Ok(message) => self.prepare(message, options, T::OPTIONS.queue).await,
+            let outgoing = match self.typed(&task, &options) {
+                Ok(outgoing) => self.declared(&outgoing).await.map(|()| outgoing),
                 Err(error) => Err(error),
             };
-            answers.push(prepared.map(|(publication, id)| {
+            answers.push(outgoing.map(|Outgoing { publication, id, .. }| {
                 publications.push(publication);
                 self.result(id)
             }));
@@ -157,10 +154,12 @@ impl App {
         let args = RawJson::of(&args).and_then(|args| shaped(args, b'[', "args must be a list")).map_err(encode)?;
         let kwargs =
             RawJson::of(&kwargs).and_then(|kwargs| shaped(kwargs, b'{', "kwargs must be an object")).map_err(encode)?;
-        let message = |options: &_| TaskMessage::new(name, id_of(options), args.clone(), kwargs.clone());
-        let (first, again) = (message(&options), options.clone());
-        match self.send_message(first, options, None).await {
-            Err(error) if self.was_deleted(&error) => self.send_message(message(&again), again, None).await,
+        let outgoing = || {
+            let message = TaskMessage::new(name, id_of(&options), args.clone(), kwargs.clone());
+            self.outgoing(message, &options, None)
+        };
+        match self.dispatch(outgoing()).await {
+            Err(error) if self.was_deleted(&error) => self.dispatch(outgoing()).await,
             sent => sent,
         }
     }
@@ -210,16 +209,20 @@ impl App {
         self.inner.config.queue(name)
     }
 
-    async fn send_message(
-        &self,
-        message: TaskMessage,
-        options: SendOptions,
-        task_queue: Option<&str>,
-    ) -> Result<AsyncResult, SendError> {
-        let (publication, id) = self.prepare(message, options, task_queue).await?;
+    /// Publishes a task; its queue is declared before the first.
+    async fn dispatch(&self, outgoing: Outgoing) -> Result<AsyncResult, SendError> {
+        self.declared(&outgoing).await?;
+        let Outgoing { publication, id, .. } = outgoing;
         self.inner.broker.publish(publication).await?;
         Run::add_child(&id);
         Ok(self.result(id))
+    }
+
+    async fn declared(&self, outgoing: &Outgoing) -> Result<(), SendError> {
+        match &outgoing.undeclared {
+            None => Ok(()),
+            Some(queue) => Ok(self.declare_queue(queue).await?),
+        }
     }
 
     /// Whether sending again may help: no queue takes the task because one that was declared here is gone. It is
@@ -233,51 +236,58 @@ impl App {
         is_ours
     }
 
-    /// Makes the message ready to be published; answers it with the id of its task.
-    async fn prepare(
-        &self,
-        mut message: TaskMessage,
-        options: SendOptions,
-        task_queue: Option<&str>,
-    ) -> Result<(Publication, String), SendError> {
-        let (exchange, routing_key) = self.destination(&message.task, &options, task_queue).await?;
+    /// Makes a task ready to be published. No part of this waits for anything, so that the futures of sending hold
+    /// little more than what is published.
+    fn typed<T: Task>(&self, task: &T, options: &SendOptions) -> Result<Outgoing, SendError> {
+        Ok(self.outgoing(typed_message(task, options)?, options, T::OPTIONS.queue))
+    }
+
+    fn outgoing(&self, mut message: TaskMessage, options: &SendOptions, task_queue: Option<&str>) -> Outgoing {
+        let Destination { exchange, routing_key, undeclared } =
+            self.destination(&message.task, options.route(), task_queue);
         Run::adopt(&mut message);
         options.apply(&mut message, crate::clock::now());
         message.origin = Some(self.inner.origin.clone());
         message.properties.reply_to = Some(self.inner.reply_to.clone());
         let id = message.id.clone();
         let publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
-        Ok((publication, id))
+        Outgoing { publication, id, undeclared }
     }
 
     /// Where a task goes: what the sender says, else the task's own queue, else its route, else the default queue
     /// (`celery/app/routes.py`).
-    async fn destination(
-        &self,
-        task: &str,
-        options: &SendOptions,
-        task_queue: Option<&str>,
-    ) -> Result<(String, String), BrokerError> {
-        let to_exchange = |exchange: &Option<String>, routing_key: &Option<String>| {
-            exchange.clone().map(|exchange| (exchange, routing_key.clone().unwrap_or_default()))
-        };
-        if let Some(address) = to_exchange(&options.exchange, &options.routing_key) {
-            return Ok(address);
-        }
+    fn destination(&self, task: &str, said: &Route, task_queue: Option<&str>) -> Destination {
         let config = &self.inner.config;
-        let mut queue = options.queue.as_deref().or(task_queue);
-        if queue.is_none()
-            && let Some(route) = config.route(task)
-        {
-            if let Some(address) = to_exchange(&route.exchange, &route.routing_key) {
-                return Ok(address);
-            }
-            queue = route.queue.as_deref();
+        let route = || config.route(task).filter(|_| said.queue.is_none() && task_queue.is_none());
+        if let Some(route) = [Some(said), route()].into_iter().flatten().find(|route| route.exchange.is_some()) {
+            return Destination {
+                exchange: route.exchange.clone().unwrap_or_default(),
+                routing_key: route.routing_key.clone().unwrap_or_default(),
+                undeclared: None,
+            };
         }
-        let queue = queue.unwrap_or(&config.default_queue);
-        self.declare_queue(queue).await?;
-        Ok(config.queue(queue).address())
+        let routed = || route().and_then(|route| route.queue.as_deref());
+        let queue = said.queue.as_deref().or(task_queue).or_else(routed).unwrap_or(&config.default_queue);
+        let is_declared = self.inner.declared.read().contains(queue);
+        let (exchange, routing_key) = config.address(queue);
+        Destination { exchange, routing_key, undeclared: (!is_declared).then(|| queue.to_owned()) }
     }
+}
+
+/// A task that is ready to be published.
+struct Outgoing {
+    publication: Publication,
+    id: String,
+    /// To be declared first.
+    undeclared: Option<String>,
+}
+
+/// Where a task goes.
+struct Destination {
+    exchange: String,
+    routing_key: String,
+    /// The queue there, if it has not been declared yet.
+    undeclared: Option<String>,
 }
 
 impl fmt::Debug for App {
@@ -290,7 +300,7 @@ impl fmt::Debug for App {
 }
 
 fn id_of(options: &SendOptions) -> String {
-    options.task_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
+    options.chosen_id().map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
 fn typed_message<T: Task>(task: &T, options: &SendOptions) -> Result<TaskMessage, SendError> {

@@ -180,6 +180,11 @@ impl Config {
         defined.or_defaults(self.queue_type, self.max_priority)
     }
 
+    /// The exchange and the routing key that lead to a queue.
+    pub(super) fn address(&self, queue: &str) -> (String, String) {
+        self.queues.get(queue).map_or_else(|| (String::new(), queue.to_owned()), QueueDefinition::address)
+    }
+
     pub(super) fn route(&self, task: &str) -> Option<&Route> {
         self.routes.iter().find(|(pattern, _)| glob_matches(pattern, task)).map(|(_, route)| route)
     }

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, Utc};
 
+use super::queue::Route;
 use crate::protocol::{Compression, Headers, Signature, TaskMessage, Value};
 
 /// How one task is sent. Without any of these: at once, to the task's own queue, with a new id.
+///
+/// Most tasks are sent without any, so options that are not set take no room.
 #[derive(Clone, Debug, Default)]
-pub struct SendOptions {
-    pub(crate) task_id: Option<String>,
-    pub(crate) queue: Option<String>,
-    pub(crate) exchange: Option<String>,
-    pub(crate) routing_key: Option<String>,
+pub struct SendOptions(Option<Box<Fields>>);
+
+#[derive(Clone, Debug, Default)]
+struct Fields {
+    task_id: Option<String>,
+    route: Route,
     start: Option<Start>,
     expires: Option<Expiry>,
     priority: Option<u8>,
@@ -48,189 +52,217 @@ impl SendOptions {
         Self::default()
     }
 
+    fn fields(&mut self) -> &mut Fields {
+        self.0.get_or_insert_default()
+    }
+
+    /// The id that the sender has chosen.
+    pub(crate) fn chosen_id(&self) -> Option<&str> {
+        self.0.as_ref()?.task_id.as_deref()
+    }
+
+    /// Where the sender wants it to go.
+    pub(crate) fn route(&self) -> &Route {
+        const NOWHERE: &Route = &Route { queue: None, exchange: None, routing_key: None };
+        self.0.as_ref().map_or(NOWHERE, |fields| &fields.route)
+    }
+
     /// The id of the task; a random UUID otherwise. Sending with an id again is how a lost confirmation is repaired:
     /// the task may then run twice under one id.
     #[must_use]
     pub fn task_id(mut self, id: impl Into<String>) -> Self {
-        self.task_id = Some(id.into());
+        self.fields().task_id = Some(id.into());
         self
     }
 
     /// To this queue, which is declared if it does not exist.
     #[must_use]
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
-        self.queue = Some(queue.into());
+        self.fields().route.queue = Some(queue.into());
         self
     }
 
     /// To an exchange, which must exist.
     #[must_use]
     pub fn exchange(mut self, exchange: impl Into<String>, routing_key: impl Into<String>) -> Self {
-        self.exchange = Some(exchange.into());
-        self.routing_key = Some(routing_key.into());
+        let route = &mut self.fields().route;
+        route.exchange = Some(exchange.into());
+        route.routing_key = Some(routing_key.into());
         self
     }
 
     /// Not to be started before this much time has passed.
     #[must_use]
     pub fn countdown(mut self, countdown: Duration) -> Self {
-        self.start = Some(Start::In(countdown));
+        self.fields().start = Some(Start::In(countdown));
         self
     }
 
     /// Not to be started before this time.
     #[must_use]
     pub fn eta(mut self, eta: impl Into<DateTime<FixedOffset>>) -> Self {
-        self.start = Some(Start::At(eta.into()));
+        self.fields().start = Some(Start::At(eta.into()));
         self
     }
 
     /// Dropped (as REVOKED) if it has not been started within this much time.
     #[must_use]
     pub fn expires(mut self, expires: Duration) -> Self {
-        self.expires = Some(Expiry::In(expires));
+        self.fields().expires = Some(Expiry::In(expires));
         self
     }
 
     /// Dropped (as REVOKED) if it has not been started at this time.
     #[must_use]
     pub fn expires_at(mut self, expires: impl Into<DateTime<Utc>>) -> Self {
-        self.expires = Some(Expiry::At(expires.into()));
+        self.fields().expires = Some(Expiry::At(expires.into()));
         self
     }
 
     /// 0 to 255, higher is more urgent; needs a queue with `x-max-priority`.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
-        self.priority = Some(priority);
+        self.fields().priority = Some(priority);
         self
     }
 
     /// Adds a header of the sender's own.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.headers.insert(name, value);
+        self.fields().headers.insert(name, value);
         self
     }
 
     /// The task that began all this; that of the sending task, or the task itself, otherwise.
     #[must_use]
     pub fn root_id(mut self, root_id: impl Into<String>) -> Self {
-        self.root_id = Some(root_id.into());
+        self.fields().root_id = Some(root_id.into());
         self
     }
 
     /// The task that sends this one; the one whose body sends it otherwise.
     #[must_use]
     pub fn parent_id(mut self, parent_id: impl Into<String>) -> Self {
-        self.parent_id = Some(parent_id.into());
+        self.fields().parent_id = Some(parent_id.into());
         self
     }
 
     /// Makes it a member of a group.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>, index: Option<i64>) -> Self {
-        self.group = Some((group.into(), index));
+        self.fields().group = Some((group.into(), index));
         self
     }
 
     /// Sends this with the result once the task has succeeded.
     #[must_use]
     pub fn link(mut self, callback: Signature) -> Self {
-        self.link.push(callback);
+        self.fields().link.push(callback);
         self
     }
 
     /// Sends this once the task has failed.
     #[must_use]
     pub fn link_error(mut self, errback: Signature) -> Self {
-        self.link_error.push(errback);
+        self.fields().link_error.push(errback);
         self
     }
 
     /// Ends the task after this long; instead of the task's own limit.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = Some(limit);
+        self.fields().time_limit = Some(limit);
         self
     }
 
     /// Tells the task to end after this long; instead of the task's own limit.
     #[must_use]
     pub fn soft_time_limit(mut self, limit: Duration) -> Self {
-        self.soft_time_limit = Some(limit);
+        self.fields().soft_time_limit = Some(limit);
         self
     }
 
     /// Whether to store how it ended; as the task says otherwise.
     #[must_use]
     pub fn ignore_result(mut self, ignore: bool) -> Self {
-        self.ignore_result = Some(ignore);
+        self.fields().ignore_result = Some(ignore);
         self
     }
 
     /// A name to show instead of the task's.
     #[must_use]
     pub fn shadow(mut self, name: impl Into<String>) -> Self {
-        self.shadow = Some(name.into());
+        self.fields().shadow = Some(name.into());
         self
     }
 
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = Some(compression);
+        self.fields().compression = Some(compression);
         self
     }
 
     /// Stamps the task: a header that the whole canvas carries on.
     #[must_use]
     pub fn stamp(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.stamps.insert(name, value);
+        self.fields().stamps.insert(name, value);
         self
     }
 
     /// Writes the options into a message. Routing is not part of it.
-    pub(crate) fn apply(self, message: &mut TaskMessage, now: DateTime<Utc>) {
-        match self.start {
-            Some(Start::In(countdown)) => message.eta = Some(later(now, countdown).fixed_offset()),
-            Some(Start::At(eta)) => message.eta = Some(eta),
+    pub(crate) fn apply(&self, message: &mut TaskMessage, now: DateTime<Utc>) {
+        if let Some(fields) = &self.0 {
+            fields.apply(message, now);
+        }
+    }
+}
+
+impl Fields {
+    fn apply(&self, message: &mut TaskMessage, now: DateTime<Utc>) {
+        match &self.start {
+            Some(Start::In(countdown)) => message.eta = Some(later(now, *countdown).fixed_offset()),
+            Some(Start::At(eta)) => message.eta = Some(*eta),
             None => {}
         }
-        match self.expires {
-            Some(Expiry::In(expires)) => message.expire_at(later(now, expires), now),
-            Some(Expiry::At(expires)) => message.expire_at(expires, now),
+        match &self.expires {
+            Some(Expiry::In(expires)) => message.expire_at(later(now, *expires), now),
+            Some(Expiry::At(expires)) => message.expire_at(*expires, now),
             None => {}
         }
         if let Some(priority) = self.priority {
             message.properties.priority = Some(priority);
         }
-        if let Some((group, index)) = self.group {
-            message.group = Some(group);
-            message.group_index = index;
+        if let Some((group, index)) = &self.group {
+            message.group = Some(group.clone());
+            message.group_index = *index;
         }
         if !self.stamps.is_empty() {
             message.stamped_headers = Some(self.stamps.iter().map(|(name, _)| name.to_owned()).collect());
-            message.stamps = self.stamps;
+            message.stamps = self.stamps.clone();
         }
-        for (name, value) in self.headers {
-            message.headers.insert(name, value);
+        for (name, value) in self.headers.iter() {
+            message.headers.insert(name, value.clone());
         }
-        let set = |slot: &mut Option<Vec<Signature>>, signatures: Vec<Signature>| {
+        let set = |slot: &mut Option<Vec<Signature>>, signatures: &[Signature]| {
             if !signatures.is_empty() {
-                *slot = Some(signatures);
+                *slot = Some(signatures.to_vec());
             }
         };
-        set(&mut message.embed.callbacks, self.link);
-        set(&mut message.embed.errbacks, self.link_error);
-        if let Some(root_id) = self.root_id {
-            message.root_id = Some(root_id);
-        }
-        message.parent_id = self.parent_id.or(message.parent_id.take());
-        message.time_limit = self.time_limit.or(message.time_limit);
-        message.soft_time_limit = self.soft_time_limit.or(message.soft_time_limit);
-        message.ignore_result = self.ignore_result.or(message.ignore_result);
-        message.shadow = self.shadow.or(message.shadow.take());
-        message.compression = self.compression.or(message.compression);
+        set(&mut message.embed.callbacks, &self.link);
+        set(&mut message.embed.errbacks, &self.link_error);
+        overwrite(&mut message.root_id, &self.root_id);
+        overwrite(&mut message.parent_id, &self.parent_id);
+        overwrite(&mut message.time_limit, &self.time_limit);
+        overwrite(&mut message.soft_time_limit, &self.soft_time_limit);
+        overwrite(&mut message.ignore_result, &self.ignore_result);
+        overwrite(&mut message.shadow, &self.shadow);
+        overwrite(&mut message.compression, &self.compression);
+    }
+}
+
+fn overwrite<T: Clone>(slot: &mut Option<T>, option: &Option<T>) {
+    if option.is_some() {
+        slot.clone_from(option);
     }
 }
 
@@ -246,6 +278,7 @@ mod tests {
     use super::*;
     use crate::protocol::RawJson;
 
+    #[expect(clippy::needless_pass_by_value, reason = "shorter calls")]
     fn applied(options: SendOptions) -> TaskMessage {
         let mut message = TaskMessage::new("t", "id", RawJson::EMPTY_LIST, RawJson::EMPTY_OBJECT);
         options.apply(&mut message, "2026-01-01T00:00:00Z".parse().unwrap());

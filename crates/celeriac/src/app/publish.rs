@@ -1,6 +1,6 @@
 //! Publishes workflows.
 
-use super::{App, SendError, SendOptions};
+use super::{App, Destination, Route, SendError};
 use crate::backend::BackendError;
 use crate::broker::Publication;
 use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step};
@@ -119,11 +119,11 @@ impl App {
 
     async fn publication(&self, publish: Publish) -> Result<Publication, SendError> {
         let Publish { mut message, route } = publish;
-        let mut options = SendOptions::new();
-        options.queue = route.queue;
-        options.exchange = route.exchange;
-        options.routing_key = route.routing_key;
-        let (exchange, routing_key) = self.destination(&message.task, &options, None).await?;
+        let said = Route { queue: route.queue, exchange: route.exchange, routing_key: route.routing_key };
+        let Destination { exchange, routing_key, undeclared } = self.destination(&message.task, &said, None);
+        if let Some(queue) = undeclared {
+            self.declare_queue(&queue).await?;
+        }
         message.origin = Some(self.inner.origin.clone());
         Ok(Publication { exchange, routing_key, mandatory: true, message: message.into_message() })
     }
