@@ -19,6 +19,23 @@ async fn the_demo_passes_against_api_two_workers_and_beat_on_real_servers() {
     assert!(demo.output().contains("nobody was charged twice"), "{}", demo.output());
 }
 
+/// Pages of the program itself are left out: a debug build has many times those of a release build, and the kernel takes
+/// them back when it needs them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_worker_keeps_less_than_15_mb_of_its_own() {
+    let (vhost, redis) = tokio::join!(testkit::rabbitmq(), testkit::redis());
+    let system = System::start(&vhost.amqp_url(), redis.url(), "0ms").await;
+    let mut worker = system.worker("idle").await;
+    worker.wait_for_lines("worker takes tasks", 2, PATIENCE).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid())).unwrap();
+    let kilobytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_else(|| panic!("{status}"));
+        line.trim_end_matches("kB").trim().parse::<u64>().unwrap()
+    };
+    let own = kilobytes("RssAnon:");
+    assert!(own < 15_000, "{own} kB\n{status}");
+}
+
 #[tokio::test]
 async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
     for (role, variable, value) in [

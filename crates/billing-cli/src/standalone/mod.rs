@@ -7,6 +7,7 @@ mod system;
 use std::path::PathBuf;
 
 use clap::{Args, Command};
+use tokio::time::Instant;
 
 pub(crate) use system::System;
 
@@ -69,8 +70,9 @@ pub(crate) fn defaults(command: Command) -> Command {
 /// Runs everything until a signal, or until the demo has ended if that is all that was asked for.
 pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8, Exit> {
     let (demo, demo_and_exit) = (config.demo, config.demo_and_exit);
+    let began = Instant::now();
     let mut system = System::start(config, &signals).await?;
-    system.introduce();
+    system.introduce(began.elapsed());
     let mut status = exit::OK;
     if demo || demo_and_exit {
         let config = system.demo_config()?;

@@ -88,11 +88,11 @@ impl System {
         DemoConfig::against(self.api, self.sandbox)
     }
 
-    /// Says where everything is.
+    /// Says where everything is, and how long it took to get there.
     #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
-    pub(crate) fn introduce(&self) {
+    pub(crate) fn introduce(&self, took: Duration) {
         let Self { api, sandbox, data_dir, services, .. } = self;
-        println!("Billing is up. Ctrl-C stops it.\n");
+        println!("Billing is up after {:.2} s. Ctrl-C stops it.\n", took.as_secs_f64());
         println!("  gRPC API   http://{api}   (reflection, health and grpc-web are on)");
         println!("  sandbox    http://{sandbox}   test cards, the gateway's ledger");
         println!("  database   {}", services.db.address());
