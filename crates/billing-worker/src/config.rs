@@ -1,5 +1,6 @@
 //! What a worker can be told from outside.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::duration;
@@ -55,6 +56,10 @@ pub struct Config {
     /// The name of this worker in dashboards; NAME@HOST
     #[arg(long, env = "WORKER_NAME", value_name = "NAME@HOST")]
     pub worker_name: Option<String>,
+
+    /// A file in which this worker remembers across restarts which tasks were revoked; each worker needs its own
+    #[arg(long, visible_alias = "statedb", env = "WORKER_STATEDB", value_name = "FILE")]
+    pub worker_statedb: Option<PathBuf>,
 
     /// How long running tasks may take to finish after SIGTERM
     #[arg(

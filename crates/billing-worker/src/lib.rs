@@ -41,6 +41,10 @@ pub async fn run(
         Some(name) => builder.hostname(name),
         None => builder,
     };
-    let worker = tasks::register(builder).build().context("WORKER_QUEUES or WORKER_NAME")?;
+    let builder = match config.worker_statedb {
+        Some(file) => builder.statedb(file),
+        None => builder,
+    };
+    let worker = tasks::register(builder).build().context("WORKER_QUEUES, WORKER_NAME or WORKER_STATEDB")?;
     worker.run(shutdown).await.context("the worker ended")
 }

@@ -33,6 +33,7 @@ mod run;
 mod settle;
 mod shared;
 mod state;
+mod statedb;
 mod supervise;
 mod workflow;
 
@@ -52,6 +53,7 @@ pub(crate) use self::run::{Limits, Phase, Run};
 pub(crate) use self::shared::Shared;
 
 use self::queues::Taken;
+use self::statedb::StateDb;
 use crate::app::App;
 use crate::broker::BrokerError;
 
@@ -82,6 +84,7 @@ pub struct Worker {
     added: mpsc::UnboundedReceiver<Taken>,
     shutdown_timeout: Duration,
     cold: CancellationToken,
+    statedb: Option<StateDb>,
 }
 
 /// Why a worker cannot work.

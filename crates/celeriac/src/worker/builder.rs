@@ -1,5 +1,6 @@
 //! Puts a worker together.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::queues::Queues;
 use super::registry::{Call, Registered, Registry};
 use super::shared::{Settings, Shared};
 use super::state::WorkerState;
+use super::statedb::StateDb;
 use super::{Worker, WorkerError};
 use crate::app::{App, host_name};
 use crate::clock::LamportClock;
@@ -38,6 +40,7 @@ pub struct WorkerBuilder<S = ()> {
     events: bool,
     settings: Settings,
     autoscale: Option<(usize, usize)>,
+    statedb: Option<PathBuf>,
 }
 
 impl WorkerBuilder {
@@ -55,6 +58,7 @@ impl WorkerBuilder {
             events: false,
             settings: Settings::default(),
             autoscale: None,
+            statedb: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl WorkerBuilder {
             events: self.events,
             settings: self.settings,
             autoscale: self.autoscale,
+            statedb: self.statedb,
         }
     }
 }
@@ -198,6 +203,13 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
+    /// A file in which this worker remembers across restarts which tasks are revoked (`celery worker --statedb`, but JSON:
+    /// not one that a Python worker can share). Each worker needs its own. Without it others are asked at the start.
+    pub fn statedb(mut self, path: impl Into<PathBuf>) -> Self {
+        self.statedb = Some(path.into());
+        self
+    }
+
     /// # Errors
     /// [`WorkerError::Configuration`] says which setting cannot be.
     pub fn build(mut self) -> Result<Worker, WorkerError> {
@@ -243,6 +255,16 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             abandon: CancellationToken::new(),
             give_up: CancellationToken::new(),
         };
-        Ok(Worker { shared: Arc::new(shared), added, shutdown_timeout: self.shutdown_timeout, cold: self.cold })
+        let statedb = self.statedb.map(StateDb::new);
+        if let Some(statedb) = &statedb {
+            statedb.recall(&shared)?;
+        }
+        Ok(Worker {
+            shared: Arc::new(shared),
+            added,
+            shutdown_timeout: self.shutdown_timeout,
+            cold: self.cold,
+            statedb,
+        })
     }
 }

@@ -20,9 +20,13 @@ pub(crate) struct Revoked {
 
 impl Revoked {
     pub(crate) fn add(&mut self, task_id: impl Into<String>, now: Instant) {
-        let task_id = task_id.into();
-        self.ids.insert(task_id.clone(), now);
-        self.order.push_back((now, task_id));
+        self.recall(task_id.into(), now, now);
+    }
+
+    /// Adds one that was revoked at `at`, which is not before the last one.
+    pub(crate) fn recall(&mut self, task_id: String, at: Instant, now: Instant) {
+        self.ids.insert(task_id.clone(), at);
+        self.order.push_back((at, task_id));
         self.purge(now);
     }
 
@@ -33,7 +37,13 @@ impl Revoked {
 
     /// The ids that are still remembered, in no order.
     pub(crate) fn ids(&self, now: Instant) -> impl Iterator<Item = &str> {
-        self.ids.iter().filter(move |(_, at)| now.duration_since(**at) < EXPIRES).map(|(id, _)| id.as_str())
+        self.ages(now).map(|(id, _)| id)
+    }
+
+    /// The ids that are still remembered, and how long ago each was revoked.
+    pub(crate) fn ages(&self, now: Instant) -> impl Iterator<Item = (&str, Duration)> {
+        let ages = self.ids.iter().map(move |(id, at)| (id.as_str(), now.duration_since(*at)));
+        ages.filter(|(_, age)| *age < EXPIRES)
     }
 
     fn purge(&mut self, now: Instant) {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::revoked::{Revoked, RevokedStamps};
@@ -15,6 +17,8 @@ use crate::protocol::{TaskMessage, Value};
 pub(crate) struct WorkerState {
     runs: Mutex<Slots>,
     revoked: RwLock<Revoked>,
+    /// Wakes who writes down what is revoked.
+    revocation: Notify,
     revoked_stamps: RwLock<RevokedStamps>,
     active: AtomicU64,
     processed: AtomicU64,
@@ -82,6 +86,7 @@ impl WorkerState {
     /// Takes a task as revoked: it is dropped when it arrives, or instead of being begun.
     pub(crate) fn revoke(&self, task_id: &str, now: Instant) {
         self.revoked.write().add(task_id, now);
+        self.revocation.notify_one();
     }
 
     /// Takes all tasks as revoked that carry one of these values of a stamp.
@@ -91,6 +96,21 @@ impl WorkerState {
 
     pub(crate) fn is_revoked(&self, task: &TaskMessage, now: Instant) -> bool {
         self.revoked.read().contains(&task.id, now) || self.revoked_stamps.read().contains(task)
+    }
+
+    /// Takes a task as revoked that was so before the worker started; the oldest come first.
+    pub(crate) fn recall_revoked(&self, task_id: String, at: Instant, now: Instant) {
+        self.revoked.write().recall(task_id, at, now);
+    }
+
+    /// Waits until a task is revoked, if none was since this was last asked.
+    pub(crate) async fn revocation(&self) {
+        self.revocation.notified().await;
+    }
+
+    /// What is remembered as revoked, and for how long.
+    pub(crate) fn revoked_ages(&self, now: Instant) -> Vec<(String, Duration)> {
+        self.revoked.read().ages(now).map(|(id, age)| (id.to_owned(), age)).collect()
     }
 
     pub(crate) fn revoked(&self, now: Instant) -> Vec<String> {

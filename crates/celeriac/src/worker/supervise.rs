@@ -38,6 +38,10 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     let heart_stop = shared.stop.clone();
     background.spawn(async move { heart::announce(&alive, heart_stop).await });
 
+    if let Some(statedb) = worker.statedb {
+        background.spawn(statedb.keep(Arc::clone(&shared), quiet.clone()));
+    }
+
     let mut consumers = JoinSet::new();
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,

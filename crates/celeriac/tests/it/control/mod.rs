@@ -7,3 +7,4 @@ mod flower;
 mod obey;
 mod python;
 mod remote;
+mod statedb;
