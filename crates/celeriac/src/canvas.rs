@@ -21,6 +21,7 @@ mod message;
 mod node;
 mod plan;
 mod publish;
+mod replace;
 mod stamp;
 
 use crate::protocol::{DecodeErrorKind, Json, JsonError, ResultTuple};
@@ -28,6 +29,8 @@ use node::Node;
 
 pub use crate::protocol::Signature;
 pub use ended::{Broken, FailedStep, after_failure, after_success, chord_failed, chord_ready};
+pub(crate) use replace::replacement;
+
 pub use plan::{ChordSize, Parent, Plan, Publish, Publisher, Route, Step};
 
 /// A workflow: one task, or tasks put together.
@@ -45,6 +48,9 @@ pub enum CanvasError {
     Json(#[from] JsonError),
     #[error("a chord needs a body")]
     NoBody,
+    /// A task cannot be replaced with this.
+    #[error("a task cannot be replaced with this: {0}")]
+    Replacement(&'static str),
     /// An option of a signature has a value that it cannot have.
     #[error("option {name:?} of task {task}: {reason}")]
     Option { task: String, name: &'static str, reason: &'static str },

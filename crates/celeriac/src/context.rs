@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::app::App;
+use crate::app::{App, PublishError};
 use crate::backend::{BackendError, StoredResult};
+use crate::canvas::Canvas;
 use crate::protocol::{JsonError, ResultMeta, TaskMessage};
-use crate::task::{Failure, TaskError};
+use crate::task::{Failure, TaskError, TaskResult};
 use crate::worker::Run;
 
 /// What the body of a task knows about its own run, and the state that all bodies of a worker share. Cloning it is
@@ -87,6 +88,39 @@ impl<S> Context<S> {
         let stored =
             StoredResult { task_id: meta.task_id.clone(), meta: meta.to_json(), is_final: meta.state.is_ready() };
         Ok(self.app().backend().store(&[stored]).await?)
+    }
+}
+
+impl<S> Context<S> {
+    /// Puts a task or a workflow in the place of this task (Celery's `self.replace`): under its id, with its callbacks,
+    /// and as the step of its chain or the part of its group or chord that it was. The result of a group is the list of
+    /// its results.
+    ///
+    /// The body ends with the answer: `return cx.replace(…).await`.
+    ///
+    /// ```
+    /// # use celeriac::{Context, TaskResult, canvas::{Canvas, Signature}};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(celeriac::Task, Serialize, Deserialize)]
+    /// # #[task(name = "shop.settle")]
+    /// # struct Settle { orders: Vec<u64> }
+    /// async fn settle(task: Settle, cx: Context) -> TaskResult<()> {
+    ///     cx.replace(Canvas::group(task.orders.iter().map(|order| Signature::new("shop.settle_one").arg(*order)))).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Always: [`TaskError::Ignore`] once the broker has confirmed the replacement, whose result this task's will be; a
+    /// retry when the broker cannot be reached; a failure when nothing can be replaced with `canvas`.
+    pub async fn replace<R>(&self, canvas: impl Into<Canvas>) -> TaskResult<R> {
+        let published = self.app().publish_instead_of(&self.run, canvas.into()).await;
+        Err(match published {
+            Ok(_) => TaskError::ignore(),
+            Err(error @ (PublishError::Canvas(_) | PublishError::Empty)) => {
+                TaskError::fail(Failure::celery("ImproperlyConfigured", [error.to_string()]))
+            }
+            Err(error) => TaskError::retry(Failure::from_error(&error)),
+        })
     }
 }
 

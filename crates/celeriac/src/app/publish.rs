@@ -3,7 +3,7 @@
 use super::{App, Destination, Route, SendError};
 use crate::backend::BackendError;
 use crate::broker::Publication;
-use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step};
+use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step, replacement};
 use crate::protocol::Json;
 use crate::result::{GetError, GroupResult, Published};
 use crate::worker::Run;
@@ -56,6 +56,17 @@ impl App {
     /// See [`PublishError`].
     pub async fn publish(&self, canvas: impl Into<Canvas>) -> Result<Published, PublishError> {
         self.publish_with(canvas.into(), &[]).await
+    }
+
+    /// Publishes what takes the place of the task whose body is running.
+    pub(crate) async fn publish_instead_of(&self, run: &Run, with: Canvas) -> Result<Published, PublishError> {
+        let replacement = {
+            let known = |name: &str| run.options_of(name);
+            let mut new_id = || uuid::Uuid::new_v4().to_string();
+            let mut publisher = self.publisher(&mut new_id, &known, Some(run.as_parent()));
+            replacement(&run.request, with, &mut publisher)?
+        };
+        self.publish_with(replacement, &[]).await
     }
 
     /// Publishes a workflow; `arguments` come in front of those of its first tasks.

@@ -156,7 +156,7 @@ fn mapping(name: &str, task: &Signature, items: Vec<Json>) -> Signature {
 }
 
 /// `__or__` of each kind with each kind.
-fn join(first: Node, next: Node) -> Node {
+pub(super) fn join(first: Node, next: Node) -> Node {
     match (first, next) {
         (first, next) if next.is_empty_group() && !matches!(first, Node::Task(_)) => first,
         (Node::Chain { tasks, shell }, next) => {
@@ -237,7 +237,7 @@ pub(super) fn unchained(node: Node) -> Vec<Node> {
     tasks
 }
 
-fn link(node: &mut Node, callback: &Node) {
+pub(super) fn link(node: &mut Node, callback: &Node) {
     match node {
         Node::Task(signature) | Node::Chain { shell: signature, .. } => {
             append_to_list(&mut signature.options, "link", callback.to_json());

@@ -6,7 +6,7 @@ use celeriac::protocol::{Json, ResultMeta, ResultTuple, State, TaskMessage};
 use celeriac::{GetError, Published};
 use serde_json::{Value, json};
 
-use super::tasks::{Ids, serve, task};
+use super::tasks::{Ids, replaced, serve, task};
 use crate::worker::on_every_broker;
 use crate::worker::setup::{SOON, Serving, Setup, drain};
 
@@ -70,6 +70,38 @@ pub(super) fn kinds() -> Vec<(&'static str, Canvas, Value)> {
         ),
         ("map", Canvas::map(&task("tsum", []), [vec![1, 2], vec![3]]).unwrap(), json!([3, 3])),
         ("starmap", Canvas::starmap(&task("add", []), pairs).unwrap(), json!([2, 4, 6])),
+        ("replaced", replaced(task("add", [1, 2])).into(), json!(3)),
+        ("replaced twice", replaced(replaced(task("add", [1, 2]))).into(), json!(3)),
+        (
+            "replaced in a chain",
+            task("add", [1]) | replaced(task("add", [1]) | task("add", [2])) | task("add", [10]),
+            json!(13),
+        ),
+        ("replaced by a group", replaced(Canvas::group(pair())).into(), json!([2, 4])),
+        (
+            "replaced by a chain that ends in a group",
+            replaced(task("add", [1]) | Canvas::group([task("add", [1]), task("add", [2])])).into(),
+            json!([2, 3]),
+        ),
+        (
+            "replaced by a chord in a chain",
+            replaced(Canvas::chord(pair(), task("tsum", []))) | task("add", [1]),
+            json!(7),
+        ),
+        (
+            "replaced in a chord, by each kind",
+            Canvas::chord(
+                [
+                    replaced(task("add", [1])),
+                    replaced(task("add", [1]) | task("add", [1])),
+                    replaced(Canvas::group(pair())),
+                    replaced(Canvas::chord(pair(), task("tsum", []))),
+                ],
+                task("echo", []),
+            ),
+            json!([[1, 2, [2, 4], 6]]),
+        ),
+        ("replaced body of a chord", Canvas::chord(pair(), replaced(task("add", [5]))), json!(5)),
         ("chunks", Canvas::chunks(&task("add", []), pairs, 2).unwrap(), json!([[2, 4], [6]])),
     ]
 }
@@ -84,6 +116,16 @@ async fn each_kind_of_workflow_gives_its_result(setup: Setup) {
     for (what, canvas, expected) in kinds() {
         let published = serving.app.publish(canvas).await.expect(what);
         assert_eq!(published.get::<Value>(SOON).await.expect(what), expected, "{what}");
+    }
+    serving.stop().await;
+}
+
+async fn what_nothing_can_be_replaced_with_fails_the_task(setup: Setup) {
+    let serving = serve(&setup).await;
+    for with in [Canvas::chain(Vec::<Signature>::new()), Canvas::group(Vec::<Signature>::new())] {
+        let published = serving.app.publish(replaced(with)).await.unwrap();
+        let Err(GetError::Failed(failure)) = published.get::<Value>(SOON).await else { panic!("it has not failed") };
+        assert_eq!(failure.exc_type, "ImproperlyConfigured", "{}", failure.repr());
     }
     serving.stop().await;
 }
@@ -190,6 +232,7 @@ async fn accumulate_answers_all_of_its_arguments_or_one(setup: Setup) {
 }
 
 on_every_broker!(
+    what_nothing_can_be_replaced_with_fails_the_task,
     each_kind_of_workflow_gives_its_result,
     what_follows_a_task_is_its_child_and_callbacks_get_the_result,
     a_workflow_begun_by_a_task_belongs_to_that_task,

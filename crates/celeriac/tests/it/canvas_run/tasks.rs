@@ -1,6 +1,6 @@
 //! The tasks of the workflows, under the names that the Python programs of these tests use too.
 
-use celeriac::canvas::Signature;
+use celeriac::canvas::{Canvas, Signature};
 use celeriac::protocol::{Json, RawJson};
 use celeriac::worker::Call;
 use celeriac::{App, Context, Failure, TaskError, TaskOptions, TaskResult, Worker, WorkerBuilder};
@@ -14,7 +14,9 @@ pub(crate) async fn serve(setup: &Setup) -> Serving {
 }
 
 pub(crate) fn serve_queue(app: App, queue: &str) -> Serving {
-    let worker = register(Worker::builder(app.clone())).queues([queue]).hostname(format!("{queue}@rust"));
+    // Built-in tasks that Celery adds to a workflow go to the default queue.
+    let queues = if queue == "celery" { vec![queue] } else { vec![queue, "celery"] };
+    let worker = register(Worker::builder(app.clone())).queues(queues).hostname(format!("{queue}@rust"));
     Serving::start(app, worker.build().expect("the configuration can be"), Log::default())
 }
 
@@ -26,6 +28,7 @@ fn register(worker: WorkerBuilder) -> WorkerBuilder {
         .task_named("proj.tell", LATE, echo)
         .task_named("proj.fail", LATE, fail)
         .task_named("proj.begin", LATE, begin)
+        .task_named("proj.become", LATE, become_another)
 }
 
 const LATE: TaskOptions = TaskOptions { acks_late: true, ..TaskOptions::DEFAULT };
@@ -68,6 +71,18 @@ async fn fail(_: Call, _: Context) -> TaskResult<RawJson> {
 /// Publishes a workflow; answers the id of its result.
 async fn begin(_: Call, cx: Context) -> TaskResult<RawJson> {
     answer(&cx.app().publish(task("add", [1, 1]) | task("add", [1])).await?.id().to_owned())
+}
+
+/// Puts the workflow that its keyword argument `sig` is in its place.
+async fn become_another(call: Call, cx: Context) -> TaskResult<RawJson> {
+    let sig = call.kwargs.to_tree().get("sig").cloned().unwrap_or(Json::Null);
+    let canvas = Canvas::from_json(&sig).map_err(|error| TaskError::fail(Failure::from_error(&error)))?;
+    cx.replace(canvas).await
+}
+
+/// A task that something else takes the place of.
+pub(crate) fn replaced(with: impl Into<Canvas>) -> Signature {
+    Signature::new("proj.become").kwarg("sig", with.into().to_json())
 }
 
 /// A task of ours, with arguments.
