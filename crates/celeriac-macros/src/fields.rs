@@ -13,6 +13,22 @@ pub(crate) struct Arguments {
     pub(crate) required: Vec<String>,
     pub(crate) aliases: Vec<String>,
     pub(crate) redacted: Vec<String>,
+    /// Those of `names` that have other names too.
+    aliased: Vec<String>,
+}
+
+impl Arguments {
+    /// The key of a task must be found in a message without looking twice.
+    pub(crate) fn check_key(&self, key: &LitStr) -> syn::Result<()> {
+        let name = key.value();
+        if !self.names.contains(&name) {
+            return Err(Error::new(key.span(), "no argument of this task has this name"));
+        }
+        if self.aliased.contains(&name) {
+            return Err(Error::new(key.span(), "an argument with a `serde(alias)` cannot be the key"));
+        }
+        Ok(())
+    }
 }
 
 /// What `serde`'s attributes on one item say that matters here.
@@ -46,6 +62,9 @@ pub(crate) fn parse(fields: &Fields, attributes: &[Attribute]) -> syn::Result<Ar
         }
         if is_redacted(field)? {
             arguments.redacted.push(name.clone());
+        }
+        if !serde.aliases.is_empty() {
+            arguments.aliased.push(name.clone());
         }
         arguments.aliases.extend(serde.aliases);
         arguments.names.push(name);

@@ -36,6 +36,10 @@ use syn::{Data, DeriveInput, Error, Fields, parse_macro_input};
 /// | `autoretry` | flag | retry unexpected errors |
 /// | `soft_time_limit`, `time_limit` | duration | |
 /// | `rate_limit` | `"10/m"` | starts per worker |
+/// | `cluster_rate` | `"100/m"` | starts in the whole cluster |
+/// | `concurrency_key` | name of an argument | with one value of it, one task runs at a time in the whole cluster |
+/// | `concurrency_limit` | number | so many at a time instead |
+/// | `concurrency_scope` | string | tasks of one scope share their keys; else each task has its own |
 /// | `expires` | duration | older messages are dropped |
 /// | `ignore_result`, `store_errors_even_if_ignored`, `track_started` | flag | |
 ///
@@ -73,8 +77,11 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
     let fields = fields::parse(fields, &input.attrs)?;
 
     let ident = &input.ident;
-    let options::Options { name, settings } = options;
-    let fields::Arguments { names, required, aliases, redacted } = fields;
+    let options::Options { name, settings, concurrency_key } = options;
+    if let Some(key) = &concurrency_key {
+        fields.check_key(key)?;
+    }
+    let fields::Arguments { names, required, aliases, redacted, .. } = fields;
     Ok(quote! {
         #[automatically_derived]
         impl ::celeriac::task::Task for #ident {

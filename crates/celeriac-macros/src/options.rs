@@ -13,9 +13,11 @@ pub(crate) struct Options {
     pub(crate) name: LitStr,
     /// `field: value` of `TaskOptions`, where it differs from the defaults.
     pub(crate) settings: Vec<TokenStream>,
+    /// The argument that `concurrency_key` names.
+    pub(crate) concurrency_key: Option<LitStr>,
 }
 
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 23] = [
     "name",
     "queue",
     "priority",
@@ -31,6 +33,10 @@ const KNOWN: [&str; 19] = [
     "soft_time_limit",
     "time_limit",
     "rate_limit",
+    "cluster_rate",
+    "concurrency_key",
+    "concurrency_limit",
+    "concurrency_scope",
     "expires",
     "ignore_result",
     "store_errors_even_if_ignored",
@@ -45,6 +51,7 @@ pub(crate) fn parse(input: &DeriveInput) -> syn::Result<Options> {
     let mut settings = Vec::new();
     let mut seen = BTreeSet::new();
     let mut limits = TimeLimits::default();
+    let mut concurrency = Concurrency::default();
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("task")) {
         attribute.parse_nested_meta(|meta| {
             let key = meta.path.get_ident().ok_or_else(|| unknown(&meta))?.clone();
@@ -57,6 +64,9 @@ pub(crate) fn parse(input: &DeriveInput) -> syn::Result<Options> {
             if key == "name" {
                 name = Some(task_name(&meta)?);
                 return Ok(());
+            }
+            if key.to_string().starts_with("concurrency_") {
+                return concurrency.read(&key, &meta);
             }
             let value = match key.to_string().as_str() {
                 "soft_time_limit" => some(*limits.soft.insert(duration(&meta)?)),
@@ -71,7 +81,8 @@ pub(crate) fn parse(input: &DeriveInput) -> syn::Result<Options> {
     let name = name.ok_or_else(|| {
         Error::new(input.ident.span(), "a task needs a name on the wire: add #[task(name = \"project.what_it_does\")]")
     })?;
-    Ok(Options { name, settings })
+    settings.extend(concurrency.setting()?);
+    Ok(Options { name, settings, concurrency_key: concurrency.key })
 }
 
 fn unknown(meta: &ParseNestedMeta<'_>) -> Error {
@@ -108,7 +119,7 @@ fn value(key: &str, meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
             Ok(some(priority))
         }
         "max_retries" => max_retries(meta),
-        "rate_limit" => rate_limit(&meta.value()?.parse()?),
+        "rate_limit" | "cluster_rate" => rate_limit(&meta.value()?.parse()?),
         "default_retry_delay" | "retry_backoff_max" => Ok(duration(meta)?.into_token_stream()),
         "retry_backoff" | "expires" => Ok(some(duration(meta)?)),
         _ => flag(meta),
@@ -122,6 +133,48 @@ fn some(value: impl ToTokens) -> TokenStream {
 fn duration(meta: &ParseNestedMeta<'_>) -> syn::Result<Milliseconds> {
     let literal: LitStr = meta.value()?.parse().map_err(|error: Error| duration::refused(error.span()))?;
     duration::parse(&literal)
+}
+
+/// `concurrency_key`, `concurrency_limit` and `concurrency_scope`, which belong together.
+#[derive(Default)]
+struct Concurrency {
+    key: Option<LitStr>,
+    limit: Option<LitInt>,
+    scope: Option<LitStr>,
+}
+
+impl Concurrency {
+    fn read(&mut self, option: &syn::Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        if option == "concurrency_limit" {
+            let limit: LitInt = meta.value()?.parse()?;
+            if !limit.base10_parse::<u32>().is_ok_and(|limit| limit > 0) {
+                return Err(Error::new(limit.span(), "at least 1 task must be able to run"));
+            }
+            self.limit = Some(limit);
+            return Ok(());
+        }
+        let text: LitStr = meta.value()?.parse()?;
+        if text.value().is_empty() || text.value().len() > MAX_NAME {
+            return Err(Error::new(text.span(), "a name of 1 to 255 bytes is expected"));
+        }
+        *if option == "concurrency_key" { &mut self.key } else { &mut self.scope } = Some(text);
+        Ok(())
+    }
+
+    fn setting(&self) -> syn::Result<Option<TokenStream>> {
+        let Some(key) = &self.key else {
+            let left = self.limit.as_ref().map(LitInt::span).or_else(|| self.scope.as_ref().map(LitStr::span));
+            return match left {
+                Some(span) => Err(Error::new(span, "which argument is the key? add concurrency_key = \"…\"")),
+                None => Ok(None),
+            };
+        };
+        let limit = self.limit.as_ref().map_or_else(|| quote!(1), ToTokens::to_token_stream);
+        let scope = self.scope.as_ref().map_or_else(|| quote!(::core::option::Option::None), some);
+        let limit = quote!(::celeriac::task::ConcurrencyLimit { key: #key, limit: #limit, scope: #scope });
+        let limit = some(limit);
+        Ok(Some(quote!(concurrency: #limit)))
+    }
 }
 
 /// The two limits, which must be in their order.

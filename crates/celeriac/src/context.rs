@@ -56,6 +56,13 @@ impl<S> Context<S> {
         self.run.request.delivery_info.redelivered
     }
 
+    /// For a task with `concurrency_key`: a number that is higher with each task of the key that may run. A store that
+    /// remembers the highest one that wrote can refuse a task that lost its lease and does not know yet.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.run.fence.get().copied()
+    }
+
     /// Waits until the task is told to end, at its soft time limit.
     ///
     /// A body that has called this once is trusted to end by itself, at the latest at its hard time limit. One that

@@ -34,7 +34,7 @@ pub use beat::{Beat, Entry};
 pub use celeriac_macros::Task;
 pub use context::{Context, Request};
 pub use result::{AsyncResult, GetError, GroupResult, Published};
-pub use task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
+pub use task::{ConcurrencyLimit, Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
 pub use worker::{Worker, WorkerBuilder, WorkerError};
 
 // The derive macro names this crate as its users do.

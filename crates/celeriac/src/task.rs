@@ -1,5 +1,6 @@
 //! What a task is: a struct of arguments with a name, and what its body may answer.
 
+mod concurrency;
 mod error;
 mod failure;
 mod options;
@@ -7,6 +8,7 @@ mod options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use concurrency::ConcurrencyLimit;
 pub use error::{TaskError, TaskResult};
 pub use failure::Failure;
 pub use options::{RateLimit, RateLimitError, TaskOptions};

@@ -16,6 +16,7 @@ mod builder;
 mod builtins;
 mod cancellation;
 mod channel;
+mod cluster;
 mod conclusion;
 mod consumer;
 mod events;

@@ -33,4 +33,20 @@ struct Flag;
 #[task(name = "a.b", queue = "")]
 struct Queue;
 
+#[derive(Task)]
+#[task(name = "a.b", concurrency_key = "acount_id")]
+struct Key {
+    account_id: u64,
+}
+
+#[derive(Task)]
+#[task(name = "a.b", concurrency_limit = 2)]
+struct LimitWithoutKey;
+
+#[derive(Task)]
+#[task(name = "a.b", concurrency_key = "account_id", concurrency_limit = 0)]
+struct NoneAtATime {
+    account_id: u64,
+}
+
 fn main() {}

@@ -11,28 +11,33 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::chord_memory::Chords;
-use super::{BackendError, BackendOptions, Change, ResultBackend, ResultSubscription, StoredResult};
+use super::limits_memory::MemoryLimits;
+use super::{BackendError, BackendOptions, Change, ClusterLimits, ResultBackend, ResultSubscription, StoredResult};
 use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY};
 
 /// How many bytes of results one name keeps; above it the oldest go first.
 const MAX_BYTES: usize = 64 << 20;
 
 /// All names of this process. A name lives as long as the process, like a server would.
-static STORES: LazyLock<Mutex<HashMap<String, Arc<Mutex<Store>>>>> = LazyLock::new(Mutex::default);
+static STORES: LazyLock<Mutex<HashMap<String, Shared>>> = LazyLock::new(Mutex::default);
+
+/// What all who open a name share.
+type Shared = (Arc<Mutex<Store>>, MemoryLimits);
 
 /// A result backend without a server.
 pub struct MemoryBackend {
     address: String,
     expires: Option<Duration>,
     store: Arc<Mutex<Store>>,
+    limits: MemoryLimits,
 }
 
 impl MemoryBackend {
     /// Opens the backend of this name, which is made by the first who asks.
     #[must_use]
     pub fn open(name: &str, options: &BackendOptions) -> Self {
-        let store = Arc::clone(STORES.lock().entry(name.to_owned()).or_default());
-        Self { address: format!("memory://{name}"), expires: options.expires, store }
+        let (store, limits) = STORES.lock().entry(name.to_owned()).or_default().clone();
+        Self { address: format!("memory://{name}"), expires: options.expires, store, limits }
     }
 }
 
@@ -104,6 +109,10 @@ impl ResultBackend for MemoryBackend {
     async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
         self.store.lock().chords.forget_group(group_id);
         Ok(())
+    }
+
+    fn limits(&self) -> Option<&dyn ClusterLimits> {
+        Some(&self.limits)
     }
 
     fn address(&self) -> &str {

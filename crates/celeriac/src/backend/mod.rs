@@ -5,6 +5,8 @@
 
 mod chord;
 mod chord_memory;
+mod limits;
+mod limits_memory;
 mod memory;
 mod parts;
 #[cfg(feature = "postgres")]
@@ -21,6 +23,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 pub use self::chord::{ChordPart, ChordProgress, CompleteChord};
+pub use self::limits::{ClusterLimits, Grant, Seat};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresBackend;
@@ -103,6 +106,11 @@ pub trait ResultBackend: Send + Sync + 'static {
     async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
         let _ = group_id;
         Err(chord::not_supported(self.address(), "groups"))
+    }
+
+    /// What keeps the limits of the whole cluster; `None`: this backend cannot.
+    fn limits(&self) -> Option<&dyn ClusterLimits> {
+        None
     }
 
     /// The address without its password, for logs and error messages.

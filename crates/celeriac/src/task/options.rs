@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::ConcurrencyLimit;
+
 /// The options of a task. Names and defaults are those of `celery.app.task.Task`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TaskOptions {
@@ -32,6 +34,10 @@ pub struct TaskOptions {
     pub time_limit: Option<Duration>,
     /// How often it may start, per worker.
     pub rate_limit: Option<RateLimit>,
+    /// How often it may start, in the whole cluster. Ours: Celery has no such thing.
+    pub cluster_rate: Option<RateLimit>,
+    /// How many with one value of an argument may run at once, in the whole cluster. Ours too.
+    pub concurrency: Option<ConcurrencyLimit>,
     /// Messages that are older are dropped instead of run.
     pub expires: Option<Duration>,
     /// Store nothing about how it ended.
@@ -59,11 +65,19 @@ impl TaskOptions {
         soft_time_limit: None,
         time_limit: None,
         rate_limit: None,
+        cluster_rate: None,
+        concurrency: None,
         expires: None,
         ignore_result: false,
         store_errors_even_if_ignored: false,
         track_started: false,
     };
+
+    /// Whether the whole cluster decides when it may start.
+    #[must_use]
+    pub const fn is_cluster_limited(&self) -> bool {
+        self.cluster_rate.is_some() || self.concurrency.is_some()
+    }
 
     /// Whether a task that has been retried `retries` times may be retried again.
     #[must_use]

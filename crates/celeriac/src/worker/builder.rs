@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::autoscale::Autoscale;
+use super::cluster::Lines;
 use super::events::EventSink;
 use super::pool::Pool;
 use super::queues::Queues;
@@ -210,6 +211,13 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
+    /// How long a task that the whole cluster limits (`concurrency_key`) keeps its place when its worker has died; 30
+    /// seconds by default, at least 1. A living worker renews it all the time.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease.max(Duration::from_secs(1));
+        self
+    }
+
     /// # Errors
     /// [`WorkerError::Configuration`] says which setting cannot be.
     pub fn build(mut self) -> Result<Worker, WorkerError> {
@@ -220,6 +228,15 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             return Err(WorkerError::Configuration(format!(
                 "concurrency is {concurrency} to {highest}, it must be between 1 and {}",
                 Pool::MAX
+            )));
+        }
+        if self.app.backend().limits().is_none()
+            && let Some(task) = self.registry.tasks().find(|task| task.options.is_cluster_limited())
+        {
+            return Err(WorkerError::Configuration(format!(
+                "task {} is limited in the whole cluster, for which the result backend must be redis:// or memory://; it is {}",
+                task.name,
+                self.app.backend().address()
             )));
         }
         let hostname: Arc<str> = self.hostname.unwrap_or_else(|| format!("celery@{}", host_name())).into();
@@ -248,6 +265,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             pool: Pool::new(concurrency, self.prefetch_multiplier),
             autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
+            lines: Lines::default(),
             runs: TaskTracker::new(),
             channels: Mutex::default(),
             quit: CancellationToken::new(),

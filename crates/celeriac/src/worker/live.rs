@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::admission::{Admission, admit};
+use super::cluster::{self, Claim, Turn};
 use super::conclusion::{Case, Outcome};
 use super::executor::execute;
 use super::pool::Ticket;
@@ -23,8 +24,8 @@ pub(super) enum Place {
     Slot(OwnedSemaphorePermit),
     /// In line for a slot.
     Line(Ticket),
-    /// Something else comes first: its ETA, or its rate limit.
-    Later,
+    /// Something else comes first: its ETA, its rate limit, or what the cluster says.
+    Later(Option<Turn>),
 }
 
 impl Place {
@@ -32,7 +33,10 @@ impl Place {
     /// they live in parallel. `admission` is what was said when the message arrived.
     pub(super) fn take(run: &Run, admission: Admission) -> Self {
         if admission != Admission::Run || run.task.is_rate_limited() {
-            return Self::Later;
+            return Self::Later(None);
+        }
+        if run.task.options.is_cluster_limited() {
+            return Self::Later(Some(cluster::line_up(run)));
         }
         let pool = &run.shared().pool;
         pool.try_take().map_or_else(|| Self::Line(pool.line_up()), Self::Slot)
@@ -43,11 +47,12 @@ impl Place {
 pub(super) async fn live(run: Arc<Run>, place: Place) {
     let shared = Arc::clone(run.shared());
     let slot = shared.state.insert(Arc::clone(&run));
+    let mut claim = None;
     let start = match place {
         _ if shared.stop.is_cancelled() => Start::GiveBack,
         Place::Slot(permit) => Start::Now(permit),
         Place::Line(ticket) => with_patience(&run, wait_in_line(&run, ticket)).await,
-        Place::Later => with_patience(&run, wait(&run)).await,
+        Place::Later(turn) => with_patience(&run, wait(&run, turn, &mut claim)).await,
     };
     let (outcome, permit) = match start {
         Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
@@ -61,6 +66,9 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     shared.state.remove(slot);
     if let Some(outcome) = outcome {
         conclude(&run, outcome, permit).await;
+    }
+    if let Some(claim) = claim {
+        claim.give_up().await;
     }
 }
 
@@ -89,14 +97,19 @@ async fn with_patience(run: &Run, wait: impl Future<Output = Waited>) -> Start {
     }
 }
 
-/// Waits for the ETA, for the rate limit and for a free slot.
-async fn wait(run: &Run) -> Waited {
+/// Waits for the ETA, for the rate limit, for the cluster and for a free slot.
+async fn wait(run: &Arc<Run>, turn: Option<Turn>, claim: &mut Option<Box<Claim>>) -> Waited {
     wait_for_eta(run).await?;
-    wait_for_rate(run).await;
+    if run.task.is_rate_limited() {
+        wait_for_rate(run).await;
+    }
+    if run.task.options.is_cluster_limited() {
+        return Box::pin(cluster::wait(run, turn, claim)).await;
+    }
     wait_in_line(run, run.shared().pool.line_up()).await
 }
 
-async fn wait_in_line(run: &Run, ticket: Ticket) -> Waited {
+pub(super) async fn wait_in_line(run: &Run, ticket: Ticket) -> Waited {
     run.enter(Phase::Reserved);
     let permit = ticket.await;
     // It may have been revoked, or have expired, while it waited.
@@ -144,7 +157,7 @@ async fn sleep_towards(until: DateTime<Utc>, now: DateTime<Utc>) {
     tokio::time::sleep((until - now).to_std().unwrap_or_default().min(LOOK_AGAIN)).await;
 }
 
-fn admission_now(run: &Run, now: DateTime<Utc>) -> Admission {
+pub(super) fn admission_now(run: &Run, now: DateTime<Utc>) -> Admission {
     admit(&run.request, run.shared().state.is_revoked(&run.request, Instant::now()), now)
 }
 

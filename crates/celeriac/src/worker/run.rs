@@ -35,6 +35,8 @@ pub(crate) struct Run {
     pub(crate) cancellation: Cancellation,
     /// Events tell of it; decided when its message arrived.
     pub(crate) is_announced: bool,
+    /// The number of its seat, if the cluster gave it one.
+    pub(crate) fence: OnceLock<u64>,
     shared: Arc<Shared>,
     phase: AtomicU8,
     begun: OnceLock<Begun>,
@@ -85,6 +87,7 @@ impl Run {
             shared,
             is_announced,
             cancellation: Cancellation::default(),
+            fence: OnceLock::new(),
             phase: AtomicU8::new(Phase::Reserved as u8),
             begun: OnceLock::new(),
             children: Mutex::default(),

@@ -1,6 +1,7 @@
 //! What all parts of a worker share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::autoscale::Autoscale;
 use super::channel::Channel;
+use super::cluster::Lines;
 use super::events::EventSink;
 use super::pool::Pool;
 use super::queues::Queues;
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     /// Between what bounds the pool scales, if it does.
     pub(crate) autoscale: Option<Autoscale>,
     pub(crate) queues: Queues,
+    /// Where tasks wait that the cluster limits.
+    pub(crate) lines: Lines,
     /// Counts the runs that have not ended.
     pub(crate) runs: TaskTracker,
     /// One for each consumer that was started.
@@ -61,10 +65,19 @@ pub(crate) struct Settings {
     pub(crate) mingle: bool,
     /// Listen to other workers.
     pub(crate) gossip: bool,
+    /// How long the seat of a worker that died is kept from others.
+    pub(crate) lease: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { result_extended: false, track_started: false, remote_control: true, mingle: true, gossip: true }
+        Self {
+            result_extended: false,
+            track_started: false,
+            remote_control: true,
+            mingle: true,
+            gossip: true,
+            lease: Duration::from_secs(30),
+        }
     }
 }

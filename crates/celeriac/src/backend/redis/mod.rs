@@ -1,6 +1,7 @@
 //! `redis://`: results as Celery's Redis backend keeps them (`celery/backends/redis.py`), key `celery-task-meta-<id>`.
 
 mod chord;
+mod limits;
 mod listener;
 
 use std::time::Duration;
@@ -12,7 +13,10 @@ use redis::{Client, ErrorKind, RedisError, Script};
 
 use self::listener::Listener;
 use super::parts::parts;
-use super::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, ResultSubscription, StoredResult};
+use super::{
+    BackendError, BackendOptions, ChordPart, ChordProgress, ClusterLimits, ResultBackend, ResultSubscription,
+    StoredResult,
+};
 
 /// Celery's prefix of result keys, which are the names of the pub/sub channels too.
 const KEY_PREFIX: &str = "celery-task-meta-";
@@ -50,6 +54,7 @@ pub struct RedisBackend {
     seconds: u64,
     store: Script,
     chords: chord::Scripts,
+    limits: limits::Scripts,
     /// Replaced when it stops answering without being closed, which it does not notice by itself.
     connection: Mutex<ConnectionManager>,
     listener: Listener,
@@ -73,9 +78,19 @@ impl RedisBackend {
         }
         let listener = Listener::new(client.clone(), address.clone(), options.timeout);
         let seconds = options.expires.map_or(0, |expires| expires.as_secs().max(1));
-        let (store, chords) = (Script::new(STORE), chord::Scripts::new());
+        let (store, chords, limits) = (Script::new(STORE), chord::Scripts::new(), limits::Scripts::new());
         let timeout = options.timeout;
-        Ok(Self { address, client, timeout, seconds, store, chords, connection: Mutex::new(connection), listener })
+        Ok(Self {
+            address,
+            client,
+            timeout,
+            seconds,
+            store,
+            chords,
+            limits,
+            connection: Mutex::new(connection),
+            listener,
+        })
     }
 
     fn connection(&self) -> ConnectionManager {
@@ -157,6 +172,10 @@ impl ResultBackend for RedisBackend {
 
     async fn forget_group(&self, group_id: &str) -> Result<(), BackendError> {
         self.drop_group(group_id).await
+    }
+
+    fn limits(&self) -> Option<&dyn ClusterLimits> {
+        Some(self)
     }
 
     fn address(&self) -> &str {

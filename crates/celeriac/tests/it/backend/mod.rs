@@ -2,6 +2,7 @@
 
 mod conformance;
 mod groups;
+mod limits;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod redis;

@@ -3,6 +3,7 @@
 pub(crate) mod setup;
 pub(crate) mod tasks;
 
+mod cluster;
 mod disruption;
 mod flows;
 mod outcomes;
