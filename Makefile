@@ -5,7 +5,7 @@ CARGO    ?= cargo
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint services
+.PHONY: help run demo test bench lint services
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,13 @@ test: ## every test, on throwaway PostgreSQL, RabbitMQ and Redis (ARGS=… go to
 	$(SERVICES) install
 	$(SERVICES) exec -- $(CARGO) test --workspace $(ARGS)
 
+bench: ## celeriac beside Celery, rusty-celery and lapin; writes docs/performance.md (ARGS=--quick: two minutes, no file)
+	$(SERVICES) install
+	$(SERVICES) exec -- $(CARGO) run --release --locked --manifest-path bench/Cargo.toml -- $(ARGS)
+
 lint: ## formatting, clippy and documentation with warnings denied; cargo-deny if it is installed
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path bench/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo 'cargo-deny is not installed: skipped'; fi

@@ -1,0 +1,70 @@
+//! `make bench`: celeriac beside Celery, rusty-celery, lapin itself and a bare loop, on one machine in one run.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures")]
+
+mod child;
+mod contest;
+mod figures;
+mod job;
+mod peers;
+mod plan;
+mod process;
+mod report;
+mod servers;
+mod versions;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::contest::Contest;
+use crate::plan::Scale;
+use crate::servers::Servers;
+
+/// Measures celeriac beside what it is compared with, and writes docs/performance.md and docs/performance.svg.
+#[derive(Parser)]
+struct Arguments {
+    /// A rough picture in two minutes; writes no file unless --out says where
+    #[arg(long)]
+    quick: bool,
+    /// How often everything is measured, in turn; the median counts
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Where performance.md and performance.svg are written
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// One contender, in a process of its own
+    #[command(hide = true)]
+    Peer { job: String },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Arguments { quick, rounds, out, verb } = Arguments::parse();
+    if let Some(Verb::Peer { job }) = verb {
+        return peers::run(serde_json::from_str(&job)?).await;
+    }
+    let mut scale = if quick { Scale::quick() } else { Scale::full() };
+    scale.rounds = rounds.unwrap_or(scale.rounds).max(1);
+    let docs = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
+    let out = out.or_else(|| (!quick).then(docs));
+
+    let mut contest = Contest::new(Servers::from_env()?).await?;
+    let versions = versions::read(&contest.servers).await?;
+    let figures = plan::run(&mut contest, scale).await?;
+    println!("{}", report::terminal(&figures, &versions, scale));
+    if let Some(out) = out {
+        let (page, picture) = (out.join("performance.md"), out.join("performance.svg"));
+        std::fs::write(&page, report::page(&figures, &versions, scale))?;
+        std::fs::write(&picture, report::picture::draw(&figures))?;
+        eprintln!("written: {} and {}", page.display(), picture.display());
+    }
+    Ok(())
+}

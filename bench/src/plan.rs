@@ -1,0 +1,105 @@
+//! What is measured, in which order. Everything is measured in turn, round after round, so that what disturbs the machine
+//! for a while disturbs all alike.
+
+use anyhow::Result;
+
+use crate::contest::Contest;
+use crate::figures::Figures;
+use crate::job::{Kind, Pool, Sender, Worker};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub rounds: usize,
+    /// Tasks of one measurement.
+    pub tasks: u64,
+    /// The same for Celery, which takes as long with fewer.
+    pub celery_tasks: u64,
+    /// How long tasks are sent at a steady rate.
+    pub seconds: u64,
+}
+
+impl Scale {
+    pub fn full() -> Self {
+        Self { rounds: 3, tasks: 30_000, celery_tasks: 2_000, seconds: 4 }
+    }
+
+    pub fn quick() -> Self {
+        Self { rounds: 1, tasks: 10_000, celery_tasks: 600, seconds: 2 }
+    }
+}
+
+pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
+    let mut figures = Figures::default();
+    for round in 1..=scale.rounds {
+        for kind in Kind::ALL {
+            eprintln!("round {round} of {}, {} queues", scale.rounds, kind.name());
+            throughput(contest, &mut figures, kind, scale).await?;
+            of_celery(contest, &mut figures, kind, scale).await?;
+            lateness(contest, &mut figures, kind, scale).await?;
+        }
+        of_rusty_celery(contest, &mut figures, scale).await?;
+        for worker in STARTED {
+            figures.started(worker, contest.startup(worker).await?);
+        }
+    }
+    Ok(figures)
+}
+
+pub const STARTED: [Worker; 3] =
+    [Worker::Celeriac { events: true }, Worker::RustyCelery, Worker::Celery(Pool::Prefork2)];
+
+async fn throughput(contest: &mut Contest, figures: &mut Figures, kind: Kind, scale: Scale) -> Result<()> {
+    let full = Worker::Celeriac { events: true };
+    let quiet = Worker::Celeriac { events: false };
+    for (sender, worker, processes, results) in [
+        (Sender::RawPipelined, Worker::BareLoop, 1, true),
+        (Sender::CeleriacMany, full, 1, true),
+        (Sender::CeleriacCallers, full, 2, true),
+        (Sender::RawCallers, Worker::BareLoop, 1, true),
+        (Sender::CeleriacMany, full, 4, true),
+        (Sender::CeleriacCallers, quiet, 1, true),
+        (Sender::CeleriacMany, full, 1, false),
+        (Sender::CeleriacCallers, quiet, 1, false),
+    ] {
+        let (queue, rate) = contest.fill(sender, kind, scale.tasks, results).await?;
+        figures.sent(sender, kind, rate);
+        let execution = contest.empty(worker, kind, queue, scale.tasks, processes, results).await?;
+        eprintln!("  {sender:?} {rate:.0}/s, {processes} × {worker:?} {:.0}/s (results {results})", execution.rate);
+        figures.executed(worker, kind, processes, results, execution);
+    }
+    Ok(())
+}
+
+async fn of_celery(contest: &mut Contest, figures: &mut Figures, kind: Kind, scale: Scale) -> Result<()> {
+    for pool in Pool::ALL {
+        let (queue, rate) = contest.fill(Sender::Celery, kind, scale.celery_tasks, true).await?;
+        figures.sent(Sender::Celery, kind, rate);
+        let worker = Worker::Celery(pool);
+        let execution = contest.empty(worker, kind, queue, scale.celery_tasks, 1, true).await?;
+        eprintln!("  Celery {rate:.0}/s, {pool} {:.0}/s", execution.rate);
+        figures.executed(worker, kind, 1, true, execution);
+    }
+    Ok(())
+}
+
+/// It knows classic queues only.
+async fn of_rusty_celery(contest: &mut Contest, figures: &mut Figures, scale: Scale) -> Result<()> {
+    let (queue, rate) = contest.fill(Sender::RustyCelery, Kind::Classic, scale.tasks, false).await?;
+    figures.sent(Sender::RustyCelery, Kind::Classic, rate);
+    let execution = contest.empty(Worker::RustyCelery, Kind::Classic, queue, scale.tasks, 1, false).await?;
+    figures.executed(Worker::RustyCelery, Kind::Classic, 1, false, execution);
+    Ok(())
+}
+
+/// At half of what each can take: celeriac while tasks are sent to it, which is less than from a full queue.
+async fn lateness(contest: &mut Contest, figures: &mut Figures, kind: Kind, scale: Scale) -> Result<()> {
+    let through = contest.through(kind, scale.tasks).await?;
+    figures.through(kind, through);
+    let celeriac = Worker::Celeriac { events: true };
+    figures.late(celeriac, kind, contest.lateness(celeriac, kind, through / 2.0, scale.seconds).await?);
+    let (pool, best) = figures.best_of_celery(kind);
+    let celery = Worker::Celery(pool);
+    figures.late(celery, kind, contest.lateness(celery, kind, best.rate / 2.0, scale.seconds).await?);
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What celeriac has promised, beside what was measured.
+
+use super::tables::Table;
+use crate::figures::Figures;
+use crate::job::{Kind, Sender, Worker};
+
+const FULL: Worker = Worker::Celeriac { events: true };
+
+/// At least, or at most, so much.
+enum Bound {
+    AtLeast(f64),
+    Below(f64),
+}
+
+pub fn table(figures: &Figures) -> Table {
+    let mut table = Table::new(&["", "budget", "classic", "quorum", ""]);
+    for (what, unit, bound, measure) in rows() {
+        let measured = Kind::ALL.map(|kind| measure(figures, kind));
+        let kept = measured.into_iter().flatten().all(|value| match bound {
+            Bound::AtLeast(least) => value >= least,
+            Bound::Below(most) => value < most,
+        });
+        let budget = match bound {
+            Bound::AtLeast(least) => format!("≥ {least}{unit}"),
+            Bound::Below(most) => format!("< {most}{unit}"),
+        };
+        let [classic, quorum] =
+            measured.map(|value| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}{unit}")));
+        table.row(vec![what.to_owned(), budget, classic, quorum, if kept { "kept" } else { "missed" }.to_owned()]);
+    }
+    table
+}
+
+type Measure = fn(&Figures, Kind) -> Option<f64>;
+
+fn rows() -> [(&'static str, &'static str, Bound, Measure); 9] {
+    [
+        ("sending many, to pipelined lapin", "", Bound::AtLeast(0.9), |figures, kind| {
+            Some(figures.sending(Sender::CeleriacMany, kind)? / figures.sending(Sender::RawPipelined, kind)?)
+        }),
+        ("sending from 64 callers, to pipelined lapin", "", Bound::AtLeast(0.9), |figures, kind| {
+            Some(figures.sending(Sender::CeleriacCallers, kind)? / figures.sending(Sender::RawPipelined, kind)?)
+        }),
+        ("sending from 64 callers, to lapin with 64 callers", "", Bound::AtLeast(0.9), |figures, kind| {
+            Some(figures.sending(Sender::CeleriacCallers, kind)? / figures.sending(Sender::RawCallers, kind)?)
+        }),
+        ("executing, to the bare loop", "", Bound::AtLeast(0.7), |figures, kind| {
+            Some(rate(figures, FULL, kind, true)? / rate(figures, Worker::BareLoop, kind, true)?)
+        }),
+        ("executing, to Celery at its best pool", "", Bound::AtLeast(25.0), |figures, kind| {
+            Some(rate(figures, FULL, kind, true)? / figures.best_of_celery(kind).1.rate)
+        }),
+        ("executing with neither events nor results, to rusty-celery", "", Bound::AtLeast(2.0), |figures, kind| {
+            let quiet = Worker::Celeriac { events: false };
+            Some(rate(figures, quiet, kind, false)? / rate(figures, Worker::RustyCelery, kind, false)?)
+        }),
+        ("latency at half load, p50", " ms", Bound::Below(1.0), |figures, kind| {
+            Some(figures.lateness(FULL, kind)?.p50 / 1e3)
+        }),
+        ("latency at half load, p99", " ms", Bound::Below(10.0), |figures, kind| {
+            Some(figures.lateness(FULL, kind)?.p99 / 1e3)
+        }),
+        ("resident memory under half load", " MB", Bound::Below(40.0), |figures, kind| {
+            Some(figures.lateness(FULL, kind)?.resident)
+        }),
+    ]
+}
+
+fn rate(figures: &Figures, worker: Worker, kind: Kind, results: bool) -> Option<f64> {
+    Some(figures.executing(worker, kind, 1, results)?.rate)
+}
