@@ -21,11 +21,11 @@ pub struct Scale {
 
 impl Scale {
     pub fn full() -> Self {
-        Self { rounds: 3, tasks: 30_000, celery_tasks: 2_000, seconds: 4 }
+        Self { rounds: 3, tasks: 20_000, celery_tasks: 1_500, seconds: 3 }
     }
 
     pub fn quick() -> Self {
-        Self { rounds: 1, tasks: 10_000, celery_tasks: 600, seconds: 2 }
+        Self { rounds: 1, tasks: 8_000, celery_tasks: 600, seconds: 2 }
     }
 }
 

@@ -50,7 +50,7 @@ pub fn page(figures: &Figures, versions: &Versions, scale: Scale) -> String {
 fn how(scale: Scale) -> String {
     let Scale { rounds, tasks, celery_tasks, seconds } = scale;
     format!(
-        "Medians of {rounds} rounds in which everything is measured in turn; {tasks} tasks each time, {celery_tasks} for \
+        "Medians of {rounds} round(s) in which everything is measured in turn; {tasks} tasks each time, {celery_tasks} for \
          Celery, {seconds} s at a steady rate. Servers, senders and workers share one machine. Every task is checked: it was \
          executed once, its result was stored, its message was acknowledged."
     )
