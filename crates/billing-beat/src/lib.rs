@@ -1,12 +1,15 @@
-//! The timetable: what is started by the clock. Any number of beats may run, for every task here finds its work in the
-//! rows and does it once, however often it is started.
+//! The timetable: what is started by the clock. Any number of beats may run: one leads, and another follows within 15
+//! seconds of its death. Were a task sent twice nevertheless, no harm is done: every task here finds its work in the rows
+//! and does it once, however often it is started.
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use billing::tasks::{ExpireThreeDs, OpenRenewals, RepublishStranded, ResolveUnknown};
 use billing::{Services, duration};
-use celeriac::beat::{Beat, CatchUp, Entry};
+use celeriac::beat::{Beat, CatchUp, Entry, store};
 use clap::Args;
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 /// Options of `billing beat`.
@@ -43,8 +46,12 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What ended the beat.
 pub async fn run(config: Config, services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    // Redis or PostgreSQL, wherever results are; the memory of the process where it is the whole system.
+    let store = store::connect(services.result_backend.expose_secret()).await.context("RESULT_BACKEND")?;
     // Each task does all that is due when it runs, so a missed tick needs no second one.
     Beat::builder(services.app)
+        .store(store)
+        .time_zone(services.time_zone)
         .entry(Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once))
         .entry(Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}))
         .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))

@@ -22,6 +22,8 @@ pub struct Services {
     pub cipher: Cipher,
     /// On whose wall clocks new accounts count their days.
     pub time_zone: Tz,
+    /// Where results are; it is where beats agree on who sends, too.
+    pub result_backend: SecretString,
 }
 
 /// Where the services are.
@@ -111,7 +113,8 @@ impl ServicesConfig {
         let db = self.database(&mut patience).await?;
         self.warn_of_the_local_key(&db);
         let app = self.app(&mut patience).await?;
-        Ok(Services { db, app, cipher, time_zone: self.billing_time_zone })
+        let (time_zone, result_backend) = (self.billing_time_zone, self.result_backend);
+        Ok(Services { db, app, cipher, time_zone, result_backend })
     }
 
     /// Connects to the database alone, likewise.

@@ -154,8 +154,21 @@ impl App {
         let args = RawJson::of(&args).and_then(|args| shaped(args, b'[', "args must be a list")).map_err(encode)?;
         let kwargs =
             RawJson::of(&kwargs).and_then(|kwargs| shaped(kwargs, b'{', "kwargs must be an object")).map_err(encode)?;
+        self.send_json(name, args, kwargs, None, options).await
+    }
+
+    /// Sends a task whose arguments are written already; `argsrepr` is shown for them if it is given.
+    pub(crate) async fn send_json(
+        &self,
+        name: &str,
+        args: RawJson,
+        kwargs: RawJson,
+        argsrepr: Option<String>,
+        options: SendOptions,
+    ) -> Result<AsyncResult, SendError> {
         let outgoing = || {
-            let message = TaskMessage::new(name, id_of(&options), args.clone(), kwargs.clone());
+            let mut message = TaskMessage::new(name, id_of(&options), args.clone(), kwargs.clone());
+            message.argsrepr.clone_from(&argsrepr);
             self.outgoing(message, &options, None)
         };
         match self.dispatch(outgoing()).await {

@@ -10,8 +10,8 @@ mod limits_memory;
 mod memory;
 mod parts;
 #[cfg(feature = "postgres")]
-mod postgres;
-mod redis;
+pub(crate) mod postgres;
+pub(crate) mod redis;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub use self::limits::{ClusterLimits, Grant, Seat};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresBackend;
+#[cfg(feature = "postgres")]
+pub(crate) use self::postgres::is_postgres;
 pub use self::redis::RedisBackend;
 
 /// Keeps the state and the result of tasks, and wakes who waits for them.
@@ -51,6 +53,11 @@ pub trait ResultBackend: Send + Sync + 'static {
     /// does not go by itself.
     fn needs_cleanup(&self) -> bool {
         false
+    }
+
+    /// How long results are kept; `None`: for ever, or as long as somebody else decides.
+    fn expires(&self) -> Option<Duration> {
+        None
     }
 
     /// Deletes what ended before; answers how much that was.
@@ -219,7 +226,7 @@ pub async fn connect(url: &str, options: &BackendOptions) -> Result<Arc<dyn Resu
 }
 
 /// A URL without its password and its query, which may hold one too.
-fn address_of(url: &Url) -> String {
+pub(crate) fn address_of(url: &Url) -> String {
     let mut shown = url.clone();
     // Both fail only for URLs that cannot have credentials.
     let _ = shown.set_password(None);

@@ -7,9 +7,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::schedule::task_id;
+use super::schedule::{Timetable, task_id};
+use super::store::EntryDefinition;
+use super::ticker::Plan;
 use super::{CatchUp, Crontab, Schedule};
 use crate::app::{App, SendError, SendOptions};
+use crate::protocol::{RawJson, repr};
 use crate::task::Task;
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
@@ -18,41 +21,113 @@ type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
 #[must_use]
 pub struct Entry {
     pub(super) name: String,
-    pub(super) when: When,
-    pub(super) catch_up: CatchUp,
+    when: When,
+    start: Option<DateTime<Utc>>,
+    end: Option<DateTime<Utc>>,
+    catch_up: CatchUp,
+    enabled: bool,
+    stored: Option<Stored>,
     options: SendOptions,
     send: Arc<dyn Fn(App, SendOptions) -> Sending + Send + Sync>,
 }
 
-/// A schedule whose time zone is still to be said.
-pub(super) enum When {
-    Every(Duration),
+/// A schedule whose time zone may be still to be said.
+enum When {
+    Known(Schedule),
     Crontab(Crontab),
 }
 
+/// What only an entry of a store has.
+struct Stored {
+    one_off: bool,
+    last_run_at: Option<DateTime<Utc>>,
+}
+
 impl Entry {
-    /// Sends a task at every multiple of `every` since 1970.
+    /// Sends a task at every multiple of `every` since 1970, or since its [start time](Self::start_time).
     pub fn every<T: Task>(name: impl Into<String>, every: Duration, task: T) -> Self {
-        Self::new(name.into(), When::Every(every), task)
+        Self::typed(name.into(), When::Known(Schedule::Every(every)), task)
     }
 
     /// Sends a task at the times of a crontab, by the clocks of the beat's time zone.
     pub fn crontab<T: Task>(name: impl Into<String>, crontab: Crontab, task: T) -> Self {
-        Self::new(name.into(), When::Crontab(crontab), task)
+        Self::typed(name.into(), When::Crontab(crontab), task)
     }
 
-    fn new<T: Task>(name: String, when: When, task: T) -> Self {
+    /// Sends a task once. Whether it was sent is in the [store](super::ScheduleStore): one that forgets with the process
+    /// sends it only if the process runs at that time.
+    pub fn clocked<T: Task>(name: impl Into<String>, at: DateTime<Utc>, task: T) -> Self {
+        Self::typed(name.into(), When::Known(Schedule::Clocked(at)), task)
+    }
+
+    fn typed<T: Task>(name: String, when: When, task: T) -> Self {
         let task = Arc::new(task);
-        let send = move |app: App, options| -> Sending {
+        Self::new(name, when, move |app, options| {
             let task = Arc::clone(&task);
             Box::pin(async move { app.send_ref(&*task, options).await.map(drop) })
-        };
-        Self { name, when, catch_up: CatchUp::default(), options: SendOptions::new(), send: Arc::new(send) }
+        })
+    }
+
+    /// Sends a task that this program does not know as a type. `args` must be a JSON list, `kwargs` an object.
+    pub fn named(name: impl Into<String>, schedule: Schedule, task: &str, args: RawJson, kwargs: RawJson) -> Self {
+        let task: Arc<str> = task.into();
+        Self::new(name.into(), When::Known(schedule), move |app, options| {
+            let (task, args, kwargs) = (Arc::clone(&task), args.clone(), kwargs.clone());
+            let shown = Some(shown(&args));
+            Box::pin(async move { app.send_json(&task, args, kwargs, shown, options).await.map(drop) })
+        })
+    }
+
+    fn new(name: String, when: When, send: impl Fn(App, SendOptions) -> Sending + Send + Sync + 'static) -> Self {
+        Self {
+            name,
+            when,
+            start: None,
+            end: None,
+            catch_up: CatchUp::default(),
+            enabled: true,
+            stored: None,
+            options: SendOptions::new(),
+            send: Arc::new(send),
+        }
+    }
+
+    /// An entry of a store.
+    pub(super) fn stored(definition: EntryDefinition) -> Self {
+        let options = definition.options();
+        let EntryDefinition { name, task, args, kwargs, schedule, .. } = definition;
+        Self {
+            start: definition.start_time,
+            end: definition.expires,
+            catch_up: definition.catch_up,
+            enabled: definition.enabled,
+            stored: Some(Stored { one_off: definition.one_off, last_run_at: definition.last_run_at }),
+            options,
+            ..Self::named(name, schedule, &task, args, kwargs)
+        }
     }
 
     /// What becomes of ticks that were missed; [`CatchUp::Once`] by default.
     pub fn catch_up(mut self, catch_up: CatchUp) -> Self {
         self.catch_up = catch_up;
+        self
+    }
+
+    /// Nothing is sent before this time, from which an interval is counted.
+    pub fn start_time(mut self, start: DateTime<Utc>) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Nothing is sent from this time on.
+    pub fn expires(mut self, end: DateTime<Utc>) -> Self {
+        self.end = Some(end);
+        self
+    }
+
+    /// Whether anything is sent.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
         self
     }
 
@@ -62,16 +137,37 @@ impl Entry {
         self
     }
 
-    pub(super) fn schedule(&self, zone: Tz) -> Schedule {
-        match &self.when {
-            When::Every(every) => Schedule::Every(*every),
+    /// When it is due, for crontabs by the clocks of `zone`. `None`: it is switched off.
+    pub(super) fn plan(&self, zone: Tz) -> Option<Plan> {
+        let schedule = match &self.when {
+            When::Known(schedule) => schedule.clone(),
             When::Crontab(crontab) => Schedule::Crontab(crontab.clone(), zone),
-        }
+        };
+        let ends_itself = matches!(schedule, Schedule::Clocked(_));
+        self.enabled.then(|| Plan {
+            timetable: Timetable { schedule, start: self.start, end: self.end, catch_up: self.catch_up },
+            is_stored: self.stored.is_some(),
+            one_off: self.stored.as_ref().is_some_and(|stored| stored.one_off || ends_itself),
+            last_run_at: self.stored.as_ref().and_then(|stored| stored.last_run_at),
+        })
     }
 
-    /// Sends the task of one tick.
-    pub(super) async fn send(&self, app: &App, tick: DateTime<Utc>) -> Result<(), SendError> {
-        let options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
+    /// Sends the task of one tick. `again`: it may have been sent before.
+    pub(super) async fn send(&self, app: &App, tick: DateTime<Utc>, again: bool) -> Result<(), SendError> {
+        let mut options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
+        if again {
+            options = options.header(super::SENT_AGAIN, true);
+        }
         (self.send)(app.clone(), options).await
+    }
+}
+
+/// Celery's beat sends arguments as a list (`celery/beat.py`, `_evaluate_entry_args`), and so they are shown; that there
+/// are none is shown as everywhere.
+fn shown(args: &RawJson) -> String {
+    let tuple = repr::args(args);
+    match tuple.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        Some(elements) if !elements.is_empty() => format!("[{}]", elements.strip_suffix(',').unwrap_or(elements)),
+        _ => tuple,
     }
 }

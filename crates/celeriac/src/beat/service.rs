@@ -1,35 +1,42 @@
-//! Waits for the ticks of the entries and sends their tasks.
+//! Leads or waits to lead, and while it leads sends the tasks of the entries.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::store::{MemoryScheduleStore, ScheduleStore, StoreError};
-use super::{Entry, Schedule};
-use crate::app::{App, SendError};
+use super::lease::{Tenure, Terms};
+use super::store::{Lease, MemoryScheduleStore, ScheduleStore, StoreError};
+use super::ticker::{Plan, Tick, Ticker};
+use super::{Crontab, Entry, Schedule};
+use crate::app::{App, SendError, SendOptions, host_name};
 use crate::clock;
+use crate::protocol::RawJson;
 
-/// How long a broker or a store that does not answer is left alone, and how often a beat that does not lead looks
-/// whether it does.
+/// Others are kept out this long after the last renewal.
+const LEASE: Duration = Duration::from_secs(10);
+/// How often a beat that leads looks for changes of the entries. The wall clock may be set, so no sleep is longer.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a store that does not answer is left alone.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
-/// The wall clock may be set, so no sleep is longer.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long sending may go on after the stop.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Sends tasks at their times.
-///
-/// Any number of beats may run with the same entries: they agree on the ticks, and the task of a tick has the same id
-/// from each. Tasks that are idempotent by their id are never done twice.
+/// Sends tasks at their times. See the [module](super) for what holds when several run.
 pub struct Beat {
     app: App,
     entries: Vec<Entry>,
     zone: Tz,
     store: Arc<dyn ScheduleStore>,
+    /// What the lease names it.
+    name: String,
+    terms: Terms,
 }
 
 /// Settings of a [`Beat`].
@@ -41,27 +48,92 @@ pub struct BeatBuilder {
 impl Beat {
     pub fn builder(app: App) -> BeatBuilder {
         let store = Arc::new(MemoryScheduleStore::default());
-        BeatBuilder { beat: Self { app, entries: Vec::new(), zone: Tz::UTC, store } }
+        let name = format!("{}@{}", Uuid::new_v4(), host_name());
+        BeatBuilder { beat: Self { app, entries: Vec::new(), zone: Tz::UTC, store, name, terms: Terms { ttl: LEASE } } }
     }
 
     /// Sends tasks until `shutdown` is cancelled. A broker or a store that cannot be reached is waited for.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let mut entries = JoinSet::new();
-        for entry in self.entries {
-            let schedule = entry.schedule(self.zone);
-            let clockwork =
-                Clockwork { app: self.app.clone(), store: Arc::clone(&self.store), entry, schedule, handled: None };
-            entries.spawn(clockwork.run(shutdown.clone()));
+    ///
+    /// Where results have to be cleaned up, `celery.backend_cleanup` is sent too, daily at four by the clocks of the time
+    /// zone, unless there is another entry of that name (`celery/beat.py`, `install_default_entries`).
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        self.add_cleanup();
+        let (sender, tenure) = watch::channel(None);
+        tokio::select! {
+            () = self.campaign(&sender) => {}
+            () = self.serve(tenure, &shutdown) => {}
         }
-        shutdown.cancelled().await;
-        let ended = async { while entries.join_next().await.is_some() {} };
-        // A tick that is cut off here is sent by the next beat, if its catch-up policy says so.
-        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+        let tenure = sender.borrow().clone();
+        if let Some(Tenure { lease, .. }) = tenure {
+            let resigned = timeout(LAST_WORDS, self.store.resign(&lease));
+            if let Ok(Err(error)) = resigned.await {
+                tracing::debug!(%error, "lease not given back; it ends by itself");
+            }
+        }
+    }
+
+    fn add_cleanup(&mut self) {
+        const NAME: &str = "celery.backend_cleanup";
+        if self.app.backend().needs_cleanup()
+            && self.entries.iter().all(|entry| entry.name != NAME)
+            && let Ok(crontab) = "0 4 * * *".parse::<Crontab>()
+        {
+            let schedule = Schedule::Crontab(crontab, self.zone);
+            let entry = Entry::named(NAME, schedule, NAME, RawJson::EMPTY_LIST, RawJson::EMPTY_OBJECT);
+            self.entries.push(entry.options(SendOptions::new().expires(Duration::from_secs(12 * 60 * 60))));
+        }
+    }
+
+    /// Asks for the lease, again and again.
+    async fn campaign(&self, tenure: &watch::Sender<Option<Tenure>>) {
+        let mut is_hindered = false;
+        loop {
+            let asked = Instant::now();
+            let pause = match self.store.lead(&self.name, self.terms.ttl).await {
+                Ok(Some(term)) => {
+                    is_hindered = false;
+                    let lease = Lease { beat: self.name.clone(), term };
+                    tenure.send_replace(Some(Tenure { lease, ends: self.terms.ends(asked) }));
+                    self.terms.renew_after()
+                }
+                Ok(None) => {
+                    is_hindered = false;
+                    tenure.send_replace(None);
+                    self.terms.ask_every()
+                }
+                // Whoever led leads on until its time is over.
+                Err(error) => {
+                    if !std::mem::replace(&mut is_hindered, true) {
+                        tracing::warn!(%error, "schedule store cannot be asked who leads; trying again");
+                    }
+                    self.terms.ask_every()
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Sends whenever this beat leads.
+    async fn serve(&self, mut tenure: watch::Receiver<Option<Tenure>>, shutdown: &CancellationToken) {
+        let leads = |tenure: &Option<Tenure>| tenure.as_ref().is_some_and(|tenure| tenure.may_send(Instant::now()));
+        loop {
+            let waiting = async { tenure.wait_for(leads).await.ok().and_then(|tenure| tenure.clone()) };
+            let Some(Some(Tenure { lease, .. })) = shutdown.run_until_cancelled(waiting).await else { return };
+            tracing::info!(term = lease.term, "beat leads");
+            let reign =
+                Reign { beat: self, tenure: tenure.clone(), lease, schedule: None, seen: None, is_hindered: false };
+            reign.run(shutdown).await;
+            if shutdown.is_cancelled() {
+                return;
+            }
+            tracing::warn!("beat leads no longer");
+            sleep(self.terms.ask_every()).await;
+        }
     }
 }
 
 impl BeatBuilder {
-    /// Adds an entry; one of the same name is replaced.
+    /// Adds an entry; one of the same name is replaced. An entry of the store replaces one of the same name too.
     pub fn entry(mut self, entry: Entry) -> Self {
         self.beat.entries.retain(|other| other.name != entry.name);
         self.beat.entries.push(entry);
@@ -74,9 +146,15 @@ impl BeatBuilder {
         self
     }
 
-    /// Where to remember what was done; in memory by default.
+    /// Where to remember what was done, and to agree with other beats on who does it; in memory by default.
     pub fn store(mut self, store: Arc<dyn ScheduleStore>) -> Self {
         self.beat.store = store;
+        self
+    }
+
+    /// How long the others wait for a beat that leads and is not heard of; 10 seconds by default.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.beat.terms = Terms { ttl: lease };
         self
     }
 
@@ -86,78 +164,152 @@ impl BeatBuilder {
     }
 }
 
-/// What keeps one entry going.
-struct Clockwork {
-    app: App,
-    store: Arc<dyn ScheduleStore>,
-    entry: Entry,
-    schedule: Schedule,
-    /// The tick up to which everything was handled; `None`: not asked yet.
-    handled: Option<DateTime<Utc>>,
+/// A beat while it leads.
+struct Reign<'a> {
+    beat: &'a Beat,
+    tenure: watch::Receiver<Option<Tenure>>,
+    lease: Lease,
+    /// Not loaded yet at first.
+    schedule: Option<Loaded>,
+    /// When the store was last asked for changes.
+    seen: Option<Instant>,
+    is_hindered: bool,
 }
 
-/// Why a step could not be done; it is done again.
-#[derive(Debug, thiserror::Error)]
-enum Obstacle {
-    #[error("{0}")]
-    Send(#[from] SendError),
-    #[error("schedule store: {0}")]
-    Store(#[from] StoreError),
+/// The entries as they were when they were last loaded.
+struct Loaded {
+    version: String,
+    /// Those of the store. They come before those of the same name in code.
+    stored: HashMap<String, Entry>,
+    ticker: Ticker,
 }
 
-impl Clockwork {
-    async fn run(mut self, shutdown: CancellationToken) {
-        let mut is_hindered = false;
-        loop {
-            let pause = match self.step(&shutdown).await {
-                Ok(Some(pause)) => {
-                    if std::mem::take(&mut is_hindered) {
-                        tracing::info!(entry = self.entry.name, "beat goes on");
+impl Reign<'_> {
+    async fn run(mut self, shutdown: &CancellationToken) {
+        while let Some(ends) = self.ends() {
+            let cut_off = async {
+                shutdown.cancelled().await;
+                sleep(LAST_WORDS).await;
+            };
+            let round = tokio::select! {
+                round = self.round() => round,
+                // What was claimed is sent by the next beat.
+                () = cut_off => return,
+            };
+            let pause = match round {
+                Ok(pause) => {
+                    if std::mem::take(&mut self.is_hindered) {
+                        tracing::info!("beat goes on");
                     }
                     pause
                 }
-                Ok(None) => return,
+                Err(StoreError::NotLeading) => return,
                 Err(error) => {
-                    if !std::mem::replace(&mut is_hindered, true) {
-                        tracing::warn!(entry = self.entry.name, %error, "tick not sent; trying again");
+                    if !std::mem::replace(&mut self.is_hindered, true) {
+                        tracing::warn!(%error, "schedule store does not answer; trying again");
                     }
                     RETRY_EVERY
                 }
             };
-            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            let pause = pause.min(ends.saturating_duration_since(Instant::now()));
+            if shutdown.is_cancelled() || shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Sends what is due. Answers how long to wait until there may be more; `None`: there never will.
-    async fn step(&mut self, shutdown: &CancellationToken) -> Result<Option<Duration>, Obstacle> {
-        let now = clock::now();
-        let handled = match self.handled {
-            Some(handled) => handled,
-            None => self.store.handled(&self.entry.name).await?.unwrap_or(now),
-        };
-        self.handled = Some(handled);
-        if !self.store.leads().await? {
-            // Another one sends; what it has handled is asked anew once this one leads.
-            self.handled = None;
-            return Ok(Some(RETRY_EVERY));
+    /// Until when this beat may send, if it still may.
+    fn ends(&self) -> Option<Instant> {
+        let tenure = self.tenure.borrow();
+        let tenure = tenure.as_ref().filter(|tenure| tenure.lease == self.lease && tenure.may_send(Instant::now()));
+        tenure.map(|tenure| tenure.ends)
+    }
+
+    /// Claims what is due, sends it, and records that. Answers how long there is nothing to do.
+    async fn round(&mut self) -> Result<Duration, StoreError> {
+        if self.seen.is_none_or(|seen| seen.elapsed() >= LOOK_EVERY) {
+            self.load().await?;
         }
-        let due = self.schedule.due(self.entry.catch_up, handled, now);
-        for tick in due.ticks {
-            if shutdown.is_cancelled() {
-                return Ok(None);
+        self.record().await?;
+        let ticks = self.schedule.as_ref().map(|loaded| loaded.ticker.to_send(Instant::now())).unwrap_or_default();
+        if !ticks.is_empty() {
+            self.send(ticks).await;
+            self.record().await?;
+        }
+        let pause = self.schedule.as_ref().and_then(|loaded| loaded.ticker.pause(clock::now(), Instant::now()));
+        Ok(pause.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
+    }
+
+    async fn load(&mut self) -> Result<(), StoreError> {
+        let store = &self.beat.store;
+        let seen = self.schedule.as_ref().map(|loaded| loaded.version.as_str());
+        if let Some(found) = store.entries(seen).await? {
+            let entries = found.entries.into_iter().map(|entry| (entry.name.clone(), Entry::stored(entry)));
+            let stored: HashMap<_, _> = entries.collect();
+            let plans = self.plans(&stored);
+            let ticker = match self.schedule.take() {
+                Some(Loaded { mut ticker, .. }) => {
+                    ticker.change(plans);
+                    ticker
+                }
+                None => Ticker::new(plans, &store.progress().await?),
+            };
+            self.schedule = Some(Loaded { version: found.version, stored, ticker });
+        }
+        self.seen = Some(Instant::now());
+        Ok(())
+    }
+
+    fn plans(&self, stored: &HashMap<String, Entry>) -> HashMap<String, Plan> {
+        let in_code = self.beat.entries.iter().filter(|entry| !stored.contains_key(&entry.name));
+        let plan = |entry: &Entry| Some((entry.name.clone(), entry.plan(self.beat.zone)?));
+        in_code.chain(stored.values()).filter_map(plan).collect()
+    }
+
+    async fn record(&mut self) -> Result<(), StoreError> {
+        let Some(loaded) = &mut self.schedule else { return Ok(()) };
+        let records = loaded.ticker.records(clock::now());
+        if !records.is_empty() {
+            self.beat.store.record(&self.lease, &records).await?;
+            loaded.ticker.recorded(&records);
+        }
+        Ok(())
+    }
+
+    /// Sends them all at once, and waits for all.
+    async fn send(&mut self, ticks: Vec<Tick>) {
+        let Some(ends) = self.ends() else { return };
+        let Some(Loaded { stored, ticker, .. }) = &mut self.schedule else { return };
+        let stored = &*stored;
+        let Beat { app, entries, .. } = self.beat;
+        let sends = ticks.iter().map(|tick| {
+            let in_code = || entries.iter().find(|entry| entry.name == tick.entry);
+            let entry = stored.get(&tick.entry).or_else(in_code);
+            async move {
+                let entry = entry?;
+                Some(timeout_at(ends, entry.send(app, tick.time, tick.again)).await)
             }
-            self.entry.send(&self.app, tick).await?;
-            tracing::debug!(entry = self.entry.name, %tick, "tick sent");
-            self.store.set_handled(&self.entry.name, tick).await?;
-            self.handled = Some(tick);
+        });
+        let outcomes = join_all(sends).await;
+        for (tick, outcome) in ticks.iter().zip(outcomes) {
+            let entry = &tick.entry;
+            match outcome {
+                Some(Ok(Ok(()))) => {
+                    tracing::debug!(entry, tick = %tick.time, "tick sent");
+                    ticker.sent(tick, clock::now());
+                }
+                Some(Ok(Err(error @ SendError::Encode { .. }))) => {
+                    tracing::error!(entry, tick = %tick.time, %error, "tick cannot be sent; it is left out");
+                    ticker.given_up(tick);
+                }
+                Some(Ok(Err(error))) => {
+                    if !tick.again {
+                        tracing::warn!(entry, tick = %tick.time, %error, "tick not sent; trying again");
+                    }
+                    ticker.failed(tick, Instant::now());
+                }
+                Some(Err(_)) | None => ticker.failed(tick, Instant::now()),
+            }
         }
-        if self.handled != Some(due.handled) {
-            self.store.set_handled(&self.entry.name, due.handled).await?;
-            self.handled = Some(due.handled);
-        }
-        let left = |next: DateTime<Utc>| (next - clock::now()).to_std().unwrap_or_default().min(LOOK_AGAIN);
-        Ok(due.next.map(left))
     }
 }

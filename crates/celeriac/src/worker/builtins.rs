@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::registry::{BodyFuture, Registered};
 use super::run::Run;
 use crate::canvas::{Canvas, Signature};
@@ -21,6 +23,7 @@ pub(super) fn all() -> Vec<Registered> {
         builtin("celery.chunks", |run| Box::pin(async move { publish(&run, chunks(&run)?, Vec::new()).await })),
         builtin("celery.group", |run| Box::pin(group(run))),
         builtin("celery.chord", |run| Box::pin(chord(run))),
+        builtin("celery.backend_cleanup", |run| Box::pin(backend_cleanup(run))),
     ]
 }
 
@@ -95,6 +98,19 @@ async fn chord(run: Arc<Run>) -> Answer {
     chord.subtask_type = Some("chord".to_owned());
     let canvas = Canvas::from_json(&chord.to_json()).map_err(|error| wrong(&error.to_string()))?;
     publish(&run, canvas, partial(tree(&run, 2, "partial_args"))).await
+}
+
+/// Deletes the results that have expired. What is not deleted today is deleted tomorrow.
+async fn backend_cleanup(run: Arc<Run>) -> Answer {
+    let backend = run.app().backend();
+    if let Some(expires) = backend.expires().and_then(|expires| TimeDelta::from_std(expires).ok())
+        && let Some(older_than) = crate::clock::now().checked_sub_signed(expires)
+    {
+        let deleted = backend.cleanup(older_than).await;
+        let deleted = deleted.map_err(|error| TaskError::Fail(Failure::from_error(&error)))?;
+        tracing::info!(deleted, "expired results deleted");
+    }
+    Ok(RawJson::NULL)
 }
 
 /// Answers where the result will be, as Celery stores a result.

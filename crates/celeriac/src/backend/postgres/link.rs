@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Error, Notification};
+use tokio_postgres::{Client, Error, Notification};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{self, Server, Wire, describe};
-use super::session::Session;
 use crate::backend::BackendError;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
@@ -19,25 +18,35 @@ const STABLE: Duration = Duration::from_secs(5);
 /// How often a statement is tried again at once after it met another.
 const MAX_COLLISIONS: usize = 8;
 
-pub(super) struct Link {
+/// A connection with what was prepared on it.
+pub(crate) trait Prepared: Send + Sync + Sized + 'static {
+    /// `kill` drops the connection at once when it is cancelled.
+    fn prepare(client: Client, kill: CancellationToken) -> impl Future<Output = Result<Self, Error>> + Send;
+
+    fn kill(&self);
+
+    /// Whether nothing more can be asked.
+    fn is_dead(&self) -> bool;
+}
+
+pub(crate) struct Link<S> {
     server: Arc<Server>,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<State<S>>,
     stop: CancellationToken,
 }
 
-#[derive(Clone)]
-enum State {
-    Up(Arc<Session>),
+enum State<S> {
+    Up(Arc<S>),
     /// Why there is no connection.
     Down(String),
 }
 
-impl Link {
+impl<S: Prepared> Link<S> {
     /// Connects for the first time.
     ///
     /// # Errors
     /// See [`connect`](crate::backend::connect).
-    pub(super) async fn open(server: Arc<Server>) -> Result<Self, BackendError> {
+    pub(crate) async fn open(server: Arc<Server>) -> Result<Self, BackendError> {
         let (session, end) = open(&server).await?;
         let (sender, state) = watch::channel(State::Up(Arc::new(session)));
         let stop = CancellationToken::new();
@@ -56,7 +65,7 @@ impl Link {
     /// # Errors
     /// [`BackendError::Unavailable`] when it has not succeeded within the timeout, [`BackendError::Refused`] when it
     /// never will.
-    pub(super) async fn run<T, F>(&self, work: impl Fn(Arc<Session>) -> F) -> Result<T, BackendError>
+    pub(crate) async fn run<T, F>(&self, work: impl Fn(Arc<S>) -> F) -> Result<T, BackendError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -83,9 +92,9 @@ impl Link {
     }
 
     /// The session that is open, or the next one.
-    async fn session(&self, deadline: Instant) -> Result<Arc<Session>, BackendError> {
+    async fn session(&self, deadline: Instant) -> Result<Arc<S>, BackendError> {
         let mut state = self.state.clone();
-        let is_up = |state: &State| matches!(state, State::Up(session) if !session.is_dead());
+        let is_up = |state: &State<S>| matches!(state, State::Up(session) if !session.is_dead());
         // Either the time is over, or the supervisor has ended: the state says why in both cases.
         let _ = timeout_at(deadline, state.wait_for(is_up)).await;
         match &*self.state.borrow() {
@@ -96,23 +105,27 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl<S> Drop for Link<S> {
     fn drop(&mut self) {
-        self.close();
+        self.stop.cancel();
     }
 }
 
 /// A session, and what ends with its connection.
-async fn open(server: &Server) -> Result<(Session, mpsc::Receiver<Notification>), BackendError> {
+async fn open<S: Prepared>(server: &Server) -> Result<(S, mpsc::Receiver<Notification>), BackendError> {
     let Wire { client, notifications, kill } = server.connect().await?;
-    match tokio::time::timeout(server.timeout, Session::prepare(client, kill)).await {
+    match tokio::time::timeout(server.timeout, S::prepare(client, kill)).await {
         Ok(Ok(session)) => Ok((session, notifications)),
         Ok(Err(error)) => Err(server.unavailable(describe(&error))),
         Err(_) => Err(server.unavailable(format!("no answer within {:?}", server.timeout))),
     }
 }
 
-async fn supervise(server: &Server, state: &watch::Sender<State>, mut end: mpsc::Receiver<Notification>) {
+async fn supervise<S: Prepared>(
+    server: &Server,
+    state: &watch::Sender<State<S>>,
+    mut end: mpsc::Receiver<Notification>,
+) {
     let mut backoff = Backoff::default();
     loop {
         let since = Instant::now();
@@ -166,7 +179,7 @@ impl Backoff {
 
     pub(super) fn warn_once(&mut self, error: &BackendError) {
         if !std::mem::replace(&mut self.has_warned, true) {
-            tracing::warn!(%error, "result backend cannot be reached");
+            tracing::warn!(%error, "database cannot be reached");
         }
     }
 }

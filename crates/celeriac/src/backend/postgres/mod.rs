@@ -19,12 +19,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub(super) use self::address::is_postgres;
-use self::link::Link;
+pub(crate) use self::address::is_postgres;
+pub(crate) use self::link::{Link, Prepared};
 use self::listener::Listener;
 use self::row::Row;
-use self::server::Server;
-use self::session::{CLEANUP_CHUNK, Write};
+pub(crate) use self::schema::Tables;
+pub(crate) use self::server::Server;
+use self::session::{CLEANUP_CHUNK, Session, Write};
 use super::parts::parts;
 use super::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, ResultSubscription, StoredResult};
 use crate::clock;
@@ -51,7 +52,7 @@ use crate::clock;
 /// * Several servers: `?host=one:5432&host=two:5432&target_session_attrs=read-write`.
 pub struct PostgresBackend {
     server: Arc<Server>,
-    link: Link,
+    link: Link<Session>,
     listener: Listener,
     /// In seconds.
     expires: Option<f64>,
@@ -63,7 +64,7 @@ impl PostgresBackend {
     /// # Errors
     /// See [`connect`](super::connect).
     pub(super) async fn connect(url: &str, options: &BackendOptions) -> Result<Self, BackendError> {
-        let server = Arc::new(Server::new(url, options.timeout)?);
+        let server = Arc::new(Server::new(url, options.timeout, &schema::RESULTS)?);
         let link = Link::open(Arc::clone(&server)).await?;
         let listener = Listener::new(Arc::clone(&server));
         Ok(Self { server, link, listener, expires: options.expires.as_ref().map(Duration::as_secs_f64) })
@@ -154,6 +155,10 @@ impl ResultBackend for PostgresBackend {
 
     fn needs_cleanup(&self) -> bool {
         self.expires.is_some()
+    }
+
+    fn expires(&self) -> Option<Duration> {
+        self.expires.map(Duration::from_secs_f64)
     }
 
     async fn cleanup(&self, older_than: DateTime<Utc>) -> Result<u64, BackendError> {

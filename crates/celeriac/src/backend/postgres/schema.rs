@@ -3,6 +3,16 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
+/// Tables that somebody needs.
+pub(crate) struct Tables {
+    /// Counts what is missing of them.
+    pub(crate) missing: &'static str,
+    /// Makes it.
+    pub(crate) create: &'static str,
+}
+
+pub(super) const RESULTS: Tables = Tables { missing: MISSING, create: CREATE };
+
 /// What is there of the tables: for each column of ours whether it exists.
 const MISSING: &str = "
 SELECT count(*) FROM (VALUES
@@ -62,21 +72,21 @@ CREATE TABLE IF NOT EXISTS celery_tasksetmeta (
 CREATE INDEX IF NOT EXISTS ix_celery_tasksetmeta_date_done ON celery_tasksetmeta (date_done);";
 
 /// Makes what is missing. Where nothing is, no right to make tables is needed.
-pub(super) async fn prepare(client: &Client) -> Result<(), Error> {
+pub(super) async fn prepare(client: &Client, tables: &Tables) -> Result<(), Error> {
     const ATTEMPTS: usize = 10;
     for _ in 1..ATTEMPTS {
-        match prepare_once(client).await {
+        match prepare_once(client, tables).await {
             // A Python worker that starts at the same time takes no lock.
             Err(error) if was_made_by_another(&error) => {}
             ended => return ended,
         }
     }
-    prepare_once(client).await
+    prepare_once(client, tables).await
 }
 
-async fn prepare_once(client: &Client) -> Result<(), Error> {
-    let missing: i64 = client.query_one_scalar(MISSING, &[]).await?;
-    if missing == 0 { Ok(()) } else { client.batch_execute(CREATE).await }
+async fn prepare_once(client: &Client, tables: &Tables) -> Result<(), Error> {
+    let missing: i64 = client.query_one_scalar(tables.missing, &[]).await?;
+    if missing == 0 { Ok(()) } else { client.batch_execute(tables.create).await }
 }
 
 fn was_made_by_another(error: &Error) -> bool {

@@ -10,15 +10,17 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Error, NoTls, Notification};
 use tokio_util::sync::CancellationToken;
 
+use super::address;
 use super::address::Address;
+use super::schema::{self, Tables};
 use super::tls::Connector;
-use super::{address, schema};
 use crate::backend::BackendError;
 
 /// How many notifications may wait. Above it the connection is given up: whoever waits then reads again.
 const MAX_NOTIFICATIONS: usize = 4096;
 
-pub(super) struct Server {
+pub(crate) struct Server {
+    tables: &'static Tables,
     address: Address,
     tls: Option<Connector>,
     pub(super) timeout: Duration,
@@ -36,12 +38,12 @@ pub(super) struct Wire {
 impl Server {
     /// # Errors
     /// [`BackendError::Refused`]: nothing can be reached by this address, ever.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, BackendError> {
+    pub(crate) fn new(url: &str, timeout: Duration, tables: &'static Tables) -> Result<Self, BackendError> {
         let refused = |address: &str, reason| BackendError::Refused { address: address.to_owned(), reason };
         let address = address::parse(url, timeout).map_err(|reason| refused("result backend", reason))?;
         let tls = address.tls.as_ref().map(Connector::new).transpose();
         let tls = tls.map_err(|reason| refused(&address.shown, reason))?;
-        Ok(Self { address, tls, timeout })
+        Ok(Self { tables, address, tls, timeout })
     }
 
     /// The address without its password.
@@ -59,7 +61,7 @@ impl Server {
             // The server gives up a little before we do, so that a slow statement costs only itself.
             let limit = (self.timeout - self.timeout / 10).as_millis().max(1);
             wire.client.batch_execute(&format!("SET statement_timeout = {limit}")).await?;
-            schema::prepare(&wire.client).await?;
+            schema::prepare(&wire.client, self.tables).await?;
             Ok(wire)
         });
         match connected.await {

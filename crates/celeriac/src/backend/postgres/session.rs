@@ -6,6 +6,7 @@ use tokio_postgres::{Client, Error, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::channel;
+use super::link::Prepared;
 use super::row::Row;
 
 /// `date_done` has no time zone: Celery's driver lets the server convert to that of the session, and so do we.
@@ -80,8 +81,8 @@ pub(super) struct Write<'a> {
     pub(super) meta: &'a str,
 }
 
-impl Session {
-    pub(super) async fn prepare(client: Client, kill: CancellationToken) -> Result<Self, Error> {
+impl Prepared for Session {
+    async fn prepare(client: Client, kill: CancellationToken) -> Result<Self, Error> {
         let get = format!(
             "SELECT {COLUMNS} FROM celery_taskmeta WHERE task_id = $1
              AND (date_done::timestamptz <= now() - make_interval(secs => $2)) IS NOT TRUE"
@@ -91,15 +92,16 @@ impl Session {
         Ok(Self { client, kill, store, get })
     }
 
-    /// Whether nothing more can be asked.
-    pub(super) fn is_dead(&self) -> bool {
+    fn is_dead(&self) -> bool {
         self.kill.is_cancelled() || self.client.is_closed()
     }
 
-    pub(super) fn kill(&self) {
+    fn kill(&self) {
         self.kill.cancel();
     }
+}
 
+impl Session {
     /// `expires` in seconds. No two of the writes may be of the same task.
     pub(super) async fn store(&self, writes: &[Write<'_>], expires: Option<f64>) -> Result<(), Error> {
         fn column<'a, T>(writes: &'a [Write<'_>], value: impl Fn(&'a Row) -> T) -> Vec<T> {

@@ -153,7 +153,7 @@ impl RedisBackend {
     /// Parts that Python workers keep as a list (`result_chord_ordered` off) cannot be counted with ours.
     fn chord_failed(&self, error: &RedisError) -> BackendError {
         if error.to_string().contains("WRONGTYPE") {
-            return BackendError::Refused { address: self.address.clone(), reason: error.to_string() };
+            return BackendError::Refused { address: self.link.address.clone(), reason: error.to_string() };
         }
         self.failed(error)
     }

@@ -2,15 +2,14 @@
 
 mod chord;
 mod limits;
+pub(crate) mod link;
 mod listener;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, RedisError, Script};
+use redis::aio::ConnectionManager;
+use redis::{RedisError, Script};
 
+use self::link::Link;
 use self::listener::Listener;
 use super::parts::parts;
 use super::{
@@ -47,16 +46,12 @@ end
 
 /// A result backend that every Celery client can read.
 pub struct RedisBackend {
-    address: String,
-    client: Client,
-    timeout: Duration,
+    link: Link,
     /// Seconds that a result is kept; 0 is for ever.
     seconds: u64,
     store: Script,
     chords: chord::Scripts,
     limits: limits::Scripts,
-    /// Replaced when it stops answering without being closed, which it does not notice by itself.
-    connection: Mutex<ConnectionManager>,
     listener: Listener,
 }
 
@@ -66,45 +61,19 @@ impl RedisBackend {
     /// # Errors
     /// See [`connect`](super::connect).
     pub(super) async fn connect(url: &str, address: String, options: &BackendOptions) -> Result<Self, BackendError> {
-        let client = Client::open(url).map_err(|error| at_start(&address, &error))?;
-        let connection = manager(&client, options.timeout).map_err(|error| at_start(&address, &error))?;
-        let ping = async { redis::cmd("PING").exec_async(&mut connection.clone()).await };
-        match tokio::time::timeout(options.timeout, ping).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(at_start(&address, &error)),
-            Err(_) => {
-                return Err(unavailable(&address, format!("no answer within {:?}", options.timeout)));
-            }
-        }
-        let listener = Listener::new(client.clone(), address.clone(), options.timeout);
+        let link = Link::connect(url, address, options.timeout).await?;
+        let listener = Listener::new(link.client.clone(), link.address.clone(), options.timeout);
         let seconds = options.expires.map_or(0, |expires| expires.as_secs().max(1));
         let (store, chords, limits) = (Script::new(STORE), chord::Scripts::new(), limits::Scripts::new());
-        let timeout = options.timeout;
-        Ok(Self {
-            address,
-            client,
-            timeout,
-            seconds,
-            store,
-            chords,
-            limits,
-            connection: Mutex::new(connection),
-            listener,
-        })
+        Ok(Self { link, seconds, store, chords, limits, listener })
     }
 
     fn connection(&self) -> ConnectionManager {
-        self.connection.lock().clone()
+        self.link.connection()
     }
 
-    /// Tells the caller what to do, and replaces a connection that is silent.
     fn failed(&self, error: &RedisError) -> BackendError {
-        if error.is_timeout()
-            && let Ok(fresh) = manager(&self.client, self.timeout)
-        {
-            *self.connection.lock() = fresh;
-        }
-        unavailable(&self.address, error.to_string())
+        self.link.failed(error)
     }
 
     async fn store_some(&self, results: &[StoredResult]) -> Result<(), RedisError> {
@@ -179,7 +148,7 @@ impl ResultBackend for RedisBackend {
     }
 
     fn address(&self) -> &str {
-        &self.address
+        &self.link.address
     }
 
     async fn close(&self) {
@@ -192,30 +161,4 @@ fn key_of(task_id: &str) -> String {
     key.push_str(KEY_PREFIX);
     key.push_str(task_id);
     key
-}
-
-/// A connection that reconnects by itself. Attempts are few: whoever needs the result asks again.
-fn manager(client: &Client, timeout: Duration) -> Result<ConnectionManager, RedisError> {
-    let config = ConnectionManagerConfig::new()
-        .set_number_of_retries(1)
-        .set_min_delay(Duration::from_millis(50))
-        .set_max_delay(Duration::from_millis(500))
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(timeout));
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
-}
-
-fn unavailable(address: &str, reason: String) -> BackendError {
-    BackendError::Unavailable { address: address.to_owned(), reason }
-}
-
-/// At the start wrong credentials are hopeless; later they may be a rotation of the password.
-fn at_start(address: &str, error: &RedisError) -> BackendError {
-    let hopeless = matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig)
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
-    if hopeless {
-        BackendError::Refused { address: address.to_owned(), reason: error.to_string() }
-    } else {
-        unavailable(address, error.to_string())
-    }
 }

@@ -1,17 +1,20 @@
-//! The scheduler with real brokers.
+//! The scheduler with real brokers and real stores.
+
+mod django;
+mod stores;
+mod succession;
 
 use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use celeriac::beat::{CatchUp, Crontab, MemoryScheduleStore, ScheduleStore, StoreError};
+use celeriac::beat::store::Progress;
+use celeriac::beat::{CatchUp, Crontab, MemoryScheduleStore, Schedule};
 use celeriac::broker::Delivery;
-use celeriac::protocol::Value;
+use celeriac::protocol::{RawJson, Value};
 use celeriac::{Beat, Entry, SendOptions, Task};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use testkit::FaultProxy;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +61,53 @@ async fn a_tick_sends_its_task_with_the_header_of_beats(setup: Setup) {
     }
 }
 
+/// What the real `celery beat` has sent for the same entry, but for ids, times and names of machines.
+#[tokio::test]
+async fn a_tick_is_the_message_that_celerys_beat_sends() {
+    let captured = include_str!("../../fixtures/task/beat_interval.json");
+    let captured: serde_json::Value = serde_json::from_str(captured).unwrap();
+    let captured = &captured["messages"][0];
+    let setup = Setup::memory().await;
+    let app = setup.app().await;
+    app.declare_queue("payments").await.unwrap();
+    let json = |text: &'static str| RawJson::parse(text).unwrap();
+    let (args, kwargs) = (json("[7, 99.9]"), json(r#"{"currency": "RUB"}"#));
+    let options = SendOptions::new().queue("payments").priority(4).expires(Duration::from_secs(30));
+    let entry = Entry::named("charge", Schedule::Every(EVERY), "billing.charge", args, kwargs);
+    let stop = CancellationToken::new();
+    let entry = entry.options(options.header("x-source", "beat"));
+    let beat = tokio::spawn(Beat::builder(app.clone()).entry(entry).build().run(stop.clone()));
+    let tick = drain(&app, "payments", 1).await.remove(0).message;
+    stop.cancel();
+    tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
+
+    let expected = captured["headers"].as_object().unwrap();
+    let names: HashSet<_> = tick.headers.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, expected.keys().map(String::as_str).collect());
+    for (name, value) in &tick.headers.iter().collect::<std::collections::HashMap<_, _>>() {
+        let expected = &expected[*name];
+        match value {
+            Value::Null => assert!(expected.is_null(), "{name}"),
+            Value::Bool(value) => assert_eq!(Some(*value), expected.as_bool(), "{name}"),
+            Value::Int(value) => assert_eq!(Some(*value), expected.as_i64(), "{name}"),
+            Value::List(values) => assert!(values.iter().all(|value| *value == Value::Null) && expected.is_array()),
+            Value::Str(_) if ["id", "root_id", "expires", "origin"].contains(name) => assert!(expected.is_string()),
+            Value::Str(value) => assert_eq!(Some(value.as_str()), expected.as_str(), "{name}"),
+            other => assert_eq!((name, expected.is_object()), (&"stamps", true), "{other:?}"),
+        }
+    }
+    let properties = &captured["properties"];
+    assert_eq!(tick.properties.priority.map(u64::from), properties["priority"].as_u64());
+    assert_eq!(
+        tick.properties.expiration.map(|millis| millis.to_string()).as_deref(),
+        properties["expiration"].as_str()
+    );
+    assert_eq!(tick.properties.content_type.as_deref(), properties["content_type"].as_str());
+    assert_eq!(tick.properties.correlation_id.as_deref(), tick.headers.get("id").and_then(Value::as_str));
+    let body: serde_json::Value = serde_json::from_slice(&tick.body).unwrap();
+    assert_eq!(body, captured["body_json"]);
+}
+
 async fn two_beats_send_the_same_ids(setup: Setup) {
     let app = setup.app().await;
     app.declare_queue("ticks").await.unwrap();
@@ -79,24 +129,26 @@ async fn two_beats_send_the_same_ids(setup: Setup) {
 async fn missed_ticks_are_caught_up_as_the_entry_says(setup: Setup) {
     let app = setup.app().await;
     app.declare_queue("ticks").await.unwrap();
-    let now = celeriac::clock::now();
-    for (name, catch_up, sent) in [("all", CatchUp::All, 5), ("once", CatchUp::Once, 1), ("skip", CatchUp::Skip, 0)] {
-        let store = Arc::new(MemoryScheduleStore::default());
-        let hour = TimeDelta::hours(1);
-        store.set_handled(name, now - hour * 5).await.unwrap();
-        let entry = Entry::every(name, Duration::from_secs(3600), Tick { number: 0 }).catch_up(catch_up);
-        let stop = CancellationToken::new();
-        let beat = Beat::builder(app.clone()).entry(entry).store(store.clone()).build();
-        let beat = tokio::spawn(beat.run(stop.clone()));
-        // The store tells when the entry is up to date.
-        testkit::eventually(SOON, async || store.handled(name).await.unwrap().is_some_and(|tick| tick > now - hour))
-            .await;
-        stop.cancel();
-        tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
-        assert_eq!(drain(&app, "ticks", sent).await.len(), sent, "{name}");
-        let depth = app.broker().queue_depth("ticks").await.unwrap().unwrap();
-        assert_eq!(depth.messages, 0, "{name}");
+    let (hour, now) = (Duration::from_secs(3600), celeriac::clock::now());
+    let store = Arc::new(MemoryScheduleStore::default());
+    let mut beat = Beat::builder(app.clone()).store(store.clone());
+    let policies = [CatchUp::Skip, CatchUp::Once, CatchUp::UpTo(2), CatchUp::All];
+    for (number, catch_up) in (0..).zip(policies) {
+        let name = catch_up.to_string();
+        store.set_progress(&name, Progress { handled: Some(now - hour * 5), sending: None });
+        beat = beat.entry(Entry::every(name, hour, Tick { number }).catch_up(catch_up));
     }
+    let stop = CancellationToken::new();
+    let beat = tokio::spawn(beat.build().run(stop.clone()));
+    let mut sent = [0; 4];
+    for tick in drain(&app, "ticks", 8).await {
+        let body: serde_json::Value = serde_json::from_slice(&tick.message.body).unwrap();
+        sent[usize::try_from(body[1]["number"].as_u64().unwrap()).unwrap()] += 1;
+    }
+    assert_eq!(sent, [0, 1, 2, 5]);
+    stop.cancel();
+    tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
+    assert_eq!(app.broker().queue_depth("ticks").await.unwrap().unwrap().messages, 0);
 }
 
 async fn a_task_of_a_beat_is_executed_once_by_its_id(setup: Setup) {
@@ -153,49 +205,7 @@ async fn a_beat_stops_at_once_even_while_its_broker_is_away() {
     proxy.refuse().await;
     proxy.cut();
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(5), beat).await.unwrap().unwrap();
-}
-
-/// A store in which another beat leads until it is told otherwise.
-#[derive(Default)]
-struct Follower {
-    leads: AtomicBool,
-    asked: AtomicUsize,
-    inner: MemoryScheduleStore,
-}
-
-#[async_trait]
-impl ScheduleStore for Follower {
-    async fn leads(&self) -> Result<bool, StoreError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        Ok(self.leads.load(Ordering::Relaxed))
-    }
-
-    async fn handled(&self, entry: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.inner.handled(entry).await
-    }
-
-    async fn set_handled(&self, entry: &str, tick: DateTime<Utc>) -> Result<(), StoreError> {
-        self.inner.set_handled(entry, tick).await
-    }
-}
-
-#[tokio::test]
-async fn a_beat_that_does_not_lead_sends_nothing_until_it_does() {
-    let setup = Setup::memory().await;
-    let app = setup.app().await;
-    app.declare_queue("ticks").await.unwrap();
-    let store = Arc::new(Follower::default());
-    let entry = Entry::every("ticking", EVERY, Tick { number: 1 });
-    let stop = CancellationToken::new();
-    let beat = Beat::builder(app.clone()).entry(entry).store(store.clone()).build();
-    let beat = tokio::spawn(beat.run(stop.clone()));
-    testkit::eventually(SOON, async || store.asked.load(Ordering::Relaxed) >= 2).await;
-    assert_eq!(app.broker().queue_depth("ticks").await.unwrap().unwrap().messages, 0);
-    store.leads.store(true, Ordering::Relaxed);
-    drain(&app, "ticks", 2).await;
-    stop.cancel();
-    tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(6), beat).await.unwrap().unwrap();
 }
 
 /// A field of a crontab, drawn at random: some that are no field at all.

@@ -77,3 +77,25 @@ async fn our_client_gets_what_a_python_worker_stores() {
         other => panic!("{other:?}"),
     }
 }
+
+/// As a beat sends it daily, wherever results have to be cleaned up.
+#[tokio::test]
+async fn a_worker_cleans_up_what_has_expired_and_nothing_else() {
+    let (vhost, setup) = (testkit::rabbitmq().await, Setup::postgres().await);
+    let app = app(&vhost.amqp_url(), &setup).await;
+    let worker = Worker::builder(app.clone()).task(divide).queues(["rs"]).hostname("w@test").build().unwrap();
+    let shutdown = CancellationToken::new();
+    let worker = tokio::spawn(worker.run(shutdown.clone()));
+    let client = super::client(&setup.url).await;
+    let rows = "INSERT INTO celery_taskmeta (id, task_id, status, date_done) VALUES
+        (-1, 'old', 'SUCCESS', now() - interval '25 hours'), (-2, 'new', 'SUCCESS', now() - interval '23 hours')";
+    client.execute(rows, &[]).await.unwrap();
+
+    let options = SendOptions::new().queue("rs");
+    let sent = app.send_named("celery.backend_cleanup", json!([]), json!({}), options).await.unwrap();
+    sent.typed::<Value>().get(SOON).await.unwrap();
+    let left = client.query("SELECT task_id FROM celery_taskmeta WHERE id < 0", &[]).await.unwrap();
+    assert_eq!(left.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["new"]);
+    shutdown.cancel();
+    worker.await.unwrap().unwrap();
+}
