@@ -2,8 +2,10 @@
 
 mod announce;
 mod builder;
+mod delay;
 mod error;
 mod options;
+mod postpone;
 mod publish;
 mod queue;
 
@@ -11,11 +13,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::{DateTime, FixedOffset};
 use parking_lot::RwLock;
 use serde::Serialize;
 use uuid::Uuid;
 
 pub use self::builder::{AppBuilder, BuildError};
+pub(crate) use self::delay::{arrived, was_delayed};
 pub use self::error::SendError;
 pub use self::options::SendOptions;
 pub(crate) use self::publish::Prepared;
@@ -23,6 +27,7 @@ pub use self::publish::PublishError;
 pub use self::queue::{QueueDefinition, QueueType, Route};
 
 use self::builder::Config;
+use self::postpone::Delays;
 use crate::backend::ResultBackend;
 use crate::broker::{Broker, BrokerError, Publication};
 use crate::protocol::{JsonError, RawJson, TaskMessage};
@@ -64,6 +69,7 @@ struct Inner {
     reply_to: String,
     /// The queues that this application has declared.
     declared: RwLock<HashSet<String>>,
+    delays: Delays,
 }
 
 impl App {
@@ -74,7 +80,8 @@ impl App {
     fn new(broker: Arc<dyn Broker>, backend: Arc<dyn ResultBackend>, config: Config, origin: String) -> Self {
         let reply_to = Uuid::new_v4().to_string();
         let declared = RwLock::default();
-        Self { inner: Arc::new(Inner { broker, backend, config, origin, reply_to, declared }) }
+        let delays = Delays::default();
+        Self { inner: Arc::new(Inner { broker, backend, config, origin, reply_to, declared, delays }) }
     }
 
     /// Sends a task to its queue.
@@ -113,7 +120,7 @@ impl App {
         let mut publications = Vec::new();
         for (task, options) in tasks {
             let outgoing = match self.typed(&task, &options) {
-                Ok(outgoing) => self.declared(&outgoing).await.map(|()| outgoing),
+                Ok(outgoing) => self.declared(outgoing).await,
                 Err(error) => Err(error),
             };
             answers.push(outgoing.map(|Outgoing { publication, id, .. }| {
@@ -224,18 +231,21 @@ impl App {
 
     /// Publishes a task; its queue is declared before the first.
     async fn dispatch(&self, outgoing: Outgoing) -> Result<AsyncResult, SendError> {
-        self.declared(&outgoing).await?;
-        let Outgoing { publication, id, .. } = outgoing;
+        let Outgoing { publication, id, .. } = self.declared(outgoing).await?;
         self.inner.broker.publish(publication).await?;
         Run::add_child(&id);
         Ok(self.result(id))
     }
 
-    async fn declared(&self, outgoing: &Outgoing) -> Result<(), SendError> {
-        match &outgoing.undeclared {
-            None => Ok(()),
-            Some(queue) => Ok(self.declare_queue(queue).await?),
+    /// Declares what it needs on its way.
+    async fn declared(&self, mut outgoing: Outgoing) -> Result<Outgoing, SendError> {
+        if let Some(queue) = &outgoing.undeclared {
+            self.declare_queue(queue).await?;
         }
+        if let Some(late) = outgoing.late.take() {
+            Box::pin(self.postpone(&late.queue, &mut outgoing.publication, Some(late.eta))).await;
+        }
+        Ok(outgoing)
     }
 
     /// Whether sending again may help: no queue takes the task because one that was declared here is gone. It is
@@ -256,26 +266,29 @@ impl App {
     }
 
     fn outgoing(&self, mut message: TaskMessage, options: &SendOptions, task_queue: Option<&str>) -> Outgoing {
-        let Destination { exchange, routing_key, undeclared } =
+        let Destination { exchange, routing_key, queue, undeclared } =
             self.destination(&message.task, options.route(), task_queue);
+        let queue = queue.filter(|_| options.is_late()).map(str::to_owned);
         Run::adopt(&mut message);
         options.apply(&mut message, crate::clock::now());
+        let late = queue.zip(message.eta).map(|(queue, eta)| Box::new(Late { queue, eta }));
         message.origin = Some(self.inner.origin.clone());
         message.properties.reply_to = Some(self.inner.reply_to.clone());
         let id = message.id.clone();
         let publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
-        Outgoing { publication, id, undeclared }
+        Outgoing { publication, id, undeclared, late }
     }
 
     /// Where a task goes: what the sender says, else the task's own queue, else its route, else the default queue
     /// (`celery/app/routes.py`).
-    fn destination(&self, task: &str, said: &Route, task_queue: Option<&str>) -> Destination {
+    fn destination<'a>(&'a self, task: &str, said: &'a Route, task_queue: Option<&'a str>) -> Destination<'a> {
         let config = &self.inner.config;
         let route = || config.route(task).filter(|_| said.queue.is_none() && task_queue.is_none());
         if let Some(route) = [Some(said), route()].into_iter().flatten().find(|route| route.exchange.is_some()) {
             return Destination {
                 exchange: route.exchange.clone().unwrap_or_default(),
                 routing_key: route.routing_key.clone().unwrap_or_default(),
+                queue: None,
                 undeclared: None,
             };
         }
@@ -283,7 +296,7 @@ impl App {
         let queue = said.queue.as_deref().or(task_queue).or_else(routed).unwrap_or(&config.default_queue);
         let is_declared = self.inner.declared.read().contains(queue);
         let (exchange, routing_key) = config.address(queue);
-        Destination { exchange, routing_key, undeclared: (!is_declared).then(|| queue.to_owned()) }
+        Destination { exchange, routing_key, queue: Some(queue), undeclared: (!is_declared).then(|| queue.to_owned()) }
     }
 }
 
@@ -293,12 +306,22 @@ struct Outgoing {
     id: String,
     /// To be declared first.
     undeclared: Option<String>,
+    /// The broker may keep it.
+    late: Option<Box<Late>>,
+}
+
+/// What is to start later.
+struct Late {
+    queue: String,
+    eta: DateTime<FixedOffset>,
 }
 
 /// Where a task goes.
-struct Destination {
+struct Destination<'a> {
     exchange: String,
     routing_key: String,
+    /// The queue there, if it is known.
+    queue: Option<&'a str>,
     /// The queue there, if it has not been declared yet.
     undeclared: Option<String>,
 }

@@ -24,6 +24,8 @@ pub struct AppBuilder {
     queues: HashMap<String, QueueDefinition>,
     routes: Vec<(String, Route)>,
     sent_events: bool,
+    native_delay: Option<bool>,
+    delay_queue_type: Option<QueueType>,
 }
 
 #[derive(Default)]
@@ -138,6 +140,21 @@ impl AppBuilder {
         self
     }
 
+    /// Whether the broker keeps what is to start a second or more from now, in the ladder of queues `celery_delayed_0`
+    /// to `_27`, instead of the worker that gets it: it takes no worker's memory, and a worker's death does not matter.
+    /// By default it does where any queue of the application is a quorum queue, as with Celery.
+    pub fn native_delayed_delivery(mut self, enabled: bool) -> Self {
+        self.native_delay = Some(enabled);
+        self
+    }
+
+    /// The type of the queues of that ladder (`broker_native_delayed_delivery_queue_type`): all programs on one broker
+    /// must agree. Quorum by default, as with Celery.
+    pub fn native_delayed_delivery_queue_type(mut self, queue_type: QueueType) -> Self {
+        self.delay_queue_type = Some(queue_type);
+        self
+    }
+
     /// Connects to both servers.
     ///
     /// # Errors
@@ -155,7 +172,10 @@ impl AppBuilder {
         };
         let origin = format!("gen{}@{}", std::process::id(), host_name());
         let broker = if self.sent_events { Arc::new(Announcing::new(broker, origin.clone()).await?) } else { broker };
+        let any_quorum = self.queue_type == QueueType::Quorum || self.queues.values().any(QueueDefinition::is_quorum);
         let config = Config {
+            delays: self.native_delay.unwrap_or(any_quorum),
+            delay_queue_type: self.delay_queue_type.unwrap_or(QueueType::Quorum),
             default_queue: self.default_queue.unwrap_or_else(|| "celery".to_owned()),
             queue_type: self.queue_type,
             max_priority: self.max_priority,
@@ -168,6 +188,9 @@ impl AppBuilder {
 
 pub(super) struct Config {
     pub(super) default_queue: String,
+    /// The broker keeps what is to start later.
+    pub(super) delays: bool,
+    pub(super) delay_queue_type: QueueType,
     queue_type: QueueType,
     max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,

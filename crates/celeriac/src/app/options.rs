@@ -56,6 +56,11 @@ impl SendOptions {
         self.0.get_or_insert_default()
     }
 
+    /// Says that the task is to start later.
+    pub(crate) fn is_late(&self) -> bool {
+        self.0.as_ref().is_some_and(|fields| fields.start.is_some())
+    }
+
     /// The id that the sender has chosen.
     pub(crate) fn chosen_id(&self) -> Option<&str> {
         self.0.as_ref()?.task_id.as_deref()

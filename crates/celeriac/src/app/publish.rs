@@ -131,11 +131,16 @@ impl App {
     async fn publication(&self, publish: Publish) -> Result<Publication, SendError> {
         let Publish { mut message, route } = publish;
         let said = Route { queue: route.queue, exchange: route.exchange, routing_key: route.routing_key };
-        let Destination { exchange, routing_key, undeclared } = self.destination(&message.task, &said, None);
+        let Destination { exchange, routing_key, queue, undeclared } = self.destination(&message.task, &said, None);
         if let Some(queue) = undeclared {
             self.declare_queue(&queue).await?;
         }
         message.origin = Some(self.inner.origin.clone());
-        Ok(Publication { exchange, routing_key, mandatory: true, message: message.into_message() })
+        let eta = message.eta;
+        let mut publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
+        if let Some(queue) = queue {
+            self.postpone(queue, &mut publication, eta).await;
+        }
+        Ok(publication)
     }
 }

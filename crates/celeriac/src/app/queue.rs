@@ -114,6 +114,22 @@ impl QueueDefinition {
         }
     }
 
+    pub(crate) fn kind(&self) -> ExchangeKind {
+        self.kind
+    }
+
+    pub(crate) fn exchange_name(&self) -> &str {
+        &self.exchange
+    }
+
+    pub(crate) fn routing_key_name(&self) -> &str {
+        &self.routing_key
+    }
+
+    pub(super) fn is_quorum(&self) -> bool {
+        self.queue_type == Some(QueueType::Quorum)
+    }
+
     /// The exchange and the routing key to publish with. A queue behind a direct exchange is addressed by its name
     /// through the default exchange (`celery/app/amqp.py`, `send_task_message`).
     pub(crate) fn address(&self) -> (String, String) {

@@ -83,6 +83,11 @@ impl Headers {
         self.0.iter_mut().find(|(key, _)| key == name).map(|(_, value)| std::mem::take(value))
     }
 
+    /// Removes the headers whose names do not satisfy a condition.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| keep(name));
+    }
+
     /// Adds a header or replaces the value of the one of that name.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         let name = name.into();

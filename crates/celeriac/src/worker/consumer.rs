@@ -16,6 +16,7 @@ use super::run::Run;
 use super::settle::Settlement;
 use super::shared::Shared;
 use super::workflow::Ending;
+use crate::app::{arrived, was_delayed};
 use crate::broker::{Deliveries, Delivery, DeliveryTag};
 use crate::context::{DeliveryInfo, Request};
 use crate::protocol::event::{EventBody, TaskReceived};
@@ -69,7 +70,11 @@ impl Consumer {
     }
 
     fn receive(&self, delivery: Delivery, now: DateTime<Utc>, at: Instant) {
-        let Delivery { message, exchange, routing_key, redelivered, tag } = delivery;
+        let Delivery { mut message, mut exchange, mut routing_key, redelivered, tag } = delivery;
+        if was_delayed(&exchange) {
+            let queue = self.shared.app.queue(&self.channel.queue);
+            (exchange, routing_key) = arrived(&queue, &routing_key, &mut message.headers);
+        }
         let priority = message.properties.priority.unwrap_or(0);
         let message = match TaskMessage::decode(message) {
             Ok(message) => message,

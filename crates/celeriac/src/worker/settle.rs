@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, FixedOffset};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +30,16 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Settlement {
     store: Option<StoredResult>,
-    retry: Option<Publication>,
+    retry: Option<Box<Retry>>,
     events: Vec<EventBody<'static>>,
     message: Option<(DeliveryTag, Verdict)>,
+}
+
+/// A message to publish again.
+#[derive(Debug)]
+struct Retry {
+    publication: Publication,
+    eta: Option<DateTime<FixedOffset>>,
 }
 
 impl Settlement {
@@ -48,11 +56,15 @@ impl Settlement {
 
     pub(super) fn of(conclusion: Conclusion, request: &Request, tag: DeliveryTag, is_announced: bool) -> Self {
         let Conclusion { meta, retry, verdict, report } = conclusion;
-        let retry = retry.map(|message| Publication {
-            exchange: request.delivery_info.exchange.clone(),
-            routing_key: request.delivery_info.routing_key.clone(),
-            mandatory: true,
-            message: message.into_message(),
+        let retry = retry.map(|message| {
+            let eta = message.eta;
+            let publication = Publication {
+                exchange: request.delivery_info.exchange.clone(),
+                routing_key: request.delivery_info.routing_key.clone(),
+                mandatory: true,
+                message: message.into_message(),
+            };
+            Box::new(Retry { publication, eta })
         });
         let events = if is_announced { events(report, verdict, &request.id) } else { Vec::new() };
         Self { store: meta.as_ref().map(stored), retry, events, message: Some((tag, verdict)) }
@@ -179,7 +191,12 @@ pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
 
 /// Publishes retries, however long the broker cannot be reached.
 async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
-    let mut retries: Vec<_> = batch.iter_mut().filter_map(|settlement| settlement.retry.take()).collect();
+    let mut retries = Vec::new();
+    for retry in batch.iter_mut().filter_map(|settlement| settlement.retry.take()) {
+        let Retry { mut publication, eta } = *retry;
+        shared.app.postpone(&channel.queue, &mut publication, eta).await;
+        retries.push(publication);
+    }
     let broker = shared.app.broker();
     let mut backoff = Backoff::default();
     while !retries.is_empty() {

@@ -157,6 +157,7 @@ impl Parts {
         let shared = &self.shared;
         let name = &queue.definition.name;
         shared.app.broker().declare(&queue.definition.topology()).await?;
+        shared.app.receive_delayed(&queue.definition).await;
         let qos = Qos::new(shared.pool.prefetch());
         let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };
         let subscription = shared.app.broker().consume(options).await?;

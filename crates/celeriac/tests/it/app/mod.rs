@@ -79,7 +79,7 @@ async fn a_task_is_sent_as_celery_sends_it(setup: Setup) {
 }
 
 async fn options_are_in_the_message(setup: Setup) {
-    let app = setup.app().await;
+    let app = setup.builder().native_delayed_delivery(false).build().await.unwrap();
     let now = celeriac::clock::now();
     let options = SendOptions::new()
         .task_id("its-own")

@@ -150,7 +150,7 @@ async fn what_a_worker_held_that_is_cut_off_for_good_is_done_by_another() {
 async fn tasks_that_wait_for_their_eta_begin_once_although_the_connection_was_lost() {
     for setup in [Setup::classic().await, Setup::quorum().await] {
         let proxy = FaultProxy::start(&setup.broker).await;
-        let app = setup.builder().broker(proxy.url(&setup.broker));
+        let app = setup.builder().broker(proxy.url(&setup.broker)).native_delayed_delivery(false);
         let worker = setup.serve_app(app, |worker| worker).await;
         let eta = SendOptions::new().countdown(Duration::from_secs(3));
         let mut ids = HashSet::new();

@@ -4,6 +4,7 @@ pub(crate) mod setup;
 pub(crate) mod tasks;
 
 mod cluster;
+mod delayed;
 mod disruption;
 mod flows;
 mod outcomes;
