@@ -185,7 +185,8 @@ async fn a_task_revoked_while_it_waits_for_its_eta_never_begins(setup: Setup) {
 }
 
 async fn tasks_that_wait_for_their_eta_keep_no_other_from_running(setup: Setup) {
-    let worker = setup.serve(|worker| worker.concurrency(1).prefetch_multiplier(1)).await;
+    let app = setup.builder().native_delayed_delivery(false);
+    let worker = setup.serve_app(app, |worker| worker.concurrency(1).prefetch_multiplier(1)).await;
     let later = SendOptions::new().countdown(Duration::from_secs(60));
     for _ in 0..20 {
         worker.app.send_with(Wait, later.clone()).await.unwrap();

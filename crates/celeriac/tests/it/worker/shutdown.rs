@@ -22,7 +22,7 @@ async fn busy(setup: &Setup, timeout: Duration, cold: &CancellationToken) -> (Se
     let configure = |worker: celeriac::WorkerBuilder<Log>| {
         worker.concurrency(2).prefetch_multiplier(4).shutdown_timeout(timeout).cold(cold.clone())
     };
-    let worker = setup.serve(configure).await;
+    let worker = setup.serve_app(setup.builder().native_delayed_delivery(false), configure).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(worker.app.send(Wait).await.unwrap().id().to_owned());
