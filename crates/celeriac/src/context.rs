@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::app::{App, PublishError};
 use crate::backend::{BackendError, StoredResult};
 use crate::canvas::Canvas;
-use crate::protocol::{JsonError, ResultMeta, TaskMessage};
+use crate::protocol::{JsonError, ResultMeta, ResultTuple, TaskMessage};
 use crate::task::{Failure, TaskError, TaskResult};
 use crate::worker::Run;
 
@@ -41,6 +41,12 @@ impl<S> Context<S> {
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.run.request
+    }
+
+    /// The tasks and groups that this task has sent until now.
+    #[must_use]
+    pub fn children(&self) -> Vec<ResultTuple> {
+        self.run.children()
     }
 
     /// When the task is told to end (its soft limit), or else ended (its hard limit).
@@ -175,6 +181,20 @@ impl Deref for Request {
 
     fn deref(&self) -> &TaskMessage {
         &self.message
+    }
+}
+
+impl Request {
+    /// Where the sender takes replies (Celery's `rpc://` results, which are not written here).
+    #[must_use]
+    pub fn reply_to(&self) -> Option<&str> {
+        self.message.properties.reply_to.as_deref()
+    }
+
+    /// The task's id, unless the sender had something else in mind.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.message.properties.correlation_id.as_deref()
     }
 }
 

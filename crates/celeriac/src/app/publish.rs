@@ -4,7 +4,8 @@ use super::{App, Destination, Route, SendError};
 use crate::backend::BackendError;
 use crate::broker::Publication;
 use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step, replacement};
-use crate::protocol::Json;
+use crate::protocol::trace::pass_on;
+use crate::protocol::{Json, TaskMessage};
 use crate::result::{GetError, GroupResult, Published};
 use crate::worker::Run;
 
@@ -30,6 +31,15 @@ pub(crate) struct Prepared {
     /// To be told to the result backend first.
     pub(crate) chords: Vec<ChordSize>,
     pub(crate) publications: Vec<Publication>,
+}
+
+impl Prepared {
+    /// The messages belong to the trace of the task that sends them.
+    pub(crate) fn trace(&mut self, task: &TaskMessage) {
+        for publication in &mut self.publications {
+            pass_on(&task.headers, &mut publication.message.headers);
+        }
+    }
 }
 
 impl App {
@@ -84,7 +94,10 @@ impl App {
             return Err(PublishError::Empty);
         }
         let children = plan.children();
-        let prepared = self.prepare_plan(&plan).await?;
+        let mut prepared = self.prepare_plan(&plan).await?;
+        if let Some(run) = &run {
+            prepared.trace(&run.request);
+        }
         for chord in &prepared.chords {
             self.backend().begin_chord(&chord.group_id, chord.size).await?;
         }

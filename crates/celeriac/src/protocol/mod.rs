@@ -10,6 +10,7 @@ mod result;
 mod signature;
 mod task;
 mod time;
+pub(crate) mod trace;
 
 pub use compression::Compression;
 pub use json::{Json, JsonError, RawJson};

@@ -1,6 +1,8 @@
 //! Puts a worker together.
 
 use std::path::PathBuf;
+mod extend;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +15,14 @@ use tokio_util::task::TaskTracker;
 use super::autoscale::Autoscale;
 use super::cluster::Lines;
 use super::events::EventSink;
+use super::hooks::TaskHooks;
 use super::pool::Pool;
 use super::queues::Queues;
 use super::registry::{Call, Registered, Registry};
 use super::shared::{Settings, Shared};
 use super::state::WorkerState;
 use super::statedb::StateDb;
+use super::threads::Threads;
 use super::{Worker, WorkerError};
 use crate::app::{App, host_name};
 use crate::clock::LamportClock;
@@ -40,6 +44,8 @@ pub struct WorkerBuilder<S = ()> {
     cold: CancellationToken,
     events: bool,
     settings: Settings,
+    threads: Arc<Threads>,
+    hooks: Vec<Box<dyn TaskHooks>>,
     autoscale: Option<(usize, usize)>,
     statedb: Option<PathBuf>,
 }
@@ -58,6 +64,8 @@ impl WorkerBuilder {
             cold: CancellationToken::new(),
             events: false,
             settings: Settings::default(),
+            threads: Arc::default(),
+            hooks: Vec::new(),
             autoscale: None,
             statedb: None,
         }
@@ -77,6 +85,8 @@ impl WorkerBuilder {
             cold: self.cold,
             events: self.events,
             settings: self.settings,
+            threads: self.threads,
+            hooks: self.hooks,
             autoscale: self.autoscale,
             statedb: self.statedb,
         }
@@ -266,6 +276,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
             lines: Lines::default(),
+            threads: self.threads,
+            hooks: self.hooks,
             runs: TaskTracker::new(),
             channels: Mutex::default(),
             quit: CancellationToken::new(),

@@ -42,6 +42,11 @@ pub(super) fn line_up(run: &Run) -> Turn {
     run.shared().lines.line_up(line)
 }
 
+/// Room for another message while this one waits, within bounds.
+pub(super) fn hold(run: &Run) -> Option<Held> {
+    (run.channel.held() < MAX_HELD).then(|| run.channel.hold())
+}
+
 fn rate_line(run: &Run) -> String {
     format!("rate {}", run.task.name)
 }
@@ -67,7 +72,7 @@ pub(super) async fn wait(
             waiting.start(rate, turn).await?;
         }
         drop(waiting);
-        let permit = wait_in_line(run, run.shared().pool.line_up()).await?;
+        let permit = wait_in_line(run, run.slots().line_up()).await?;
         if claim.as_ref().is_none_or(|claim| !claim.is_lost()) {
             return Ok(permit);
         }
@@ -147,8 +152,8 @@ impl Waiting<'_> {
 
     fn give_way(&mut self) {
         self.run.enter(Phase::Limited);
-        if self.held.is_none() && self.run.channel.held() < MAX_HELD {
-            self.held = Some(self.run.channel.hold());
+        if self.held.is_none() {
+            self.held = hold(self.run);
         }
     }
 

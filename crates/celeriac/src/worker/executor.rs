@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use super::conclusion::Outcome;
 use super::run::{Begun, Limits, Run};
@@ -15,7 +16,7 @@ use crate::task::{Failure, TaskError};
 
 /// Runs a body to its end: its answer, or that it was dropped.
 pub(super) async fn execute(run: &Arc<Run>, begun: Begun) -> Outcome {
-    let body = Arc::clone(run).scope(run.task.run(Arc::clone(run)));
+    let body = Arc::clone(run).scope(run.task.run(Arc::clone(run))).instrument(span(run));
     let body = AssertUnwindSafe(body).catch_unwind();
     tokio::pin!(body);
 
@@ -32,7 +33,8 @@ pub(super) async fn execute(run: &Arc<Run>, begun: Begun) -> Outcome {
             () = run.shared().abandon.cancelled() => return Outcome::Cancelled,
             () = &mut hard_limit => return Outcome::TimeLimit(hard.unwrap_or_default()),
             () = &mut soft_limit, if !is_told => {
-                if !run.cancellation.listens() {
+                // A thread cannot be dropped: its body looks for itself.
+                if !run.cancellation.listens() && !run.task.is_blocking {
                     return Outcome::SoftTimeLimit;
                 }
                 run.cancellation.tell();
@@ -40,6 +42,19 @@ pub(super) async fn execute(run: &Arc<Run>, begun: Begun) -> Outcome {
             }
         }
     }
+}
+
+/// What the body logs is said of this task. Fields for those who follow a trace are there if its message has one.
+fn span(run: &Run) -> tracing::Span {
+    let request = &run.request;
+    tracing::info_span!(
+        "task",
+        task = request.task,
+        id = request.id,
+        queue = request.delivery_info.routing_key,
+        retries = request.retries,
+        traceparent = request.headers.get("traceparent").and_then(crate::protocol::Value::as_str),
+    )
 }
 
 /// Waits for a limit; for ever if there is none.
@@ -60,9 +75,12 @@ fn outcome(answer: Answer, begun: Instant) -> Outcome {
     }
 }
 
+/// The exception type of a body that panicked.
+pub(super) const PANIC: &str = "Panic";
+
 /// The failure of a body that panicked. Where it did stands in the log, written by the panic hook.
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    Failure::new("Panic", [text.unwrap_or_else(|| "panic".to_owned())])
+    Failure::new(PANIC, [text.unwrap_or_else(|| "panic".to_owned())])
 }

@@ -11,6 +11,7 @@ use super::admission::{Admission, admit};
 use super::cluster::{self, Claim, Turn};
 use super::conclusion::{Case, Outcome};
 use super::executor::execute;
+use super::hooks;
 use super::pool::Ticket;
 use super::run::{Phase, Run};
 use super::settle::Settlement;
@@ -38,7 +39,7 @@ impl Place {
         if run.task.options.is_cluster_limited() {
             return Self::Later(Some(cluster::line_up(run)));
         }
-        let pool = &run.shared().pool;
+        let pool = run.slots();
         pool.try_take().map_or_else(|| Self::Line(pool.line_up()), Self::Slot)
     }
 }
@@ -48,6 +49,8 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     let shared = Arc::clone(run.shared());
     let slot = shared.state.insert(Arc::clone(&run));
     let mut claim = None;
+    // Those that wait for a thread, or have one, must not keep away those that need none.
+    let _held = run.task.is_blocking.then(|| cluster::hold(&run));
     let start = match place {
         _ if shared.stop.is_cancelled() => Start::GiveBack,
         Place::Slot(permit) => Start::Now(permit),
@@ -106,7 +109,7 @@ async fn wait(run: &Arc<Run>, turn: Option<Turn>, claim: &mut Option<Box<Claim>>
     if run.task.options.is_cluster_limited() {
         return Box::pin(cluster::wait(run, turn, claim)).await;
     }
-    wait_in_line(run, run.shared().pool.line_up()).await
+    wait_in_line(run, run.slots().line_up()).await
 }
 
 pub(super) async fn wait_in_line(run: &Run, ticket: Ticket) -> Waited {
@@ -177,6 +180,9 @@ async fn perform(run: &Arc<Run>) -> Outcome {
         shared.events.announce(EventBody::TaskStarted { uuid: run.request.id.as_str().into() });
     }
     shared.state.begun();
+    for hook in &shared.hooks {
+        hook.on_start(&run.request);
+    }
     let outcome = execute(run, begun).await;
     shared.state.ended();
     outcome
@@ -197,7 +203,9 @@ async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePerm
         now: crate::clock::now(),
         random: fastrand::f64(),
     };
+    let unexpected = hooks::is_unexpected(&outcome);
     let conclusion = case.conclude(outcome);
+    hooks::tell(&run.shared().hooks, &run.request, &conclusion, unexpected);
     let (request, tag, is_announced) = (&run.request, run.tag, run.is_announced);
     if request.embed.is_empty() {
         run.channel.settle(Settlement::of(conclusion, request, tag, is_announced));

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::rate::TokenBucket;
 use super::run::{Limits, Run};
+use super::threads::Threads;
 use crate::context::Context;
 use crate::protocol::{JsonError, RawJson};
 use crate::task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
@@ -45,6 +46,8 @@ pub(crate) struct Registered {
     pub(crate) fields: &'static [&'static str],
     /// Those of them whose values operators must not see.
     pub(crate) redacted: &'static [&'static str],
+    /// Its body runs on a thread for blocking bodies.
+    pub(crate) is_blocking: bool,
     body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>,
     limits: Mutex<Limits>,
     is_rate_limited: AtomicBool,
@@ -93,6 +96,30 @@ impl Registered {
         Self { fields: T::FIELDS, redacted: T::REDACTED, ..Self::new(T::NAME, T::OPTIONS, Box::new(erased)) }
     }
 
+    /// A typed task whose body blocks.
+    pub(crate) fn blocking<T, S, F, R>(body: F, state: Arc<S>, threads: Arc<Threads>) -> Self
+    where
+        T: Task,
+        S: Send + Sync + 'static,
+        F: Fn(T, &Context<S>) -> TaskResult<R> + Send + Sync + 'static,
+        R: Serialize,
+    {
+        let body = Arc::new(body);
+        let erased = move |run: Arc<Run>| -> BodyFuture {
+            let (body, state, threads) = (Arc::clone(&body), Arc::clone(&state), Arc::clone(&threads));
+            Box::pin(async move {
+                let arguments = run.request.arguments::<T>().map_err(|error| TaskError::Fail(error.into()))?;
+                let function = move || {
+                    let value = Run::scope_blocking(Arc::clone(&run), || body(arguments, &Context::new(run, state)))?;
+                    RawJson::of(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
+                };
+                threads.run(function).await
+            })
+        };
+        let registered = Self::new(T::NAME, T::OPTIONS, Box::new(erased));
+        Self { fields: T::FIELDS, redacted: T::REDACTED, is_blocking: true, ..registered }
+    }
+
     /// A task without a type: its arguments and its value are JSON.
     pub(crate) fn untyped<S, F, Fut>(name: &str, options: TaskOptions, body: F, state: Arc<S>) -> Self
     where
@@ -117,6 +144,7 @@ impl Registered {
             options,
             fields: &[],
             redacted: &[],
+            is_blocking: false,
             body,
             limits: Mutex::new(Limits { soft: options.soft_time_limit, hard: options.time_limit }),
             is_rate_limited: AtomicBool::new(false),

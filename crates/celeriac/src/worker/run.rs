@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::cancellation::Cancellation;
 use super::channel::Channel;
 use super::conclusion::describe;
+use super::pool::Pool;
 use super::registry::Registered;
 use super::shared::Shared;
 use super::workflow::parent;
@@ -18,6 +19,7 @@ use crate::app::App;
 use crate::broker::DeliveryTag;
 use crate::canvas::Parent;
 use crate::context::Request;
+use crate::protocol::trace::pass_on;
 use crate::protocol::{RawJson, ResultMeta, ResultTuple, TaskMessage};
 use crate::task::TaskOptions;
 
@@ -146,11 +148,22 @@ impl Run {
         CURRENT.scope(self, body).await
     }
 
+    /// [`scope`](Self::scope) for a body that blocks.
+    pub(crate) fn scope_blocking<T>(self: Arc<Self>, body: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, body)
+    }
+
+    /// The slots in which such a body runs.
+    pub(crate) fn slots(&self) -> &Pool {
+        if self.task.is_blocking { &self.shared.threads.slots } else { &self.shared.pool }
+    }
+
     /// Makes a message that is to be sent the child of the task that sends it, if one does.
     pub(crate) fn adopt(message: &mut TaskMessage) {
         let _ = CURRENT.try_with(|parent| {
             message.root_id = Some(parent.request.root_id.clone().unwrap_or_else(|| parent.request.id.clone()));
             message.parent_id = Some(parent.request.id.clone());
+            pass_on(&parent.request.headers, &mut message.headers);
         });
     }
 

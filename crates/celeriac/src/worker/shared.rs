@@ -12,10 +12,12 @@ use super::autoscale::Autoscale;
 use super::channel::Channel;
 use super::cluster::Lines;
 use super::events::EventSink;
+use super::hooks::TaskHooks;
 use super::pool::Pool;
 use super::queues::Queues;
 use super::registry::Registry;
 use super::state::WorkerState;
+use super::threads::Threads;
 use crate::app::App;
 use crate::clock::LamportClock;
 use crate::control::Elections;
@@ -39,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) queues: Queues,
     /// Where tasks wait that the cluster limits.
     pub(crate) lines: Lines,
+    /// Where blocking bodies run.
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) hooks: Vec<Box<dyn TaskHooks>>,
     /// Counts the runs that have not ended.
     pub(crate) runs: TaskTracker,
     /// One for each consumer that was started.

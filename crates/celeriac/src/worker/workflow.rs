@@ -221,7 +221,10 @@ impl<'a> Ending<'a> {
         let mut backoff = Backoff::default();
         loop {
             match self.shared.app.prepare_plan(plan).await {
-                Ok(prepared) => return Ok(prepared),
+                Ok(mut prepared) => {
+                    prepared.trace(self.request);
+                    return Ok(prepared);
+                }
                 Err(error @ (SendError::Timeout { .. } | SendError::Unavailable { .. })) => {
                     backoff.wait("broker", &error).await;
                 }

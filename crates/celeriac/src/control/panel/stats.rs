@@ -33,6 +33,7 @@ fn pool(node: &Node) -> Json {
         ("max-tasks-per-child", "N/A".into()),
         ("put-guarded-by-semaphore", true.into()),
         ("timeouts", json::list([0_u32, 0])),
+        ("blocking-threads", node.threads.slots.size().into()),
     ])
 }
 

@@ -3,10 +3,12 @@
 pub(crate) mod setup;
 pub(crate) mod tasks;
 
+mod blocking;
 mod cluster;
 mod delayed;
 mod disruption;
 mod flows;
+mod hooks;
 mod outcomes;
 mod python;
 mod recording;

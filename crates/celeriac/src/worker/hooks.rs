@@ -1,0 +1,82 @@
+//! What others want to know of each task, in the process itself: Celery's signals `task_prerun`, `task_success`,
+//! `task_retry`, `task_failure`, `task_revoked`.
+
+use std::time::Duration;
+
+use super::conclusion::{Conclusion, Outcome, Report};
+use crate::context::Request;
+use crate::protocol::Revocation;
+use crate::task::{Failure, TaskError};
+
+/// Is told of each task that this worker runs. All of it happens on the task's way: do not block, and do not take long.
+///
+/// Events (`celery events`) tell the same to other processes.
+pub trait TaskHooks: Send + Sync + 'static {
+    /// The body begins (`task_prerun`).
+    fn on_start(&self, request: &Request) {
+        let _ = request;
+    }
+
+    /// `task_success`
+    fn on_success(&self, request: &Request, runtime: Duration) {
+        let _ = (request, runtime);
+    }
+
+    /// It will be tried again (`task_retry`).
+    fn on_retry(&self, request: &Request, cause: &Failure) {
+        let _ = (request, cause);
+    }
+
+    /// `task_failure`
+    fn on_failure(&self, request: &Request, failure: &TaskFailure<'_>) {
+        let _ = (request, failure);
+    }
+
+    /// `task_revoked`
+    fn on_revoked(&self, request: &Request, why: Revocation) {
+        let _ = (request, why);
+    }
+}
+
+/// How a task failed.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskFailure<'a> {
+    pub failure: &'a Failure,
+    /// Nobody foresaw it: an error that `?` converted, a panic, or the end of its time; not what the body answered by
+    /// [`TaskError::Fail`].
+    pub unexpected: bool,
+}
+
+/// Whether nobody foresaw such an end.
+pub(super) fn is_unexpected(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Answered(TaskError::Unexpected(_)) | Outcome::SoftTimeLimit | Outcome::TimeLimit(_) => true,
+        Outcome::Answered(TaskError::Fail(failure)) => failure.exc_type == super::executor::PANIC,
+        _ => false,
+    }
+}
+
+/// Tells all, and the log of what nobody foresaw. A layer that sends errors to Sentry gets the tags that it files them
+/// under; arguments stay here.
+pub(super) fn tell(hooks: &[Box<dyn TaskHooks>], request: &Request, conclusion: &Conclusion, unexpected: bool) {
+    if let (true, Report::Failed(failure)) = (unexpected, &conclusion.report) {
+        tracing::error!(
+            tags.task = request.task,
+            tags.queue = request.delivery_info.routing_key,
+            tags.retries = request.retries,
+            tags.exc_type = failure.exc_type,
+            id = request.id,
+            error = failure.repr(),
+            "task failed unexpectedly"
+        );
+    }
+    for hook in hooks {
+        match &conclusion.report {
+            Report::Succeeded { runtime, .. } => hook.on_success(request, *runtime),
+            Report::Retried(cause) => hook.on_retry(request, cause),
+            Report::Failed(failure) => hook.on_failure(request, &TaskFailure { failure, unexpected }),
+            Report::Revoked { why, .. } => hook.on_revoked(request, *why),
+            Report::Cancelled | Report::Unknown(_) | Report::Nothing => {}
+        }
+    }
+}
