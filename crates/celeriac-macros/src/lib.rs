@@ -1,5 +1,7 @@
 //! The derive macro of celeriac: a struct of arguments becomes a task.
 
+#![warn(missing_docs)]
+
 mod duration;
 mod fields;
 mod options;

@@ -73,6 +73,7 @@ struct Inner {
 }
 
 impl App {
+    /// Begins an application: a broker is required, all else has Celery's defaults.
     pub fn builder() -> AppBuilder {
         AppBuilder::default()
     }
@@ -190,11 +191,13 @@ impl App {
         AsyncResult::new(task_id.into(), Arc::clone(&self.inner.backend))
     }
 
+    /// What carries the messages: for queues of your own, and for [`control::Client`](crate::control::Client).
     #[must_use]
     pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.inner.broker
     }
 
+    /// What keeps the results.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn ResultBackend> {
         &self.inner.backend

@@ -46,6 +46,7 @@ pub enum CanvasError {
     /// Nested too deeply to be read again, for instance a chord in a chord in a chord, many times over.
     #[error("the message cannot be written: {0}")]
     Json(#[from] JsonError),
+    /// A chord whose `body` is missing or null.
     #[error("a chord needs a body")]
     NoBody,
     /// A task cannot be replaced with this.
@@ -53,7 +54,14 @@ pub enum CanvasError {
     Replacement(&'static str),
     /// An option of a signature has a value that it cannot have.
     #[error("option {name:?} of task {task}: {reason}")]
-    Option { task: String, name: &'static str, reason: &'static str },
+    Option {
+        /// The name of the task.
+        task: String,
+        /// `countdown`, `eta`, `expires`, …
+        name: &'static str,
+        /// What is expected instead.
+        reason: &'static str,
+    },
 }
 
 impl From<Signature> for Canvas {

@@ -35,6 +35,7 @@ impl LamportClock {
         self.advance(other)
     }
 
+    /// The time of what happened or arrived last; 0 before anything did.
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -15,6 +15,30 @@ use crate::worker::Run;
 
 /// What the body of a task knows about its own run, and the state that all bodies of a worker share. Cloning it is
 /// cheap.
+/// ```
+/// use celeriac::{Context, Failure, Task, TaskError, TaskResult};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Task, Serialize, Deserialize)]
+/// #[task(name = "shop.import", soft_time_limit = "5m", max_retries = 10)]
+/// struct Import {
+///     files: Vec<String>,
+/// }
+///
+/// struct Store;
+///
+/// async fn import(task: Import, cx: Context<Store>) -> TaskResult<usize> {
+///     for (done, file) in task.files.iter().enumerate() {
+///         if cx.is_cancelled() {
+///             return Err(TaskError::retry(Failure::new("OutOfTime", [done])));
+///         }
+///         cx.update_state("PROGRESS", &serde_json::json!({"done": done, "of": task.files.len()})).await?;
+///         read(cx.state(), file).await?;
+///     }
+///     Ok(task.files.len())
+/// }
+/// # async fn read(_: &Store, _: &str) -> std::io::Result<()> { Ok(()) }
+/// ```
 pub struct Context<S = ()> {
     run: Arc<Run>,
     state: Arc<S>,
@@ -160,8 +184,10 @@ pub(crate) fn soft_time_limit_exceeded() -> Failure {
 /// Why a state could not be stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpdateStateError {
+    /// The value cannot be said in JSON.
     #[error("the state cannot be written: {0}")]
     Encode(#[from] JsonError),
+    /// It was not stored; trying again may help.
     #[error("result backend {0}")]
     Backend(#[from] BackendError),
 }
@@ -170,7 +196,9 @@ pub enum UpdateStateError {
 /// `retries`, `headers`, …) are those of [`TaskMessage`].
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// As it was read from the queue.
     pub message: TaskMessage,
+    /// How it came.
     pub delivery_info: DeliveryInfo,
     /// The name of the worker's node.
     pub hostname: Arc<str>,
@@ -201,8 +229,12 @@ impl Request {
 /// How the message came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryInfo {
+    /// Where it was published to; the default exchange is empty.
     pub exchange: String,
+    /// With which key it was published: the name of the queue, for direct queues.
     pub routing_key: String,
+    /// See [`Context::redelivered`].
     pub redelivered: bool,
+    /// 0 to 255; 0 if the message has none.
     pub priority: u8,
 }

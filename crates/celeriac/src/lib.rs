@@ -14,6 +14,8 @@
 //! | [`protocol`] | the wire format, without I/O |
 //! | [`testing`] | support for your tests |
 
+#![warn(missing_docs)]
+
 pub mod app;
 pub mod backend;
 pub mod beat;

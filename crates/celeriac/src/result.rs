@@ -22,6 +22,21 @@ pub use self::group::{GroupResult, Published};
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
 /// The result of a task, known by the task's id. `R` is the type of its value; `()` takes any value.
+/// ```no_run
+/// # use std::time::Duration;
+/// # use celeriac::{App, GetError};
+/// # async fn example(app: App) -> Result<(), GetError> {
+/// let sum = app.result::<i64>("0b2f6a1c-8f2e-4f43-9d5a-0f1f2b1d7c11");
+/// match sum.get(Duration::from_secs(10)).await {
+///     Ok(value) => println!("{value}"),
+///     Err(GetError::Failed(failure)) => println!("failed: {failure}"),
+///     Err(GetError::Timeout { .. }) => println!("still {}", sum.state().await?),
+///     Err(error) => return Err(error),
+/// }
+/// sum.forget().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct AsyncResult<R = ()> {
     id: String,
     backend: Arc<dyn ResultBackend>,
@@ -33,7 +48,12 @@ pub struct AsyncResult<R = ()> {
 pub enum GetError {
     /// The task has not ended within the time; it may still.
     #[error("task {id} has not ended within {waited:?}")]
-    Timeout { id: String, waited: Duration },
+    Timeout {
+        /// The task's id.
+        id: String,
+        /// The timeout that was given.
+        waited: Duration,
+    },
     /// The task has failed.
     #[error("{0}")]
     Failed(Failure),
@@ -42,7 +62,12 @@ pub enum GetError {
     Revoked(String),
     /// What is stored is of another type, or was not stored by Celery.
     #[error("the result of task {id} cannot be read: {reason}")]
-    Unreadable { id: String, reason: String },
+    Unreadable {
+        /// Of the task, or of the group.
+        id: String,
+        /// What is wrong with what is stored.
+        reason: String,
+    },
     /// The result backend cannot be asked.
     #[error("result backend {0}")]
     Backend(#[from] BackendError),

@@ -103,6 +103,7 @@ pub enum WorkerError {
 }
 
 impl Worker {
+    /// Begins a worker of an application; tasks are added to the builder.
     pub fn builder(app: App) -> WorkerBuilder {
         WorkerBuilder::new(app)
     }

@@ -12,6 +12,22 @@ use crate::broker::{self, Broker, BrokerError, ConnectOptions};
 
 /// Settings of an [`App`]. Those that are not given are Celery's defaults.
 #[derive(Default)]
+/// ```no_run
+/// # use celeriac::broker::ExchangeKind;
+/// # use celeriac::{App, QueueDefinition, QueueType, Route};
+/// # async fn example() -> Result<(), celeriac::BuildError> {
+/// let app = App::builder()
+///     .broker("amqp://shop:secret@rabbit-1/shop;amqp://shop:secret@rabbit-2/shop")
+///     .backend("redis://:secret@cache/1")
+///     .default_queue("shop")
+///     .queue_type(QueueType::Quorum)
+///     .queue(QueueDefinition::new("mails").exchange("out", ExchangeKind::Topic, "mail.#"))
+///     .route("shop.mail.*", Route::queue("mails"))
+///     .build()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct AppBuilder {
     broker: Source<Arc<dyn Broker>>,
@@ -39,10 +55,13 @@ enum Source<T> {
 /// Why an application could not be put together.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BuildError {
+    /// The builder was not told of a broker or a result backend; names which. Mend the program.
     #[error("no {0} given")]
     Missing(&'static str),
+    /// The broker could not be connected to.
     #[error("broker {0}")]
     Broker(#[from] BrokerError),
+    /// The result backend could not be connected to.
     #[error("result backend {0}")]
     Backend(#[from] BackendError),
 }

@@ -10,20 +10,45 @@ use crate::protocol::JsonError;
 pub enum SendError {
     /// No queue takes it. Trying again changes nothing: declare the queue, or mend the routing.
     #[error("no queue takes messages for exchange {exchange:?} with routing key {routing_key:?}")]
-    Unroutable { exchange: String, routing_key: String },
+    Unroutable {
+        /// It was published to this exchange; the default one has the empty name.
+        exchange: String,
+        /// With this routing key: on the default exchange the name of the queue.
+        routing_key: String,
+    },
     /// The broker has not confirmed it within the publish timeout. It may have arrived nevertheless: send it again with
     /// the same task id.
     #[error("{address}: no confirmation within {waited:?}: {reason}")]
-    Timeout { address: String, waited: Duration, reason: String },
+    Timeout {
+        /// The server, without the password.
+        address: String,
+        /// The publish timeout.
+        waited: Duration,
+        /// What was in the way last.
+        reason: String,
+    },
     /// The application was closed.
     #[error("{address}: closed")]
-    Unavailable { address: String },
+    Unavailable {
+        /// The server, without the password.
+        address: String,
+    },
     /// The broker refused for good: the queue exists with other arguments, or there is no permission.
     #[error("{address}: {reason}")]
-    Refused { address: String, reason: String },
+    Refused {
+        /// The server, without the password.
+        address: String,
+        /// In the words of the broker.
+        reason: String,
+    },
     /// The arguments cannot be written as JSON.
     #[error("the arguments of {task} cannot be written: {reason}")]
-    Encode { task: String, reason: JsonError },
+    Encode {
+        /// The name of the task.
+        task: String,
+        /// What JSON cannot say.
+        reason: JsonError,
+    },
 }
 
 impl From<BrokerError> for SendError {

@@ -10,6 +10,22 @@ use crate::protocol::{Compression, Headers, Signature, TaskMessage, Value};
 /// How one task is sent. Without any of these: at once, to the task's own queue, with a new id.
 ///
 /// Most tasks are sent without any, so options that are not set take no room.
+/// ```no_run
+/// # use std::time::Duration;
+/// # use celeriac::canvas::Signature;
+/// # use celeriac::{App, SendOptions};
+/// # async fn example(app: App) -> Result<(), celeriac::SendError> {
+/// let options = SendOptions::new()
+///     .task_id("mail-4711")
+///     .queue("mails")
+///     .countdown(Duration::from_secs(60))
+///     .expires(Duration::from_secs(3600))
+///     .header("tenant", "acme")
+///     .link_error(Signature::new("shop.tell_support"));
+/// app.send_named("shop.mail", [4711], serde_json::json!({"reminder": true}), options).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct SendOptions(Option<Box<Fields>>);
 
@@ -47,6 +63,7 @@ enum Expiry {
 }
 
 impl SendOptions {
+    /// Nothing but defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -201,6 +218,7 @@ impl SendOptions {
         self
     }
 
+    /// Compresses the body. Python reads it whatever its own `task_compression` is.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.fields().compression = Some(compression);

@@ -15,6 +15,16 @@ pub enum QueueType {
 
 /// A queue with the exchange and the routing key that lead to it; by default those of Celery: a direct exchange and a
 /// key of the same name.
+/// ```
+/// use celeriac::broker::ExchangeKind;
+/// use celeriac::{App, QueueDefinition, QueueType};
+///
+/// App::builder()
+///     .queue(QueueDefinition::new("payments").queue_type(QueueType::Quorum))
+///     .queue(QueueDefinition::new("urgent").max_priority(9))
+///     .queue(QueueDefinition::new("invoices").exchange("papers", ExchangeKind::Topic, "paper.invoice.*"))
+/// # ;
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueDefinition {
     pub(crate) name: String,
@@ -27,6 +37,8 @@ pub struct QueueDefinition {
 }
 
 impl QueueDefinition {
+    /// A queue of this name, of the type that the application has for queues
+    /// ([`AppBuilder::queue_type`](super::AppBuilder::queue_type)).
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -143,6 +155,15 @@ impl QueueDefinition {
 
 /// Where the tasks of some names go: Celery's `task_routes`. What the sender says, and the task's own `queue`, come
 /// before it.
+/// ```
+/// use celeriac::{App, Route};
+///
+/// App::builder()
+///     .route("billing.refund", Route::queue("refunds"))
+///     .route("billing.*", Route::queue("billing"))
+///     .route("papers.*", Route::exchange("papers", "paper.new"))
+/// # ;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     pub(crate) queue: Option<String>,
@@ -151,6 +172,7 @@ pub struct Route {
 }
 
 impl Route {
+    /// To a queue, which is declared if it is not there.
     #[must_use]
     pub fn queue(name: impl Into<String>) -> Self {
         Self { queue: Some(name.into()), ..Self::default() }

@@ -20,10 +20,13 @@ pub(super) const DONE: Duration = Duration::from_secs(300);
 /// How one task of a chord's header has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChordPart {
+    /// The group that is the header of the chord: the key of all that is stored of it.
     pub group_id: String,
+    /// The task that has ended.
     pub task_id: String,
     /// Its place among the results; those without one come last.
     pub group_index: Option<i64>,
+    /// SUCCESS, or a state whose result is an exception.
     pub state: State,
     /// The value, or the exception as it is stored.
     pub result: RawJson,

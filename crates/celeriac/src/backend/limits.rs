@@ -33,6 +33,7 @@ pub trait ClusterLimits: Send + Sync {
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
+    /// What is limited; all who say the same key share its seats.
     pub key: String,
     /// Names the one who asks. Nobody else uses it.
     pub token: String,
@@ -42,11 +43,18 @@ pub struct Seat {
     pub lease: Duration,
 }
 
+/// The answer to who asks for a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// The seat is the caller's. `fence` is higher with each seat that is given, so that a store can refuse what is
     /// written by a former holder.
-    Seated { fence: u64 },
+    Seated {
+        /// Counted for all keys together, as long as what keeps the limits keeps its data.
+        fence: u64,
+    },
     /// Not yet. Ask again when a seat is freed, at the latest after this time, when a lease may be over.
-    Wait { at_most: Duration },
+    Wait {
+        /// From now.
+        at_most: Duration,
+    },
 }

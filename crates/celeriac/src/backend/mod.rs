@@ -130,12 +130,15 @@ pub trait ResultBackend: Send + Sync + 'static {
 /// One result, already encoded as Celery's JSON (`protocol::ResultMeta`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResult {
+    /// The task that the result is of.
     pub task_id: String,
+    /// All of it: state, value, children, …
     pub meta: String,
     /// Whether the state is SUCCESS, FAILURE or REVOKED.
     pub is_final: bool,
 }
 
+/// What a subscriber is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The metadata that was stored, as JSON text.
@@ -240,10 +243,20 @@ pub(crate) fn address_of(url: &Url) -> String {
 pub enum BackendError {
     /// Cannot be reached now; try again later. Nothing is lost by it: the message stays unacknowledged.
     #[error("{address}: {reason}")]
-    Unavailable { address: String, reason: String },
+    Unavailable {
+        /// The server, without the password.
+        address: String,
+        /// What the server or the network said.
+        reason: String,
+    },
     /// Refused for good: wrong address, no access, or a value that is too large.
     #[error("{address}: {reason}")]
-    Refused { address: String, reason: String },
+    Refused {
+        /// The server, without the password.
+        address: String,
+        /// What is wrong, for whoever runs the program.
+        reason: String,
+    },
 }
 
 #[cfg(test)]

@@ -14,6 +14,15 @@ const HORIZON_YEARS: i32 = 41;
 /// When a task runs, by the clock on the wall.
 ///
 /// Unlike in `cron(8)`, a day must match day of month *and* day of week, as in Celery.
+/// ```
+/// use celeriac::beat::{Crontab, CrontabError};
+///
+/// // In the order of Celery's constructor, or as a line of `cron(8)`.
+/// let weekdays = Crontab::new("*/15", "8-17", "mon-fri", "*", "*")?;
+/// assert_eq!("*/15 8-17 * * mon-fri".parse::<Crontab>()?, weekdays);
+/// assert!("0 9 30 2 *".parse::<Crontab>().is_err(), "there is no 30th of February");
+/// # Ok::<(), CrontabError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crontab {
     minute: Field,
@@ -33,13 +42,27 @@ struct Field {
 /// What is wrong with a crontab, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CrontabError {
+    /// A field has a value out of its range, or is written in a way that Celery does not know.
     #[error("{field}: {text:?} {reason}")]
-    Field { field: &'static str, text: String, reason: String },
+    Field {
+        /// `minute`, `hour`, `day_of_week`, `day_of_month` or `month_of_year`.
+        field: &'static str,
+        /// What was given for it.
+        text: String,
+        /// What is expected instead.
+        reason: String,
+    },
+    /// A line in the order of `cron(8)` that has not five fields.
     #[error("five fields expected (minute hour day_of_month month_of_year day_of_week), {0} found")]
     FieldCount(usize),
     /// For instance the 30th of February.
     #[error("day_of_month {day_of_month:?} does not exist in month_of_year {month_of_year:?}")]
-    NoSuchDate { day_of_month: String, month_of_year: String },
+    NoSuchDate {
+        /// The days that were asked for.
+        day_of_month: String,
+        /// The months, none of which has any of the days.
+        month_of_year: String,
+    },
 }
 
 const MINUTE: Range = Range { field: "minute", min: 0, max: 59 };

@@ -18,6 +18,25 @@ use crate::task::Task;
 type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
 
 /// A task and the times at which it is sent.
+/// ```
+/// use std::time::Duration;
+/// use celeriac::beat::{CatchUp, CrontabError};
+/// use celeriac::{Entry, SendOptions, Task};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Task, Serialize, Deserialize)]
+/// #[task(name = "shop.report")]
+/// struct Report {
+///     days: u32,
+/// }
+///
+/// # fn main() -> Result<(), CrontabError> {
+/// let mondays = Entry::crontab("weekly-report", "0 9 * * mon".parse()?, Report { days: 7 })
+///     .catch_up(CatchUp::All)
+///     .options(SendOptions::new().queue("reports").expires(Duration::from_secs(3600)));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct Entry {
     pub(super) name: String,

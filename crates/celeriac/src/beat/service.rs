@@ -29,6 +29,25 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Sends tasks at their times. See the [module](super) for what holds when several run.
+/// ```no_run
+/// # use std::time::Duration;
+/// # use celeriac::beat::{CatchUp, store};
+/// # use celeriac::{App, Beat, Entry, Task};
+/// # use serde::{Deserialize, Serialize};
+/// # use tokio_util::sync::CancellationToken;
+/// #[derive(Task, Serialize, Deserialize)]
+/// #[task(name = "shop.sweep")]
+/// struct Sweep;
+///
+/// # async fn example(app: App, shutdown: CancellationToken) -> Result<(), celeriac::backend::BackendError> {
+/// let beat = Beat::builder(app)
+///     .store(store::connect("redis://localhost/2").await?)
+///     .entry(Entry::every("sweep", Duration::from_secs(60), Sweep).catch_up(CatchUp::Skip))
+///     .build();
+/// beat.run(shutdown).await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Beat {
     app: App,
     entries: Vec<Entry>,
@@ -46,6 +65,7 @@ pub struct BeatBuilder {
 }
 
 impl Beat {
+    /// A beat that sends by `app`; without entries, in UTC, with a store in memory until the builder says otherwise.
     pub fn builder(app: App) -> BeatBuilder {
         let store = Arc::new(MemoryScheduleStore::default());
         let name = format!("{}@{}", Uuid::new_v4(), host_name());
@@ -158,6 +178,7 @@ impl BeatBuilder {
         self
     }
 
+    /// The beat, which does nothing before it [runs](Beat::run).
     #[must_use]
     pub fn build(self) -> Beat {
         self.beat

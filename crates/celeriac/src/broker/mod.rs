@@ -48,6 +48,7 @@ pub trait Broker: Send + Sync + 'static {
     /// The address without its password, for logs and error messages.
     fn address(&self) -> &str;
 
+    /// How the connection is at this moment; it does not ask the server.
     fn health(&self) -> BrokerHealth;
 
     /// Closes the connections. Messages delivered but not acknowledged go back to their queues.
@@ -99,67 +100,97 @@ pub async fn connect(url: &str, options: ConnectOptions) -> Result<Arc<dyn Broke
 /// What must exist before messages can flow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
+    /// Declared first.
     pub exchanges: Vec<Exchange>,
+    /// Declared next.
     pub queues: Vec<Queue>,
+    /// Made last, between what was declared or exists.
     pub bindings: Vec<Binding>,
 }
 
+/// An exchange as AMQP declares it (`exchange.declare`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
+    /// The empty name is the default exchange, which cannot be declared.
     pub name: String,
+    /// How it chooses among its bindings.
     pub kind: ExchangeKind,
+    /// Survives a restart of the broker.
     pub durable: bool,
+    /// Deleted when its last binding is.
     pub auto_delete: bool,
 }
 
+/// How an exchange chooses the bindings that a message follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeKind {
+    /// Those whose key is the routing key.
     Direct,
+    /// Those whose pattern fits: `*` is one word, `#` any number of words, with dots between them.
     Topic,
+    /// All.
     Fanout,
 }
 
+/// A queue as AMQP declares it (`queue.declare`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queue {
+    /// Bound to the default exchange under this name, always.
     pub name: String,
+    /// Survives a restart of the broker.
     pub durable: bool,
+    /// Ours alone, and deleted with the connection.
     pub exclusive: bool,
+    /// Deleted when its last consumer is gone.
     pub auto_delete: bool,
     /// `x-queue-type`, `x-max-priority`, `x-message-ttl`, `x-expires`, …
     pub arguments: Headers,
 }
 
+/// What leads messages from an exchange to a queue, or to another exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
     /// The exchange that messages come from.
     pub exchange: String,
     /// The queue, or the exchange, that they go to.
     pub destination: BindingDestination,
+    /// A pattern, on a topic exchange; ignored by a fanout exchange.
     pub routing_key: String,
 }
 
+/// Where a binding leads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BindingDestination {
+    /// To the queue of this name.
     Queue(String),
+    /// To the exchange of this name.
     Exchange(String),
 }
 
+/// A message and where it goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publication {
+    /// Empty: the default exchange, which leads to the queue of the routing key.
     pub exchange: String,
+    /// What the exchange chooses by.
     pub routing_key: String,
     /// A message that no queue takes is an error ([`BrokerError::Unroutable`]) instead of being dropped.
     pub mandatory: bool,
+    /// What is carried.
     pub message: Message,
 }
 
+/// Which messages, and how many at once (`basic.consume`, `basic.qos`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumeOptions {
+    /// It must exist.
     pub queue: String,
     /// How many deliveries may be unacknowledged at once, for this consumer alone; 0 is without a limit (2,000 on
     /// quorum queues).
     pub prefetch: u16,
+    /// Each message counts as acknowledged when it is delivered: one that is lost on the way is lost.
     pub no_ack: bool,
+    /// Nobody else may consume the queue; refused while somebody does.
     pub exclusive: bool,
     /// Empty: the broker chooses.
     pub consumer_tag: String,
@@ -167,26 +198,36 @@ pub struct ConsumeOptions {
 
 /// A running consumer.
 pub struct Subscription {
+    /// What comes.
     pub deliveries: Deliveries,
+    /// What settles it.
     pub control: Arc<dyn ConsumerControl>,
 }
 
 /// The deliveries of a consumer. It outlives reconnects and ends only when the consumer is cancelled.
 pub type Deliveries = mpsc::Receiver<Delivery>;
 
+/// A message that was delivered, and is to be settled unless the consumer is `no_ack`.
 #[derive(Clone, Debug)]
 pub struct Delivery {
+    /// What was published.
     pub message: Message,
+    /// Where it was published to; the default exchange is empty.
     pub exchange: String,
+    /// With which key it was published.
     pub routing_key: String,
+    /// The broker has delivered it before, here or elsewhere, and it came back.
     pub redelivered: bool,
+    /// Names it when it is settled.
     pub tag: DeliveryTag,
 }
 
 /// Names a delivery. A tag is only good on the channel it came from, so it carries that channel's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryTag {
+    /// Counts the channels that this consumer has had.
     pub generation: u64,
+    /// The broker's own number, which counts from 1 on each channel.
     pub tag: u64,
 }
 
@@ -218,14 +259,19 @@ pub trait ConsumerControl: Send + Sync {
     async fn close(&self);
 }
 
+/// What is in a queue (`queue.declare` with `passive`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepth {
+    /// Ready to be delivered; those that are delivered and not acknowledged do not count.
     pub messages: u64,
+    /// Of all connections.
     pub consumers: u64,
 }
 
+/// How the connection to a broker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokerHealth {
+    /// There is a connection; while there is none, it is being made again.
     pub connected: bool,
     /// The broker has blocked publishers (memory or disk alarm).
     pub blocked: bool,
@@ -238,15 +284,35 @@ pub struct BrokerHealth {
 pub enum BrokerError {
     /// No queue takes this message, or its exchange does not exist: declare the queue or mend the routing. Trying again changes nothing.
     #[error("no queue takes messages for exchange {exchange:?} with routing key {routing_key:?}")]
-    Unroutable { exchange: String, routing_key: String },
+    Unroutable {
+        /// Where it was published to.
+        exchange: String,
+        /// With which key.
+        routing_key: String,
+    },
     /// The broker could not be reached in the time the caller was willing to wait. The message may or may not have
     /// arrived: publish again with the same task id.
     #[error("{address}: no confirmation within {waited:?}: {reason}")]
-    Timeout { address: String, waited: Duration, reason: String },
+    Timeout {
+        /// The server, without the password.
+        address: String,
+        /// How long that was.
+        waited: Duration,
+        /// What was in the way last.
+        reason: String,
+    },
     /// The broker refused for good: other arguments than those of an existing object, no access, a wrong address.
     #[error("{address}: {reason}")]
-    Refused { address: String, reason: String },
+    Refused {
+        /// The server, without the password.
+        address: String,
+        /// In the words of the broker.
+        reason: String,
+    },
     /// This broker was closed by us.
     #[error("{address}: closed")]
-    Closed { address: String },
+    Closed {
+        /// The server, without the password.
+        address: String,
+    },
 }

@@ -75,8 +75,11 @@ pub struct Broken {
 /// A task that failed because one before it did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailedStep {
+    /// The id under which somebody may wait for it; `None`: nobody can.
     pub task_id: Option<String>,
+    /// Its group, if it has one.
     pub group_id: Option<String>,
+    /// Its place there.
     pub group_index: Option<i64>,
     /// The body of the chord that waits for this task: hand in its failure as its part.
     pub chord: Option<Signature>,

@@ -10,47 +10,61 @@ use crate::task::TaskOptions;
 /// What to do, in this order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
+    /// What to do; whoever does it stops at the first that fails.
     pub steps: Vec<Step>,
 }
 
+/// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Tell the result backend how many tasks the chord waits for. Publish nothing that follows before that is stored:
     /// a chord whose size is not known never completes.
     ChordSize(ChordSize),
+    /// Send this message.
     Publish(Box<Publish>),
 }
 
+/// How many parts a chord waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChordSize {
+    /// The group that is its header.
     pub group_id: String,
+    /// How many tasks hand in a part: chains count once, groups in it with all their tasks.
     pub size: usize,
 }
 
 /// A message and where it is to go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
+    /// Complete, but for the sender's name (`origin`).
     pub message: TaskMessage,
+    /// What its signature says of the way.
     pub route: Route,
 }
 
 /// What a signature says about where it goes; what it leaves open the application decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
+    /// `options.queue`
     pub queue: Option<String>,
+    /// `options.exchange`
     pub exchange: Option<String>,
+    /// `options.routing_key`
     pub routing_key: Option<String>,
 }
 
 /// The task in which something is published: its children belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parent {
+    /// Becomes the `parent_id` of what it publishes.
     pub id: String,
+    /// The first of them all, passed on.
     pub root_id: String,
 }
 
 /// Who publishes.
 pub struct Publisher<'a> {
+    /// The time from which countdowns count.
     pub now: DateTime<Utc>,
     /// The client's own id (`oid`), under which it would take replies.
     pub reply_to: &'a str,

@@ -13,6 +13,21 @@ use crate::clock::{self, LamportClock};
 use crate::protocol::pidbox::{CONTROL_EXCHANGE, REPLY_EXCHANGE, Reply, ReplyTo, Request, reply_queue};
 
 /// Sends commands to the workers of a broker. Cloning it is cheap.
+/// ```no_run
+/// # use std::{sync::Arc, time::Duration};
+/// # use celeriac::App;
+/// use celeriac::control::{Client, Command, Matcher};
+///
+/// # async fn example(app: App) -> Result<(), celeriac::broker::BrokerError> {
+/// let client = Client::new(Arc::clone(app.broker()));
+/// let command = Command::active(true).matching("celery@web-*", Matcher::Glob);
+/// for reply in client.call(command, Duration::from_secs(1)).await?.collect().await {
+///     println!("{} runs {}", reply.node, reply.value);
+/// }
+/// client.cast(Command::terminate(["0b2f6a1c-8f2e-4f43-9d5a-0f1f2b1d7c11"])).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     broker: Arc<dyn Broker>,
@@ -20,6 +35,7 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client with a logical clock of its own. [`App::broker`](crate::App::broker) gives the broker.
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>) -> Self {
         Self::with_clock(broker, LamportClock::default())

@@ -52,6 +52,7 @@ impl Command {
         self
     }
 
+    /// Its name on the wire.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method

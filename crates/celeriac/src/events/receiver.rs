@@ -18,6 +18,22 @@ const QUEUE_EXPIRES: i64 = 60_000;
 
 /// A receiver of events with a queue of its own, which goes away with it. It survives the loss of the connection;
 /// what is announced meanwhile is lost to it.
+/// ```no_run
+/// # use celeriac::App;
+/// use celeriac::events::{Receiver, State};
+///
+/// # async fn example(app: App) -> Result<(), celeriac::broker::BrokerError> {
+/// let mut receiver = Receiver::all(app.broker()).await?;
+/// let mut state = State::default();
+/// while let Some(events) = receiver.events().await {
+///     for event in &events {
+///         println!("{} {}", event.hostname, event.kind());
+///         state.apply(event, celeriac::clock::unix_seconds());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver {
     subscription: Subscription,
 }

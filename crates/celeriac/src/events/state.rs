@@ -110,6 +110,7 @@ impl State {
         workers
     }
 
+    /// A worker by its node name, dead or alive.
     #[must_use]
     pub fn worker(&self, hostname: &str) -> Option<&Worker> {
         self.workers.get(hostname)
@@ -130,6 +131,7 @@ impl State {
         dead
     }
 
+    /// A task by its id, unless it has been pushed out by newer ones.
     #[must_use]
     pub fn task(&self, uuid: &str) -> Option<&Task> {
         self.tasks.get(uuid)

@@ -20,11 +20,13 @@ pub struct Event<'a> {
     pub hostname: Cow<'a, str>,
     /// The sender's offset from UTC in hours.
     pub utcoffset: f64,
+    /// The process of the sender.
     pub pid: u32,
     /// The sender's Lamport clock; other implementations may leave it out.
     pub clock: Option<u64>,
     /// Seconds since 1970.
     pub timestamp: f64,
+    /// What has happened.
     pub body: EventBody<'a>,
 }
 

@@ -23,15 +23,34 @@ pub const MAX_DEPTH: usize = 256;
 /// Text that is not JSON, or not the JSON that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
+    /// No JSON.
     #[error("not JSON at byte {at}: {expected} expected")]
-    Syntax { at: usize, expected: &'static str },
+    Syntax {
+        /// Counted from 0.
+        at: usize,
+        /// What could stand there.
+        expected: &'static str,
+    },
+    /// The text is not UTF-8.
     #[error("not UTF-8 at byte {at}")]
-    Utf8 { at: usize },
+    Utf8 {
+        /// Counted from 0.
+        at: usize,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
     #[error("nested more than {MAX_DEPTH} levels deep at byte {at}")]
-    TooDeep { at: usize },
+    TooDeep {
+        /// Where the limit was passed; for a value that is written, the place in what was written.
+        at: usize,
+    },
     /// A `{"__type__": …, "__value__": …}` that Celery could not read either.
     #[error("unreadable JSON type tag {tag:?}: {reason}")]
-    Tag { tag: String, reason: String },
+    Tag {
+        /// `__type__`
+        tag: String,
+        /// What is wrong with its value.
+        reason: String,
+    },
     /// The text is JSON, but not of the type that was asked for.
     #[error("{0}")]
     Type(String),

@@ -33,8 +33,10 @@ pub fn reply_queue(oid: &str) -> String {
 /// A message that is no request or reply; it is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PidboxError {
+    /// The body is not JSON.
     #[error("the message is {0}")]
     Json(#[from] JsonError),
+    /// It lacks what every such message has, or has it in another type.
     #[error("the message has no valid {0:?}")]
     Field(&'static str),
 }

@@ -7,11 +7,21 @@ use super::task::DecodeErrorKind;
 /// A task that is to be sent when another one has ended.
 ///
 /// Unknown keys and options are kept as they came, so that a canvas built in Python passes through unharmed.
+/// ```
+/// use celeriac::canvas::Signature;
+///
+/// let refund = Signature::new("shop.refund").arg(4711).kwarg("reason", "damaged").with("queue", "refunds").immutable();
+/// let again = Signature::from_json(&refund.to_json())?;
+/// assert_eq!(again, refund);
+/// # Ok::<(), celeriac::protocol::DecodeErrorKind>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signature {
+    /// The name of the task; `celery.chain`, `celery.group`, `celery.chord` for what is no single task.
     pub task: String,
     /// Its own positional arguments; the result of the task before comes in front of them.
     pub args: Vec<Json>,
+    /// Its own keyword arguments.
     pub kwargs: Vec<(String, Json)>,
     /// `task_id`, `queue`, `countdown`, `link_error`, …
     pub options: Vec<(String, Json)>,
@@ -101,6 +111,7 @@ impl Embed {
 }
 
 impl Signature {
+    /// A task without arguments and options, for a program that does not know it as a type; else [`of`](Self::of).
     #[must_use]
     pub fn new(task: impl Into<String>) -> Self {
         Self {

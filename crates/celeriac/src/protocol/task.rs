@@ -25,6 +25,7 @@ pub const MAX_BODY: usize = 64 * 1024 * 1024;
 pub struct TaskMessage {
     /// The name of the task.
     pub task: String,
+    /// The task's id, a UUID unless the sender chose another.
     pub id: String,
     /// A name to show instead of `task`.
     pub shadow: Option<String>,
@@ -32,7 +33,9 @@ pub struct TaskMessage {
     pub eta: Option<DateTime<FixedOffset>>,
     /// Not to be started after.
     pub expires: Option<DateTime<FixedOffset>>,
+    /// The id of its group.
     pub group: Option<String>,
+    /// Its place among the tasks of its group.
     pub group_index: Option<i64>,
     /// How often it has been retried before.
     pub retries: u32,
@@ -46,14 +49,17 @@ pub struct TaskMessage {
     pub parent_id: Option<String>,
     /// What operators see of the arguments; written from the arguments if absent.
     pub argsrepr: Option<String>,
+    /// The same of the keyword arguments.
     pub kwargsrepr: Option<String>,
     /// `gen<pid>@<host>` of the sender.
     pub origin: Option<String>,
     /// Whether to store how it ended; `None`: as the task says.
     pub ignore_result: Option<bool>,
+    /// How often a task has put another in its place on the way here (`Task.replace`).
     pub replaced_task_nesting: u32,
     /// The names of the stamps, in their order.
     pub stamped_headers: Option<Vec<String>>,
+    /// The stamps, by their names.
     pub stamps: Headers,
     /// What the sender added to Celery's headers.
     pub headers: Headers,
@@ -63,7 +69,9 @@ pub struct TaskMessage {
     pub kwargs: RawJson,
     /// What follows when it has ended.
     pub embed: Embed,
+    /// How the body is, or is to be, compressed.
     pub compression: Option<Compression>,
+    /// What AMQP itself has names for.
     pub properties: Properties,
 }
 

@@ -16,10 +16,27 @@ use crate::protocol::{Json, RawJson, ResultTuple};
 pub enum Published {
     /// One task, the last of a chain, or the body of a chord.
     Task(AsyncResult),
+    /// The tasks of a group.
     Group(GroupResult),
 }
 
 /// The results of the tasks of a group, in its order; those of groups in it stand among the others.
+/// ```no_run
+/// # use std::time::Duration;
+/// # use celeriac::canvas::{Canvas, Signature};
+/// # use celeriac::{App, Published};
+/// # async fn example(app: App) -> Result<(), Box<dyn std::error::Error>> {
+/// let mails = Canvas::group((1..=3).map(|order| Signature::new("shop.mail").arg(order)));
+/// let Published::Group(mails) = app.publish(mails).await? else { unreachable!("it is a group") };
+/// mails.save().await?;
+///
+/// // Perhaps in another program, later:
+/// let Some(mails) = app.restore_group(mails.id()).await? else { return Ok(()) };
+/// println!("{} are done", mails.completed_count().await?);
+/// let sent = mails.get::<bool>(Duration::from_secs(60)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct GroupResult {
     tuple: ResultTuple,
@@ -71,6 +88,7 @@ impl GroupResult {
         Self { tuple, backend }
     }
 
+    /// The id of the group.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.tuple.id

@@ -16,6 +16,7 @@ pub struct Failure {
     pub exc_message: Vec<Value>,
     /// The Python module of the type; `builtins` for Python's own.
     pub exc_module: String,
+    /// What Python shows under the exception: for Rust errors, those that caused them.
     pub traceback: Option<String>,
 }
 
@@ -69,12 +70,14 @@ impl Failure {
         repr::call(&self.exc_type, &self.exc_message)
     }
 
+    /// The same from another Python module.
     #[must_use]
     pub fn with_module(mut self, module: impl Into<String>) -> Self {
         self.exc_module = module.into();
         self
     }
 
+    /// The same with a traceback.
     #[must_use]
     pub fn with_traceback(mut self, traceback: impl Into<String>) -> Self {
         self.traceback = Some(traceback.into());

@@ -23,6 +23,7 @@ pub struct TaskOptions {
     pub default_retry_delay: Duration,
     /// The delay of the first retry; it doubles with each.
     pub retry_backoff: Option<Duration>,
+    /// No delay by `retry_backoff` is longer.
     pub retry_backoff_max: Duration,
     /// Draws the delay between zero and what the backoff says, so that retries do not come in waves.
     pub retry_jitter: bool,
@@ -122,16 +123,19 @@ enum Period {
 pub struct RateLimitError(String);
 
 impl RateLimit {
+    /// So many in a second; one every ten seconds is 0.1.
     #[must_use]
     pub const fn per_second(count: f64) -> Self {
         Self { count, period: Period::Second }
     }
 
+    /// So many in a minute.
     #[must_use]
     pub const fn per_minute(count: f64) -> Self {
         Self { count, period: Period::Minute }
     }
 
+    /// So many in an hour.
     #[must_use]
     pub const fn per_hour(count: f64) -> Self {
         Self { count, period: Period::Hour }

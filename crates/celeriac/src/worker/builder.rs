@@ -31,6 +31,35 @@ use crate::protocol::RawJson;
 use crate::task::{Task, TaskOptions, TaskResult};
 
 /// Settings of a [`Worker`]. `S` is the state that all bodies share.
+/// ```no_run
+/// # use std::time::Duration;
+/// # use celeriac::{App, Context, Task, TaskResult, Worker, WorkerError};
+/// # use serde::{Deserialize, Serialize};
+/// # use tokio_util::sync::CancellationToken;
+/// # #[derive(Task, Serialize, Deserialize)]
+/// # #[task(name = "shop.count")]
+/// # struct Count;
+/// struct Shop {
+///     name: String,
+/// }
+///
+/// async fn count(_: Count, cx: Context<Shop>) -> TaskResult<usize> {
+///     Ok(cx.state().name.len())
+/// }
+///
+/// # async fn example(app: App, shutdown: CancellationToken) -> Result<(), WorkerError> {
+/// let worker = Worker::builder(app)
+///     .state(Shop { name: "books".to_owned() })
+///     .task(count)
+///     .queues(["shop", "mails"])
+///     .concurrency(200)
+///     .shutdown_timeout(Duration::from_secs(60))
+///     .events(true)
+///     .build()?;
+/// worker.run(shutdown).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct WorkerBuilder<S = ()> {
     app: App,

@@ -23,6 +23,7 @@ pub struct WorkerHandle {
 /// A task that a worker has taken.
 #[derive(Clone, Debug)]
 pub struct TaskInfo {
+    /// Its message, and how that came.
     pub request: Request,
     /// When its body began.
     pub time_start: Option<DateTime<Utc>>,

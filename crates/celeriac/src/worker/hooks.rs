@@ -11,6 +11,29 @@ use crate::task::{Failure, TaskError};
 /// Is told of each task that this worker runs. All of it happens on the task's way: do not block, and do not take long.
 ///
 /// Events (`celery events`) tell the same to other processes.
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use celeriac::worker::{TaskFailure, TaskHooks};
+/// use celeriac::{App, Request, Worker};
+///
+/// #[derive(Default)]
+/// struct Alarm {
+///     failed: AtomicU64,
+/// }
+///
+/// impl TaskHooks for Alarm {
+///     fn on_failure(&self, request: &Request, failure: &TaskFailure<'_>) {
+///         self.failed.fetch_add(1, Ordering::Relaxed);
+///         if failure.unexpected {
+///             eprintln!("{}: {}", request.task, failure.failure);
+///         }
+///     }
+/// }
+///
+/// # fn example(app: App) {
+/// Worker::builder(app).hooks(Alarm::default())
+/// # ; }
+/// ```
 pub trait TaskHooks: Send + Sync + 'static {
     /// The body begins (`task_prerun`).
     fn on_start(&self, request: &Request) {
@@ -41,6 +64,7 @@ pub trait TaskHooks: Send + Sync + 'static {
 /// How a task failed.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskFailure<'a> {
+    /// What is stored and told of it.
     pub failure: &'a Failure,
     /// Nobody foresaw it: an error that `?` converted, a panic, or the end of its time; not what the body answered by
     /// [`TaskError::Fail`].

@@ -15,29 +15,41 @@ use crate::protocol::{Json, RawJson, Value};
 /// An entry that is not in code: the fields of django-celery-beat's `PeriodicTask`, and a catch-up policy.
 #[derive(Clone, Debug)]
 pub struct EntryDefinition {
+    /// Unique in its store; the id of each tick's task is made of it.
     pub name: String,
+    /// The task that is sent.
     pub task: String,
     /// A JSON list.
     pub args: RawJson,
     /// A JSON object.
     pub kwargs: RawJson,
+    /// When it is sent.
     pub schedule: Schedule,
+    /// Where to; `None`: as the routes of the application say.
     pub queue: Option<String>,
+    /// Instead of a queue.
     pub exchange: Option<String>,
     /// Counts only with an exchange.
     pub routing_key: Option<String>,
+    /// 0 to 255; `None` is 0.
     pub priority: Option<u8>,
+    /// Added to the message.
     pub headers: Vec<(String, Json)>,
     /// From then on nothing is sent, and what was sent is not started.
     pub expires: Option<DateTime<Utc>>,
     /// What was sent is not started after this many seconds.
     pub expire_seconds: Option<u32>,
+    /// Nothing is sent before.
     pub start_time: Option<DateTime<Utc>>,
     /// Switched off after its first tick. A clocked schedule always is.
     pub one_off: bool,
+    /// Nothing is sent of an entry that is not.
     pub enabled: bool,
+    /// What becomes of the ticks that were missed; Celery catches up once.
     pub catch_up: CatchUp,
+    /// When its task was sent last.
     pub last_run_at: Option<DateTime<Utc>>,
+    /// How often its task was sent.
     pub total_run_count: u64,
 }
 

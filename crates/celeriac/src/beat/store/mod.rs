@@ -52,13 +52,16 @@ pub trait ScheduleStore: Send + Sync + 'static {
 pub struct Lease {
     /// The beat that holds it.
     pub beat: String,
+    /// Which of the holders of the lease, counted from the first.
     pub term: u64,
 }
 
 /// The entries of a store at one time.
 #[derive(Clone, Debug)]
 pub struct StoredEntries {
+    /// Changes with every change of an entry; what is in it is the store's affair.
     pub version: String,
+    /// All that can be read, also those that are switched off.
     pub entries: Vec<EntryDefinition>,
 }
 
@@ -74,6 +77,7 @@ pub struct Progress {
 /// What was done of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// The name of the entry.
     pub entry: String,
     /// `None`: the entry is not there any more, and is forgotten.
     pub progress: Option<Progress>,

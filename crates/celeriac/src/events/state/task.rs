@@ -8,33 +8,55 @@ use crate::protocol::event::{Event, EventBody, TaskReceived, TaskSent};
 /// A task as its events tell it. What no event has told is `None`. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
+    /// The task's id.
     pub uuid: String,
+    /// The name of the task; told by `task-received`, and by `task-sent`.
     pub name: Option<String>,
+    /// The latest by the order of Celery's states, not by arrival (`celery/states.py`, `PRECEDENCE`).
     pub state: State,
+    /// When a client published it; only where clients send events.
     pub sent: Option<f64>,
+    /// When a worker took it from its queue.
     pub received: Option<f64>,
+    /// When its body began.
     pub started: Option<f64>,
+    /// When it succeeded.
     pub succeeded: Option<f64>,
+    /// When it failed.
     pub failed: Option<f64>,
+    /// When it was last sent back to be tried again.
     pub retried: Option<f64>,
+    /// When it was dropped as revoked or expired, or terminated.
     pub revoked: Option<f64>,
+    /// When its message was rejected.
     pub rejected: Option<f64>,
     /// As text, like `kwargs`, `result` and `exception`.
     pub args: Option<String>,
+    /// Its keyword arguments.
     pub kwargs: Option<String>,
+    /// The `repr` of its value, if it succeeded.
     pub result: Option<String>,
+    /// The `repr` of what made it fail or retry.
     pub exception: Option<String>,
+    /// Where that came from.
     pub traceback: Option<String>,
     /// Seconds.
     pub runtime: Option<f64>,
     /// ISO 8601, like `expires`.
     pub eta: Option<String>,
+    /// Not started after.
     pub expires: Option<String>,
+    /// How often it was tried before.
     pub retries: Option<u32>,
+    /// The task that began the workflow.
     pub root_id: Option<String>,
+    /// The task that sent it.
     pub parent_id: Option<String>,
+    /// Told by its sender, like `exchange` and `routing_key`.
     pub queue: Option<String>,
+    /// The default exchange is empty.
     pub exchange: Option<String>,
+    /// What its exchange chose by.
     pub routing_key: Option<String>,
     /// Who has sent it.
     pub client: Option<String>,
@@ -42,6 +64,7 @@ pub struct Task {
     pub worker: Option<String>,
     /// When it came into its state.
     pub timestamp: f64,
+    /// The logical clock of its latest event.
     pub clock: u64,
 }
 

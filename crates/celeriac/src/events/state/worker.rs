@@ -10,20 +10,27 @@ const DEFAULT_FREQ: f64 = 60.0;
 /// A worker as its events tell it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Worker {
+    /// The node's name, for instance `celery@host`.
     pub hostname: String,
+    /// The number of its process.
     pub pid: u32,
     /// Seconds between heartbeats.
     pub freq: f64,
     /// When it was last heard of, by the clock of the receiver: seconds since 1970.
     pub heartbeat: Option<f64>,
+    /// Its logical clock, as last told.
     pub clock: u64,
     /// Tasks that run now.
     pub active: Option<u64>,
     /// Tasks that have run.
     pub processed: Option<u64>,
+    /// Of its machine, over 1, 5 and 15 minutes.
     pub loadavg: Option<[f64; 3]>,
+    /// What it is: `py-celery`, `celeriac`.
     pub sw_ident: String,
+    /// The version of that.
     pub sw_ver: String,
+    /// Its operating system, as Python's `platform.system()` has it.
     pub sw_sys: String,
 }
 

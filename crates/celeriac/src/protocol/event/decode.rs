@@ -8,8 +8,10 @@ use crate::protocol::{Json, JsonError, Message, RawJson};
 /// A message that is no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
+    /// The body, or one of the events in it, is not JSON.
     #[error("the event is {0}")]
     Json(#[from] JsonError),
+    /// Neither an object nor a list of objects.
     #[error("the event is no object")]
     Shape,
     /// Celery's receiver fails without it.

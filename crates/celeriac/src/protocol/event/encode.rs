@@ -17,17 +17,20 @@ impl EventBatch {
     /// The routing key of a list of task events.
     pub const ROUTING_KEY: &str = "task.multi";
 
+    /// Adds an event.
     pub fn push(&mut self, event: &Event<'_>) {
         self.out.push(if self.len == 0 { b'[' } else { b',' });
         event.write(&mut self.out);
         self.len += 1;
     }
 
+    /// How many events there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// There is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0

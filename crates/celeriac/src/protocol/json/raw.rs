@@ -22,8 +22,11 @@ pub struct RawJson {
 }
 
 impl RawJson {
+    /// `null`
     pub const NULL: Self = Self::constant("null");
+    /// `[]`
     pub const EMPTY_LIST: Self = Self::constant("[]");
+    /// `{}`
     pub const EMPTY_OBJECT: Self = Self::constant("{}");
 
     const fn constant(text: &'static str) -> Self {
@@ -54,16 +57,19 @@ impl RawJson {
         Self::parse(text)
     }
 
+    /// The text, without space around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.text).expect("checked when it was made")
     }
 
+    /// The text in UTF-8.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
 
+    /// It is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.text == "null"

@@ -11,14 +11,19 @@ use super::scan::Scanner;
 /// A JSON value. Unlike `serde_json::Value` it keeps the order of keys and every digit of a number.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
+    /// `null`
     Null,
+    /// `true` or `false`
     Bool(bool),
     /// An integer that fits.
     Int(i128),
     /// Any other number, as it was written: beyond 128 bits, or with a fraction or an exponent, `NaN`, `-Infinity`.
     Number(String),
+    /// A string, its escapes resolved.
     Str(String),
+    /// `[…]`
     List(Vec<Json>),
+    /// `{…}`, its keys in the order of the text. Of a key that stands twice, [`get`](Self::get) answers the first.
     Object(Vec<(String, Json)>),
     /// `{"__type__": …, "__value__": …}` (`kombu/utils/json.py`).
     Tagged(Tagged),
@@ -29,8 +34,11 @@ pub enum Json {
 pub enum Tagged {
     /// ISO 8601, with or without an offset.
     DateTime(String),
+    /// ISO 8601.
     Date(String),
+    /// ISO 8601, with or without an offset.
     Time(String),
+    /// Its value is `{"hex": …}`.
     Uuid(uuid::Uuid),
     /// The digits as Python's `Decimal` prints them.
     Decimal(String),
@@ -38,8 +46,11 @@ pub enum Tagged {
     Bytes(Vec<u8>),
     /// A tag that kombu does not know; reading the value is an error.
     Unknown {
+        /// `__type__`
         tag: String,
+        /// `__value__`
         value: Box<Json>,
+        /// Why it cannot be read.
         reason: &'static str,
     },
 }
@@ -51,6 +62,7 @@ impl Json {
         Self::scan(&mut Scanner::new(text), 0).unwrap_or(Self::Null)
     }
 
+    /// The text of a string; `None` for all else.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -78,6 +90,7 @@ impl Json {
         }
     }
 
+    /// It is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)

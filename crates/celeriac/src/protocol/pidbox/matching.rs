@@ -3,10 +3,17 @@
 /// A pattern that cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatchError {
+    /// Neither `glob` nor `pcre`.
     #[error("No matcher installed for {0}")]
     UnknownMatcher(String),
+    /// The pattern is too long, or no regular expression.
     #[error("the pattern {pattern:?} cannot be read: {reason}")]
-    Pattern { pattern: String, reason: String },
+    Pattern {
+        /// As it came.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// The longest pattern that is looked at.

@@ -8,7 +8,9 @@ use crate::protocol::{DeliveryMode, Headers, Message, RawJson, Value};
 /// What one node answers to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
+    /// Who answers.
     pub node: String,
+    /// What a client shows under the name of the node; `{"ok": …}` or `{"error": …}` for most commands.
     pub value: RawJson,
     /// That of the request.
     pub ticket: Option<String>,
@@ -17,6 +19,7 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The answer of `node` to a request.
     #[must_use]
     pub fn to(request: &Request, node: impl Into<String>, value: RawJson, clock: i64) -> Self {
         Self { node: node.into(), value, ticket: request.ticket.clone(), clock: Some(clock) }

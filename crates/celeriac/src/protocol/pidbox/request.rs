@@ -8,16 +8,19 @@ use crate::protocol::{DeliveryMode, Headers, Json, Message, Properties, RawJson,
 /// A command to all workers, to those named, or to those whose names match a pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
+    /// The command: `ping`, `revoke`, …
     pub method: String,
     /// An object of keyword arguments.
     pub arguments: RawJson,
     /// The names of the nodes; empty or absent for all.
     pub destination: Option<Vec<String>>,
+    /// Only nodes whose names fit; read as `matcher` says.
     pub pattern: Option<String>,
     /// `glob` or `pcre`.
     pub matcher: Option<String>,
     /// Names the request in its replies; a request without one gets none.
     pub ticket: Option<String>,
+    /// Where replies are to be sent; a request without it gets none.
     pub reply_to: Option<ReplyTo>,
     /// The sender's Lamport clock.
     pub clock: Option<i64>,
@@ -28,7 +31,9 @@ pub struct Request {
 /// Where the replies go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
+    /// `reply.celery.pidbox`
     pub exchange: String,
+    /// The `oid` of the client.
     pub routing_key: String,
 }
 

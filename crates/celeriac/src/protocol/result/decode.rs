@@ -11,8 +11,10 @@ use crate::task::Failure;
 /// Stored text that is no result of Celery's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
+    /// The text is not JSON.
     #[error("the stored result is {0}")]
     Json(#[from] JsonError),
+    /// It lacks what every result has.
     #[error("the stored result has no valid {0:?}")]
     Field(&'static str),
 }

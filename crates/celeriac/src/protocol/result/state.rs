@@ -7,19 +7,28 @@ use std::fmt;
 pub enum State {
     /// Nothing is known: not begun, or never heard of.
     Pending,
+    /// A worker has it. Only events say so, it is never stored.
     Received,
+    /// The body runs; stored with `track_started`.
     Started,
+    /// The body has answered a value.
     Success,
+    /// It has failed for good.
     Failure,
+    /// It was revoked, has expired, or was terminated.
     Revoked,
+    /// Its message was rejected. Only events say so.
     Rejected,
+    /// It waits to be tried again.
     Retry,
+    /// The body has answered [`Ignore`](crate::TaskError::Ignore). Never stored.
     Ignored,
     /// A state of a task's own making.
     Custom(String),
 }
 
 impl State {
+    /// As it is stored: `SUCCESS`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {

@@ -12,20 +12,58 @@ use crate::task::{Failure, Task};
 /// A call that does not fit the task. The texts are those of Python's `TypeError`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentsError {
+    /// Arguments that the task cannot do without.
     #[error("{task}() missing {} required positional argument{}: {}", .names.len(), plural(.names.len()), listed(.names))]
-    Missing { task: String, names: Vec<String> },
+    Missing {
+        /// The name of the task.
+        task: String,
+        /// In the order of the fields.
+        names: Vec<String>,
+    },
+    /// More positional arguments than fields.
     #[error("{task}() takes {} positional argument{} but {given} {} given", .takes, plural(*.takes), if *.given == 1 { "was" } else { "were" })]
-    TooMany { task: String, takes: usize, given: usize },
+    TooMany {
+        /// The name of the task.
+        task: String,
+        /// How many fields there are.
+        takes: usize,
+        /// How many arguments there are.
+        given: usize,
+    },
+    /// A keyword argument for which there is no field.
     #[error("{task}() got an unexpected keyword argument '{name}'")]
-    Unexpected { task: String, name: String },
+    Unexpected {
+        /// The name of the task.
+        task: String,
+        /// Of the argument.
+        name: String,
+    },
+    /// An argument that came by position and by keyword.
     #[error("{task}() got multiple values for argument '{name}'")]
-    Multiple { task: String, name: String },
+    Multiple {
+        /// The name of the task.
+        task: String,
+        /// Of the argument.
+        name: String,
+    },
     /// The value is of another type.
     #[error("{task}() argument '{name}': {reason}")]
-    Type { task: String, name: String, reason: String },
+    Type {
+        /// The name of the task.
+        task: String,
+        /// Of the argument.
+        name: String,
+        /// What was expected; no values are shown.
+        reason: String,
+    },
     /// The struct as a whole refused.
     #[error("{task}(): {reason}")]
-    Whole { task: String, reason: String },
+    Whole {
+        /// The name of the task.
+        task: String,
+        /// What its `Deserialize` said.
+        reason: String,
+    },
 }
 
 fn plural(count: usize) -> &'static str {
