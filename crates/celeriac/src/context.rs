@@ -15,6 +15,7 @@ use crate::worker::Run;
 
 /// What the body of a task knows about its own run, and the state that all bodies of a worker share. Cloning it is
 /// cheap.
+///
 /// ```
 /// use celeriac::{Context, Failure, Task, TaskError, TaskResult};
 /// use serde::{Deserialize, Serialize};

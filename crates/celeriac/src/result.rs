@@ -22,6 +22,7 @@ pub use self::group::{GroupResult, Published};
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
 /// The result of a task, known by the task's id. `R` is the type of its value; `()` takes any value.
+///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use celeriac::{App, GetError};

@@ -20,9 +20,11 @@ pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskRes
             renewals::open_due(&mut conn, desk.now(), desk.renewal_lead, CHUNK).await?
         };
         total += opened.payments.len();
-        for payment_id in opened.payments {
-            let options = SendOptions::new().task_id(ChargeRenewal::task_id(payment_id));
-            if let Err(error) = cx.app().send_with(ChargeRenewal { payment_id }, options).await {
+        let renewals = opened.payments.iter().map(|&payment_id| {
+            (ChargeRenewal { payment_id }, SendOptions::new().task_id(ChargeRenewal::task_id(payment_id)))
+        });
+        for (payment_id, sent) in opened.payments.iter().zip(cx.app().send_many(renewals).await) {
+            if let Err(error) = sent {
                 tracing::warn!(%payment_id, %error, "the renewal is open, its message is left to the timetable");
             }
         }

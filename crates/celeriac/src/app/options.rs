@@ -10,6 +10,7 @@ use crate::protocol::{Compression, Headers, Signature, TaskMessage, Value};
 /// How one task is sent. Without any of these: at once, to the task's own queue, with a new id.
 ///
 /// Most tasks are sent without any, so options that are not set take no room.
+///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use celeriac::canvas::Signature;

@@ -15,6 +15,7 @@ pub enum QueueType {
 
 /// A queue with the exchange and the routing key that lead to it; by default those of Celery: a direct exchange and a
 /// key of the same name.
+///
 /// ```
 /// use celeriac::broker::ExchangeKind;
 /// use celeriac::{App, QueueDefinition, QueueType};
@@ -155,6 +156,7 @@ impl QueueDefinition {
 
 /// Where the tasks of some names go: Celery's `task_routes`. What the sender says, and the task's own `queue`, come
 /// before it.
+///
 /// ```
 /// use celeriac::{App, Route};
 ///

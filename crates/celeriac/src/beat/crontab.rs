@@ -14,6 +14,7 @@ const HORIZON_YEARS: i32 = 41;
 /// When a task runs, by the clock on the wall.
 ///
 /// Unlike in `cron(8)`, a day must match day of month *and* day of week, as in Celery.
+///
 /// ```
 /// use celeriac::beat::{Crontab, CrontabError};
 ///

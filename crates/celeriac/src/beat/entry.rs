@@ -18,6 +18,7 @@ use crate::task::Task;
 type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
 
 /// A task and the times at which it is sent.
+///
 /// ```
 /// use std::time::Duration;
 /// use celeriac::beat::{CatchUp, CrontabError};

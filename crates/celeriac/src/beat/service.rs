@@ -29,6 +29,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Sends tasks at their times. See the [module](super) for what holds when several run.
+///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use celeriac::beat::{CatchUp, store};

@@ -13,6 +13,7 @@ use crate::clock::{self, LamportClock};
 use crate::protocol::pidbox::{CONTROL_EXCHANGE, REPLY_EXCHANGE, Reply, ReplyTo, Request, reply_queue};
 
 /// Sends commands to the workers of a broker. Cloning it is cheap.
+///
 /// ```no_run
 /// # use std::{sync::Arc, time::Duration};
 /// # use celeriac::App;

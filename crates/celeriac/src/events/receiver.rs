@@ -18,6 +18,7 @@ const QUEUE_EXPIRES: i64 = 60_000;
 
 /// A receiver of events with a queue of its own, which goes away with it. It survives the loss of the connection;
 /// what is announced meanwhile is lost to it.
+///
 /// ```no_run
 /// # use celeriac::App;
 /// use celeriac::events::{Receiver, State};

@@ -7,6 +7,7 @@ use super::task::DecodeErrorKind;
 /// A task that is to be sent when another one has ended.
 ///
 /// Unknown keys and options are kept as they came, so that a canvas built in Python passes through unharmed.
+///
 /// ```
 /// use celeriac::canvas::Signature;
 ///

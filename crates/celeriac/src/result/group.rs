@@ -21,6 +21,7 @@ pub enum Published {
 }
 
 /// The results of the tasks of a group, in its order; those of groups in it stand among the others.
+///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use celeriac::canvas::{Canvas, Signature};

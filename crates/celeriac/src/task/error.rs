@@ -11,6 +11,7 @@ pub type TaskResult<R> = Result<R, TaskError>;
 ///
 /// Every [`std::error::Error`] converts into [`TaskError::Unexpected`], so `?` works in task bodies. Therefore this is
 /// no `std::error::Error` itself.
+///
 /// ```
 /// use std::time::Duration;
 /// use celeriac::{Failure, TaskError, TaskResult};

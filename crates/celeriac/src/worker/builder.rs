@@ -31,6 +31,7 @@ use crate::protocol::RawJson;
 use crate::task::{Task, TaskOptions, TaskResult};
 
 /// Settings of a [`Worker`]. `S` is the state that all bodies share.
+///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use celeriac::{App, Context, Task, TaskResult, Worker, WorkerError};

@@ -11,6 +11,7 @@ use crate::task::{Failure, TaskError};
 /// Is told of each task that this worker runs. All of it happens on the task's way: do not block, and do not take long.
 ///
 /// Events (`celery events`) tell the same to other processes.
+///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use celeriac::worker::{TaskFailure, TaskHooks};
