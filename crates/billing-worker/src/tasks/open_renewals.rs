@@ -20,9 +20,11 @@ pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskRes
             renewals::open_due(&mut conn, desk.now(), desk.renewal_lead, CHUNK).await?
         };
         total += opened.payments.len();
-        let renewals = opened.payments.iter().map(|&payment_id| {
-            (ChargeRenewal { payment_id }, SendOptions::new().task_id(ChargeRenewal::task_id(payment_id)))
-        });
+        let mut renewals = Vec::with_capacity(opened.payments.len());
+        for &payment_id in &opened.payments {
+            renewals
+                .push((ChargeRenewal { payment_id }, SendOptions::new().task_id(ChargeRenewal::task_id(payment_id))));
+        }
         for (payment_id, sent) in opened.payments.iter().zip(cx.app().send_many(renewals).await) {
             if let Err(error) = sent {
                 tracing::warn!(%payment_id, %error, "the renewal is open, its message is left to the timetable");
