@@ -9,7 +9,7 @@
 //! | [`Worker`] | runs tasks; [`worker::WorkerHandle`] looks at it |
 //! | [`Beat`], [`Entry`], [`beat::Crontab`] | sends tasks at their times |
 //! | [`canvas`] | workflows |
-//! | [`events`], [`control`] | what operators see and do |
+//! | [`events`], [`control`], [`parking`] | what operators see and do |
 //! | [`broker`], [`backend`] | the servers behind it, and how to bring another one |
 //! | [`protocol`] | the wire format, without I/O |
 //! | [`testing`] | support for your tests |
@@ -25,6 +25,7 @@ pub mod clock;
 pub mod context;
 pub mod control;
 pub mod events;
+pub mod parking;
 pub mod protocol;
 pub mod result;
 pub mod task;

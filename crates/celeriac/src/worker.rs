@@ -11,6 +11,7 @@
 
 mod acks;
 mod admission;
+mod attempts;
 mod autoscale;
 mod builder;
 mod builtins;
@@ -25,6 +26,7 @@ mod handle;
 mod heart;
 mod hooks;
 mod live;
+mod parking;
 mod pool;
 mod qos;
 mod queues;

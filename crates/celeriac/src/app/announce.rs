@@ -9,6 +9,7 @@ use crate::broker::{
     Subscription, Topology,
 };
 use crate::clock::{self, LamportClock};
+use crate::parking::is_noted;
 use crate::protocol::event::{EVENT_EXCHANGE, Event, EventBody, TaskSent};
 use crate::protocol::{Headers, Value};
 
@@ -30,8 +31,12 @@ impl Announcing {
         Ok(Self { broker, origin, clock: LamportClock::default() })
     }
 
-    /// The announcement of what is about to be published; `None` if it is no task.
+    /// The announcement of what is about to be published; `None` if it is no task, or one that is
+    /// parked.
     fn announcement(&self, publication: &Publication) -> Option<Publication> {
+        if is_noted(&publication.message.headers) {
+            return None;
+        }
         let body = EventBody::TaskSent(Box::new(task_sent(publication)?));
         let event = Event {
             hostname: self.origin.as_str().into(),

@@ -1,6 +1,7 @@
 //! Queues and where a task goes.
 
 use crate::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Queue, Topology};
+use crate::parking::parking_queue;
 use crate::protocol::{Headers, Value};
 
 /// How `RabbitMQ` keeps a queue.
@@ -127,6 +128,33 @@ impl QueueDefinition {
         }
     }
 
+    /// What to declare for the messages of this queue that are parked. Whoever looks at them gets them delivered, and again
+    /// and again: no limit must end that, of which quorum queues have one by themselves.
+    pub(crate) fn parking(&self) -> Topology {
+        let mut arguments = Headers::default();
+        if self.is_quorum() {
+            arguments.insert("x-queue-type", "quorum");
+            arguments.insert("x-delivery-limit", i64::from(i32::MAX));
+        }
+        let name = parking_queue(&self.name);
+        let queue = Queue { name, durable: true, exclusive: false, auto_delete: false, arguments };
+        Topology { queues: vec![queue], ..Topology::default() }
+    }
+
+    /// How often the broker delivers a message before it drops it: a quorum queue by default so often (`RabbitMQ` 4; with
+    /// 3 for ever, if nobody says otherwise).
+    pub(crate) fn broker_delivery_limit(&self) -> Option<u32> {
+        const DEFAULT: u32 = 20;
+        if !self.is_quorum() {
+            return None;
+        }
+        match self.arguments.get("x-delivery-limit").and_then(Value::as_i64) {
+            None => Some(DEFAULT),
+            // A negative one is none.
+            Some(limit) => u32::try_from(limit).ok(),
+        }
+    }
+
     pub(crate) fn kind(&self) -> ExchangeKind {
         self.kind
     }
@@ -139,7 +167,7 @@ impl QueueDefinition {
         &self.routing_key
     }
 
-    pub(super) fn is_quorum(&self) -> bool {
+    pub(crate) fn is_quorum(&self) -> bool {
         self.queue_type == Some(QueueType::Quorum)
     }
 

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::chord_memory::Chords;
+use super::deliveries_memory::MemoryDeliveries;
 use super::limits_memory::MemoryLimits;
-use super::{BackendError, BackendOptions, Change, ClusterLimits, ResultBackend, ResultSubscription, StoredResult};
-use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY};
+use super::{BackendError, BackendOptions, Change, ClusterLimits, DeliveryCounts, ResultBackend, ResultSubscription};
+use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY, StoredResult};
 
 /// How many bytes of results one name keeps; above it the oldest go first.
 const MAX_BYTES: usize = 64 << 20;
@@ -22,7 +23,7 @@ const MAX_BYTES: usize = 64 << 20;
 static STORES: LazyLock<Mutex<HashMap<String, Shared>>> = LazyLock::new(Mutex::default);
 
 /// What all who open a name share.
-type Shared = (Arc<Mutex<Store>>, MemoryLimits);
+type Shared = (Arc<Mutex<Store>>, MemoryLimits, MemoryDeliveries);
 
 /// A result backend without a server.
 pub struct MemoryBackend {
@@ -30,14 +31,15 @@ pub struct MemoryBackend {
     expires: Option<Duration>,
     store: Arc<Mutex<Store>>,
     limits: MemoryLimits,
+    deliveries: MemoryDeliveries,
 }
 
 impl MemoryBackend {
     /// Opens the backend of this name, which is made by the first who asks.
     #[must_use]
     pub fn open(name: &str, options: &BackendOptions) -> Self {
-        let (store, limits) = STORES.lock().entry(name.to_owned()).or_default().clone();
-        Self { address: format!("memory://{name}"), expires: options.expires, store, limits }
+        let (store, limits, deliveries) = STORES.lock().entry(name.to_owned()).or_default().clone();
+        Self { address: format!("memory://{name}"), expires: options.expires, store, limits, deliveries }
     }
 }
 
@@ -113,6 +115,10 @@ impl ResultBackend for MemoryBackend {
 
     fn limits(&self) -> Option<&dyn ClusterLimits> {
         Some(&self.limits)
+    }
+
+    fn deliveries(&self) -> Option<&dyn DeliveryCounts> {
+        Some(&self.deliveries)
     }
 
     fn address(&self) -> &str {

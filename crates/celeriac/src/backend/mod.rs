@@ -5,6 +5,8 @@
 
 mod chord;
 mod chord_memory;
+mod deliveries;
+mod deliveries_memory;
 mod limits;
 mod limits_memory;
 mod memory;
@@ -23,6 +25,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 pub use self::chord::{ChordPart, ChordProgress, CompleteChord};
+pub use self::deliveries::DeliveryCounts;
 pub use self::limits::{ClusterLimits, Grant, Seat};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "postgres")]
@@ -117,6 +120,11 @@ pub trait ResultBackend: Send + Sync + 'static {
 
     /// What keeps the limits of the whole cluster; `None`: this backend cannot.
     fn limits(&self) -> Option<&dyn ClusterLimits> {
+        None
+    }
+
+    /// What counts the deliveries of messages whose queue does not; `None`: this backend cannot.
+    fn deliveries(&self) -> Option<&dyn DeliveryCounts> {
         None
     }
 

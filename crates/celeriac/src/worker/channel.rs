@@ -8,12 +8,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::acks::AckTracker;
+use super::attempts::DeliveryLimit;
 use super::settle::Settlement;
 use crate::broker::{BrokerError, ConsumerControl, DeliveryTag};
 
 /// One consumer: its control, what is not acknowledged yet, and the way to the task that settles.
 pub(crate) struct Channel {
     pub(crate) queue: String,
+    pub(crate) delivery_limit: Option<DeliveryLimit>,
     pub(crate) control: Arc<dyn ConsumerControl>,
     tracker: Mutex<AckTracker>,
     /// Something may be acknowledged.
@@ -34,6 +36,7 @@ impl Channel {
     /// `stop` ends the waiting of tasks that have not begun.
     pub(crate) fn new(
         queue: String,
+        delivery_limit: Option<DeliveryLimit>,
         control: Arc<dyn ConsumerControl>,
         prefetch: u16,
         settle: mpsc::UnboundedSender<Settlement>,
@@ -41,6 +44,7 @@ impl Channel {
     ) -> Self {
         Self {
             queue,
+            delivery_limit,
             control,
             tracker: Mutex::default(),
             flush: Notify::new(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::attempts::DELIVERY_COUNT;
+use crate::broker::Publication;
 use crate::context::{Request, soft_time_limit_exceeded};
 use crate::protocol::{Extended, RawJson, ResultMeta, ResultTuple, Revocation, TaskMessage};
 use crate::task::{Failure, TaskError, TaskOptions};
@@ -28,6 +30,10 @@ pub(crate) enum Outcome {
     Cancelled,
     /// No task of this name is known here.
     Unknown,
+    /// It was delivered so often before, and its task came to no end.
+    Poison {
+        deliveries: u32,
+    },
 }
 
 /// The end of one task and all that matters for what follows.
@@ -54,6 +60,8 @@ pub(crate) struct Conclusion {
     pub(crate) meta: Option<ResultMeta>,
     /// To be published before the message is settled.
     pub(crate) retry: Option<TaskMessage>,
+    /// Likewise: the message as it is to be parked.
+    pub(crate) parked: Option<Box<Publication>>,
     pub(crate) verdict: Verdict,
     pub(crate) report: Report,
 }
@@ -88,6 +96,15 @@ pub(crate) enum Report {
     Nothing,
 }
 
+impl Conclusion {
+    /// The message goes to the parking queue instead of being rejected.
+    pub(crate) fn park(mut self, parked: Box<Publication>) -> Self {
+        self.parked = Some(parked);
+        self.verdict = Verdict::Acknowledge;
+        self
+    }
+}
+
 impl Case<'_> {
     pub(crate) fn conclude(self, outcome: Outcome) -> Conclusion {
         match outcome {
@@ -108,6 +125,7 @@ impl Case<'_> {
             Outcome::Revoked(why) => self.revoked(why),
             Outcome::Cancelled => self.cancelled(),
             Outcome::Unknown => self.unknown(),
+            Outcome::Poison { deliveries } => self.poison(deliveries),
         }
     }
 
@@ -193,9 +211,16 @@ impl Case<'_> {
         Conclusion { report: Report::Unknown(failure), ..conclusion }
     }
 
+    /// As Celery tells it when the process of a task has died (`billiard.exceptions`), which here nobody is left to tell.
+    fn poison(self, deliveries: u32) -> Conclusion {
+        let message = format!("delivered {deliveries} times, and no worker came to its end: it is parked");
+        let failure = Failure::new("WorkerLostError", [message]).with_module("billiard.exceptions");
+        self.failure(failure, Verdict::Reject { requeue: false })
+    }
+
     fn conclusion(&self, meta: Option<ResultMeta>, verdict: Verdict, report: Report) -> Conclusion {
         let verdict = if self.is_acknowledged { Verdict::None } else { verdict };
-        Conclusion { meta, retry: None, verdict, report }
+        Conclusion { meta, retry: None, parked: None, verdict, report }
     }
 
     fn options(&self) -> &TaskOptions {
@@ -266,6 +291,8 @@ fn again(message: &TaskMessage, delay: Duration, now: DateTime<Utc>) -> TaskMess
     let mut retry = message.clone();
     let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(36_500));
     retry.retries += 1;
+    // What the broker has counted is not of this message.
+    retry.headers.retain(|name| name != DELIVERY_COUNT);
     retry.eta = now.checked_add_signed(delay).map(|eta| eta.fixed_offset());
     retry.parent_id = Some(message.id.clone());
     if let Some(expires) = message.expires {

@@ -11,6 +11,7 @@ use super::admission::{Admission, admit};
 use super::channel::Channel;
 use super::conclusion::{Case, Conclusion, Outcome};
 use super::live::{Place, live};
+use super::parking::{Original, parked};
 use super::qos::Qos;
 use super::run::Run;
 use super::settle::Settlement;
@@ -19,8 +20,9 @@ use super::workflow::Ending;
 use crate::app::{arrived, was_delayed};
 use crate::broker::{Deliveries, Delivery, DeliveryTag};
 use crate::context::{DeliveryInfo, Request};
+use crate::parking::Reason;
 use crate::protocol::event::{EventBody, TaskReceived};
-use crate::protocol::{TaskMessage, format_time};
+use crate::protocol::{DecodeError, Message, TaskMessage, format_time};
 
 /// How many messages are taken at once.
 const BATCH: usize = 128;
@@ -76,13 +78,10 @@ impl Consumer {
             (exchange, routing_key) = arrived(&queue, &routing_key, &mut message.headers);
         }
         let priority = message.properties.priority.unwrap_or(0);
+        let original = redelivered.then(|| self.original(&message)).flatten();
         let message = match TaskMessage::decode(message) {
             Ok(message) => message,
-            Err(error) => {
-                tracing::error!(queue = self.channel.queue, %error, "message rejected");
-                self.channel.settle(Settlement::refuse(tag));
-                return;
-            }
+            Err(error) => return self.refuse(&error, tag, original, (&exchange, &routing_key)),
         };
         let request = Request {
             message,
@@ -91,11 +90,7 @@ impl Consumer {
         };
         let is_announced = self.shared.events.announces_tasks();
         let Some(task) = self.shared.registry.get(&request.task) else {
-            tracing::error!(task = request.task, id = request.id, "task of unknown name rejected");
-            let case = self.case(&request, now);
-            let conclusion = case.conclude(Outcome::Unknown);
-            self.settle(conclusion, request, tag, is_announced);
-            return;
+            return self.refuse_unknown(request, tag, original, now, is_announced);
         };
         let admission = admit(&request, self.shared.state.is_revoked(&request, at), now);
         if let Admission::Drop(why) = admission {
@@ -108,10 +103,52 @@ impl Consumer {
         if is_announced {
             self.shared.events.announce(received(&request));
         }
-        let run =
-            Run::new(request, Arc::clone(task), tag, Arc::clone(&self.channel), Arc::clone(&self.shared), is_announced);
+        let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
+        let run = Run::new(request, Arc::clone(task), tag, channel, shared, is_announced, original);
         let place = Place::take(&run, admission);
         self.shared.runs.spawn(live(Arc::new(run), place));
+    }
+
+    /// A copy of a message that may have to be parked.
+    fn original(&self, message: &Message) -> Option<Original> {
+        self.shared.settings.parks().then(|| Box::new(message.clone()))
+    }
+
+    /// Gets rid of a message that cannot be read.
+    fn refuse(&self, error: &DecodeError, tag: DeliveryTag, original: Option<Original>, way: (&str, &str)) {
+        let queue = &self.channel.queue;
+        if !self.shared.settings.parking {
+            tracing::error!(queue, %error, "message rejected");
+            return self.channel.settle(Settlement::refuse(tag));
+        }
+        let Some(original) = original else { return self.channel.reject(tag, true) };
+        tracing::error!(queue, %error, "message parked");
+        let why = (&Reason::Undecodable, &*error.to_string());
+        self.channel.settle(Settlement::park(tag, *parked(&self.shared, &self.channel, *original, way, why)));
+    }
+
+    /// Gets rid of a task that is not known here.
+    fn refuse_unknown(
+        &self,
+        request: Request,
+        tag: DeliveryTag,
+        original: Option<Original>,
+        now: DateTime<Utc>,
+        is_announced: bool,
+    ) {
+        let conclude = || self.case(&request, now).conclude(Outcome::Unknown);
+        let conclusion = if self.shared.settings.parking {
+            let Some(original) = original else { return self.channel.reject(tag, true) };
+            tracing::error!(task = request.task, id = request.id, "task of unknown name parked");
+            let DeliveryInfo { exchange, routing_key, .. } = &request.delivery_info;
+            let error = format!("task {} is not registered", request.task);
+            let why = (&Reason::UnknownTask, error.as_str());
+            conclude().park(parked(&self.shared, &self.channel, *original, (exchange, routing_key), why))
+        } else {
+            tracing::error!(task = request.task, id = request.id, "task of unknown name rejected");
+            conclude()
+        };
+        self.settle(conclusion, request, tag, is_announced);
     }
 
     /// Settles a task that was never begun.

@@ -67,7 +67,8 @@ pub trait TaskHooks: Send + Sync + 'static {
 pub struct TaskFailure<'a> {
     /// What is stored and told of it.
     pub failure: &'a Failure,
-    /// Nobody foresaw it: an error that `?` converted, a panic, or the end of its time; not what the body answered by
+    /// Nobody foresaw it: an error that `?` converted, a panic, the end of its time, or that of
+    /// its workers; not what the body answered by
     /// [`TaskError::Fail`].
     pub unexpected: bool,
 }
@@ -75,7 +76,10 @@ pub struct TaskFailure<'a> {
 /// Whether nobody foresaw such an end.
 pub(super) fn is_unexpected(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Answered(TaskError::Unexpected(_)) | Outcome::SoftTimeLimit | Outcome::TimeLimit(_) => true,
+        Outcome::Answered(TaskError::Unexpected(_))
+        | Outcome::SoftTimeLimit
+        | Outcome::TimeLimit(_)
+        | Outcome::Poison { .. } => true,
         Outcome::Answered(TaskError::Fail(failure)) => failure.exc_type == super::executor::PANIC,
         _ => false,
     }

@@ -8,17 +8,21 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::admission::{Admission, admit};
+use super::attempts;
 use super::cluster::{self, Claim, Turn};
-use super::conclusion::{Case, Outcome};
+use super::conclusion::{Case, Conclusion, Outcome, Report};
 use super::executor::execute;
 use super::hooks;
+use super::parking::parked;
 use super::pool::Ticket;
 use super::run::{Phase, Run};
 use super::settle::Settlement;
 use super::workflow::Ending;
 use crate::backend::StoredResult;
+use crate::context::DeliveryInfo;
+use crate::parking::Reason;
 use crate::protocol::event::EventBody;
-use crate::protocol::{ResultMeta, Revocation};
+use crate::protocol::{Message, ResultMeta, Revocation};
 
 /// A task's place among those that want to run.
 pub(super) enum Place {
@@ -27,12 +31,19 @@ pub(super) enum Place {
     Line(Ticket),
     /// Something else comes first: its ETA, its rate limit, or what the cluster says.
     Later(Option<Turn>),
+    /// None: it was delivered so often before, and may not be again.
+    Spent(u32),
 }
 
 impl Place {
     /// Takes a place for a task whose message has just arrived: tasks get slots in the order of their messages, although
     /// they live in parallel. `admission` is what was said when the message arrived.
     pub(super) fn take(run: &Run, admission: Admission) -> Self {
+        if run.request.delivery_info.redelivered
+            && let Some(deliveries) = attempts::spent(run)
+        {
+            return Self::Spent(deliveries);
+        }
         if admission != Admission::Run || run.task.is_rate_limited() {
             return Self::Later(None);
         }
@@ -53,12 +64,14 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     let _held = run.task.is_blocking.then(|| cluster::hold(&run));
     let start = match place {
         _ if shared.stop.is_cancelled() => Start::GiveBack,
+        Place::Spent(deliveries) => Start::Spent(deliveries),
         Place::Slot(permit) => Start::Now(permit),
         Place::Line(ticket) => with_patience(&run, wait_in_line(&run, ticket)).await,
         Place::Later(turn) => with_patience(&run, wait(&run, turn, &mut claim)).await,
     };
     let (outcome, permit) = match start {
-        Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
+        Start::Now(permit) => (Some(attempt(&run).await), Some(permit)),
+        Start::Spent(deliveries) => (Some(Outcome::Poison { deliveries }), None),
         Start::Never(why) => (Some(Outcome::Revoked(why)), None),
         Start::GiveBack => {
             run.channel.reject(run.tag, true);
@@ -68,7 +81,10 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     };
     shared.state.remove(slot);
     if let Some(outcome) = outcome {
-        conclude(&run, outcome, permit).await;
+        let is_over = conclude(&run, outcome, permit).await;
+        if is_over && run.is_counted() {
+            Box::pin(attempts::forget(&run)).await;
+        }
     }
     if let Some(claim) = claim {
         claim.give_up().await;
@@ -78,6 +94,7 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
 enum Start {
     Now(OwnedSemaphorePermit),
     Never(Revocation),
+    Spent(u32),
     /// The worker stops: another one may run the task.
     GiveBack,
     /// The connection was lost, and this message comes again.
@@ -164,6 +181,16 @@ pub(super) fn admission_now(run: &Run, now: DateTime<Utc>) -> Admission {
     admit(&run.request, run.shared().state.is_revoked(&run.request, Instant::now()), now)
 }
 
+/// Begins, if it may: what was delivered before has its attempts counted.
+async fn attempt(run: &Arc<Run>) -> Outcome {
+    if run.request.delivery_info.redelivered
+        && let Some(deliveries) = Box::pin(attempts::begin(run)).await
+    {
+        return Outcome::Poison { deliveries };
+    }
+    perform(run).await
+}
+
 /// Runs the body, with what is said and stored at its beginning.
 async fn perform(run: &Arc<Run>) -> Outcome {
     let shared = run.shared();
@@ -192,7 +219,9 @@ async fn perform(run: &Arc<Run>) -> Outcome {
 ///
 /// The slot is given back after that, so that with one slot tasks are settled in their order too; but a workflow, which
 /// has more to publish, does not keep it.
-async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePermit>) {
+///
+/// Answers whether this attempt is over for good.
+async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePermit>) -> bool {
     let case = Case {
         request: &run.request,
         options: Some(&run.task.options),
@@ -204,7 +233,12 @@ async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePerm
         random: fastrand::f64(),
     };
     let unexpected = hooks::is_unexpected(&outcome);
-    let conclusion = case.conclude(outcome);
+    let is_poison = matches!(outcome, Outcome::Poison { .. });
+    let mut conclusion = case.conclude(outcome);
+    if is_poison {
+        conclusion = park(run, conclusion);
+    }
+    let is_over = attempts::is_over(&conclusion);
     hooks::tell(&run.shared().hooks, &run.request, &conclusion, unexpected);
     let (request, tag, is_announced) = (&run.request, run.tag, run.is_announced);
     if request.embed.is_empty() {
@@ -214,6 +248,17 @@ async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePerm
         let ending = Ending { shared: run.shared(), channel: &run.channel, request, tag, is_announced };
         ending.settle(conclusion).await;
     }
+    is_over
+}
+
+/// A message that seems to kill its workers is kept from them.
+fn park(run: &Run, conclusion: Conclusion) -> Conclusion {
+    let (Some(original), Report::Failed(failure)) = (&run.original, &conclusion.report) else { return conclusion };
+    let DeliveryInfo { exchange, routing_key, .. } = &run.request.delivery_info;
+    let (way, error) = ((exchange.as_str(), routing_key.as_str()), failure.repr());
+    let why = (&Reason::DeliveryLimit, error.as_str());
+    let parked = parked(run.shared(), &run.channel, Message::clone(original), way, why);
+    conclusion.park(parked)
 }
 
 pub(super) fn stored(meta: &ResultMeta) -> StoredResult {

@@ -1,6 +1,6 @@
 //! One delivered task, from its admission to its end.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::cancellation::Cancellation;
 use super::channel::Channel;
 use super::conclusion::describe;
+use super::parking::Original;
 use super::pool::Pool;
 use super::registry::Registered;
 use super::shared::Shared;
@@ -39,7 +40,11 @@ pub(crate) struct Run {
     pub(crate) is_announced: bool,
     /// The number of its seat, if the cluster gave it one.
     pub(crate) fence: OnceLock<u64>,
+    /// The message as it came, if it may have to be parked.
+    pub(super) original: Option<Original>,
     shared: Arc<Shared>,
+    /// Its attempts are counted.
+    counted: AtomicBool,
     phase: AtomicU8,
     begun: OnceLock<Begun>,
     children: Mutex<Vec<ResultTuple>>,
@@ -80,6 +85,7 @@ impl Run {
         channel: Arc<Channel>,
         shared: Arc<Shared>,
         is_announced: bool,
+        original: Option<Original>,
     ) -> Self {
         Self {
             request,
@@ -88,6 +94,8 @@ impl Run {
             channel,
             shared,
             is_announced,
+            original,
+            counted: AtomicBool::new(false),
             cancellation: Cancellation::default(),
             fence: OnceLock::new(),
             phase: AtomicU8::new(Phase::Reserved as u8),
@@ -102,6 +110,14 @@ impl Run {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_counted(&self) {
+        self.counted.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -189,7 +205,7 @@ impl Run {
         request.message.args = args;
         request.message.kwargs = RawJson::EMPTY_OBJECT;
         let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
-        let part = Self::new(request, Arc::clone(task), self.tag, channel, shared, false);
+        let part = Self::new(request, Arc::clone(task), self.tag, channel, shared, false, None);
         if let Some(begun) = self.begun() {
             let _ = part.begun.set(*begun);
         }

@@ -30,32 +30,40 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Settlement {
     store: Option<StoredResult>,
-    retry: Option<Box<Retry>>,
+    resend: Option<Box<Resend>>,
     events: Vec<EventBody<'static>>,
     message: Option<(DeliveryTag, Verdict)>,
 }
 
-/// A message to publish again.
+/// A message to publish before the one that it comes from is settled.
 #[derive(Debug)]
-struct Retry {
+struct Resend {
     publication: Publication,
     eta: Option<DateTime<FixedOffset>>,
+    /// It goes to the parking queue, and never to the queue that it comes from.
+    parks: bool,
 }
 
 impl Settlement {
     /// A state to store on the way; the message stays as it is.
     pub(super) fn state(store: StoredResult) -> Self {
-        Self { store: Some(store), retry: None, events: Vec::new(), message: None }
+        Self { store: Some(store), resend: None, events: Vec::new(), message: None }
     }
 
     /// A message that is no task that could be run.
     pub(super) fn refuse(tag: DeliveryTag) -> Self {
         let message = Some((tag, Verdict::Reject { requeue: false }));
-        Self { store: None, retry: None, events: Vec::new(), message }
+        Self { store: None, resend: None, events: Vec::new(), message }
+    }
+
+    /// Likewise, but it goes to the parking queue.
+    pub(super) fn park(tag: DeliveryTag, publication: Publication) -> Self {
+        let resend = Some(Box::new(Resend { publication, eta: None, parks: true }));
+        Self { store: None, resend, events: Vec::new(), message: Some((tag, Verdict::Acknowledge)) }
     }
 
     pub(super) fn of(conclusion: Conclusion, request: &Request, tag: DeliveryTag, is_announced: bool) -> Self {
-        let Conclusion { meta, retry, verdict, report } = conclusion;
+        let Conclusion { meta, retry, parked, verdict, report } = conclusion;
         let retry = retry.map(|message| {
             let eta = message.eta;
             let publication = Publication {
@@ -64,10 +72,11 @@ impl Settlement {
                 mandatory: true,
                 message: message.into_message(),
             };
-            Box::new(Retry { publication, eta })
+            Box::new(Resend { publication, eta, parks: false })
         });
+        let parked = parked.map(|parked| Box::new(Resend { publication: *parked, eta: None, parks: true }));
         let events = if is_announced { events(report, verdict, &request.id) } else { Vec::new() };
-        Self { store: meta.as_ref().map(stored), retry, events, message: Some((tag, verdict)) }
+        Self { store: meta.as_ref().map(stored), resend: retry.or(parked), events, message: Some((tag, verdict)) }
     }
 }
 
@@ -189,40 +198,76 @@ pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
     }
 }
 
-/// Publishes retries, however long the broker cannot be reached.
+/// Publishes retries and what is parked, however long the broker cannot be reached.
 async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
-    let mut retries = Vec::new();
-    for retry in batch.iter_mut().filter_map(|settlement| settlement.retry.take()) {
-        let Retry { mut publication, eta } = *retry;
-        shared.app.postpone(&channel.queue, &mut publication, eta).await;
-        retries.push(publication);
+    let mut open = Vec::new();
+    for (index, settlement) in batch.iter_mut().enumerate() {
+        if let Some(mut resend) = settlement.resend.take() {
+            shared.app.postpone(&channel.queue, &mut resend.publication, resend.eta).await;
+            open.push((index, resend));
+        }
     }
     let broker = shared.app.broker();
     let mut backoff = Backoff::default();
-    while !retries.is_empty() {
-        let confirmations = broker.publish_batch(retries.clone()).await;
+    while !open.is_empty() {
+        let publications = open.iter().map(|(_, resend)| resend.publication.clone()).collect();
+        let confirmations = broker.publish_batch(publications).await;
         let mut failed = Vec::new();
         let mut problem = None;
-        for (mut retry, confirmation) in retries.into_iter().zip(confirmations) {
-            match confirmation {
-                Ok(()) => continue,
-                // The way it came is gone, but its queue is there: it is being consumed.
-                Err(BrokerError::Unroutable { .. })
-                    if !retry.exchange.is_empty() || retry.routing_key != channel.queue =>
-                {
-                    retry.exchange = String::new();
-                    retry.routing_key.clone_from(&channel.queue);
+        for ((index, mut resend), confirmation) in open.into_iter().zip(confirmations) {
+            let Err(error) = confirmation else { continue };
+            match not_sent(shared, channel, &mut resend, error).await {
+                Next::Again => {}
+                Next::Wait(error) => problem = Some(error),
+                Next::Keep => {
+                    batch[index].message = None;
+                    continue;
                 }
-                Err(error) => problem = Some(error),
             }
-            failed.push(retry);
+            failed.push((index, resend));
         }
-        retries = failed;
+        open = failed;
         match problem {
             Some(error) => backoff.wait("broker", &error).await,
             None => backoff.over("broker"),
         }
     }
+}
+
+/// What becomes of a message that was not published.
+enum Next {
+    /// Another way may lead there.
+    Again,
+    Wait(BrokerError),
+    /// It can never be: the message that it comes from stays unacknowledged. It comes again with the next connection.
+    Keep,
+}
+
+async fn not_sent(shared: &Shared, channel: &Channel, resend: &mut Resend, error: BrokerError) -> Next {
+    let queue = &channel.queue;
+    let error = match error {
+        BrokerError::Unroutable { .. } if resend.parks => {
+            tracing::warn!(queue, "somebody has deleted the parking queue; declaring it again");
+            match shared.app.broker().declare(&shared.app.queue(queue).parking()).await {
+                Ok(()) => return Next::Again,
+                Err(error) => error,
+            }
+        }
+        // The way it came is gone, but its queue is there: it is being consumed.
+        BrokerError::Unroutable { .. }
+            if !resend.publication.exchange.is_empty() || resend.publication.routing_key != *queue =>
+        {
+            resend.publication.exchange = String::new();
+            resend.publication.routing_key.clone_from(queue);
+            return Next::Again;
+        }
+        error => error,
+    };
+    if resend.parks && matches!(error, BrokerError::Refused { .. }) {
+        tracing::error!(queue, %error, "a message cannot be parked; it stays unacknowledged");
+        return Next::Keep;
+    }
+    Next::Wait(error)
 }
 
 /// Waits between attempts, longer each time, and says so once.

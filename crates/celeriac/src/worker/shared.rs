@@ -70,8 +70,19 @@ pub(crate) struct Settings {
     pub(crate) mingle: bool,
     /// Listen to other workers.
     pub(crate) gossip: bool,
+    /// How often a message may be delivered.
+    pub(crate) delivery_limit: Option<u32>,
+    /// Park what is no task that is known here.
+    pub(crate) parking: bool,
     /// How long the seat of a worker that died is kept from others.
     pub(crate) lease: Duration,
+}
+
+impl Settings {
+    /// Whether any message may have to be parked.
+    pub(crate) fn parks(&self) -> bool {
+        self.parking || self.delivery_limit.is_some()
+    }
 }
 
 impl Default for Settings {
@@ -82,6 +93,8 @@ impl Default for Settings {
             remote_control: true,
             mingle: true,
             gossip: true,
+            delivery_limit: None,
+            parking: false,
             lease: Duration::from_secs(30),
         }
     }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::DeliveryLimit;
 use super::autoscale;
 use super::channel::Channel;
 use super::consumer::{Consumer, Ended};
@@ -157,12 +158,18 @@ impl Parts {
         let shared = &self.shared;
         let name = &queue.definition.name;
         shared.app.broker().declare(&queue.definition.topology()).await?;
+        if shared.settings.parks() {
+            shared.app.broker().declare(&queue.definition.parking()).await?;
+        }
+        let delivery_limit = delivery_limit(shared, queue);
         shared.app.receive_delayed(&queue.definition).await;
         let qos = Qos::new(shared.pool.prefetch());
         let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };
         let subscription = shared.app.broker().consume(options).await?;
         let (sender, settlements) = mpsc::unbounded_channel();
-        let channel = Arc::new(Channel::new(name.clone(), subscription.control, qos.current(), sender, &shared.stop));
+        let control = subscription.control;
+        let channel = Channel::new(name.clone(), delivery_limit, control, qos.current(), sender, &shared.stop);
+        let channel = Arc::new(channel);
 
         let ends = Ends::new(self);
         let settler = settle_until(ends.settle.clone(), Arc::clone(shared), Arc::clone(&channel), settlements);
@@ -214,6 +221,16 @@ impl Parts {
             let _ = timeout(LAST_WORDS, channel.control.close()).await;
         }
     }
+}
+
+fn delivery_limit(shared: &Shared, queue: &Taken) -> Option<DeliveryLimit> {
+    let limit =
+        DeliveryLimit::new(shared.settings.delivery_limit?, &queue.definition, shared.app.backend().deliveries());
+    if limit.is_idle() {
+        let (queue, backend) = (&queue.definition.name, shared.app.backend().address());
+        tracing::warn!(queue, backend, "no delivery limit: neither a classic queue nor this result backend counts");
+    }
+    Some(limit)
 }
 
 /// How the parts of one consumer are ended, one after the other, and that they have.

@@ -1,6 +1,7 @@
 //! `redis://`: results as Celery's Redis backend keeps them (`celery/backends/redis.py`), key `celery-task-meta-<id>`.
 
 mod chord;
+mod deliveries;
 mod limits;
 pub(crate) mod link;
 mod listener;
@@ -13,8 +14,8 @@ use self::link::Link;
 use self::listener::Listener;
 use super::parts::parts;
 use super::{
-    BackendError, BackendOptions, ChordPart, ChordProgress, ClusterLimits, ResultBackend, ResultSubscription,
-    StoredResult,
+    BackendError, BackendOptions, ChordPart, ChordProgress, ClusterLimits, DeliveryCounts, ResultBackend,
+    ResultSubscription, StoredResult,
 };
 
 /// Celery's prefix of result keys, which are the names of the pub/sub channels too.
@@ -144,6 +145,10 @@ impl ResultBackend for RedisBackend {
     }
 
     fn limits(&self) -> Option<&dyn ClusterLimits> {
+        Some(self)
+    }
+
+    fn deliveries(&self) -> Option<&dyn DeliveryCounts> {
         Some(self)
     }
 

@@ -1,4 +1,4 @@
-//! Blocking tasks, and hooks.
+//! Blocking tasks, hooks, and what becomes of poison messages.
 
 use std::sync::Arc;
 
@@ -31,6 +31,28 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// How many blocking bodies run at once; as many as there are processors by default.
     pub fn blocking_threads(self, threads: usize) -> Self {
         self.threads.resize(threads);
+        self
+    }
+
+    /// How often the message of a task that acknowledges late may be delivered before it counts as poison, one that kills
+    /// its workers: then its task fails with `WorkerLostError`, and it goes to the [parking queue](crate::parking). 0, the
+    /// default, is without a limit, as in Celery.
+    ///
+    /// With `redis://` results only deliveries count whose body began and came to no end, and the first; with others, those
+    /// that a quorum queue counts: also such as a stopped worker, or a lost connection, gave back. Classic queues count
+    /// nothing: without Redis there is no limit, and with `memory://` one only for what the process survives.
+    ///
+    /// `RabbitMQ` 4 drops by itself what a quorum queue has delivered 20 times (`x-delivery-limit`): what is about to
+    /// reach that is parked before.
+    pub fn delivery_limit(mut self, deliveries: u32) -> Self {
+        self.settings.delivery_limit = (deliveries > 0).then_some(deliveries);
+        self
+    }
+
+    /// Moves messages that cannot be read, and tasks that this worker does not know, to the [parking
+    /// queue](crate::parking) instead of rejecting them, as Celery does; false by default.
+    pub fn parking(mut self, parking: bool) -> Self {
+        self.settings.parking = parking;
         self
     }
 

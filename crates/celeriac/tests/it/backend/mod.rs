@@ -1,6 +1,7 @@
 //! Result backends: one suite of rules for all of them, then what only a real server can show.
 
 mod conformance;
+mod deliveries;
 mod groups;
 mod limits;
 #[cfg(feature = "postgres")]

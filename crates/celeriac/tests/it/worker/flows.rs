@@ -125,7 +125,7 @@ struct Stage {
 impl Stage {
     async fn set(setup: &Setup, extended: bool, hostname: &str) -> Self {
         let broker = broker::connect(&setup.broker, ConnectOptions::default()).await.unwrap();
-        let broker = Arc::new(RecordingBroker { inner: broker, published: Mutex::default() });
+        let broker = Arc::new(RecordingBroker::new(broker));
         let backend = backend::connect(&setup.backend, &BackendOptions::default()).await.unwrap();
         let backend = Arc::new(RecordingBackend { inner: backend, stored: Mutex::default() });
         let builder = App::builder().broker_instance(broker.clone()).backend_instance(backend.clone());

@@ -10,6 +10,7 @@ mod disruption;
 mod flows;
 mod hooks;
 mod outcomes;
+mod parking;
 mod python;
 mod recording;
 mod shutdown;

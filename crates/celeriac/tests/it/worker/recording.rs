@@ -13,6 +13,18 @@ use parking_lot::Mutex;
 pub(crate) struct RecordingBroker {
     pub(crate) inner: Arc<dyn Broker>,
     pub(crate) published: Mutex<Vec<Publication>>,
+    /// Is told of what was confirmed, before who published it is.
+    on_confirmed: Box<dyn Fn(&Publication) + Send + Sync>,
+}
+
+impl RecordingBroker {
+    pub(crate) fn new(inner: Arc<dyn Broker>) -> Self {
+        Self { inner, published: Mutex::default(), on_confirmed: Box::new(|_| ()) }
+    }
+
+    pub(crate) fn on_confirmed(self, tell: impl Fn(&Publication) + Send + Sync + 'static) -> Self {
+        Self { on_confirmed: Box::new(tell), ..self }
+    }
 }
 
 #[async_trait]
@@ -23,12 +35,20 @@ impl Broker for RecordingBroker {
 
     async fn publish(&self, publication: Publication) -> Result<(), BrokerError> {
         self.published.lock().push(publication.clone());
-        self.inner.publish(publication).await
+        self.inner.publish(publication.clone()).await?;
+        (self.on_confirmed)(&publication);
+        Ok(())
     }
 
     async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Result<(), BrokerError>> {
         self.published.lock().extend(publications.iter().cloned());
-        self.inner.publish_batch(publications).await
+        let confirmations = self.inner.publish_batch(publications.clone()).await;
+        for (publication, confirmation) in publications.iter().zip(&confirmations) {
+            if confirmation.is_ok() {
+                (self.on_confirmed)(publication);
+            }
+        }
+        confirmations
     }
 
     async fn publish_unconfirmed(&self, publication: Publication) -> Result<(), BrokerError> {
