@@ -55,6 +55,7 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// No condition yet.
     pub fn all() -> Self {
         Self::default()
     }
@@ -71,6 +72,7 @@ impl Selection {
         self
     }
 
+    /// Whether a message satisfies all conditions.
     #[must_use]
     pub fn contains(&self, message: &ParkedMessage) -> bool {
         let is_named = |ids: &HashSet<String>| message.id.as_ref().is_some_and(|id| ids.contains(id));

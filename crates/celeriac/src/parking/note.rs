@@ -39,6 +39,7 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// As it is noted: `delivery-limit`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -68,8 +69,11 @@ pub struct ParkedMessage {
     pub id: Option<String>,
     /// The name of the task, if it could be read.
     pub task: Option<String>,
+    /// The positional arguments, as their sender shows them.
     pub argsrepr: Option<String>,
+    /// The keyword arguments, as their sender shows them.
     pub kwargsrepr: Option<String>,
+    /// Why it was parked.
     pub reason: Reason,
     /// The reason in words.
     pub error: String,
@@ -77,7 +81,9 @@ pub struct ParkedMessage {
     pub queue: String,
     /// How it had got there.
     pub exchange: String,
+    /// With which key it was published.
     pub routing_key: String,
+    /// When it was parked.
     pub since: Option<DateTime<Utc>>,
     /// The worker that has parked it.
     pub worker: Option<String>,
