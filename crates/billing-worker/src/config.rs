@@ -36,11 +36,11 @@ pub struct Config {
     pub gateway_timeout: Duration,
 
     /// Requests to the gateway at once from this process. All workers together: 30 on a live terminal, 5 on a test one
-    #[arg(long, env = "GATEWAY_MAX_IN_FLIGHT", default_value_t = 30, value_name = "N")]
+    #[arg(long, env = "GATEWAY_MAX_IN_FLIGHT", default_value_t = 30, value_parser = at_least_one, value_name = "N")]
     pub gateway_max_in_flight: usize,
 
     /// Tasks at once
-    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_name = "N")]
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = at_least_one, value_name = "N")]
     pub worker_concurrency: usize,
 
     /// The queues to take tasks from
@@ -142,25 +142,68 @@ pub struct ResolveConfig {
     pub resolve_not_found_gap: Duration,
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=100_000) => Ok(number),
+        _ => Err("expected a number from 1 to 100000".to_owned()),
+    }
+}
+
 /// A setting that cannot be worked with. Names the variable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error(
-        "GATEWAY_URL, CLOUDPAYMENTS_PUBLIC_ID, CLOUDPAYMENTS_API_SECRET, GATEWAY_TIMEOUT or GATEWAY_MAX_IN_FLIGHT: {0}"
-    )]
+    #[error("{setting}: {0}", setting = variable(.0))]
     Gateway(#[from] cloudpayments::ConfigError),
     #[error("RESOLVE_FIRST_LOOK, RESOLVE_LOOK_ONLY, RESOLVE_RESEND_UNTIL, RESOLVE_NOT_EXECUTED_AFTER: {0}")]
     Resolve(#[from] billing::resolve::ContradictoryPolicy),
     #[error("{variable}: too long")]
     TooLong { variable: &'static str },
-    #[error("WORKER_CONCURRENCY: must not be zero")]
-    NoConcurrency,
+    #[error(
+        "GATEWAY_TIMEOUT: with RESOLVE_RESEND_UNTIL it must stay within the hour for which the gateway knows a request again"
+    )]
+    ForgottenRequest,
+    #[error("WORKER_QUEUES: one of the names is empty")]
+    NamelessQueue,
+    #[error("WORKER_STATEDB: {0}")]
+    Statedb(String),
+}
+
+/// Which of our settings the client complains about.
+fn variable(error: &cloudpayments::ConfigError) -> &'static str {
+    use cloudpayments::ConfigError as E;
+    match error {
+        E::BaseUrl(_) | E::Http(_) | E::Tls(_) => "GATEWAY_URL",
+        E::PublicId => "CLOUDPAYMENTS_PUBLIC_ID",
+        E::ApiSecret => "CLOUDPAYMENTS_API_SECRET",
+        E::Zero("max_in_flight") => "GATEWAY_MAX_IN_FLIGHT",
+        E::Zero(_) => "GATEWAY_TIMEOUT",
+    }
 }
 
 /// Connecting takes a fraction of the whole, so that a gateway out of reach is known to be safe to ask again.
 const CONNECT_SHARE: u32 = 4;
 
+/// How long the gateway knows a request id. A request under one that it has forgotten is a new charge.
+const REQUEST_ID_LIVES: Duration = Duration::from_secs(60 * 60);
+
 impl Config {
+    /// Whether a worker can work with these settings. Reaches out to nobody.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.gateway()?;
+        self.resolve.policy()?;
+        if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
+            return Err(ConfigError::NamelessQueue);
+        }
+        // A request that may just be repeated can wait for a free slot as long as for its answer.
+        match self.resolve.resolve_resend_until.checked_add(self.gateway_timeout) {
+            Some(sent_by) if sent_by < REQUEST_ID_LIVES => Ok(()),
+            _ => Err(ConfigError::ForgottenRequest),
+        }
+    }
+
     pub(crate) fn gateway(&self) -> Result<cloudpayments::Client, ConfigError> {
         Ok(cloudpayments::Client::new(cloudpayments::ClientConfig {
             base_url: self.gateway_url.clone(),

@@ -1,11 +1,12 @@
 //! What every task body works with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use billing::resolve::ResolvePolicy;
 use billing::{Services, clock};
 use chrono::{DateTime, TimeDelta, Utc};
-use cloudpayments::Client;
+use cloudpayments::{Client, Error, NotProcessed};
 
 use crate::config::{Config, ConfigError, delta};
 
@@ -14,6 +15,8 @@ use crate::config::{Config, ConfigError, delta};
 pub(crate) struct Desk {
     pub(crate) services: Services,
     pub(crate) gateway: Client,
+    /// Where that is. Holds no password.
+    gateway_url: Arc<str>,
     pub(crate) resolve: ResolvePolicy,
     pub(crate) three_ds_ttl: TimeDelta,
     pub(crate) renewal_lead: TimeDelta,
@@ -21,6 +24,9 @@ pub(crate) struct Desk {
     /// A request sent longer ago than this has no sender any more that waits for its answer.
     abandoned_after: TimeDelta,
 }
+
+/// Between two looks at a gateway that could not be worked with at the start.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The gateway's client may wait for a free slot as long as for the answer; then the outcome is written down.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(15);
@@ -30,6 +36,7 @@ impl Desk {
         Ok(Self {
             services,
             gateway: config.gateway()?,
+            gateway_url: config.gateway_url.as_str().into(),
             resolve: config.resolve.policy()?,
             three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,
             renewal_lead: delta("RENEWAL_LEAD", config.renewal_lead)?,
@@ -46,6 +53,35 @@ impl Desk {
     /// When to look at a payment that has just fallen into doubt: soon, however long its sender waited for the answer.
     pub(crate) fn first_look(&self, first_sent_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
         self.resolve.next_look(first_sent_at, now).min(now + self.resolve.first_look)
+    }
+
+    /// Tells operators of a gateway with which nobody can pay.
+    pub(crate) fn alarm(&self, error: &Error) {
+        let gateway = &*self.gateway_url;
+        match error {
+            Error::Unauthorized => {
+                tracing::error!(gateway, %error, "CLOUDPAYMENTS_PUBLIC_ID or CLOUDPAYMENTS_API_SECRET is wrong: nobody can pay");
+            }
+            Error::SafeToRetry { why: NotProcessed::Unreachable(_), .. } => {
+                tracing::warn!(gateway, %error, "the gateway cannot be reached: payments wait for it");
+            }
+            _ => {}
+        }
+    }
+
+    /// Says once whether the gateway can be worked with. Payments wait for it by themselves, so nobody waits for this.
+    pub(crate) async fn greet_the_gateway(self) {
+        let gateway = &*self.gateway_url;
+        let mut pause = Duration::from_secs(1);
+        while let Err(error) = self.gateway.test().await {
+            match error {
+                Error::Unauthorized | Error::SafeToRetry { .. } => self.alarm(&error),
+                _ => tracing::warn!(gateway, %error, "the gateway does not answer as it should"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        tracing::info!(gateway, "the gateway answers");
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

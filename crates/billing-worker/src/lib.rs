@@ -26,13 +26,11 @@ pub async fn run(
     shutdown: CancellationToken,
     cold: CancellationToken,
 ) -> anyhow::Result<()> {
-    if config.worker_concurrency == 0 {
-        return Err(ConfigError::NoConcurrency.into());
-    }
+    config.check()?;
     let app = services.app.clone();
     let desk = Desk::new(&config, services)?;
     let builder = Worker::builder(app)
-        .state(desk)
+        .state(desk.clone())
         .concurrency(config.worker_concurrency)
         .queues(config.worker_queues)
         .shutdown_timeout(config.worker_shutdown_timeout)
@@ -45,6 +43,9 @@ pub async fn run(
         Some(file) => builder.statedb(file),
         None => builder,
     };
-    let worker = tasks::register(builder).build().context("WORKER_QUEUES, WORKER_NAME or WORKER_STATEDB")?;
-    worker.run(shutdown).await.context("the worker ended")
+    let worker = tasks::register(builder).build().map_err(|error| ConfigError::Statedb(error.to_string()))?;
+    let greeting = tokio::spawn(desk.greet_the_gateway());
+    let ended = worker.run(shutdown).await;
+    greeting.abort();
+    ended.context("the worker ended")
 }

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use billing::clock;
-use billing::store::payments::expire_three_ds;
+use billing::payment::Outcome;
+use billing::store::payments::apply;
 use billing_api::proto::{Payment, PaymentStatus, WatchPaymentRequest};
-use chrono::TimeDelta;
 use testkit::eventually;
 use tonic::{Code, Status, Streaming};
 
 use crate::refused::{fact, refusal, refused};
-use crate::worker::{TRANSACTION, completed, declined, three_ds_required};
+use crate::worker::{TRANSACTION, completed, declined, parse, three_ds_required};
 use crate::world::{FRONTEND, SOON, World, by};
 
 /// So seldom that no test waits for it.
@@ -73,9 +73,9 @@ async fn a_change_without_a_task_of_its_own_is_found_by_the_second_look() {
     let mut changes = world.watch(&payment.payment_id).await;
     assert_eq!(next(&mut changes).await.expect("no error").expect("now").status(), PaymentStatus::AwaitingThreeDs);
 
+    let (id, cipher) = (parse(&payment.payment_id), &world.services.cipher);
     let mut conn = world.services.db.conn().await.expect("the database answers");
-    let later = clock::now() + TimeDelta::hours(1);
-    expire_three_ds(&mut conn, later, 10).await.expect("expired");
+    apply(&mut conn, id, Outcome::Expired, cipher, clock::now()).await.expect("expired");
     drop(conn);
     assert_eq!(next(&mut changes).await.expect("no error").expect("the end").status(), PaymentStatus::Abandoned);
     assert_eq!(next(&mut changes).await.expect("no error"), None);

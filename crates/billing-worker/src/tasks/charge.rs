@@ -27,7 +27,7 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
     let desk = cx.state();
     let payment_id = order.payment_id;
     let first_sent_at = order.first_sent_at;
-    let answer = ask(desk, order).await;
+    let answer = ask(desk, order).await.inspect_err(|error| desk.alarm(error));
     let now = desk.now();
     let times = gateway::Times {
         now,

@@ -28,7 +28,8 @@ pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<Pay
     let answer = match request_id(&order.request_id) {
         Ok(id) => desk.gateway.post_three_ds(order.transaction_id, &order.pa_res, &id).await,
         Err(error) => Err(error),
-    };
+    }
+    .inspect_err(|error| desk.alarm(error));
     let now = desk.now();
     let times = gateway::Times {
         now,

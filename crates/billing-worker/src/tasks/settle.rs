@@ -12,11 +12,7 @@ use crate::desk::Desk;
 /// ahead, and `resolve_unknown` finds it.
 pub(super) async fn settle(id: PaymentId, outcome: Outcome, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
-    let Applied { payment, effects } = {
-        let mut conn = desk.services.db.conn().await?;
-        payments::apply(&mut conn, id, outcome, &desk.services.cipher, desk.now()).await?
-    };
-    effects.iter().for_each(tell);
+    let payment = write_down(id, outcome, desk).await?;
     match payment.state {
         PaymentState::Created | PaymentState::PostingThreeDs => Err(again(&payment, desk)),
         PaymentState::Unknown => {
@@ -25,6 +21,16 @@ pub(super) async fn settle(id: PaymentId, outcome: Outcome, cx: &Context<Desk>) 
         }
         state => Ok(receipt(id, state)),
     }
+}
+
+/// Puts an outcome into the rows, and tells who must know.
+pub(super) async fn write_down(id: PaymentId, outcome: Outcome, desk: &Desk) -> Result<PaymentView, TaskError> {
+    let Applied { payment, effects } = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::apply(&mut conn, id, outcome, &desk.services.cipher, desk.now()).await?
+    };
+    effects.iter().for_each(tell);
+    Ok(payment)
 }
 
 /// The answer of a task that found nothing to do. While the payment is live somebody else works on it, and their

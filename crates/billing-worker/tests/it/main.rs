@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod charging;
+mod connections;
+mod deliveries;
 mod in_doubt;
 mod renewing;
 mod three_ds;

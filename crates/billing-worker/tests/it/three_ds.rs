@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::world::{ASKS_THREE_DS, World};
 
-async fn come_back(world: &World, payment: &PaymentView, answer: &str) {
+pub(crate) async fn come_back(world: &World, payment: &PaymentView, answer: &str) {
     let pa_res = world.answer_bank(payment, answer).await;
     let md = payment.three_ds.as_ref().unwrap().md;
     let mut conn = world.services.db.conn().await.unwrap();
@@ -83,4 +83,23 @@ async fn a_page_that_nobody_answers_is_given_up() {
     world.tick(ExpireThreeDs {}).await;
     world.ends_as(payment.id, PaymentState::Abandoned).await;
     world.assert_charged(payment.account_id, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_a_page_is_given_up_the_gateway_is_asked_whether_it_was_answered() {
+    let world = World::with(&["--three-ds-ttl", "1ms"]).await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    // Somebody has passed the answer on, and nothing of it is written down.
+    let pa_res = world.answer_bank(&asked, "confirm").await;
+    world.post_behind_our_back(&asked, &pa_res).await;
+    let invoice = json!(asked.invoice_no.to_string());
+    world
+        .order(json!({ "match": { "path": "/payments/get", "invoice_id": invoice }, "fault": "error_500_before" }))
+        .await;
+    world.tick(ExpireThreeDs {}).await;
+    assert_eq!(world.payment(payment.id).await.state, PaymentState::AwaitingThreeDs, "the gateway did not say");
+    world.tick(ExpireThreeDs {}).await;
+    world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.assert_charged(payment.account_id, 1).await;
 }

@@ -167,8 +167,28 @@ impl World {
         for (name, value) in fault.as_object().unwrap() {
             order[name] = value.clone();
         }
-        let answer = self.http.post(format!("{}/sandbox/faults", self.sandbox.url())).json(&order).send().await;
+        self.order(order).await;
+    }
+
+    /// Orders a fault as the sandbox takes it.
+    pub(crate) async fn order(&self, fault: Value) {
+        let answer = self.http.post(format!("{}/sandbox/faults", self.sandbox.url())).json(&fault).send().await;
         answer.unwrap().error_for_status().unwrap();
+    }
+
+    /// The faults that nobody has met yet.
+    pub(crate) async fn faults(&self) -> Vec<Value> {
+        let answer = self.http.get(format!("{}/sandbox/faults", self.sandbox.url())).send().await;
+        answer.unwrap().json().await.unwrap()
+    }
+
+    /// The bank's answer reaches the gateway, and we know nothing of it.
+    pub(crate) async fn post_behind_our_back(&self, payment: &PaymentView, pa_res: &str) {
+        let order = json!({ "TransactionId": payment.transaction_id, "PaRes": pa_res });
+        let request = self.http.post(format!("{}/payments/cards/post3ds", self.sandbox.url()));
+        let answer = request.basic_auth("pk_sandbox", Some("sk_sandbox")).json(&order).send().await;
+        let answer: Value = answer.unwrap().error_for_status().unwrap().json().await.unwrap();
+        assert_eq!(answer["Success"], true, "{answer}");
     }
 
     /// How often the gateway took money from this account, by the attempt it was for.

@@ -2,7 +2,7 @@
 
 use billing::bill::BillStatus;
 use billing::payment::{Outcome, PaymentState};
-use billing::store::payments::{self, Begin3ds, PaymentView, SubmitError};
+use billing::store::payments::{self, Begin3ds, Overdue, PaymentView, SubmitError};
 use billing::{PaymentId, account::AccountStatus};
 use secrecy::ExposeSecret;
 
@@ -81,12 +81,13 @@ async fn an_answer_for_another_payment_or_out_of_time_is_refused() {
 async fn a_page_never_answered_ends_the_attempt_and_the_bill_is_open_again() {
     let shop = Shop::open().await;
     let payment = shop.on_the_bank_page().await;
-    let expire =
-        async |minute| payments::expire_three_ds(&mut *shop.conn().await, noon() + minutes(minute), 10).await.unwrap();
-    assert_eq!(expire(29).await, []);
-    assert_eq!(expire(30).await, [payment.id]);
-    assert_eq!(expire(31).await, []);
-    let ended = shop.view(payment.id).await;
+    let overdue =
+        async |minute| payments::overdue_three_ds(&mut *shop.conn().await, noon() + minutes(minute), 10).await.unwrap();
+    assert_eq!(overdue(29).await, []);
+    let expected = Overdue { payment_id: payment.id, transaction_id: Some(TRANSACTION) };
+    assert_eq!(overdue(30).await, [expected]);
+    let ended = shop.apply(payment.id, Outcome::Expired, noon() + minutes(30)).await.payment;
+    assert_eq!(overdue(31).await, []);
     assert_eq!((ended.state, ended.bill_status), (PaymentState::Abandoned, BillStatus::NotPaid));
     shop.create(purchase(payment.account_id)).await.unwrap();
     // Should the gateway have taken it all the same, that counts.
@@ -99,8 +100,10 @@ async fn an_answered_page_does_not_expire() {
     let shop = Shop::open().await;
     let payment = shop.on_the_bank_page().await;
     shop.answer(payment.id, noon() + minutes(29)).await;
-    let expired = payments::expire_three_ds(&mut *shop.conn().await, noon() + minutes(31), 10).await.unwrap();
-    assert_eq!(expired, []);
+    let overdue = payments::overdue_three_ds(&mut *shop.conn().await, noon() + minutes(31), 10).await.unwrap();
+    assert_eq!(overdue, []);
+    // Answered between the look and its consequence.
+    shop.apply(payment.id, Outcome::Expired, noon() + minutes(31)).await;
     assert_eq!(shop.state(payment.id).await, PaymentState::PostingThreeDs);
 }
 

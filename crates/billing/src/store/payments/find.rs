@@ -5,10 +5,8 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
-use super::apply::settle;
-use super::load::lock_known;
 use crate::PaymentId;
-use crate::payment::{Instrument, Outcome, PaymentState};
+use crate::payment::{Instrument, PaymentState};
 use crate::schema::payment;
 
 /// Which task a worker is to be sent.
@@ -119,35 +117,31 @@ pub async fn unresolved(
     .await
 }
 
-/// Ends at most `limit` payments whose 3-D Secure page was not answered in time. (Without an answer from us the
-/// gateway takes no money, so there is nothing to ask it; should it tell otherwise later, that still counts.)
+/// A payment whose 3-D Secure page was not answered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    pub payment_id: PaymentId,
+    /// The gateway's number, to ask it whether it has heard of an answer that we have not.
+    pub transaction_id: Option<i64>,
+}
+
+/// At most `limit` payments whose 3-D Secure page was not answered in time, the longest overdue first. Unless the gateway
+/// knows better, [`apply`](super::apply) [`Outcome::Expired`](crate::payment::Outcome::Expired): one that was answered in
+/// the meantime, by the skin of its teeth, takes no notice.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn expire_three_ds(
+pub async fn overdue_three_ds(
     conn: &mut AsyncPgConnection,
     now: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<PaymentId>, StoreError> {
-    let overdue: Vec<PaymentId> = payment::table
+) -> Result<Vec<Overdue>, StoreError> {
+    let overdue: Vec<(PaymentId, Option<i64>)> = payment::table
         .filter(payment::state.eq(PaymentState::AwaitingThreeDs).and(payment::three_ds_expires_at.le(now)))
         .order(payment::three_ds_expires_at)
         .limit(limit)
-        .select(payment::id)
+        .select((payment::id, payment::transaction_id))
         .load(conn)
         .await?;
-    let mut expired = Vec::with_capacity(overdue.len());
-    for id in overdue {
-        let applied = conn
-            .transaction(async |conn| {
-                let locked = lock_known(conn, id).await?;
-                settle(conn, locked, Outcome::Expired, None, now).await
-            })
-            .await?;
-        // Answered in the meantime, by the skin of its teeth: then it goes on.
-        if applied.payment.state == PaymentState::Abandoned {
-            expired.push(id);
-        }
-    }
-    Ok(expired)
+    Ok(overdue.into_iter().map(|(payment_id, transaction_id)| Overdue { payment_id, transaction_id }).collect())
 }

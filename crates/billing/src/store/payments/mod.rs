@@ -8,7 +8,7 @@
 //! | [`submit_pa_res`] | api | `awaiting_3ds` → `posting_3ds` |
 //! | [`begin_posting`] | worker, before the request | `posting_3ds`, marked as on its way |
 //! | [`begin_resolving`], [`begin_resend`] | worker | `sending` … → `unknown` → `sending` |
-//! | [`stranded`], [`unresolved`], [`expire_three_ds`] | timetable | finds what nobody turns to |
+//! | [`stranded`], [`unresolved`], [`overdue_three_ds`] | timetable | finds what nobody turns to |
 
 mod apply;
 mod create;
@@ -20,7 +20,7 @@ mod view;
 
 pub use self::apply::{Applied, Effect, apply};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
-pub use self::find::{Stranded, Wake, expire_three_ds, stranded, unresolved};
+pub use self::find::{Overdue, Stranded, Wake, overdue_three_ds, stranded, unresolved};
 pub use self::send::{
     Begin, ChargeInstrument, ChargeOrder, Resend, Resolve, begin_resend, begin_resolving, begin_sending,
 };
