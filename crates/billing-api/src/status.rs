@@ -112,8 +112,8 @@ impl From<ApiError> for Status {
 }
 
 fn invalid(violations: Vec<Violation>) -> Status {
-    let fields: Vec<_> = violations.iter().map(|violation| violation.field).collect();
-    let message = format!("invalid: {}", fields.join(", "));
+    let rules: Vec<_> = violations.iter().map(|Violation { field, rule }| format!("{field} {rule}")).collect();
+    let message = format!("invalid: {}", rules.join("; "));
     violations
         .into_iter()
         .fold(Refusal::new(Code::InvalidArgument, "INVALID_FIELDS", message), |refusal, violation| {
@@ -241,7 +241,7 @@ mod tests {
             Violation { field: "ip_address", rule: "must be an address" },
         ]));
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.message(), "invalid: account_id, ip_address");
+        assert_eq!(status.message(), "invalid: account_id is required; ip_address must be an address");
         let details = status.get_error_details();
         let fields: Vec<_> = details
             .bad_request()

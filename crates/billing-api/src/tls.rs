@@ -18,7 +18,12 @@ pub(crate) fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, Sta
     let (certificate, key) = match (given(config.tls_cert.as_ref()), given(config.tls_key.as_ref())) {
         (Some(certificate), Some(key)) => (certificate, key),
         (None, None) if authorities.is_none() => return Ok(None),
-        (None, _) => return Err(StartError::setting("API_TLS_CERT", "must be set to answer TLS")),
+        (None, _) => {
+            return Err(StartError::setting(
+                "API_TLS_CERT",
+                "must be set together with API_TLS_KEY and API_TLS_CLIENT_CA",
+            ));
+        }
         (Some(_), None) => return Err(StartError::setting("API_TLS_KEY", "must be set together with API_TLS_CERT")),
     };
     let identity = Identity::from_pem(read("API_TLS_CERT", certificate)?, read("API_TLS_KEY", key)?);

@@ -3,7 +3,7 @@
 //! A request is read field by field, and every rule it breaks is told at once. Nothing but what passed here reaches
 //! [`billing::store`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use billing::{AccountId, PaymentId, TariffId};
 use secrecy::SecretString;
@@ -142,7 +142,7 @@ fn ip_address(text: &str) -> Result<IpAddr, &'static str> {
     let address: IpAddr =
         text.parse().map_err(|_| "must be an IPv4 or IPv6 address like 203.0.113.7 or 2001:db8::7")?;
     let address = address.to_canonical();
-    if address.is_unspecified() || address.is_multicast() {
+    if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err("must be the address of the customer");
     }
     Ok(address)
@@ -228,9 +228,19 @@ mod tests {
         ] {
             assert_eq!(ip_address(text).map(|a| a.to_string()).as_deref(), Ok(address));
         }
-        for text in
-            ["203.0.113", "203.0.113.256", "203.0.113.7:80", "localhost", "0.0.0.0", "::", "224.0.0.1", " 1.2.3.4"]
-        {
+        for text in [
+            "203.0.113",
+            "203.0.113.256",
+            "203.0.113.7:80",
+            "localhost",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "fe80::1%eth0",
+            "10.0.0.1/8",
+            " 1.2.3.4",
+        ] {
             assert!(ip_address(text).is_err(), "{text}");
         }
     }

@@ -34,6 +34,13 @@ async fn a_payment_with_wrong_fields_is_refused_and_not_written() {
         ("cryptogram in JSON", |r| r.card_cryptogram_packet = "{}".into(), invalid(&["card_cryptogram_packet"])),
         ("no address", |r| r.ip_address.clear(), invalid(&["ip_address"])),
         ("half an address", |r| r.ip_address = "203.0.113".into(), invalid(&["ip_address"])),
+        ("a network", |r| r.ip_address = "203.0.113.0/24".into(), invalid(&["ip_address"])),
+        ("everybody", |r| r.ip_address = "255.255.255.255".into(), invalid(&["ip_address"])),
+        ("NUL in the key", |r| r.idempotency_key = "a\0b".into(), invalid(&["idempotency_key"])),
+        ("NUL in the cryptogram", |r| r.card_cryptogram_packet.push('\0'), invalid(&["card_cryptogram_packet"])),
+        ("NULs for an account", |r| r.account_id = "\0".repeat(36), invalid(&["account_id"])),
+        ("a negative account", |r| r.account_id = "-1".into(), invalid(&["account_id"])),
+        ("a huge tariff", |r| r.tariff_id = "9".repeat(1000), invalid(&["tariff_id"])),
         ("a host name", |r| r.ip_address = "cinema.example".into(), invalid(&["ip_address"])),
         ("no key", |r| r.idempotency_key.clear(), invalid(&["idempotency_key"])),
         ("long key", |r| r.idempotency_key = "k".repeat(129), invalid(&["idempotency_key"])),
@@ -64,6 +71,9 @@ async fn a_payment_with_wrong_fields_is_refused_and_not_written() {
         let status = client.create_payment(by(FRONTEND, request)).await.expect_err(what);
         assert_eq!(&refusal(&status), expected, "{what}");
         assert!(status.message().contains(": "), "{what}: the message says what to do: {}", status.message());
+        if status.code() == Code::InvalidArgument {
+            assert!(expected.2.iter().all(|field| status.message().contains(&format!("{field} "))), "{status:?}");
+        }
     }
     assert_eq!(world.rows().await, before, "nothing was written");
     assert_eq!(world.waiting().await, 0, "and no worker told");
