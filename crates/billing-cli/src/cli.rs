@@ -14,7 +14,7 @@ use crate::telemetry::TelemetryConfig;
 /// Billing of an online cinema: every role is a subcommand of this one program
 ///
 /// Exit status: 0 done, 1 the demo or a check failed, 64 a setting is wrong (the message names the variable), 69 a server
-/// was not reached, 70 an error of ours. Celery's verbs (inspect, control, status, events, call, result, purge, list,
+/// was not reached, 70 an error of ours, 130 a signal came before the work was done. Celery's verbs (inspect, control, status, events, call, result, purge, list,
 /// report) end as Celery's: 2 the command line is wrong, 69 no broker or nobody who answers, 1 anything else.
 #[derive(Parser, Debug)]
 #[command(name = "billing", version, subcommand_required = true, arg_required_else_help = true)]

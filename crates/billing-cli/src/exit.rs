@@ -14,6 +14,8 @@ pub const CONFIGURATION: u8 = 64;
 pub const UNAVAILABLE: u8 = 69;
 /// `EX_SOFTWARE`: the role ended by an error of its own.
 pub const SOFTWARE: u8 = 70;
+/// A signal came before what was asked for was done, as shells tell of SIGINT.
+pub const INTERRUPTED: u8 = 130;
 
 /// An error together with the status that the process ends with.
 #[derive(Debug)]

@@ -34,12 +34,21 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Worker(config) => roles::worker(*config, &signals).await,
         Command::Beat(config) => roles::beat(*config, &signals).await,
         Command::Sandbox(config) => roles::sandbox(*config, &signals).await,
-        Command::Migrate(config) => roles::migrate(config).await,
-        Command::Demo(config) => Ok(demo::status(demo::run(config).await)),
+        Command::Migrate(config) => unless_stopped(&signals, roles::migrate(config)).await,
+        Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),
         Command::Health { url } => {
-            health::check(&url).await.map_err(|error| Exit { status: exit::FAILED, error }).map(|()| exit::OK)
+            let asked = async { health::check(&url).await.map_err(|error| Exit { status: exit::FAILED, error }) };
+            unless_stopped(&signals, async { asked.await.map(|()| exit::OK) }).await
         }
+    }
+}
+
+/// Work that ends by itself and leaves nothing half done is dropped by the first signal.
+async fn unless_stopped(signals: &Signals, work: impl Future<Output = Result<u8, Exit>>) -> Result<u8, Exit> {
+    tokio::select! {
+        done = work => done,
+        () = signals.warm.cancelled() => Ok(exit::INTERRUPTED),
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn api_error(error: billing_api::StartError) -> Exit {
 }
 
 pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
+    config.worker.check().map_err(Exit::configuration)?;
     let services = connect(config.services, signals).await?;
     let (warm, cold) = (signals.warm.clone(), signals.cold.clone());
     let app = services.app.clone();
@@ -67,10 +68,18 @@ pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Ex
 }
 
 pub(crate) async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Signals) -> Result<u8, Exit> {
-    let bound = cloudpayments_sandbox::bind(config).await.map_err(Exit::unavailable)?;
+    let bound = cloudpayments_sandbox::bind(config).await.map_err(sandbox_error)?;
     tracing::info!(address = %bound.address(), "the gateway's sandbox listens");
     bound.serve(signals.warm.clone()).await?;
     Ok(exit::OK)
+}
+
+pub(crate) fn sandbox_error(error: cloudpayments_sandbox::StartError) -> Exit {
+    use cloudpayments_sandbox::StartError as E;
+    match error {
+        E::LedgerFile(_) => Exit::configuration(error),
+        E::Listen { .. } | E::LedgerInUse(_) => Exit::unavailable(error),
+    }
 }
 
 pub(crate) async fn migrate(config: MigrateConfig) -> Result<u8, Exit> {

@@ -18,8 +18,9 @@ use futures_util::FutureExt;
 /// Every change of the schema, in order; compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
-/// How long one connection may take to be made.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long one connection may take to be made. The embedded PostgreSQL starts a backend for it, which takes seconds on a
+/// busy machine, and begins anew when it is given up.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// How long a caller waits for a connection of the pool.
 const WAIT_WITHIN: Duration = Duration::from_secs(30);
 

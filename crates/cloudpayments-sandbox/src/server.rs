@@ -34,13 +34,20 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 pub enum StartError {
     #[error("SANDBOX_LISTEN: cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
+    /// It cannot be read or written, or is something else: name another.
     #[error("SANDBOX_LEDGER_FILE: {0}")]
     LedgerFile(String),
+    /// Another sandbox has it.
+    #[error("SANDBOX_LEDGER_FILE: {0}")]
+    LedgerInUse(String),
 }
 
 impl From<JournalError> for StartError {
     fn from(error: JournalError) -> Self {
-        Self::LedgerFile(error.to_string())
+        match error {
+            JournalError::InUse { .. } => Self::LedgerInUse(error.to_string()),
+            JournalError::Io { .. } | JournalError::Foreign { .. } => Self::LedgerFile(error.to_string()),
+        }
     }
 }
 

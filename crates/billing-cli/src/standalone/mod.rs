@@ -78,14 +78,14 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
         let config = system.demo_config()?;
         tokio::select! {
             played = demo::run(config) => status = demo::status(played),
-            () = signals.warm.cancelled() => {}
+            () = signals.warm.cancelled() => status = exit::INTERRUPTED,
         }
     }
     if !demo_and_exit {
-        system.wait(&signals).await;
+        status = system.wait(&signals).await;
     }
     system.stop(&signals).await?;
-    Ok(if demo_and_exit { status } else { exit::OK })
+    Ok(status)
 }
 
 impl DemoConfig {

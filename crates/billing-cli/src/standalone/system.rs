@@ -1,6 +1,8 @@
 //! The roles of a standalone system, started in order and stopped in the other.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::postgres::EmbeddedPostgres;
 use super::{EMBEDDED, SANDBOX, StandaloneConfig};
 use crate::demo::DemoConfig;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::roles;
 use crate::signals::Signals;
 
@@ -24,7 +26,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub(crate) struct System {
     api: SocketAddr,
     sandbox: SocketAddr,
-    data_dir: std::path::PathBuf,
+    data_dir: PathBuf,
+    /// Held as long as the system runs.
+    _data_lock: File,
     roles: JoinSet<(&'static str, anyhow::Result<()>)>,
     /// Ends the roles that work; the sandbox they work with ends after them.
     stop_roles: CancellationToken,
@@ -36,18 +40,17 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Takes the ports first, so that a taken one is told before anything else happens.
+    /// Takes the directory and the ports first, so that a taken one is told before anything else happens.
     pub(crate) async fn start(mut config: StandaloneConfig, signals: &Signals) -> Result<Self, Exit> {
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("BILLING_DATA_DIR: cannot make {}", config.data_dir.display()))
-            .map_err(Exit::configuration)?;
+        let data_lock = lock(&config.data_dir)?;
         config.sandbox.ledger_file.get_or_insert_with(|| config.data_dir.join("sandbox-ledger.jsonl"));
         let api = billing_api::bind(config.api).await.map_err(roles::api_error)?;
-        let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(Exit::unavailable)?;
+        let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(roles::sandbox_error)?;
         let (api_address, sandbox_address) = (api.local_addr(), sandbox.address());
         if config.worker.gateway_url == SANDBOX {
             config.worker.gateway_url = format!("http://{sandbox_address}");
         }
+        config.worker.check().map_err(Exit::configuration)?;
 
         #[cfg(feature = "embedded")]
         let postgres = embed_postgres(&mut config.services, &config.data_dir).await?;
@@ -74,6 +77,7 @@ impl System {
             api: api_address,
             sandbox: sandbox_address,
             data_dir: config.data_dir,
+            _data_lock: data_lock,
             roles: running,
             stop_roles,
             stop_sandbox,
@@ -106,21 +110,22 @@ impl System {
         );
     }
 
-    /// Until a signal, or until a role ends that should not.
-    pub(crate) async fn wait(&mut self, signals: &Signals) {
+    /// Until a signal, or until a role ends that should not; answers the exit status that stands for it.
+    pub(crate) async fn wait(&mut self, signals: &Signals) -> u8 {
         tokio::select! {
-            () = signals.warm.cancelled() => {}
+            () = signals.warm.cancelled() => exit::OK,
             ended = self.roles.join_next() => {
                 if let Some(Ok((role, result))) = ended {
                     tracing::error!(role, ?result, "a role ended, so everything does");
                 }
+                exit::SOFTWARE
             }
         }
     }
 
     /// First who works, then what they work with.
     pub(crate) async fn stop(self, signals: &Signals) -> anyhow::Result<()> {
-        let Self { mut roles, stop_roles, stop_sandbox, sandbox_task, services, .. } = self;
+        let Self { mut roles, stop_roles, stop_sandbox, sandbox_task, services, _data_lock, .. } = self;
         stop_roles.cancel();
         let ending = async {
             while let Some(ended) = roles.join_next().await {
@@ -148,17 +153,32 @@ impl System {
     }
 }
 
+/// Makes the directory and takes it: two systems would write into each other's files.
+fn lock(data_dir: &Path) -> Result<File, Exit> {
+    let shown = data_dir.display();
+    let unusable = |error| Exit::configuration(anyhow::anyhow!("BILLING_DATA_DIR: cannot use {shown}: {error}"));
+    std::fs::create_dir_all(data_dir).map_err(unusable)?;
+    let file = File::create(data_dir.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Exit::unavailable(anyhow::anyhow!("BILLING_DATA_DIR: {shown} is in use by another billing standalone")))
+        }
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
 /// Starts the embedded `PostgreSQL` if the configuration asks for it, and points the services at it.
 #[cfg(feature = "embedded")]
 async fn embed_postgres(
     services: &mut billing::ServicesConfig,
-    data_dir: &std::path::Path,
+    data_dir: &Path,
 ) -> anyhow::Result<Option<EmbeddedPostgres>> {
     if services.database_url.expose_secret() != EMBEDDED {
         return Ok(None);
     }
     let postgres = EmbeddedPostgres::start(&data_dir.join("postgres")).await?;
-    services.database_url = postgres.url().into();
+    services.database_url = postgres.url().to_owned().into();
     services.database_pool_size = 1;
     Ok(Some(postgres))
 }

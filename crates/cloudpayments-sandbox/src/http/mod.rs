@@ -77,8 +77,9 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// The real gateway has more methods than the sandbox.
+/// The real gateway has more methods than the sandbox. Clients understand this as a refusal.
 async fn not_emulated() -> Response {
     let methods: Vec<_> = Endpoint::ALL.iter().map(|(path, _)| path).collect();
-    (StatusCode::NOT_FOUND, Json(json!({ "error": "not emulated by the sandbox", "methods": methods }))).into_response()
+    let answer = json!({ "Success": false, "Message": "not emulated by the sandbox", "methods": methods });
+    (StatusCode::NOT_FOUND, Json(answer)).into_response()
 }

@@ -92,6 +92,7 @@ async fn methods_the_sandbox_lacks_say_so() {
     let response = shop.request("/payments/cards/topup", &json!({})).send().await.unwrap();
     assert_eq!(response.status(), 404);
     let answer: Value = response.json().await.unwrap();
+    assert_eq!(refusal(&answer), "not emulated by the sandbox");
     assert!(answer["methods"].as_array().unwrap().contains(&json!("/payments/cards/charge")));
     let get = shop.http.get(shop.url("/payments/get")).send().await.unwrap();
     assert_eq!(get.status(), 405);
