@@ -9,7 +9,7 @@ use billing_api::proto::payments_client::PaymentsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
     CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment, PaymentStatus, RegisterAccountRequest,
-    period::Length,
+    SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -18,14 +18,16 @@ use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 /// Pays without 3-D Secure.
-const CARD: &str = "4000000000003055";
+pub(crate) const CARD: &str = "4000000000003055";
+/// Pays once the customer has answered the bank's page.
+pub(crate) const ASKS_THREE_DS: &str = "4242424242424242";
 
 #[derive(Clone)]
 pub(crate) struct Cinema {
     channel: Channel,
     http: reqwest::Client,
     sandbox: String,
-    tariff_id: String,
+    tariffs: Vec<Tariff>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,9 +45,7 @@ impl Cinema {
         let channel = Endpoint::from_shared(format!("http://{api}")).unwrap().connect().await.unwrap();
         let answer = TariffsClient::new(channel.clone()).list_tariffs(as_frontend(ListTariffsRequest {})).await;
         let tariffs = answer.unwrap().into_inner().tariffs;
-        let monthly = tariffs.into_iter().find(|tariff| tariff.period.unwrap().length == Some(Length::Months(1)));
-        let tariff_id = monthly.expect("the seeded tariff of a month").tariff_id;
-        Self { channel, http: reqwest::Client::new(), sandbox: format!("http://{sandbox}"), tariff_id }
+        Self { channel, http: reqwest::Client::new(), sandbox: format!("http://{sandbox}"), tariffs }
     }
 
     /// A new account.
@@ -59,10 +59,20 @@ impl Cinema {
 
     /// A payment for a month, asked for again with the same key until the API answers.
     pub(crate) async fn pay(&self, account_id: &str) -> Payment {
+        self.buy(account_id, CARD, Length::Months(1)).await
+    }
+
+    /// The same with another card, or for another time.
+    pub(crate) async fn buy(&self, account_id: &str, card: &str, length: Length) -> Payment {
+        self.buy_with(account_id, &self.cryptogram(card).await, length).await
+    }
+
+    pub(crate) async fn buy_with(&self, account_id: &str, cryptogram: &str, length: Length) -> Payment {
+        let sold = |tariff: &&Tariff| tariff.period.unwrap().length == Some(length);
         let request = CreatePaymentRequest {
             account_id: account_id.to_owned(),
-            tariff_id: self.tariff_id.clone(),
-            card_cryptogram_packet: self.cryptogram().await,
+            tariff_id: self.tariffs.iter().find(sold).expect("a seeded tariff").tariff_id.clone(),
+            card_cryptogram_packet: cryptogram.to_owned(),
             ip_address: "203.0.113.7".to_owned(),
             idempotency_key: Uuid::new_v4().to_string(),
         };
@@ -75,23 +85,51 @@ impl Cinema {
 
     /// The payment once it is final.
     pub(crate) async fn outcome(&self, payment_id: &str, patience: Duration) -> Payment {
+        self.once(payment_id, patience, |status| status as i32 >= PaymentStatus::Succeeded as i32).await
+    }
+
+    async fn once(&self, payment_id: &str, patience: Duration, is_it: fn(PaymentStatus) -> bool) -> Payment {
         testkit::eventually(patience, async || {
             let request = as_frontend(GetPaymentRequest { payment_id: payment_id.to_owned() });
             let answer = PaymentsClient::new(self.channel.clone()).get_payment(request).await;
             let payment = answer.map_err(|status| status.to_string())?.into_inner();
-            let is_final = payment.status() as i32 >= PaymentStatus::Succeeded as i32;
-            if is_final { Ok(payment) } else { Err(format!("{payment_id} is {:?}", payment.status())) }
+            if is_it(payment.status()) { Ok(payment) } else { Err(format!("{payment_id} is {:?}", payment.status())) }
         })
         .await
     }
 
+    /// What the bank's page says (`MD`, `PaRes`) once the customer was asked and has confirmed there.
+    pub(crate) async fn answered(&self, payment: &Payment, patience: Duration) -> (String, String) {
+        let asked = self.once(&payment.payment_id, patience, |status| status == PaymentStatus::AwaitingThreeDs).await;
+        let ThreeDs { pa_req, md, .. } = asked.three_ds.unwrap();
+        let form = [("PaReq", &*pa_req), ("MD", &*md), ("TermUrl", "https://cinema.example/"), ("answer", "confirm")];
+        let page = self.http.post(format!("{}/acs/answer", self.sandbox)).header("accept", "application/json");
+        let answer = page.form(&form).send().await.unwrap().error_for_status().unwrap();
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        (md, answer["PaRes"].as_str().unwrap().to_owned())
+    }
+
+    /// Hands the bank's answer over.
+    pub(crate) async fn submit(&self, payment_id: &str, (md, pa_res): &(String, String)) {
+        let answer = SubmitThreeDsRequest { payment_id: payment_id.to_owned(), md: md.clone(), pa_res: pa_res.clone() };
+        PaymentsClient::new(self.channel.clone()).submit_three_ds(as_frontend(answer)).await.unwrap();
+    }
+
     /// The gateway charges this account but is slow to say so.
     pub(crate) async fn slow_answer(&self, account_id: &str, delay: Duration) {
-        let fault = json!({
-            "match": { "account_id": account_id }, "fault": "delay", "delay_ms": delay.as_millis() as u64, "times": 1
-        });
+        let delay_ms = delay.as_millis() as u64;
+        self.fault(json!({ "match": { "account_id": account_id }, "fault": "delay", "delay_ms": delay_ms })).await;
+    }
+
+    /// Orders a fault, as the sandbox takes it.
+    pub(crate) async fn fault(&self, fault: serde_json::Value) {
         let answer = self.http.post(format!("{}/sandbox/faults", self.sandbox)).json(&fault).send().await;
         answer.unwrap().error_for_status().unwrap();
+    }
+
+    /// The faults that nobody has met yet, as JSON.
+    pub(crate) async fn faults(&self) -> String {
+        self.http.get(format!("{}/sandbox/faults", self.sandbox)).send().await.unwrap().text().await.unwrap()
     }
 
     /// How often the gateway took money, by bill.
@@ -106,8 +144,17 @@ impl Cinema {
         successes
     }
 
-    async fn cryptogram(&self) -> String {
-        let card = json!({ "card_number": CARD, "exp": "12/39", "cvv": "123" });
+    /// The tokens that the gateway has given.
+    pub(crate) async fn tokens(&self) -> Vec<String> {
+        let list = self.http.post(format!("{}/payments/tokens/list", self.sandbox)).json(&json!({ "PageNumber": 1 }));
+        let answer = list.basic_auth("pk_sandbox", Some("sk_sandbox")).send().await.unwrap();
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        let listed = answer["Model"].as_array().unwrap().iter();
+        listed.map(|item| item["Token"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) async fn cryptogram(&self, card: &str) -> String {
+        let card = json!({ "card_number": card, "exp": "12/39", "cvv": "123" });
         let answer = self.http.post(format!("{}/sandbox/cryptogram", self.sandbox)).json(&card).send().await;
         let made: serde_json::Value = answer.unwrap().error_for_status().unwrap().json().await.unwrap();
         made["cryptogram"].as_str().unwrap().to_owned()

@@ -21,6 +21,7 @@ struct Service {
     environment: BTreeMap<String, String>,
     #[serde(default)]
     container_name: Option<String>,
+    healthcheck: Option<serde_yaml_ng::Value>,
 }
 
 fn compose() -> Compose {
@@ -39,6 +40,15 @@ fn the_whole_system_is_there_and_workers_can_be_scaled() {
         assert!(services.contains_key(name), "{name} is missing");
     }
     assert!(services["worker"].container_name.is_none(), "a name of its own allows only one worker");
+}
+
+#[test]
+fn whoever_can_be_asked_has_a_health_check() {
+    for (name, service) in compose().services {
+        // One ends by itself; the other serves nobody, and ends when it cannot go on.
+        let can_be_asked = !["migrate", "beat"].contains(&name.as_str());
+        assert_eq!(service.healthcheck.is_some(), can_be_asked, "{name}");
+    }
 }
 
 #[tokio::test]

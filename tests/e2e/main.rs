@@ -6,5 +6,7 @@ mod compose;
 mod crashes;
 mod invariants;
 mod roles;
+mod secrecy;
 mod standalone;
+mod steps;
 mod system;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use billing_api::proto::PaymentStatus;
 use testkit::Process;
 
+use crate::cinema::Cinema;
 use crate::system::System;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,23 +38,117 @@ async fn an_idle_worker_keeps_less_than_15_mb_of_its_own() {
     assert!(own < 15_000, "{own} kB\n{status}");
 }
 
+/// What is wrong by itself, whatever else is there.
+const WRONG: [(&str, &str, &str); 58] = [
+    ("api", "API_LISTEN", "nowhere"),
+    ("api", "API_TOKENS", "nonsense"),
+    ("api", "API_TOKENS", "shop:long-enough:payments:soon"),
+    ("api", "API_TLS_CERT", "/nowhere.pem"),
+    ("api", "API_TLS_KEY", "/nowhere.pem"),
+    ("api", "API_TLS_CLIENT_CA", "/nowhere.pem"),
+    ("api", "API_WEB_ORIGINS", "cinema"),
+    ("api", "API_REQUEST_TIMEOUT", "0s"),
+    ("api", "API_WATCH_REREAD", "soon"),
+    ("api", "API_MAX_IN_FLIGHT", "0"),
+    ("api", "API_MAX_STREAMS", "-1"),
+    ("api", "DATABASE_URL", "nonsense"),
+    ("api", "DATABASE_POOL_SIZE", "0"),
+    ("api", "QUEUE_TYPE", "round"),
+    ("api", "PUBLISH_TIMEOUT", "1"),
+    ("api", "CONNECT_WITHIN", "1"),
+    ("worker", "DATABASE_URL", "mysql://127.0.0.1/billing"),
+    ("worker", "ENCRYPTION_KEYS", "short:AAAA"),
+    ("worker", "ENCRYPTION_KEYS", "nonsense"),
+    ("worker", "GATEWAY_URL", "nonsense"),
+    ("worker", "GATEWAY_URL", "ftp://127.0.0.1"),
+    ("worker", "CLOUDPAYMENTS_PUBLIC_ID", "a:b"),
+    ("worker", "CLOUDPAYMENTS_API_SECRET", ""),
+    ("worker", "GATEWAY_TIMEOUT", "soon"),
+    ("worker", "GATEWAY_TIMEOUT", "0s"),
+    ("worker", "GATEWAY_TIMEOUT", "10m"),
+    ("worker", "GATEWAY_MAX_IN_FLIGHT", "0"),
+    ("worker", "WORKER_CONCURRENCY", "0"),
+    ("worker", "WORKER_CONCURRENCY", "many"),
+    ("worker", "WORKER_QUEUES", "payments,,billing"),
+    ("worker", "WORKER_SHUTDOWN_TIMEOUT", "1"),
+    ("worker", "RENEWAL_LEAD", "1 day"),
+    ("worker", "THREE_DS_TTL", "30"),
+    ("worker", "STRANDED_AFTER", "-1s"),
+    ("worker", "RESOLVE_FIRST_LOOK", "0s"),
+    ("worker", "RESOLVE_LOOK_ONLY", "2h"),
+    ("worker", "RESOLVE_RESEND_UNTIL", "2h"),
+    ("worker", "RESOLVE_NOT_EXECUTED_AFTER", "1m"),
+    ("worker", "RESOLVE_NOT_FOUND_GAP", "x"),
+    ("beat", "OPEN_RENEWALS_EVERY", "0s"),
+    ("beat", "REPUBLISH_STRANDED_EVERY", "never"),
+    ("beat", "RESOLVE_UNKNOWN_EVERY", ""),
+    ("beat", "EXPIRE_THREE_DS_EVERY", "1"),
+    ("migrate", "BILLING_TIME_ZONE", "Mars/Olympus"),
+    ("migrate", "DATABASE_URL", "postgres://127.0.0.1:port/billing"),
+    ("sandbox", "SANDBOX_LISTEN", "8090"),
+    ("sandbox", "SANDBOX_PUBLIC_URL", "ftp://x"),
+    ("sandbox", "SANDBOX_MAX_CONCURRENT", "0"),
+    ("sandbox", "SANDBOX_LATENCY", "slow"),
+    ("sandbox", "SANDBOX_LEDGER_FILE", "/nowhere/ledger"),
+    ("sandbox", "SANDBOX_STRICT", "perhaps"),
+    ("demo", "DEMO_API_URL", "nonsense"),
+    ("demo", "DEMO_PATIENCE", "long"),
+    ("worker", "LOG", "a=b=c"),
+    ("worker", "LOG_FORMAT", "xml"),
+    ("worker", "SENTRY_DSN", "nonsense"),
+    ("standalone", "GATEWAY_URL", "ftp://127.0.0.1"),
+    ("standalone", "BILLING_DATA_DIR", "/proc/nowhere"),
+];
+
 #[tokio::test]
 async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
-    for (role, variable, value) in [
-        ("api", "API_LISTEN", "nowhere"),
-        ("api", "API_TOKENS", "nonsense"),
-        ("worker", "GATEWAY_TIMEOUT", "soon"),
-        ("beat", "OPEN_RENEWALS_EVERY", "0s"),
-        ("worker", "ENCRYPTION_KEYS", "short:AAAA"),
-        ("migrate", "BILLING_TIME_ZONE", "Mars/Olympus"),
-    ] {
-        let mut process = Process::billing(&[role], |command| {
-            command.env(variable, value);
-        })
-        .await;
-        let ended = process.wait(PATIENCE).await;
-        assert_eq!(ended.code(), Some(64), "{role} with {variable}={value}: {}", process.output());
-        assert!(process.output().contains(variable), "{}", process.output());
+    let directory = tempfile::tempdir().unwrap();
+    for cases in WRONG.chunks(8) {
+        let mut asked = Vec::new();
+        for (role, variable, value) in cases {
+            let process = Process::billing(&[role], |command| {
+                command.env("SANDBOX_LISTEN", "127.0.0.1:0").env("API_LISTEN", "127.0.0.1:0");
+                command.env("BILLING_DATA_DIR", directory.path()).env(variable, value);
+            })
+            .await;
+            asked.push((role, variable, value, process));
+        }
+        for (role, variable, value, mut process) in asked {
+            let ended = process.wait(PATIENCE).await;
+            assert_eq!(ended.code(), Some(64), "{role} with {variable}={value}: {}", process.output());
+            assert!(process.output().contains(variable), "{variable}={value}: {}", process.output());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_no_server_can_have_ends_the_process_with_64_though_all_others_are_there() {
+    let (database, vhost, redis) = tokio::join!(testkit::postgres(), testkit::rabbitmq(), testkit::redis());
+    let mut elsewhere = url::Url::parse(database.url()).unwrap();
+    elsewhere.set_path("/no_such_database");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "not ours").unwrap();
+    for role in ["api", "worker", "beat"] {
+        for (variable, value) in [
+            ("DATABASE_URL", elsewhere.as_str()),
+            ("BROKER_URL", "nonsense"),
+            ("BROKER_URL", "sqs://127.0.0.1"),
+            ("RESULT_BACKEND", "nonsense"),
+            ("RESULT_BACKEND", "mongodb://127.0.0.1"),
+            ("WORKER_STATEDB", file.path().to_str().unwrap()),
+        ] {
+            if variable == "WORKER_STATEDB" && role != "worker" {
+                continue;
+            }
+            let mut process = Process::billing(&[role], |command| {
+                command.env("DATABASE_URL", database.url()).env("BROKER_URL", vhost.amqp_url());
+                command.env("RESULT_BACKEND", redis.url()).env("API_LISTEN", "127.0.0.1:0").env(variable, value);
+            })
+            .await;
+            let ended = process.wait(PATIENCE).await;
+            assert_eq!(ended.code(), Some(64), "{role} with {variable}={value}: {}", process.output());
+            assert!(process.output().contains(variable), "{variable}={value}: {}", process.output());
+        }
     }
 }
 
@@ -77,4 +173,24 @@ async fn a_server_out_of_reach_ends_the_process_with_69_and_its_address_without_
         assert!(output.contains(variable) && output.contains(&format!("127.0.0.1:{nobody}")), "{output}");
         assert!(!output.contains("hunter2"), "{output}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_out_of_reach_is_told_with_its_address_and_payments_wait_for_it() {
+    let (vhost, redis) = tokio::join!(testkit::rabbitmq(), testkit::redis());
+    let system = System::start(&vhost.amqp_url(), redis.url(), "0ms").await;
+    let gateway = format!("127.0.0.1:{}", testkit::free_port());
+    let mut worker = system.worker_with("waiting", &[("GATEWAY_URL", &format!("http://{gateway}"))]).await;
+    worker.wait_for_line(&gateway, PATIENCE).await;
+    let cinema = Cinema::connect(system.api, system.sandbox).await;
+    let payment = cinema.pay(&cinema.sign_up().await).await;
+    worker.wait_for_line("payments wait for it", PATIENCE).await;
+
+    let mut sandbox = Process::billing(&["sandbox"], |command| {
+        command.env("SANDBOX_LISTEN", &gateway);
+    })
+    .await;
+    sandbox.wait_for_line("listens", PATIENCE).await;
+    worker.wait_for_line("the gateway answers", PATIENCE).await;
+    assert_eq!(cinema.outcome(&payment.payment_id, PATIENCE).await.status(), PaymentStatus::Succeeded);
 }

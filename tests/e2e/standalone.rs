@@ -54,3 +54,44 @@ async fn a_taken_port_is_told_with_the_name_of_its_setting() {
         assert!(process.output().contains(variable), "{}", process.output());
     }
 }
+
+#[tokio::test]
+async fn a_second_one_on_the_same_data_is_refused_and_the_first_goes_on() {
+    let data = tempfile::tempdir().unwrap();
+    let mut first = standalone(data.path(), &[], |_| ()).await;
+    first.wait_for_line("Billing is up", PATIENCE).await;
+    let mut second = standalone(data.path(), &[], |_| ()).await;
+    assert_eq!(second.wait(PATIENCE).await.code(), Some(69), "{}", second.output());
+    assert!(second.output().contains("BILLING_DATA_DIR") && second.output().contains("in use"), "{}", second.output());
+    first.signal(Signal::Interrupt);
+    assert!(first.wait(Duration::from_secs(5)).await.success(), "{}", first.output());
+}
+
+/// Ends the demo of a system in which nothing can be paid: no worker takes the queue.
+#[tokio::test]
+async fn a_demo_that_is_interrupted_or_not_as_told_does_not_end_well() {
+    let nobody_works = |command: &mut Command| {
+        command.env("WORKER_QUEUES", "billing");
+    };
+    let data = tempfile::tempdir().unwrap();
+    let mut interrupted = standalone(data.path(), &["--demo-and-exit"], nobody_works).await;
+    interrupted.wait_for_line("signed up", PATIENCE).await;
+    interrupted.signal(Signal::Interrupt);
+    assert_eq!(interrupted.wait(Duration::from_secs(5)).await.code(), Some(130), "{}", interrupted.output());
+
+    let mut system = standalone(data.path(), &[], nobody_works).await;
+    let api = system.wait_for_line("gRPC API", PATIENCE).await;
+    let sandbox = system.wait_for_line("sandbox  ", PATIENCE).await;
+    let url = |line: &str| line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    let against = |command: &mut Command| {
+        command.env("DEMO_API_URL", url(&api)).env("DEMO_SANDBOX_URL", url(&sandbox)).env("DEMO_PATIENCE", "1");
+    };
+    let mut demo = Process::billing(&["demo"], against).await;
+    assert_eq!(demo.wait(PATIENCE).await.code(), Some(1), "{}", demo.output());
+    assert!(demo.output().contains("things were not as told"), "{}", demo.output());
+
+    let mut demo = Process::billing(&["demo"], against).await;
+    demo.wait_for_line("signed up", PATIENCE).await;
+    demo.signal(Signal::Interrupt);
+    assert_eq!(demo.wait(Duration::from_secs(5)).await.code(), Some(130), "{}", demo.output());
+}

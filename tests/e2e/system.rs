@@ -28,16 +28,26 @@ const IMPATIENT: [(&str, &str); 13] = [
 
 /// A running system. Its processes end with it.
 pub(crate) struct System {
-    _database: TestDatabase,
+    database: TestDatabase,
     pub(crate) api: SocketAddr,
     pub(crate) sandbox: SocketAddr,
     environment: Vec<(String, String)>,
-    _processes: Vec<Process>,
+    processes: Vec<Process>,
 }
 
 impl System {
     /// Migrates a fresh database and starts sandbox, API and beat. Workers are the test's.
     pub(crate) async fn start(broker_url: &str, result_backend: &str, sandbox_latency: &str) -> Self {
+        Self::start_with(broker_url, result_backend, sandbox_latency, &[]).await
+    }
+
+    /// With settings of its own for all roles.
+    pub(crate) async fn start_with(
+        broker_url: &str,
+        result_backend: &str,
+        sandbox_latency: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let database = testkit::postgres().await;
         let mut environment: Vec<_> =
             IMPATIENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -48,6 +58,7 @@ impl System {
         set("API_LISTEN", "127.0.0.1:0");
         set("SANDBOX_LISTEN", "127.0.0.1:0");
         set("SANDBOX_LATENCY", sandbox_latency);
+        settings.iter().for_each(|(name, value)| set(name, value));
 
         let mut migrate = role(&["migrate", "--seed"], &environment).await;
         assert!(migrate.wait(START).await.success(), "migrate:\n{}", migrate.output());
@@ -57,18 +68,27 @@ impl System {
         let mut api = role(&["api"], &environment).await;
         let api_address = listening(&mut api).await;
         let beat = role(&["beat"], &environment).await;
-        Self {
-            _database: database,
-            api: api_address,
-            sandbox: sandbox_address,
-            environment,
-            _processes: vec![sandbox, api, beat],
-        }
+        Self { database, api: api_address, sandbox: sandbox_address, environment, processes: vec![sandbox, api, beat] }
+    }
+
+    /// All that sandbox, API and beat have printed by now.
+    pub(crate) fn output(&self) -> String {
+        self.processes.iter().map(Process::output).collect()
+    }
+
+    pub(crate) fn database_url(&self) -> &str {
+        self.database.url()
     }
 
     pub(crate) async fn worker(&self, name: &str) -> Process {
+        self.worker_with(name, &[]).await
+    }
+
+    /// A worker with settings of its own.
+    pub(crate) async fn worker_with(&self, name: &str, settings: &[(&str, &str)]) -> Process {
         let mut environment = self.environment.clone();
         environment.push(("WORKER_NAME".to_owned(), format!("{name}@e2e")));
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         role(&["worker"], &environment).await
     }
 
