@@ -217,7 +217,7 @@ impl From<BuildError> for Trouble {
         let (variable, passes) = match &error {
             BuildError::Broker(error) => ("BROKER_URL", matches!(error, BrokerError::Timeout { .. })),
             BuildError::Backend(error) => ("RESULT_BACKEND", matches!(error, BackendError::Unavailable { .. })),
-            BuildError::Missing(_) => ("BROKER_URL", false),
+            BuildError::Missing(_) | BuildError::Route(_) => ("BROKER_URL", false),
         };
         Self { variable, passes, problem: error.to_string() }
     }

@@ -8,7 +8,9 @@ mod options;
 mod postpone;
 mod publish;
 mod queue;
+mod router;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -228,6 +230,10 @@ impl App {
         self.inner.backend.close().await;
     }
 
+    pub(crate) fn queue_names(&self) -> Vec<String> {
+        self.inner.config.queue_names()
+    }
+
     pub(crate) fn queue(&self, name: &str) -> QueueDefinition {
         self.inner.config.queue(name)
     }
@@ -269,11 +275,11 @@ impl App {
     }
 
     fn outgoing(&self, mut message: TaskMessage, options: &SendOptions, task_queue: Option<&str>) -> Outgoing {
-        let Destination { exchange, routing_key, queue, undeclared } =
-            self.destination(&message.task, options.route(), task_queue);
-        let queue = queue.filter(|_| options.is_late()).map(str::to_owned);
         Run::adopt(&mut message);
         options.apply(&mut message, crate::clock::now());
+        let Destination { exchange, routing_key, queue, undeclared } =
+            self.destination(&message, options.route(), task_queue);
+        let queue = queue.filter(|_| options.is_late()).map(Cow::into_owned);
         let late = queue.zip(message.eta).map(|(queue, eta)| Box::new(Late { queue, eta }));
         message.origin = Some(self.inner.origin.clone());
         message.properties.reply_to = Some(self.inner.reply_to.clone());
@@ -284,22 +290,33 @@ impl App {
 
     /// Where a task goes: what the sender says, else the task's own queue, else its route, else the default queue
     /// (`celery/app/routes.py`).
-    fn destination<'a>(&'a self, task: &str, said: &'a Route, task_queue: Option<&'a str>) -> Destination<'a> {
+    fn destination<'a>(
+        &'a self,
+        message: &TaskMessage,
+        said: &'a Route,
+        task_queue: Option<&'a str>,
+    ) -> Destination<'a> {
         let config = &self.inner.config;
-        let route = || config.route(task).filter(|_| said.queue.is_none() && task_queue.is_none());
-        if let Some(route) = [Some(said), route()].into_iter().flatten().find(|route| route.exchange.is_some()) {
-            return Destination {
-                exchange: route.exchange.clone().unwrap_or_default(),
-                routing_key: route.routing_key.clone().unwrap_or_default(),
-                queue: None,
-                undeclared: None,
-            };
+        let is_said = said.queue.is_some() || said.exchange.is_some() || task_queue.is_some();
+        let route = if is_said { None } else { config.route(message) };
+        let route = route.unwrap_or(Cow::Borrowed(said));
+        let said_key = route.routing_key.clone();
+        if let Some(exchange) = &route.exchange {
+            let (exchange, routing_key) = (exchange.clone(), said_key.unwrap_or_default());
+            return Destination { exchange, routing_key, queue: None, undeclared: None };
         }
-        let routed = || route().and_then(|route| route.queue.as_deref());
-        let queue = said.queue.as_deref().or(task_queue).or_else(routed).unwrap_or(&config.default_queue);
-        let is_declared = self.inner.declared.read().contains(queue);
-        let (exchange, routing_key) = config.address(queue);
-        Destination { exchange, routing_key, queue: Some(queue), undeclared: (!is_declared).then(|| queue.to_owned()) }
+        let queue = match route {
+            Cow::Borrowed(route) => route.queue.as_deref().or(task_queue).map(Cow::Borrowed),
+            Cow::Owned(route) => route.queue.map(Cow::Owned),
+        };
+        let queue = queue.unwrap_or(Cow::Borrowed(config.default_queue.as_str()));
+        let undeclared = (!self.inner.declared.read().contains(&*queue)).then(|| queue.clone().into_owned());
+        let (exchange, mut routing_key) = config.address(&queue);
+        // Through the default exchange the key is the name of the queue.
+        if let Some(said) = said_key.filter(|_| !exchange.is_empty()) {
+            routing_key = said;
+        }
+        Destination { exchange, routing_key, queue: Some(queue), undeclared }
     }
 }
 
@@ -324,7 +341,7 @@ struct Destination<'a> {
     exchange: String,
     routing_key: String,
     /// The queue there, if it is known.
-    queue: Option<&'a str>,
+    queue: Option<Cow<'a, str>>,
     /// The queue there, if it has not been declared yet.
     undeclared: Option<String>,
 }

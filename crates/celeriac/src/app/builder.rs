@@ -1,14 +1,17 @@
 //! Puts an application together.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::announce::Announcing;
-use super::queue::{QueueDefinition, QueueType, Route, glob_matches};
+use super::queue::{QueueDefinition, QueueType, Route};
+use super::router::Routers;
 use super::{App, host_name};
 use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
 use crate::broker::{self, Broker, BrokerError, ConnectOptions};
+use crate::protocol::TaskMessage;
 
 /// Settings of an [`App`]. Those that are not given are Celery's defaults.
 #[derive(Default)]
@@ -38,7 +41,8 @@ pub struct AppBuilder {
     queue_type: QueueType,
     max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,
-    routes: Vec<(String, Route)>,
+    routes: Routers,
+    wrong_route: Option<String>,
     sent_events: bool,
     native_delay: Option<bool>,
     delay_queue_type: Option<QueueType>,
@@ -64,6 +68,8 @@ pub enum BuildError {
     /// The result backend could not be connected to.
     #[error("result backend {0}")]
     Backend(#[from] BackendError),
+    #[error("the pattern of a route cannot be read: {0}")]
+    Route(String),
 }
 
 impl BuildError {
@@ -147,9 +153,27 @@ impl AppBuilder {
         self
     }
 
-    /// Routes the tasks whose names fit a pattern (`billing.*`). The first pattern that fits counts.
+    /// Routes the task of a name, or those whose names fit a pattern (`billing.*`): Celery's `task_routes`. A name comes
+    /// before all patterns; of those, the first that fits counts.
+    ///
+    /// What the sender says, and the task's own `queue`, come before any route.
     pub fn route(mut self, pattern: impl Into<String>, route: Route) -> Self {
-        self.routes.push((pattern.into(), route));
+        self.routes.add(pattern.into(), route);
+        self
+    }
+
+    /// [`route`](Self::route) with a regular expression, which must fit the beginning of the name, as `re.match` has it.
+    pub fn route_regex(mut self, pattern: &str, route: Route) -> Self {
+        if let Err(error) = self.routes.add_regex(pattern, route) {
+            self.wrong_route.get_or_insert(error.to_string());
+        }
+        self
+    }
+
+    /// Routes by a function, which sees all of a message; `None`: whatever follows decides. Functions and routes are asked
+    /// in the order in which they were added, where routes that follow each other are one.
+    pub fn router(mut self, router: impl Fn(&TaskMessage) -> Option<Route> + Send + Sync + 'static) -> Self {
+        self.routes.add_function(router);
         self
     }
 
@@ -179,6 +203,9 @@ impl AppBuilder {
     /// # Errors
     /// An address is missing or wrong, or a server cannot be reached in time ([`BuildError::is_temporary`]).
     pub async fn build(self) -> Result<App, BuildError> {
+        if let Some(wrong) = self.wrong_route {
+            return Err(BuildError::Route(wrong));
+        }
         let broker = match self.broker {
             Source::Made(broker) => broker,
             Source::Url(url) => broker::connect(&url, self.connect_options).await?,
@@ -213,7 +240,7 @@ pub(super) struct Config {
     queue_type: QueueType,
     max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,
-    routes: Vec<(String, Route)>,
+    routes: Routers,
 }
 
 impl Config {
@@ -227,7 +254,17 @@ impl Config {
         self.queues.get(queue).map_or_else(|| (String::new(), queue.to_owned()), QueueDefinition::address)
     }
 
-    pub(super) fn route(&self, task: &str) -> Option<&Route> {
-        self.routes.iter().find(|(pattern, _)| glob_matches(pattern, task)).map(|(_, route)| route)
+    /// What a worker takes tasks from unless it is told: all defined queues, or the default queue if there are none.
+    pub(super) fn queue_names(&self) -> Vec<String> {
+        if self.queues.is_empty() {
+            return vec![self.default_queue.clone()];
+        }
+        let mut names: Vec<_> = self.queues.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(super) fn route(&self, message: &TaskMessage) -> Option<Cow<'_, Route>> {
+        self.routes.route(message)
     }
 }

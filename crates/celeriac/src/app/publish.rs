@@ -144,7 +144,7 @@ impl App {
     async fn publication(&self, publish: Publish) -> Result<Publication, SendError> {
         let Publish { mut message, route } = publish;
         let said = Route { queue: route.queue, exchange: route.exchange, routing_key: route.routing_key };
-        let Destination { exchange, routing_key, queue, undeclared } = self.destination(&message.task, &said, None);
+        let Destination { exchange, routing_key, queue, undeclared } = self.destination(&message, &said, None);
         if let Some(queue) = undeclared {
             self.declare_queue(&queue).await?;
         }
@@ -152,7 +152,7 @@ impl App {
         let eta = message.eta;
         let mut publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
         if let Some(queue) = queue {
-            self.postpone(queue, &mut publication, eta).await;
+            self.postpone(&queue, &mut publication, eta).await;
         }
         Ok(publication)
     }

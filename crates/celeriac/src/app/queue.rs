@@ -208,6 +208,14 @@ impl Route {
         Self { queue: Some(name.into()), ..Self::default() }
     }
 
+    /// With another routing key than the queue's, for a queue behind a topic exchange. It is put to the queue's exchange, so
+    /// whether that queue gets it, or others, is for the bindings.
+    #[must_use]
+    pub fn routing_key(mut self, routing_key: impl Into<String>) -> Self {
+        self.routing_key = Some(routing_key.into());
+        self
+    }
+
     /// To an exchange, which must exist.
     #[must_use]
     pub fn exchange(name: impl Into<String>, routing_key: impl Into<String>) -> Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use celeriac::broker::{BrokerError, ExchangeKind, Topology};
-use celeriac::protocol::{DeliveryMode, State, Value};
+use celeriac::protocol::{DeliveryMode, State, TaskMessage, Value};
 use celeriac::{App, BuildError, GetError, QueueDefinition, QueueType, Route, SendError, SendOptions, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +18,7 @@ on_every_broker!(
     options_are_in_the_message,
     a_task_goes_where_the_sender_says_then_the_task_then_the_route_then_to_the_default_queue,
     a_queue_behind_a_topic_exchange_is_reached_through_it,
+    a_route_may_say_the_routing_key_and_a_function_may_say_the_route,
     a_task_that_no_queue_takes_is_an_error,
     many_tasks_are_answered_in_their_order_and_each_for_itself,
     a_queue_that_exists_with_other_arguments_is_refused,
@@ -147,6 +148,32 @@ async fn a_queue_behind_a_topic_exchange_is_reached_through_it(setup: Setup) {
     let direct = SendOptions::new().exchange("logs", "nobody.listens");
     let error = app.send_with(order(), direct).await.unwrap_err();
     assert!(matches!(error, SendError::Unroutable { .. }), "{error:?}");
+}
+
+async fn a_route_may_say_the_routing_key_and_a_function_may_say_the_route(setup: Setup) {
+    let audit = QueueDefinition::new("audit").exchange("logs", ExchangeKind::Topic, "audit.#");
+    let app =
+        setup.builder().queue(audit).route_regex("log\\.(write|read)", Route::queue("audit").routing_key("audit.eu"));
+    let by_tenant = |message: &TaskMessage| {
+        let tenant = message.headers.get("tenant").and_then(Value::as_str)?;
+        Some(Route::queue(format!("of-{tenant}")))
+    };
+    let app = app.router(by_tenant).build().await.unwrap();
+    let send = async |name: &str, options| app.send_named(name, json!([]), json!({}), options).await.unwrap();
+    send("log.write", SendOptions::new()).await;
+    let sent = drain(&app, "audit", 1).await.remove(0);
+    assert_eq!((sent.exchange.as_str(), sent.routing_key.as_str()), ("logs", "audit.eu"));
+    send("other", SendOptions::new().header("tenant", "cinema")).await;
+    assert_eq!(drain(&app, "of-cinema", 1).await.len(), 1);
+    send("other", SendOptions::new().header("tenant", "cinema").queue("said")).await;
+    assert_eq!(drain(&app, "said", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_route_with_a_pattern_that_cannot_be_read_is_no_application() {
+    let setup = Setup::memory().await;
+    let error = setup.builder().route_regex("shop(", Route::queue("shop")).build().await.unwrap_err();
+    assert!(matches!(error, BuildError::Route(_)), "{error}");
 }
 
 async fn a_task_that_no_queue_takes_is_an_error(setup: Setup) {
