@@ -13,6 +13,7 @@ mod acks;
 mod admission;
 mod attempts;
 mod autoscale;
+mod awaited;
 mod builder;
 mod builtins;
 mod cancellation;
@@ -26,25 +27,28 @@ mod handle;
 mod heart;
 mod hooks;
 mod live;
+mod nodename;
 mod parking;
 mod pool;
 mod qos;
 mod queues;
 mod rate;
+mod readiness;
 mod registry;
 mod revoked;
 mod run;
 mod settle;
 mod shared;
+mod shutdown;
 mod state;
 mod statedb;
 mod supervise;
 mod threads;
+mod vitals;
+mod watchdog;
 mod workflow;
 
 use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +56,8 @@ pub use self::builder::WorkerBuilder;
 pub use self::handle::{TaskInfo, WorkerHandle};
 pub(crate) use self::heart::heartbeat_on_demand;
 pub use self::hooks::{TaskFailure, TaskHooks};
+pub use self::nodename::nodename;
+pub use self::readiness::{Readiness, Unready};
 pub use self::registry::Call;
 pub(crate) use self::registry::Registered;
 pub(crate) use self::revoked::shared_values;
@@ -59,7 +65,9 @@ pub(crate) use self::run::{Limits, Phase, Run};
 pub(crate) use self::shared::Shared;
 
 use self::queues::Taken;
+use self::shutdown::Shutdown;
 use self::statedb::StateDb;
+use self::watchdog::Watchdog;
 use crate::app::App;
 use crate::broker::BrokerError;
 
@@ -88,8 +96,8 @@ use crate::broker::BrokerError;
 pub struct Worker {
     shared: Arc<Shared>,
     added: mpsc::UnboundedReceiver<Taken>,
-    shutdown_timeout: Duration,
-    cold: CancellationToken,
+    shutdown: Shutdown,
+    watchdog: Option<Watchdog>,
     statedb: Option<StateDb>,
 }
 
@@ -102,6 +110,14 @@ pub enum WorkerError {
     /// The broker refused for good, for instance because a queue exists with other arguments.
     #[error("broker {0}")]
     Broker(#[from] BrokerError),
+    /// It has run as many tasks, or taken as much memory, as it may ([`WorkerBuilder::max_tasks`],
+    /// [`WorkerBuilder::max_memory`]). Nothing is wrong: start another one.
+    #[error("the worker has done its part: {0}")]
+    Spent(String),
+    /// Its [watchdog](WorkerBuilder::watchdog) saw that it does not work, and only a new start mends that: start another
+    /// one.
+    #[error("the watchdog ended the worker: {0}")]
+    Stuck(String),
 }
 
 impl Worker {
@@ -122,7 +138,8 @@ impl Worker {
     /// A broker that cannot be reached is waited for, at the start and later.
     ///
     /// # Errors
-    /// [`WorkerError::Broker`] if the broker refuses for good.
+    /// [`WorkerError::Broker`] if the broker refuses for good; [`WorkerError::Spent`] and [`WorkerError::Stuck`] as settings
+    /// say.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         supervise::run(self, shutdown).await
     }

@@ -19,6 +19,7 @@
 mod crontab;
 mod entry;
 mod lease;
+mod readiness;
 mod schedule;
 mod service;
 pub mod store;
@@ -26,6 +27,7 @@ mod ticker;
 
 pub use self::crontab::{Crontab, CrontabError};
 pub use self::entry::Entry;
+pub use self::readiness::{BeatHandle, BeatReadiness, BeatUnready};
 pub use self::schedule::{CatchUp, Schedule};
 pub use self::service::{Beat, BeatBuilder};
 #[cfg(feature = "postgres")]

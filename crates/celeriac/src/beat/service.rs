@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::lease::{Tenure, Terms};
+use super::readiness::{BeatHandle, Seen};
 use super::store::{Lease, MemoryScheduleStore, ScheduleStore, StoreError};
 use super::ticker::{Plan, Tick, Ticker};
 use super::{Crontab, Entry, Schedule};
@@ -57,6 +59,7 @@ pub struct Beat {
     /// What the lease names it.
     name: String,
     terms: Terms,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// Settings of a [`Beat`].
@@ -70,7 +73,23 @@ impl Beat {
     pub fn builder(app: App) -> BeatBuilder {
         let store = Arc::new(MemoryScheduleStore::default());
         let name = format!("{}@{}", Uuid::new_v4(), host_name());
-        BeatBuilder { beat: Self { app, entries: Vec::new(), zone: Tz::UTC, store, name, terms: Terms { ttl: LEASE } } }
+        BeatBuilder {
+            beat: Self {
+                app,
+                entries: Vec::new(),
+                zone: Tz::UTC,
+                store,
+                name,
+                terms: Terms { ttl: LEASE },
+                seen: Arc::default(),
+            },
+        }
+    }
+
+    /// Looks at the beat while it runs.
+    #[must_use]
+    pub fn handle(&self) -> BeatHandle {
+        BeatHandle { app: self.app.clone(), terms: self.terms, seen: Arc::clone(&self.seen) }
     }
 
     /// Sends tasks until `shutdown` is cancelled. A broker or a store that cannot be reached is waited for.
@@ -110,15 +129,19 @@ impl Beat {
         let mut is_hindered = false;
         loop {
             let asked = Instant::now();
+            self.seen.lock().asks(asked);
             let pause = match self.store.lead(&self.name, self.terms.ttl).await {
                 Ok(Some(term)) => {
                     is_hindered = false;
                     let lease = Lease { beat: self.name.clone(), term };
-                    tenure.send_replace(Some(Tenure { lease, ends: self.terms.ends(asked) }));
+                    let leads = Tenure { lease, ends: self.terms.ends(asked) };
+                    self.seen.lock().is_told(Instant::now(), Some(&leads));
+                    tenure.send_replace(Some(leads));
                     self.terms.renew_after()
                 }
                 Ok(None) => {
                     is_hindered = false;
+                    self.seen.lock().is_told(Instant::now(), None);
                     tenure.send_replace(None);
                     self.terms.ask_every()
                 }

@@ -250,6 +250,10 @@ pub trait ConsumerControl: Send + Sync {
     /// eighth.
     async fn set_prefetch(&self, prefetch: u16) -> Result<(), BrokerError>;
 
+    /// Whether the broker has a consumer for this just now, as far as this side knows. False while it starts again, and
+    /// for good once it was cancelled.
+    fn is_active(&self) -> bool;
+
     /// Stops the deliveries. Those that are on their way are still handed out, then the receiver ends. What was
     /// delivered can still be acknowledged.
     async fn cancel(&self) -> Result<(), BrokerError>;
@@ -277,6 +281,18 @@ pub struct BrokerHealth {
     pub blocked: bool,
     /// How long the connection has been as it is.
     pub since: Duration,
+    /// How long ago anything came from the broker last, heartbeats too.
+    pub last_frame: Duration,
+    /// What both sides have agreed on; `None`: the connection has none.
+    pub heartbeat: Option<Duration>,
+}
+
+impl BrokerHealth {
+    /// Connected, it seems, and yet nothing has come for twice the heartbeat.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.connected && self.heartbeat.is_some_and(|heartbeat| self.last_frame > heartbeat * 2)
+    }
 }
 
 /// What went wrong, by what the caller should do.

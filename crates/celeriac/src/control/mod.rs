@@ -32,4 +32,5 @@ pub(crate) use election::Elections;
 pub(crate) use gossip::listen as gossip;
 pub(crate) use mingle::mingle;
 pub(crate) use node::serve;
+pub(crate) use panel::resident;
 pub use report::{hide_password, report};

@@ -1,9 +1,11 @@
 //! Puts a worker together.
 
-use std::path::PathBuf;
 mod extend;
+mod lifetime;
+mod queues;
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,9 +22,12 @@ use super::pool::Pool;
 use super::queues::Queues;
 use super::registry::{Call, Registered, Registry};
 use super::shared::{Settings, Shared};
+use super::shutdown::Shutdown;
 use super::state::WorkerState;
 use super::statedb::StateDb;
 use super::threads::Threads;
+use super::vitals::Vitals;
+use super::watchdog::{Abort, Watchdog};
 use super::{Worker, WorkerError};
 use crate::app::{App, host_name};
 use crate::clock::LamportClock;
@@ -70,8 +75,10 @@ pub struct WorkerBuilder<S = ()> {
     concurrency: usize,
     prefetch_multiplier: usize,
     hostname: Option<String>,
-    shutdown_timeout: Duration,
-    cold: CancellationToken,
+    excluded: Vec<String>,
+    shutdown: Shutdown,
+    watchdog: Option<Duration>,
+    abort: Option<Abort>,
     events: bool,
     settings: Settings,
     threads: Arc<Threads>,
@@ -90,8 +97,10 @@ impl WorkerBuilder {
             concurrency: 64,
             prefetch_multiplier: 4,
             hostname: None,
-            shutdown_timeout: Duration::from_secs(30),
-            cold: CancellationToken::new(),
+            excluded: Vec::new(),
+            shutdown: Shutdown::default(),
+            watchdog: None,
+            abort: None,
             events: false,
             settings: Settings::default(),
             threads: Arc::default(),
@@ -111,8 +120,10 @@ impl WorkerBuilder {
             concurrency: self.concurrency,
             prefetch_multiplier: self.prefetch_multiplier,
             hostname: self.hostname,
-            shutdown_timeout: self.shutdown_timeout,
-            cold: self.cold,
+            excluded: self.excluded,
+            shutdown: self.shutdown,
+            watchdog: self.watchdog,
+            abort: self.abort,
             events: self.events,
             settings: self.settings,
             threads: self.threads,
@@ -164,12 +175,6 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
-    /// The queues to take tasks from; by default the application's default queue.
-    pub fn queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
-        self.queues = queues.into_iter().map(Into::into).collect();
-        self
-    }
-
     /// How many bodies run at once; 64 by default.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency;
@@ -185,18 +190,6 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// The node name; by default `celery@<host>`.
     pub fn hostname(mut self, hostname: impl Into<String>) -> Self {
         self.hostname = Some(hostname.into());
-        self
-    }
-
-    /// How long a warm shutdown waits for running bodies before it becomes a cold one; 30 seconds by default.
-    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.shutdown_timeout = timeout;
-        self
-    }
-
-    /// Cancelling this token makes a shutdown cold: running bodies are dropped, and their messages given back.
-    pub fn cold(mut self, cold: CancellationToken) -> Self {
-        self.cold = cold;
         self
     }
 
@@ -279,17 +272,18 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
                 self.app.backend().address()
             )));
         }
+        let taken = self.taken()?;
+        let abort = self.abort;
+        let shutdown_timeout = self.shutdown.timeout;
+        let watchdog = self.watchdog.map(|limit| Watchdog { limit, abort, shutdown_timeout });
         let hostname: Arc<str> = self.hostname.unwrap_or_else(|| format!("celery@{}", host_name())).into();
         let pid = std::process::id();
         let broker = Arc::clone(self.app.broker());
         let clock = LamportClock::default();
         let stop = CancellationToken::new();
         let (queues, added) = Queues::new(&stop);
-        if self.queues.is_empty() {
-            queues.add(self.app.queue(self.app.default_queue()), true);
-        }
-        for queue in &self.queues {
-            queues.add(self.app.queue(queue), true);
+        for queue in taken {
+            queues.add(self.app.queue(&queue), true);
         }
         let shared = Shared {
             events: EventSink::new(broker, Arc::clone(&hostname), pid, clock.clone(), self.events),
@@ -308,6 +302,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             lines: Lines::default(),
             threads: self.threads,
             hooks: self.hooks,
+            vitals: Vitals::default(),
+            fate: OnceLock::new(),
             runs: TaskTracker::new(),
             channels: Mutex::default(),
             quit: CancellationToken::new(),
@@ -319,12 +315,6 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         if let Some(statedb) = &statedb {
             statedb.recall(&shared)?;
         }
-        Ok(Worker {
-            shared: Arc::new(shared),
-            added,
-            shutdown_timeout: self.shutdown_timeout,
-            cold: self.cold,
-            statedb,
-        })
+        Ok(Worker { shared: Arc::new(shared), added, shutdown: self.shutdown, watchdog, statedb })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::acks::AckTracker;
@@ -23,6 +24,10 @@ pub(crate) struct Channel {
     settle: mpsc::UnboundedSender<Settlement>,
     /// How many messages wait for their ETA.
     held: AtomicUsize,
+    /// Since when the settler is at its work, or is gone.
+    pub(crate) settles: Since,
+    /// Since when the broker is asked for another prefetch count.
+    pub(crate) asks: Since,
     /// What the broker was told.
     prefetch: AtomicU16,
     /// There is more or less room for messages than before.
@@ -50,6 +55,8 @@ impl Channel {
             flush: Notify::new(),
             settle,
             held: AtomicUsize::new(0),
+            settles: Since::default(),
+            asks: Since::default(),
             prefetch: AtomicU16::new(prefetch),
             room_changed: Notify::new(),
             generation: Mutex::new((0, stop.child_token())),
@@ -157,6 +164,34 @@ impl Channel {
             self.control.ack(tag, false).await?;
         }
         Ok(())
+    }
+}
+
+/// Since when something goes on, if it does.
+#[derive(Debug, Default)]
+pub(crate) struct Since(Mutex<Option<Instant>>);
+
+impl Since {
+    pub(crate) fn since(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
+
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        *self.0.lock() = Some(Instant::now());
+        let value = work.await;
+        *self.0.lock() = None;
+        value
+    }
+
+    /// It goes on for ever once the answer is dropped.
+    pub(crate) fn once_dropped(&self) -> impl Drop + use<'_> {
+        struct End<'a>(&'a Since);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                *self.0.0.lock() = Some(Instant::now());
+            }
+        }
+        End(self)
     }
 }
 

@@ -181,7 +181,7 @@ impl Consumer {
     async fn adjust_prefetch(&mut self) {
         let Some(count) = self.qos.adjust(self.shared.pool.prefetch(), self.channel.held()) else { return };
         self.channel.set_prefetch(count);
-        if let Err(error) = self.channel.control.set_prefetch(count).await {
+        if let Err(error) = self.channel.asks.during(self.channel.control.set_prefetch(count)).await {
             tracing::warn!(queue = self.channel.queue, %error, "prefetch not changed");
         }
     }

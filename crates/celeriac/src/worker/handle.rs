@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::readiness::Readiness;
 use super::run::{Limits, Phase, Run};
 use super::shared::Shared;
 use crate::context::Request;
@@ -40,6 +41,13 @@ impl WorkerHandle {
     #[must_use]
     pub fn hostname(&self) -> &str {
         &self.shared.hostname
+    }
+
+    /// Whether the worker can do its work now. Asks nobody and waits for nothing, so it may be called from anywhere: from
+    /// another runtime it tells even that this worker's own does not answer.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.shared.readiness(Instant::now())
     }
 
     /// The names of the tasks that are known, sorted.

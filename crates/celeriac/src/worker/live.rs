@@ -211,7 +211,7 @@ async fn perform(run: &Arc<Run>) -> Outcome {
         hook.on_start(&run.request);
     }
     let outcome = execute(run, begun).await;
-    shared.state.ended();
+    shared.ended();
     outcome
 }
 

@@ -56,6 +56,11 @@ impl Pool {
         }
     }
 
+    /// Slots that nobody has.
+    pub(crate) fn free(&self) -> usize {
+        self.slots.available_permits()
+    }
+
     /// Adds slots, up to the maximum.
     pub(crate) fn grow(&self, n: usize) {
         let mut size = self.size.lock();

@@ -150,6 +150,12 @@ impl Run {
         begun.limits.soft.or(begun.limits.hard).and_then(|limit| begun.at.checked_add(limit))
     }
 
+    /// The body has outlived its hard limit by so much.
+    pub(crate) fn is_overdue(&self, now: Instant, by: Duration) -> bool {
+        let end = self.begun().and_then(|begun| begun.at.checked_add(begun.limits.hard?));
+        end.is_some_and(|end| now.saturating_duration_since(end) > by)
+    }
+
     pub(crate) fn children(&self) -> Vec<ResultTuple> {
         self.children.lock().clone()
     }

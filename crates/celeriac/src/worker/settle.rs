@@ -4,12 +4,12 @@
 //! backend, and nothing waits when there is little to do.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::awaited::Backoff;
 use super::channel::Channel;
 use super::conclusion::{Conclusion, Report, Verdict};
 use super::live::stored;
@@ -23,8 +23,6 @@ use crate::task::Failure;
 
 /// How many are settled together at most.
 const BATCH: usize = 512;
-const MIN_BACKOFF: Duration = Duration::from_millis(50);
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What is to be done for one task.
 #[derive(Debug)]
@@ -138,13 +136,14 @@ pub(super) async fn settle_until(
     channel: Arc<Channel>,
     mut settlements: mpsc::UnboundedReceiver<Settlement>,
 ) {
+    let _gone = channel.settles.once_dropped();
     let mut batch = Vec::with_capacity(BATCH);
     let mut is_last = false;
     loop {
         tokio::select! {
             taken = settlements.recv_many(&mut batch, BATCH) => match taken {
                 0 => return,
-                _ if shared.give_up.run_until_cancelled(settle(&shared, &channel, &mut batch)).await.is_some() => {}
+                _ if is_settled(&shared, &channel, &mut batch).await => {}
                 // What is not acknowledged is delivered again, to another worker.
                 _ => return,
             },
@@ -154,6 +153,12 @@ pub(super) async fn settle_until(
             }
         }
     }
+}
+
+/// False: patience ended before it was.
+async fn is_settled(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>) -> bool {
+    let settling = channel.settles.during(settle(shared, channel, batch));
+    shared.give_up.run_until_cancelled(settling).await.is_some()
 }
 
 async fn settle(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>) {
@@ -178,10 +183,10 @@ pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
         return;
     }
     let backend = shared.app.backend();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(&shared.vitals.backend);
     loop {
         match backend.store(results).await {
-            Ok(()) => return backoff.over("result backend"),
+            Ok(()) => return backoff.over(),
             Err(BackendError::Refused { .. }) if results.len() > 1 => {
                 // One of them is to blame; the others must not suffer for it.
                 for result in results {
@@ -193,7 +198,7 @@ pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
                 tracing::error!(task_id = results[0].task_id, %error, "result given up");
                 return;
             }
-            Err(error) => backoff.wait("result backend", &error).await,
+            Err(error) => backoff.wait(&error).await,
         }
     }
 }
@@ -208,7 +213,7 @@ async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
         }
     }
     let broker = shared.app.broker();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(&shared.vitals.broker);
     while !open.is_empty() {
         let publications = open.iter().map(|(_, resend)| resend.publication.clone()).collect();
         let confirmations = broker.publish_batch(publications).await;
@@ -228,8 +233,8 @@ async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
         }
         open = failed;
         match problem {
-            Some(error) => backoff.wait("broker", &error).await,
-            None => backoff.over("broker"),
+            Some(error) => backoff.wait(&error).await,
+            None => backoff.over(),
         }
     }
 }
@@ -268,27 +273,4 @@ async fn not_sent(shared: &Shared, channel: &Channel, resend: &mut Resend, error
         return Next::Keep;
     }
     Next::Wait(error)
-}
-
-/// Waits between attempts, longer each time, and says so once.
-#[derive(Default)]
-pub(super) struct Backoff {
-    next: Option<Duration>,
-}
-
-impl Backoff {
-    pub(super) async fn wait(&mut self, what: &str, error: &(dyn std::error::Error + Sync)) {
-        if self.next.is_none() {
-            tracing::warn!(%error, "{what} cannot be reached; tasks that have ended wait unacknowledged");
-        }
-        let delay = self.next.unwrap_or(MIN_BACKOFF);
-        self.next = Some((delay * 2).min(MAX_BACKOFF));
-        tokio::time::sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-    }
-
-    pub(super) fn over(&mut self, what: &str) {
-        if self.next.take().is_some() {
-            tracing::info!("{what} is reached again");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What all parts of a worker share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::WorkerError;
 use super::autoscale::Autoscale;
 use super::channel::Channel;
 use super::cluster::Lines;
@@ -18,6 +19,7 @@ use super::queues::Queues;
 use super::registry::Registry;
 use super::state::WorkerState;
 use super::threads::Threads;
+use super::vitals::Vitals;
 use crate::app::App;
 use crate::clock::LamportClock;
 use crate::control::Elections;
@@ -48,7 +50,10 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskTracker,
     /// One for each consumer that was started.
     pub(crate) channels: Mutex<Vec<Arc<Channel>>>,
-    /// Remote control asks for a warm shutdown.
+    pub(crate) vitals: Vitals,
+    /// Why the worker ends by itself.
+    pub(crate) fate: OnceLock<WorkerError>,
+    /// Remote control, or the worker itself, asks for a warm shutdown.
     pub(crate) quit: CancellationToken,
     /// Warm shutdown: nothing begins any more.
     pub(crate) stop: CancellationToken,
@@ -76,6 +81,16 @@ pub(crate) struct Settings {
     pub(crate) parking: bool,
     /// How long the seat of a worker that died is kept from others.
     pub(crate) lease: Duration,
+    /// How long work may stand still.
+    pub(crate) stalled_after: Duration,
+    /// So many tasks, and the worker ends.
+    pub(crate) max_tasks: Option<u64>,
+    /// So many bytes of resident memory, and the worker ends.
+    pub(crate) max_memory: Option<u64>,
+    /// How long a soft shutdown waits.
+    pub(crate) soft_shutdown_timeout: Duration,
+    /// It waits although nothing runs.
+    pub(crate) soft_shutdown_on_idle: bool,
 }
 
 impl Settings {
@@ -96,6 +111,11 @@ impl Default for Settings {
             delivery_limit: None,
             parking: false,
             lease: Duration::from_secs(30),
+            stalled_after: Duration::from_secs(30),
+            max_tasks: None,
+            max_memory: None,
+            soft_shutdown_timeout: Duration::ZERO,
+            soft_shutdown_on_idle: false,
         }
     }
 }

@@ -24,6 +24,19 @@ pub(crate) struct WorkerState {
     processed: AtomicU64,
 }
 
+/// What the tasks do that take slots of the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Survey {
+    /// Could begin if they had a slot.
+    pub(crate) waiting: usize,
+    pub(crate) running: usize,
+    /// Of these, those that should have been ended by their hard time limits long ago.
+    pub(crate) overdue: usize,
+}
+
+/// A body that is still there so long after its hard time limit does not await.
+const OVERDUE: Duration = Duration::from_secs(5);
+
 /// The runs by a number that is free to be used again: cheaper than a map for tasks that come and go.
 #[derive(Default)]
 struct Slots {
@@ -59,6 +72,22 @@ impl WorkerState {
         slots.runs.iter().flatten().filter(|run| phases.contains(&run.phase())).cloned().collect()
     }
 
+    pub(crate) fn survey(&self, now: Instant) -> Survey {
+        let slots = self.runs.lock();
+        let mut survey = Survey::default();
+        for run in slots.runs.iter().flatten().filter(|run| !run.task.is_blocking) {
+            match run.phase() {
+                Phase::Reserved => survey.waiting += 1,
+                Phase::Active => {
+                    survey.running += 1;
+                    survey.overdue += usize::from(run.is_overdue(now, OVERDUE));
+                }
+                Phase::Scheduled | Phase::Limited => {}
+            }
+        }
+        survey
+    }
+
     /// The run of a task, whatever its phase.
     pub(crate) fn find(&self, task_id: &str) -> Option<Arc<Run>> {
         self.runs.lock().runs.iter().flatten().find(|run| run.request.id == task_id).cloned()
@@ -68,9 +97,10 @@ impl WorkerState {
         self.active.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn ended(&self) {
+    /// Answers how many bodies have ended.
+    pub(crate) fn ended(&self) -> u64 {
         self.active.fetch_sub(1, Ordering::Relaxed);
-        self.processed.fetch_add(1, Ordering::Relaxed);
+        self.processed.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Bodies that run now.

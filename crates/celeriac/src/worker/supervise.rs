@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::DeliveryLimit;
@@ -17,6 +17,8 @@ use super::qos::Qos;
 use super::queues::Taken;
 use super::settle::settle_until;
 use super::shared::Shared;
+use super::shutdown::Patience;
+use super::vitals;
 use super::{Worker, WorkerError};
 use crate::broker::{BrokerError, ConsumeOptions};
 use crate::control;
@@ -30,11 +32,20 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     let shared = Arc::clone(&worker.shared);
     let parts = Parts::new(&worker);
     let quiet = CancellationToken::new();
+    // Before anything can block the runtime.
+    shared.look(Instant::now());
+    let shutdown_asked = worker.shutdown.asked(shutdown);
+    let _leash =
+        worker.watchdog.map(|watchdog| watchdog.watch(Arc::clone(&shared))).transpose().map_err(|error| {
+            WorkerError::Configuration(format!("no thread for the watchdog could be started: {error}"))
+        })?;
 
     let mut background = JoinSet::new();
     let events = Arc::clone(&shared);
     let last_event = quiet.clone();
     background.spawn(async move { events.events.publish_until(last_event).await });
+    let (looks, last_look) = (Arc::clone(&shared), quiet.clone());
+    background.spawn(async move { vitals::look_until(last_look, &looks).await });
     let alive = Arc::clone(&shared);
     let heart_stop = shared.stop.clone();
     background.spawn(async move { heart::announce(&alive, heart_stop).await });
@@ -45,15 +56,14 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
 
     let mut consumers = JoinSet::new();
     let failed = tokio::select! {
-        () = shutdown.cancelled() => None,
+        () = shutdown_asked => None,
         () = shared.quit.cancelled() => None,
-        () = worker.cold.cancelled() => None,
         failed = work(&parts, worker.added, &mut consumers, &mut background) => Some(failed),
     };
 
     shared.stop.cancel();
     tracing::info!(hostname = &*shared.hostname, "worker stops; waiting for the tasks that run");
-    let patience = Patience { deadline: Instant::now() + worker.shutdown_timeout, cold: worker.cold };
+    let patience = worker.shutdown.begin(&shared.settings);
     patience.wait(async { while consumers.join_next().await.is_some() {} }).await;
     shared.runs.close();
     if !patience.wait(shared.runs.wait()).await {
@@ -62,12 +72,13 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
         // A body that never awaits cannot be dropped; its message is delivered again nevertheless.
         let _ = timeout(LAST_WORDS, shared.runs.wait()).await;
     }
+    patience.linger().await;
     parts.close(&patience).await;
     quiet.cancel();
     let _ = timeout(LAST_WORDS, async { while background.join_next().await.is_some() {} }).await;
     match failed {
         Some(error) => Err(error.into()),
-        None => Ok(()),
+        None => shared.fate.get().cloned().map_or(Ok(()), Err),
     }
 }
 
@@ -111,24 +122,6 @@ async fn consume_all(
                 Ok(Err(error)) => return error,
                 Err(panic) => tracing::error!(%panic, "consumer failed"),
             },
-        }
-    }
-}
-
-/// How long a shutdown waits.
-struct Patience {
-    deadline: Instant,
-    cold: CancellationToken,
-}
-
-impl Patience {
-    /// False: patience ended before the work did.
-    async fn wait(&self, work: impl Future<Output = ()>) -> bool {
-        tokio::select! {
-            biased;
-            () = work => true,
-            () = self.cold.cancelled() => false,
-            () = sleep_until(self.deadline) => false,
         }
     }
 }

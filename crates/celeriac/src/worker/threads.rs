@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 
 use parking_lot::Mutex;
@@ -14,6 +15,8 @@ pub(crate) struct Threads {
     /// Blocking tasks take a slot here instead of one of the worker's.
     pub(crate) slots: Pool,
     jobs: OnceLock<mpsc::Sender<Job>>,
+    /// Threads whose job goes on although nobody waits for its answer.
+    abandoned: Arc<AtomicIsize>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -23,7 +26,7 @@ impl Default for Threads {
     /// One for each processor: Celery's default.
     fn default() -> Self {
         let size = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots: Pool::new(size, 0), jobs: OnceLock::new() }
+        Self { slots: Pool::new(size, 0), jobs: OnceLock::new(), abandoned: Arc::default() }
     }
 }
 
@@ -34,25 +37,71 @@ impl Threads {
         self.slots.shrink(self.slots.size().saturating_sub(size.max(1)));
     }
 
+    /// Whether each thread is held by a job whose answer nobody waits for: none is left for others.
+    pub(super) fn all_held(&self) -> bool {
+        usize::try_from(self.abandoned.load(Ordering::SeqCst)).is_ok_and(|held| held >= self.slots.size())
+    }
+
     /// Runs a blocking function, and panics as it did. A function whose answer nobody waits for any longer does not
     /// begin; one that has begun goes on to its end.
     pub(super) async fn run<T: Send + 'static>(&self, function: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, receiver) = oneshot::channel::<Result<T, Panic>>();
         let runtime = tokio::runtime::Handle::current();
+        let stage = Stage { now: Arc::default(), abandoned: Arc::clone(&self.abandoned) };
+        let begun = stage.clone();
         let job = move || {
             if sender.is_closed() {
                 return;
             }
+            begun.begin();
             let _runtime = runtime.enter();
             // Whether it has left something broken is for its own caller to say.
-            let _ = sender.send(catch_unwind(AssertUnwindSafe(function)));
+            let answer = catch_unwind(AssertUnwindSafe(function));
+            begun.end();
+            let _ = sender.send(answer);
         };
+        let _unless_answered = Waits(stage);
         let jobs = self.jobs.get_or_init(|| start(self.slots.size()));
         let _ = jobs.send(Box::new(job));
         match receiver.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => resume_unwind(panic),
             Err(_) => panic!("no thread could be started for blocking tasks"),
+        }
+    }
+}
+
+/// How far a job is.
+#[derive(Clone)]
+struct Stage {
+    now: Arc<AtomicU8>,
+    abandoned: Arc<AtomicIsize>,
+}
+
+const BEGUN: u8 = 1;
+const ABANDONED: u8 = 2;
+const ENDED: u8 = 3;
+
+impl Stage {
+    fn begin(&self) {
+        self.now.store(BEGUN, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        if self.now.swap(ENDED, Ordering::SeqCst) == ABANDONED {
+            self.abandoned.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Somebody waits for the answer of a job.
+struct Waits(Stage);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let Stage { now, abandoned } = &self.0;
+        if now.compare_exchange(BEGUN, ABANDONED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            abandoned.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -93,5 +142,25 @@ mod tests {
         let panic = futures_util::FutureExt::catch_unwind(panicking).await.unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"out of cheese"));
         assert_eq!(threads.run(|| 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn threads_are_held_by_jobs_that_nobody_waits_for_until_those_end() {
+        let threads = Threads::default();
+        threads.resize(1);
+        let (end, ended) = mpsc::channel::<()>();
+        let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let job = threads.run(move || {
+            let _ = begin.send(());
+            let _ = ended.recv();
+        });
+        tokio::select! {
+            () = job => panic!("it ends later"),
+            _ = begun.recv() => {}
+        }
+        assert!(threads.all_held());
+        drop(end);
+        assert_eq!(threads.run(|| 7).await, 7);
+        assert!(!threads.all_held());
     }
 }

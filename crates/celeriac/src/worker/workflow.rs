@@ -14,10 +14,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::awaited::Backoff;
 use super::channel::Channel;
 use super::conclusion::{Conclusion, Report, Verdict};
 use super::live::stored;
-use super::settle::{Backoff, Settlement, store};
+use super::settle::{Settlement, store};
 use super::shared::Shared;
 use crate::app::{Prepared, SendError};
 use crate::backend::{BackendError, ChordPart};
@@ -191,7 +192,7 @@ impl<'a> Ending<'a> {
                 .await
                 .map_err(|error| Failure::from_error(&error))?;
         }
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.shared.vitals.broker);
         loop {
             let confirmations = self.shared.app.broker().publish_batch(publications.clone()).await;
             let mut unconfirmed = Vec::new();
@@ -209,16 +210,16 @@ impl<'a> Ending<'a> {
             publications = unconfirmed;
             match problem {
                 None => {
-                    backoff.over("broker");
+                    backoff.over();
                     return Ok(());
                 }
-                Some(error) => backoff.wait("broker", &error).await,
+                Some(error) => backoff.wait(&error).await,
             }
         }
     }
 
     async fn prepare(&self, plan: &Plan) -> Result<Prepared, Failure> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.shared.vitals.broker);
         loop {
             match self.shared.app.prepare_plan(plan).await {
                 Ok(mut prepared) => {
@@ -226,7 +227,7 @@ impl<'a> Ending<'a> {
                     return Ok(prepared);
                 }
                 Err(error @ (SendError::Timeout { .. } | SendError::Unavailable { .. })) => {
-                    backoff.wait("broker", &error).await;
+                    backoff.wait(&error).await;
                 }
                 Err(error) => return Err(Failure::from_error(&error)),
             }
@@ -241,15 +242,15 @@ impl<'a> Ending<'a> {
         &self,
         question: impl Fn() -> BoxFuture<'q, Result<T, BackendError>> + Send,
     ) -> Result<T, BackendError> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.shared.vitals.backend);
         loop {
             match question().await {
                 Ok(answer) => {
-                    backoff.over("result backend");
+                    backoff.over();
                     return Ok(answer);
                 }
                 Err(error @ BackendError::Refused { .. }) => return Err(error),
-                Err(error) => backoff.wait("result backend", &error).await,
+                Err(error) => backoff.wait(&error).await,
             }
         }
     }

@@ -32,7 +32,7 @@ struct Consumer {
     names: Names,
     outlet: Outlet,
     commands: mpsc::Receiver<Command>,
-    current: Current,
+    current: Arc<Current>,
 }
 
 /// Where deliveries go.
@@ -76,7 +76,7 @@ pub(super) async fn start(
     let (deliveries, receiver) = mpsc::channel(buffer);
     let (sender, commands) = mpsc::channel(16);
     let (ready, accepted) = oneshot::channel();
-    let current = Current::default();
+    let current = Arc::<Current>::default();
     let control = Control { no_ack: options.no_ack, current: current.clone(), commands: sender };
     let consumer = Consumer {
         link,
@@ -200,12 +200,14 @@ impl Consumer {
     /// Consumes on one channel until it is done.
     async fn serve(&mut self, live: &Live, channel: Channel, mut stack: Stack) -> End {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-        *self.current.lock() = Some((generation, channel.clone()));
+        *self.current.channel.lock() = Some((generation, channel.clone()));
+        self.current.is_active.store(true, Ordering::Relaxed);
         let end = tokio::select! {
             end = self.pump(generation, &channel, &mut stack) => end,
             () = live.lost() => if stack.is_cancelled() { End::Closed } else { End::Lost },
         };
-        self.current.lock().take();
+        self.deactivate();
+        self.current.channel.lock().take();
         // The broker delivers it again.
         self.outlet.waiting = None;
         if channel.status().connected() && !live.is_lost() {
@@ -233,6 +235,7 @@ impl Consumer {
                     }
                 }
                 Command::Cancel(done) => {
+                    self.deactivate();
                     let cancelled = stack.cancel(channel).await;
                     let _ = done.send(());
                     if cancelled.is_err() {
@@ -250,12 +253,18 @@ impl Consumer {
             Dry::Ended(why) if !stack.is_cancelled() => return End::Broken(why),
             Dry::Ended(_) => {}
             Dry::Unwanted => {
+                self.deactivate();
                 if stack.cancel(channel).await.is_err() {
                     return End::Closed;
                 }
             }
         }
         self.hold(channel).await
+    }
+
+    /// The broker delivers no more, or is about to be told so.
+    fn deactivate(&self) {
+        self.current.is_active.store(false, Ordering::Relaxed);
     }
 
     /// After the last delivery: keeps the channel for those who still settle what they took.

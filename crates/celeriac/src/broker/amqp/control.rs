@@ -1,6 +1,7 @@
 //! What the owner of a subscription holds, and how it talks to the task that has the channel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -18,19 +19,25 @@ pub(super) enum Command {
     Close(oneshot::Sender<()>),
 }
 
-/// The channel whose deliveries can be settled now.
-pub(super) type Current = Arc<Mutex<Option<(u64, Channel)>>>;
+/// What a consumer is at this moment.
+#[derive(Default)]
+pub(super) struct Current {
+    /// The channel whose deliveries can be settled.
+    pub(super) channel: Mutex<Option<(u64, Channel)>>,
+    /// The broker delivers on it.
+    pub(super) is_active: AtomicBool,
+}
 
 pub(super) struct Control {
     pub(super) no_ack: bool,
-    pub(super) current: Current,
+    pub(super) current: Arc<Current>,
     pub(super) commands: mpsc::Sender<Command>,
 }
 
 impl Control {
     /// The channel of a generation, if that is not dead and has anything to settle.
     fn channel(&self, generation: u64) -> Option<Channel> {
-        let current = self.current.lock();
+        let current = self.current.channel.lock();
         let alive = current.as_ref().filter(|(alive, _)| *alive == generation && !self.no_ack);
         alive.map(|(_, channel)| channel.clone())
     }
@@ -65,6 +72,10 @@ impl ConsumerControl for Control {
     async fn set_prefetch(&self, prefetch: u16) -> Result<(), BrokerError> {
         self.tell(|done| Command::SetPrefetch(prefetch, done)).await;
         Ok(())
+    }
+
+    fn is_active(&self) -> bool {
+        self.current.is_active.load(Ordering::Relaxed)
     }
 
     async fn cancel(&self) -> Result<(), BrokerError> {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::reason;
 use super::server::{Failure, Server};
+use super::socket::Pulse;
 use super::topology::Remembered;
 use crate::broker::backoff::Backoff;
 use crate::broker::url::{Endpoint, address_of};
@@ -40,6 +41,8 @@ struct Shared {
     doubt: Notify,
     /// When the state last changed between connected and not.
     since: Mutex<Instant>,
+    /// What comes on its sockets.
+    pulse: Pulse,
     closing: CancellationToken,
     /// Nothing is left to close.
     closed: CancellationToken,
@@ -81,6 +84,8 @@ pub(super) struct LinkHealth {
     pub(super) blocked: bool,
     /// Since when it is connected or not.
     pub(super) since: Instant,
+    pub(super) last_frame: Instant,
+    pub(super) heartbeat: Option<Duration>,
 }
 
 impl Link {
@@ -95,7 +100,9 @@ impl Link {
         topology: Arc<Remembered>,
     ) -> Result<Self, BrokerError> {
         let address = address_of(endpoints);
-        let servers = endpoints.iter().map(|endpoint| Server::new(role, endpoint, options)).collect::<Result<_, _>>();
+        let pulse = Pulse::default();
+        let server = |endpoint| Server::new(role, endpoint, options, pulse.clone());
+        let servers = endpoints.iter().map(server).collect::<Result<_, _>>();
         let servers = servers.map_err(|reason| BrokerError::Refused { address: address.clone(), reason })?;
         let link = Self(Arc::new(Shared {
             address,
@@ -104,6 +111,7 @@ impl Link {
             state: watch::Sender::new(State::Down(Failure::default())),
             doubt: Notify::new(),
             since: Mutex::new(Instant::now()),
+            pulse,
             closing: CancellationToken::new(),
             closed: CancellationToken::new(),
         }));
@@ -167,10 +175,15 @@ impl Link {
     }
 
     pub(super) fn health(&self) -> LinkHealth {
-        let since = *self.0.since.lock();
-        match self.current() {
-            Some(live) => LinkHealth { connected: true, blocked: live.blocked.borrow().is_some(), since },
-            None => LinkHealth { connected: false, blocked: false, since },
+        let live = self.current();
+        // The lower of what both sides asked for; 0 is none.
+        let heartbeat = live.as_ref().map_or(0, |live| live.connection.configuration().heartbeat());
+        LinkHealth {
+            connected: live.is_some(),
+            blocked: live.is_some_and(|live| live.blocked.borrow().is_some()),
+            since: *self.0.since.lock(),
+            last_frame: self.0.pulse.last(),
+            heartbeat: (heartbeat > 0).then(|| Duration::from_secs(heartbeat.into())),
         }
     }
 

@@ -203,6 +203,8 @@ impl Broker for AmqpBroker {
             connected: consumers.connected && publishers.connected,
             blocked: consumers.blocked || publishers.blocked,
             since: consumers.since.max(publishers.since).elapsed(),
+            last_frame: consumers.last_frame.min(publishers.last_frame).elapsed(),
+            heartbeat: consumers.heartbeat.or(publishers.heartbeat),
         }
     }
 

@@ -7,7 +7,7 @@ use lapin::ConnectionProperties;
 use tokio::time::timeout;
 
 use super::error::{reason, refusal};
-use super::socket;
+use super::socket::{self, Pulse};
 use super::topology::{Remembered, restore};
 use crate::broker::ConnectOptions;
 use crate::broker::url::Endpoint;
@@ -32,7 +32,7 @@ pub(super) struct Failure {
 }
 
 impl Server {
-    pub(super) fn new(role: &str, endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, String> {
+    pub(super) fn new(role: &str, endpoint: &Endpoint, options: &ConnectOptions, pulse: Pulse) -> Result<Self, String> {
         let name = format!("{} ({role})", options.connection_name);
         let connect_timeout = endpoint.connect_timeout.unwrap_or(options.attempt_timeout);
         let heartbeat = whole_seconds(endpoint.heartbeat.unwrap_or(options.heartbeat));
@@ -45,7 +45,7 @@ impl Server {
                 .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
         };
         let uri = endpoint.uri(heartbeat, FRAME_MAX);
-        let manager = Manager::new(uri, properties, socket::runtime(connect_timeout, silence));
+        let manager = Manager::new(uri, properties, socket::runtime(connect_timeout, silence, pulse));
         // One connection in use, and one that is given up but still held by somebody for a moment.
         let pool = Pool::builder(manager).max_size(2).build().map_err(|error| error.to_string())?;
         Ok(Self { address: endpoint.address(), pool, connect_timeout })

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,12 +16,29 @@ use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// A runtime for lapin whose sockets give up when they cannot connect within `limit`, when nothing comes within
-/// `limit` of connecting, and later when nothing comes for `silence` (for ever if `None`).
-pub(super) fn runtime(limit: Duration, silence: Option<Duration>) -> Runtime<Impatient> {
-    Runtime::new(Impatient { tokio: Tokio::current(), limit, silence })
+/// `limit` of connecting, and later when nothing comes for `silence` (for ever if `None`). `pulse` follows what comes.
+pub(super) fn runtime(limit: Duration, silence: Option<Duration>, pulse: Pulse) -> Runtime<Impatient> {
+    Runtime::new(Impatient { tokio: Tokio::current(), limit, silence, pulse })
+}
+
+/// When anything came last from the broker. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    pub(super) fn last(&self) -> Instant {
+        *self.0.lock()
+    }
 }
 
 /// Tokio, but for its sockets.
@@ -29,6 +47,7 @@ pub(super) struct Impatient {
     tokio: Tokio,
     limit: Duration,
     silence: Option<Duration>,
+    pulse: Pulse,
 }
 
 impl RuntimeKit for Impatient {}
@@ -73,11 +92,11 @@ impl Reactor for Impatient {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let (limit, silence) = (self.limit, self.silence);
+        let (limit, silence, pulse) = (self.limit, self.silence, self.pulse.clone());
         let connecting = self.tokio.tcp_connect_addr(address);
         async move {
             let socket = timeout(limit, connecting).await.map_err(|_| silent(limit))??;
-            Ok(Watched::new(socket, limit, silence))
+            Ok(Watched::new(socket, limit, silence, pulse))
         }
     }
 }
@@ -93,15 +112,18 @@ pub(super) struct Watched<S> {
     silence: Option<Duration>,
     /// Wakes the reader when the time may be over; `None` when it never is.
     alarm: Option<Pin<Box<Sleep>>>,
+    pulse: Pulse,
 }
 
 impl<S> Watched<S> {
-    fn new(stream: S, limit: Duration, silence: Option<Duration>) -> Self {
-        Self { stream, last: Instant::now(), patience: limit, silence, alarm: Some(Box::pin(sleep(limit))) }
+    fn new(stream: S, limit: Duration, silence: Option<Duration>, pulse: Pulse) -> Self {
+        let alarm = Some(Box::pin(sleep(limit)));
+        Self { stream, last: Instant::now(), patience: limit, silence, alarm, pulse }
     }
 
     fn heard(&mut self) {
         self.last = Instant::now();
+        *self.pulse.0.lock() = self.last;
         match self.silence {
             Some(silence) => self.patience = silence,
             None => self.alarm = None,
@@ -184,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_speaks_is_given_up() {
-        let mut stream = Watched::new(Peer(0), seconds(10), None);
+        let mut stream = Watched::new(Peer(0), seconds(10), None, Pulse::default());
         let began = Instant::now();
         assert_eq!(read(&mut stream).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed().as_secs(), 10);
@@ -192,7 +214,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_falls_silent_is_given_up_counted_from_its_last_word() {
-        let mut stream = Watched::new(Peer(0), seconds(10), Some(seconds(30)));
+        let pulse = Pulse::default();
+        let mut stream = Watched::new(Peer(0), seconds(10), Some(seconds(30)), pulse.clone());
         for _ in 0..5 {
             advance(seconds(9)).await;
             stream.stream.0 = 1;
@@ -201,11 +224,12 @@ mod tests {
         let began = Instant::now();
         assert_eq!(read(&mut stream).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed().as_secs(), 30);
+        assert_eq!(pulse.last(), began, "silence is none of its beats");
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_heartbeats_only_the_greeting_is_waited_for() {
-        let mut stream = Watched::new(Peer(1), seconds(10), None);
+        let mut stream = Watched::new(Peer(1), seconds(10), None, Pulse::default());
         assert_eq!(read(&mut stream).await.unwrap(), 1);
         assert!(timeout(seconds(1_000_000), read(&mut stream)).await.is_err(), "it waits for ever");
     }

@@ -12,8 +12,9 @@ mod routing;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -187,7 +188,7 @@ impl Broker for MemoryBroker {
             count => usize::from(count),
         };
         let (sender, deliveries) = mpsc::channel(buffer);
-        let consumer = Arc::new(Consumer { broker: Arc::downgrade(&shared), id });
+        let consumer = Arc::new(Consumer { broker: Arc::downgrade(&shared), id, active: AtomicBool::new(true) });
         tokio::spawn(hand_out(consumer.clone(), sender, wake));
         Ok(Subscription { deliveries, control: Arc::new(Control(consumer)) })
     }
@@ -214,7 +215,14 @@ impl Broker for MemoryBroker {
     }
 
     fn health(&self) -> BrokerHealth {
-        BrokerHealth { connected: self.shared.lock().is_some(), blocked: false, since: self.since.elapsed() }
+        BrokerHealth {
+            connected: self.shared.lock().is_some(),
+            blocked: false,
+            since: self.since.elapsed(),
+            // Nothing is between here and there that could be silent.
+            last_frame: Duration::ZERO,
+            heartbeat: None,
+        }
     }
 
     async fn close(&self) {
@@ -232,6 +240,8 @@ impl Drop for MemoryBroker {
 struct Consumer {
     broker: Weak<Shared>,
     id: ConsumerId,
+    /// Deliveries are handed out.
+    active: AtomicBool,
 }
 
 impl Consumer {
@@ -249,6 +259,11 @@ impl Drop for Consumer {
 
 /// Moves deliveries to their receiver as it has room for them.
 async fn hand_out(consumer: Arc<Consumer>, receiver: mpsc::Sender<Delivery>, wake: Arc<Notify>) {
+    hand_out_all(&consumer, receiver, &wake).await;
+    consumer.active.store(false, Ordering::Relaxed);
+}
+
+async fn hand_out_all(consumer: &Consumer, receiver: mpsc::Sender<Delivery>, wake: &Notify) {
     while let Ok(first) = receiver.reserve().await {
         let room = receiver.capacity() + 1;
         let taken = consumer.update(|core, id, now| core.take(id, room, now)).flatten();
@@ -301,7 +316,12 @@ impl ConsumerControl for Control {
         Ok(())
     }
 
+    fn is_active(&self) -> bool {
+        self.0.active.load(Ordering::Relaxed)
+    }
+
     async fn cancel(&self) -> Result<(), BrokerError> {
+        self.0.active.store(false, Ordering::Relaxed);
         self.0.update(Core::cancel);
         Ok(())
     }

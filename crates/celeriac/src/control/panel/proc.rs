@@ -34,7 +34,7 @@ pub(super) fn rusage() -> Json {
 }
 
 /// Resident memory in bytes.
-pub(super) fn resident() -> Option<u64> {
+pub(crate) fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     Some(line(&status, "VmRSS:") * 1024).filter(|bytes| *bytes > 0)
 }

@@ -40,6 +40,11 @@ fn settings(node: &Node, with_defaults: bool) -> Vec<(&'static str, Value)> {
         ("task_track_started", node.settings.track_started.into(), value!(false)),
         ("result_extended", node.settings.result_extended.into(), value!(false)),
         ("worker_enable_remote_control", node.settings.remote_control.into(), value!(true)),
+        ("worker_max_tasks_per_child", value!(node.settings.max_tasks), Value::Null),
+        // In KiB.
+        ("worker_max_memory_per_child", value!(node.settings.max_memory.map(|bytes| bytes / 1024)), Value::Null),
+        ("worker_soft_shutdown_timeout", node.settings.soft_shutdown_timeout.as_secs_f64().into(), value!(0.0)),
+        ("worker_enable_soft_shutdown_on_idle", node.settings.soft_shutdown_on_idle.into(), value!(false)),
     ];
     settings.extend(
         options

@@ -30,7 +30,7 @@ fn pool(node: &Node) -> Json {
         ("implementation", "celeriac.worker:Pool".into()),
         ("max-concurrency", node.pool.size().into()),
         ("processes", json::list([node.pid])),
-        ("max-tasks-per-child", "N/A".into()),
+        ("max-tasks-per-child", node.settings.max_tasks.map_or_else(|| "N/A".into(), Json::from)),
         ("put-guarded-by-semaphore", true.into()),
         ("timeouts", json::list([0_u32, 0])),
         ("blocking-threads", node.threads.slots.size().into()),

@@ -1,5 +1,7 @@
 //! What our worker answers, word for word as Celery's does.
 
+use std::time::Duration;
+
 use celeriac::broker::Publication;
 use celeriac::control::{Command, Matcher};
 use celeriac::protocol::pidbox::CONTROL_EXCHANGE;
@@ -7,6 +9,7 @@ use celeriac::protocol::{Message, Properties};
 use celeriac::{SendOptions, WorkerBuilder};
 use chrono::{DateTime, FixedOffset};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::remote::{Remote, SILENCE};
 use crate::worker::setup::{Serving, Setup};
@@ -273,6 +276,7 @@ async fn stats_have_everything_that_flower_and_celery_read() {
     assert!(stats["clock"].as_str().unwrap().parse::<u64>().unwrap() > 0);
     assert!(stats["uptime"].as_u64().unwrap() < 600);
     assert_eq!(stats["pool"]["max-concurrency"], 3);
+    assert_eq!(stats["pool"]["max-tasks-per-child"], "N/A");
     assert_eq!(stats["pool"]["processes"], json!([std::process::id()]));
     assert_eq!(stats["prefetch_count"], 6);
     assert_eq!(stats["broker"]["transport"], "memory");
@@ -288,10 +292,18 @@ async fn stats_have_everything_that_flower_and_celery_read() {
 
 #[tokio::test]
 async fn settings_are_told_under_celerys_names() {
-    let (_setup, serving, remote) = serving(|worker| worker.concurrency(3).track_started(true)).await;
+    let (_setup, serving, remote) = serving(|worker| {
+        let worker = worker.concurrency(3).track_started(true).max_tasks(1000).max_memory(64 << 20);
+        worker.soft_shutdown(CancellationToken::new(), Duration::from_millis(1500))
+    })
+    .await;
     let changed = remote.ask(Command::conf(false)).await;
     assert_eq!(changed["worker_concurrency"], 3);
     assert_eq!(changed["task_track_started"], true);
+    assert_eq!(changed["worker_max_tasks_per_child"], 1000);
+    assert_eq!(changed["worker_max_memory_per_child"], 65_536);
+    assert_eq!(changed["worker_soft_shutdown_timeout"], 1.5);
+    assert_eq!(remote.ask(Command::stats()).await["pool"]["max-tasks-per-child"], 1000);
     assert!(changed["broker_url"].as_str().unwrap().starts_with("memory://"));
     assert_eq!(changed.get("worker_prefetch_multiplier"), None);
     let all = remote.ask(Command::conf(true)).await;

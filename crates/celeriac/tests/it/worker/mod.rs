@@ -9,9 +9,11 @@ mod delayed;
 mod disruption;
 mod flows;
 mod hooks;
+mod lifetime;
 mod outcomes;
 mod parking;
 mod python;
+mod readiness;
 mod recording;
 mod shutdown;
 

@@ -103,8 +103,13 @@ impl Serving {
 
     /// Waits for the end of the worker.
     pub(crate) async fn ended(self) {
+        self.result().await.expect("the worker has no error");
+    }
+
+    /// Waits for the end of a worker that may end with an error.
+    pub(crate) async fn result(self) -> Result<(), WorkerError> {
         let ended = tokio::time::timeout(SOON, self.worker).await.expect("the worker ends in time");
-        ended.expect("the worker does not panic").expect("the worker has no error");
+        ended.expect("the worker does not panic")
     }
 
     pub(crate) async fn stop(self) {

@@ -1,0 +1,102 @@
+//! A server that tasks which have ended wait for: asked again and again, and known to who asks for the worker's readiness.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// A server, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    name: &'static str,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    count: usize,
+    since: Option<Instant>,
+}
+
+impl Awaited {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, waiting: Mutex::default() }
+    }
+
+    /// Since when somebody waits for it, if somebody does.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.waiting.lock().since
+    }
+}
+
+/// Waits between attempts, longer each time, and says so once.
+pub(super) struct Backoff<'a> {
+    server: &'a Awaited,
+    next: Option<Duration>,
+}
+
+impl<'a> Backoff<'a> {
+    pub(super) fn new(server: &'a Awaited) -> Self {
+        Self { server, next: None }
+    }
+
+    pub(super) async fn wait(&mut self, error: &(dyn std::error::Error + Sync)) {
+        if self.next.is_none() {
+            tracing::warn!(%error, "{} cannot be reached; tasks that have ended wait unacknowledged", self.server.name);
+            let mut waiting = self.server.waiting.lock();
+            waiting.count += 1;
+            waiting.since.get_or_insert_with(Instant::now);
+        }
+        let delay = self.next.unwrap_or(MIN_BACKOFF);
+        self.next = Some((delay * 2).min(MAX_BACKOFF));
+        tokio::time::sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+    }
+
+    pub(super) fn over(&mut self) {
+        if self.next.is_some() {
+            self.wait_no_longer();
+            tracing::info!("{} is reached again", self.server.name);
+        }
+    }
+
+    fn wait_no_longer(&mut self) {
+        if self.next.take().is_some() {
+            let mut waiting = self.server.waiting.lock();
+            waiting.count -= 1;
+            if waiting.count == 0 {
+                waiting.since = None;
+            }
+        }
+    }
+}
+
+impl Drop for Backoff<'_> {
+    fn drop(&mut self) {
+        self.wait_no_longer();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_awaited_until_the_last_who_waits_has_reached_it_or_given_up() {
+        let (server, start, error) = (Awaited::new("it"), Instant::now(), std::fmt::Error);
+        let (mut first, mut second) = (Backoff::new(&server), Backoff::new(&server));
+        assert_eq!(server.since(), None);
+        first.wait(&error).await;
+        second.wait(&error).await;
+        first.wait(&error).await;
+        assert_eq!(server.since(), Some(start));
+        first.over();
+        assert_eq!(server.since(), Some(start));
+        drop(second);
+        assert_eq!(server.since(), None);
+        drop(first);
+        assert_eq!(server.since(), None);
+    }
+}

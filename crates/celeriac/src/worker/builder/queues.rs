@@ -1,0 +1,31 @@
+//! Which queues a worker takes tasks from.
+
+use super::WorkerBuilder;
+use crate::worker::WorkerError;
+
+impl<S> WorkerBuilder<S> {
+    /// The queues to take tasks from (`-Q`); by default all that the application defines, or its default queue if it
+    /// defines none.
+    pub fn queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
+        self.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Queues to take no tasks from (`-X`), of all that it would take them from otherwise. Remote control may add them
+    /// nevertheless.
+    pub fn exclude_queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
+        self.excluded = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// `celery/worker/worker.py`, `setup_queues`: those that were chosen, or else all; without those that are excluded,
+    /// whether or not they are among them.
+    pub(super) fn taken(&self) -> Result<Vec<String>, WorkerError> {
+        let mut taken = if self.queues.is_empty() { self.app.queue_names() } else { self.queues.clone() };
+        taken.retain(|queue| !self.excluded.contains(queue));
+        if taken.is_empty() {
+            return Err(WorkerError::Configuration("every queue is excluded: no tasks would be taken".to_owned()));
+        }
+        Ok(taken)
+    }
+}

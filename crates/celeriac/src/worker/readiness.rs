@@ -1,0 +1,154 @@
+//! Whether a worker can do its work now, and what keeps it from that.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::shared::Shared;
+use crate::app::QueueDefinition;
+use crate::broker::BrokerHealth;
+
+/// A runtime that is later than this does not answer.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Whether a worker can do its work now. It is told without asking anybody, and while the runtime is blocked, too.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// What keeps it from its work; nothing if it is ready.
+    pub problems: Vec<Unready>,
+    /// The queues that it takes tasks from, each with whether there is an active consumer now.
+    pub queues: Vec<(String, bool)>,
+    pub broker: BrokerHealth,
+    /// How late the runtime is: more than a second or two means that bodies block its threads.
+    pub lag: Duration,
+}
+
+/// What keeps a worker from its work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unready {
+    #[error("the worker has not begun to run")]
+    NotStarted,
+    #[error("the worker stops")]
+    Stopping,
+    #[error("the runtime has not answered for {0:.0?}: something blocks its threads")]
+    RuntimeBlocked(Duration),
+    /// It reconnects by itself.
+    #[error("not connected to the broker for {0:.0?}")]
+    Disconnected(Duration),
+    #[error("connected to the broker, but nothing has come from it for {age:.0?}; its heartbeat is {heartbeat:.0?}")]
+    Silent { age: Duration, heartbeat: Duration },
+    #[error("connected to the broker, but without a consumer on queue {0}")]
+    NoConsumer(String),
+    #[error("the consumer of queue {queue} has waited for the broker's answer for {waited:.0?}")]
+    ConsumerHangs { queue: String, waited: Duration },
+    #[error("the pool has not moved for {stalled:.0?}: {waiting} tasks wait, {free} slots are free")]
+    PoolStalled { waiting: usize, free: usize, stalled: Duration },
+    #[error("all threads for blocking tasks are held, for {0:.0?}, by tasks that have ended at their time limit")]
+    ThreadsHeld(Duration),
+    #[error("tasks of queue {queue} have ended and have not been settled for {stalled:.0?}")]
+    SettlingStalled { queue: String, stalled: Duration },
+    /// It is asked again until it answers.
+    #[error("tasks have ended and their results have waited for the result backend for {0:.0?}")]
+    ResultsWait(Duration),
+    /// It is asked again until it answers.
+    #[error("tasks have ended and what follows them has waited for the broker for {0:.0?}")]
+    RetriesWait(Duration),
+}
+
+impl Readiness {
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Whether the process answers at all.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.problems.iter().any(|problem| matches!(problem, Unready::RuntimeBlocked(_)))
+    }
+}
+
+impl Unready {
+    /// Waiting does not mend it, but a new start may: what a [watchdog](crate::WorkerBuilder::watchdog) looks for.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        match self {
+            Self::RuntimeBlocked(_)
+            | Self::Silent { .. }
+            | Self::NoConsumer(_)
+            | Self::ConsumerHangs { .. }
+            | Self::PoolStalled { .. }
+            | Self::ThreadsHeld(_)
+            | Self::SettlingStalled { .. } => true,
+            Self::NotStarted | Self::Stopping | Self::Disconnected(_) | Self::ResultsWait(_) | Self::RetriesWait(_) => {
+                false
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn readiness(&self, now: Instant) -> Readiness {
+        let broker = self.app.broker().health();
+        let with_consumer = |queue: QueueDefinition| {
+            let has_consumer = self.has_consumer(&queue.name);
+            (queue.name, has_consumer)
+        };
+        let queues: Vec<_> = self.queues.definitions().into_iter().map(with_consumer).collect();
+        let lag = self.vitals.lag(now);
+        let mut problems = Vec::new();
+        match lag {
+            None => problems.push(Unready::NotStarted),
+            Some(lag) if lag > LATE => problems.push(Unready::RuntimeBlocked(lag)),
+            Some(_) => {}
+        }
+        if self.stop.is_cancelled() {
+            problems.push(Unready::Stopping);
+        } else if lag.is_some() {
+            self.connection_problems(&broker, &queues, &mut problems);
+            self.work_problems(now, &mut problems);
+        }
+        Readiness { problems, queues, broker, lag: lag.unwrap_or_default() }
+    }
+
+    fn connection_problems(&self, broker: &BrokerHealth, queues: &[(String, bool)], problems: &mut Vec<Unready>) {
+        if !broker.connected {
+            problems.push(Unready::Disconnected(broker.since));
+            return;
+        }
+        if let Some(heartbeat) = broker.heartbeat.filter(|_| broker.is_silent()) {
+            problems.push(Unready::Silent { age: broker.last_frame, heartbeat });
+        }
+        let without = queues.iter().filter(|(_, is_consumed)| !is_consumed);
+        problems.extend(without.map(|(queue, _)| Unready::NoConsumer(queue.clone())));
+    }
+
+    fn work_problems(&self, now: Instant, problems: &mut Vec<Unready>) {
+        let patience = self.settings.stalled_after;
+        let long = |since: Option<Instant>| {
+            let lasted = since.map(|since| now.saturating_duration_since(since));
+            lasted.filter(|lasted| *lasted > patience)
+        };
+        let (results, retries) = (self.vitals.backend.since(), self.vitals.broker.since());
+        for channel in self.channels.lock().iter() {
+            let queue = || channel.queue.clone();
+            if let Some(waited) = long(channel.asks.since()) {
+                problems.push(Unready::ConsumerHangs { queue: queue(), waited });
+            }
+            // What waits for a server is told below.
+            let settling = channel.settles.since().filter(|_| results.is_none() && retries.is_none());
+            if let Some(stalled) = long(settling) {
+                problems.push(Unready::SettlingStalled { queue: queue(), stalled });
+            }
+        }
+        problems.extend(self.vitals.stall(now, patience));
+        problems.extend(long(self.vitals.threads_held_since()).map(Unready::ThreadsHeld));
+        let lasted = |since: Instant| now.saturating_duration_since(since);
+        problems.extend(results.map(lasted).map(Unready::ResultsWait));
+        problems.extend(retries.map(lasted).map(Unready::RetriesWait));
+    }
+
+    fn has_consumer(&self, queue: &str) -> bool {
+        self.channels.lock().iter().any(|channel| channel.queue == queue && channel.control.is_active())
+    }
+}
