@@ -21,7 +21,13 @@ struct Service {
     environment: BTreeMap<String, String>,
     #[serde(default)]
     container_name: Option<String>,
-    healthcheck: Option<serde_yaml_ng::Value>,
+    #[serde(default)]
+    healthcheck: Option<Healthcheck>,
+}
+
+#[derive(Deserialize)]
+struct Healthcheck {
+    test: Vec<String>,
 }
 
 fn compose() -> Compose {
@@ -43,11 +49,24 @@ fn the_whole_system_is_there_and_workers_can_be_scaled() {
 }
 
 #[test]
-fn whoever_can_be_asked_has_a_health_check() {
+fn whoever_stays_up_has_a_health_check() {
     for (name, service) in compose().services {
-        // One ends by itself; the other serves nobody, and ends when it cannot go on.
-        let can_be_asked = !["migrate", "beat"].contains(&name.as_str());
-        assert_eq!(service.healthcheck.is_some(), can_be_asked, "{name}");
+        assert_eq!(service.healthcheck.is_some(), name != "migrate", "{name}");
+    }
+}
+
+/// The port that is asked is the one that answers.
+#[test]
+fn the_health_checks_of_the_roles_ask_the_ports_where_those_listen() {
+    let services = compose().services;
+    for (role, variable) in
+        [("api", "API_LISTEN"), ("sandbox", "SANDBOX_LISTEN"), ("worker", "HEALTH_LISTEN"), ("beat", "HEALTH_LISTEN")]
+    {
+        let service = &services[role];
+        let test = &service.healthcheck.as_ref().unwrap().test;
+        assert_eq!(test[..3], ["CMD", "billing", "health"], "{role}");
+        let port = service.environment[variable].rsplit_once(':').unwrap().1;
+        assert!(test[3].contains(&format!("://127.0.0.1:{port}")), "{role}: {test:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 mod cinema;
 mod compose;
 mod crashes;
+mod health;
 mod invariants;
 mod roles;
 mod secrecy;

@@ -109,7 +109,7 @@ async fn role(arguments: &[&str], environment: &[(String, String)]) -> Process {
 }
 
 /// The address in a role's line `… listens address=HOST:PORT`.
-async fn listening(process: &mut Process) -> SocketAddr {
+pub(crate) async fn listening(process: &mut Process) -> SocketAddr {
     let line = process.wait_for_line("listens", START).await;
     // Log lines may be coloured.
     let plain: String = line.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)).collect();

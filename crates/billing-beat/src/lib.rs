@@ -46,18 +46,24 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What ended the beat.
 pub async fn run(config: Config, services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    prepare(config, services).await?.run(shutdown).await;
+    Ok(())
+}
+
+/// A beat that has not begun.
+///
+/// # Errors
+/// `RESULT_BACKEND` cannot keep what beats agree on.
+pub async fn prepare(config: Config, services: Services) -> anyhow::Result<Beat> {
     // Redis or PostgreSQL, wherever results are; the memory of the process where it is the whole system.
     let store = store::connect(services.result_backend.expose_secret()).await.context("RESULT_BACKEND")?;
     // Each task does all that is due when it runs, so a missed tick needs no second one.
-    Beat::builder(services.app)
+    let beat = Beat::builder(services.app)
         .store(store)
         .time_zone(services.time_zone)
         .entry(Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once))
         .entry(Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}))
         .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))
-        .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}))
-        .build()
-        .run(shutdown)
-        .await;
-    Ok(())
+        .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}));
+    Ok(beat.build())
 }

@@ -8,13 +8,16 @@ use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatche
 use crate::celery::CeleryCommand;
 use crate::demo::DemoConfig;
 use crate::exit;
+use crate::probes::ProbesConfig;
 use crate::standalone::{self, StandaloneConfig};
 use crate::telemetry::TelemetryConfig;
 
 /// Billing of an online cinema: every role is a subcommand of this one program
 ///
 /// Exit status: 0 done, 1 the demo or a check failed, 64 a setting is wrong (the message names the variable), 69 a server
-/// was not reached, 70 an error of ours, 130 a signal came before the work was done. Celery's verbs (inspect, control, status, events, call, result, purge, list,
+/// was not reached, 70 an error of ours or the worker's watchdog, 75 a worker has run as many tasks, or takes as much memory,
+/// as it may: start it again, 130 a signal came before the work was done. Celery's verbs (inspect, control, status, events,
+/// call, result, purge, list,
 /// report) end as Celery's: 2 the command line is wrong, 69 no broker or nobody who answers, 1 anything else.
 #[derive(Parser, Debug)]
 #[command(name = "billing", version, subcommand_required = true, arg_required_else_help = true)]
@@ -44,7 +47,8 @@ pub enum Command {
     Demo(DemoConfig),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
-    /// Asks a role whether it is well: grpc://HOST:PORT for the API, http://HOST:PORT/ for the sandbox
+    /// Asks a role whether it is well: grpc://HOST:PORT for the API, http://HOST:PORT/ for the sandbox,
+    /// http://HOST:PORT/readyz (HEALTH_LISTEN) for workers and beats
     Health {
         #[arg(value_name = "URL")]
         url: url::Url,
@@ -65,6 +69,8 @@ pub struct ApiConfig {
 pub struct WorkerConfig {
     #[command(flatten, next_help_heading = "Worker")]
     pub worker: billing_worker::Config,
+    #[command(flatten, next_help_heading = "Worker")]
+    pub probes: ProbesConfig,
     #[command(flatten, next_help_heading = "Services")]
     pub services: billing::ServicesConfig,
 }
@@ -73,6 +79,8 @@ pub struct WorkerConfig {
 pub struct BeatConfig {
     #[command(flatten, next_help_heading = "Beat")]
     pub beat: billing_beat::Config,
+    #[command(flatten, next_help_heading = "Beat")]
+    pub probes: ProbesConfig,
     #[command(flatten, next_help_heading = "Services")]
     pub services: billing::ServicesConfig,
 }

@@ -17,6 +17,9 @@ pub const SOFTWARE: u8 = 70;
 /// A signal came before what was asked for was done, as shells tell of SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
+/// `EX_TEMPFAIL`: nothing is wrong; a supervisor should start us again.
+pub const AGAIN: u8 = 75;
+
 /// An error together with the status that the process ends with.
 #[derive(Debug)]
 pub struct Exit {

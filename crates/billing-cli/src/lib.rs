@@ -5,6 +5,7 @@ pub mod cli;
 mod demo;
 pub mod exit;
 mod health;
+mod probes;
 mod roles;
 mod signals;
 mod standalone;
@@ -49,6 +50,6 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
 async fn unless_stopped(signals: &Signals, work: impl Future<Output = Result<u8, Exit>>) -> Result<u8, Exit> {
     tokio::select! {
         done = work => done,
-        () = signals.warm.cancelled() => Ok(exit::INTERRUPTED),
+        () = signals.stop.warm.cancelled() => Ok(exit::INTERRUPTED),
     }
 }

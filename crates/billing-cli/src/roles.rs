@@ -5,16 +5,18 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use billing::services::ServicesError;
 use billing::{Services, ServicesConfig, clock, store};
+use celeriac::WorkerError;
 
 use crate::cli::{ApiConfig, BeatConfig, CryptogramConfig, MigrateConfig, WorkerConfig};
 use crate::exit::{self, Exit};
+use crate::probes::{self, Probes};
 use crate::signals::Signals;
 
 /// Connects to database, broker and result backend; tries again until `CONNECT_WITHIN` is over or a signal comes.
 pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result<Services, Exit> {
     tokio::select! {
         connected = config.connect() => connected.map_err(services_error),
-        () = signals.warm.cancelled() => Err(Exit::unavailable(anyhow::anyhow!("stopped while connecting"))),
+        () = signals.stop.warm.cancelled() => Err(Exit::unavailable(anyhow::anyhow!("stopped while connecting"))),
     }
 }
 
@@ -30,7 +32,7 @@ pub(crate) async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit
     let services = connect(config.services, signals).await?;
     tracing::info!(address = %bound.local_addr(), "the API listens");
     let app = services.app.clone();
-    let ended = bound.run(services, signals.warm.clone()).await;
+    let ended = bound.run(services, signals.stop.warm.clone()).await;
     app.close().await;
     ended?;
     Ok(exit::OK)
@@ -45,32 +47,51 @@ pub(crate) fn api_error(error: billing_api::StartError) -> Exit {
 
 pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
     config.worker.check().map_err(Exit::configuration)?;
+    let probes = Probes::listen(&config.probes)?;
     let services = connect(config.services, signals).await?;
-    let (warm, cold) = (signals.warm.clone(), signals.cold.clone());
     let app = services.app.clone();
-    let ended = billing_worker::run(config.worker, services, warm, cold).await;
+    let worker = billing_worker::prepare(config.worker, services, &signals.stop, end_process).map_err(worker_error)?;
+    let handle = worker.handle();
+    probes.tell(move || probes::of_worker(&handle));
+    let ended = worker.run(signals.stop.clone()).await;
     app.close().await;
     ended.map_err(worker_error)?;
     Ok(exit::OK)
 }
 
+/// The runtime does not answer: nobody else can end the process.
+#[expect(clippy::print_stderr, reason = "the last word of the process")]
+fn end_process(why: &str) {
+    eprintln!("billing: the watchdog ends the process: {why}");
+    std::process::exit(exit::SOFTWARE.into());
+}
+
 fn worker_error(error: anyhow::Error) -> Exit {
-    if error.is::<billing_worker::ConfigError>() { Exit::configuration(error) } else { error.into() }
+    let is_settings = error.is::<billing_worker::ConfigError>();
+    match error.downcast_ref::<WorkerError>() {
+        Some(WorkerError::Configuration(_)) => Exit::configuration(error),
+        Some(WorkerError::Spent(_)) => Exit { status: exit::AGAIN, error },
+        _ if is_settings => Exit::configuration(error),
+        _ => error.into(),
+    }
 }
 
 pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Exit> {
+    let probes = Probes::listen(&config.probes)?;
     let services = connect(config.services, signals).await?;
     let app = services.app.clone();
-    let ended = billing_beat::run(config.beat, services, signals.warm.clone()).await;
+    let beat = billing_beat::prepare(config.beat, services).await?;
+    let handle = beat.handle();
+    probes.tell(move || probes::of_beat(&handle));
+    beat.run(signals.stop.warm.clone()).await;
     app.close().await;
-    ended?;
     Ok(exit::OK)
 }
 
 pub(crate) async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Signals) -> Result<u8, Exit> {
     let bound = cloudpayments_sandbox::bind(config).await.map_err(sandbox_error)?;
     tracing::info!(address = %bound.address(), "the gateway's sandbox listens");
-    bound.serve(signals.warm.clone()).await?;
+    bound.serve(signals.stop.warm.clone()).await?;
     Ok(exit::OK)
 }
 

@@ -9,6 +9,8 @@ use chrono::TimeDelta;
 use clap::Args;
 use secrecy::SecretString;
 
+use crate::life::LifeConfig;
+
 /// Options of `billing worker`.
 #[derive(Debug, Clone, Args)]
 #[group(id = "worker")]
@@ -40,12 +42,22 @@ pub struct Config {
     pub gateway_max_in_flight: usize,
 
     /// Tasks at once
-    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = at_least_one, value_name = "N")]
+    #[arg(
+        short = 'c',
+        long,
+        visible_alias = "concurrency",
+        env = "WORKER_CONCURRENCY",
+        default_value_t = 64,
+        value_parser = at_least_one,
+        value_name = "N"
+    )]
     pub worker_concurrency: usize,
 
     /// The queues to take tasks from
     #[arg(
+        short = 'Q',
         long,
+        visible_alias = "queues",
         env = "WORKER_QUEUES",
         default_value = "payments,billing",
         value_delimiter = ',',
@@ -53,8 +65,19 @@ pub struct Config {
     )]
     pub worker_queues: Vec<String>,
 
-    /// The name of this worker in dashboards; NAME@HOST
-    #[arg(long, env = "WORKER_NAME", value_name = "NAME@HOST")]
+    /// Queues among them to take no tasks from
+    #[arg(
+        short = 'X',
+        long,
+        visible_alias = "exclude-queues",
+        env = "WORKER_EXCLUDE_QUEUES",
+        value_delimiter = ',',
+        value_name = "QUEUE[,QUEUE]"
+    )]
+    pub worker_exclude_queues: Vec<String>,
+
+    /// The name of this worker in dashboards; %h stands for the host's name [default: celery@%h]
+    #[arg(short = 'n', long, visible_alias = "hostname", env = "WORKER_NAME", value_name = "NAME@HOST")]
     pub worker_name: Option<String>,
 
     /// A file in which this worker remembers across restarts which tasks were revoked; each worker needs its own
@@ -70,6 +93,9 @@ pub struct Config {
         value_name = "DURATION"
     )]
     pub worker_shutdown_timeout: Duration,
+
+    #[command(flatten)]
+    pub life: LifeConfig,
 
     /// How long before the end of the paid time its renewal is charged
     #[arg(long, env = "RENEWAL_LEAD", default_value = "6h", value_parser = duration::parse, value_name = "DURATION")]
@@ -164,8 +190,8 @@ pub enum ConfigError {
     ForgottenRequest,
     #[error("WORKER_QUEUES: one of the names is empty")]
     NamelessQueue,
-    #[error("WORKER_STATEDB: {0}")]
-    Statedb(String),
+    #[error("WORKER_STATEDB, WORKER_EXCLUDE_QUEUES or WORKER_AUTOSCALE: {0}")]
+    Worker(String),
 }
 
 /// Which of our settings the client complains about.

@@ -6,26 +6,47 @@
 mod config;
 mod desk;
 mod gateway;
+mod life;
 mod tasks;
 
 use anyhow::Context as _;
 use billing::Services;
-use celeriac::worker::Worker;
+use celeriac::worker::{Worker, WorkerHandle, nodename};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, ConfigError, ResolveConfig};
 use desk::Desk;
+pub use life::LifeConfig;
 
-/// Executes tasks until `shutdown`, then finishes what runs; `cold` ends even that.
+/// What tells a worker to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Take nothing more, finish what runs.
+    pub warm: CancellationToken,
+    /// Finish it within `WORKER_SOFT_SHUTDOWN_TIMEOUT`.
+    pub soft: CancellationToken,
+    /// Drop it.
+    pub cold: CancellationToken,
+}
+
+/// Executes tasks until it is told to stop.
 ///
 /// # Errors
 /// [`ConfigError`] for a setting that cannot be worked with; anything else ended the worker.
-pub async fn run(
+pub async fn run(config: Config, services: Services, stop: Stop) -> anyhow::Result<()> {
+    prepare(config, services, &stop, |_| ())?.run(stop).await
+}
+
+/// A worker that has not begun. `stuck` is what its watchdog calls, on a thread of its own, when it cannot end by itself.
+///
+/// # Errors
+/// [`ConfigError`] for a setting that cannot be worked with.
+pub fn prepare(
     config: Config,
     services: Services,
-    shutdown: CancellationToken,
-    cold: CancellationToken,
-) -> anyhow::Result<()> {
+    stop: &Stop,
+    stuck: impl Fn(&str) + Send + Sync + 'static,
+) -> anyhow::Result<Prepared> {
     config.check()?;
     let app = services.app.clone();
     let desk = Desk::new(&config, services)?;
@@ -33,19 +54,42 @@ pub async fn run(
         .state(desk.clone())
         .concurrency(config.worker_concurrency)
         .queues(config.worker_queues)
+        .exclude_queues(config.worker_exclude_queues)
         .shutdown_timeout(config.worker_shutdown_timeout)
-        .cold(cold);
+        .cold(stop.cold.clone());
     let builder = match config.worker_name {
-        Some(name) => builder.hostname(name),
+        Some(name) => builder.hostname(nodename(&name)),
         None => builder,
     };
     let builder = match config.worker_statedb {
         Some(file) => builder.statedb(file),
         None => builder,
     };
-    let worker = tasks::register(builder).build().map_err(|error| ConfigError::Statedb(error.to_string()))?;
-    let greeting = tokio::spawn(desk.greet_the_gateway());
-    let ended = worker.run(shutdown).await;
-    greeting.abort();
-    ended.context("the worker ended")
+    let builder = config.life.apply(builder, stop, stuck);
+    let worker = tasks::register(builder).build().map_err(|error| ConfigError::Worker(error.to_string()))?;
+    Ok(Prepared { worker, desk })
+}
+
+/// A worker that has not begun.
+pub struct Prepared {
+    worker: Worker,
+    desk: Desk,
+}
+
+impl Prepared {
+    #[must_use]
+    pub fn handle(&self) -> WorkerHandle {
+        self.worker.handle()
+    }
+
+    /// Executes tasks until it is told to stop.
+    ///
+    /// # Errors
+    /// What ended it: a [`WorkerError`](celeriac::WorkerError).
+    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        let greeting = tokio::spawn(self.desk.greet_the_gateway());
+        let ended = self.worker.run(stop.warm).await;
+        greeting.abort();
+        ended.context("the worker ended")
+    }
 }

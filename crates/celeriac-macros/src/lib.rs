@@ -28,7 +28,7 @@ use syn::{Data, DeriveInput, Error, Fields, parse_macro_input};
 /// | `queue` | string | where it is sent |
 /// | `priority` | 0 to 255 | sent with the message |
 /// | `acks_late` | flag | acknowledge after the run |
-/// | `reject_on_worker_lost` | flag | with `acks_late`: give it back when the worker dies |
+/// | `reject_on_worker_lost` | flag | changes nothing: with `acks_late` it always goes back when the worker dies |
 /// | `acks_on_failure_or_timeout` | `true`, `false` | with `acks_late`: acknowledge failures too (default) |
 /// | `max_retries` | number or `"forever"` | 3 by default |
 /// | `default_retry_delay` | duration | 3 minutes by default |

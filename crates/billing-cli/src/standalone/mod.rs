@@ -48,7 +48,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 13] = [
+    const DEFAULTS: [(&str, &str); 14] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -61,6 +61,8 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("resolve_unknown_every", "1s"),
         ("expire_three_ds_every", "10s"),
         ("worker_shutdown_timeout", "3s"),
+        // Nobody would start it again.
+        ("worker_watchdog", "0s"),
         // A tariff of one day is due for renewal as soon as it is bought, so that a renewal can be seen.
         ("renewal_lead", "24h"),
     ];
@@ -78,7 +80,7 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
         let config = system.demo_config()?;
         tokio::select! {
             played = demo::run(config) => status = demo::status(played),
-            () = signals.warm.cancelled() => status = exit::INTERRUPTED,
+            () = signals.stop.warm.cancelled() => status = exit::INTERRUPTED,
         }
     }
     if !demo_and_exit {

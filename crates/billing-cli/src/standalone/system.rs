@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::{Services, clock, store};
+use billing_worker::Stop;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -69,9 +70,8 @@ impl System {
         let (for_api, for_worker, for_beat) = (services.clone(), services.clone(), services.clone());
         let (stop_api, stop_worker, stop_beat) = (stop_roles.clone(), stop_roles.clone(), stop_roles.clone());
         running.spawn(async move { ("api", api.run(for_api, stop_api).await) });
-        let cold = signals.cold.clone();
-        running
-            .spawn(async move { ("worker", billing_worker::run(config.worker, for_worker, stop_worker, cold).await) });
+        let stop_worker = Stop { warm: stop_worker, ..signals.stop.clone() };
+        running.spawn(async move { ("worker", billing_worker::run(config.worker, for_worker, stop_worker).await) });
         running.spawn(async move { ("beat", billing_beat::run(config.beat, for_beat, stop_beat).await) });
         Ok(Self {
             api: api_address,
@@ -113,7 +113,7 @@ impl System {
     /// Until a signal, or until a role ends that should not; answers the exit status that stands for it.
     pub(crate) async fn wait(&mut self, signals: &Signals) -> u8 {
         tokio::select! {
-            () = signals.warm.cancelled() => exit::OK,
+            () = signals.stop.warm.cancelled() => exit::OK,
             ended = self.roles.join_next() => {
                 if let Some(Ok((role, result))) = ended {
                     tracing::error!(role, ?result, "a role ended, so everything does");
@@ -148,7 +148,7 @@ impl System {
                 tracing::warn!("not everything ended in {STOP_WITHIN:?}; what is unfinished is found at the next start");
                 Ok(())
             }),
-            () = signals.cold.cancelled() => Ok(()),
+            () = signals.stop.soft.cancelled() => Ok(()),
         }
     }
 }

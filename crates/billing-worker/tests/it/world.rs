@@ -98,7 +98,8 @@ impl World {
         let Options { worker, services } = Options::parse_from(arguments);
         let services = services.connect().await.unwrap();
         let stop = CancellationToken::new();
-        let running = billing_worker::run(worker, services.clone(), stop.clone(), CancellationToken::new());
+        let stopped = billing_worker::Stop { warm: stop.clone(), ..billing_worker::Stop::default() };
+        let running = billing_worker::run(worker, services.clone(), stopped);
         Self {
             services,
             sandbox,

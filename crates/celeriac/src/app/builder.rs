@@ -68,6 +68,7 @@ pub enum BuildError {
     /// The result backend could not be connected to.
     #[error("result backend {0}")]
     Backend(#[from] BackendError),
+    /// A regular expression of [`AppBuilder::route_regex`] that is none.
     #[error("the pattern of a route cannot be read: {0}")]
     Route(String),
 }

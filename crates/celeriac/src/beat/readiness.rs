@@ -53,12 +53,16 @@ pub struct BeatReadiness {
 /// What keeps a beat from its part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeatUnready {
+    /// [`Beat::run`](super::Beat::run) has not been called, or has not asked its store yet.
     #[error("the beat has not begun to run")]
     NotStarted,
+    /// The beat has not come to asking for so long.
     #[error("the runtime has not answered for {0:.0?}: something blocks its threads")]
     RuntimeBlocked(Duration),
+    /// It is asked again until it answers.
     #[error("the schedule store has not said for {0:.0?} who leads")]
     NoStore(Duration),
+    /// It reconnects by itself.
     #[error("not connected to the broker for {0:.0?}")]
     Disconnected(Duration),
 }
@@ -100,6 +104,7 @@ impl Seen {
 }
 
 impl BeatReadiness {
+    /// Nothing keeps it from leading or from standing by.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.problems.is_empty()

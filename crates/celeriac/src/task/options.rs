@@ -15,7 +15,8 @@ pub struct TaskOptions {
     pub acks_late: bool,
     /// With `acks_late`: acknowledge also when it failed or ran out of time (else reject it).
     pub acks_on_failure_or_timeout: bool,
-    /// With `acks_late`: give the message back when the worker dies or drops the task.
+    /// Changes nothing: with `acks_late` the message goes back whenever the worker dies or drops the task. Bodies have no
+    /// process of their own that could be lost alone (`billiard`'s `WorkerLostError`).
     pub reject_on_worker_lost: bool,
     /// How often it is retried; `None` is without end.
     pub max_retries: Option<u32>,

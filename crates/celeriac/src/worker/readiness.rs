@@ -18,6 +18,7 @@ pub struct Readiness {
     pub problems: Vec<Unready>,
     /// The queues that it takes tasks from, each with whether there is an active consumer now.
     pub queues: Vec<(String, bool)>,
+    /// The connections to the broker.
     pub broker: BrokerHealth,
     /// How late the runtime is: more than a second or two means that bodies block its threads.
     pub lag: Duration,
@@ -26,27 +27,58 @@ pub struct Readiness {
 /// What keeps a worker from its work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unready {
+    /// [`Worker::run`](crate::Worker::run) has not been called.
     #[error("the worker has not begun to run")]
     NotStarted,
+    /// A shutdown has begun.
     #[error("the worker stops")]
     Stopping,
+    /// The worker has not come to looking at itself for so long.
     #[error("the runtime has not answered for {0:.0?}: something blocks its threads")]
     RuntimeBlocked(Duration),
     /// It reconnects by itself.
     #[error("not connected to the broker for {0:.0?}")]
     Disconnected(Duration),
+    /// The connection is open, it seems, and nothing comes on it.
     #[error("connected to the broker, but nothing has come from it for {age:.0?}; its heartbeat is {heartbeat:.0?}")]
-    Silent { age: Duration, heartbeat: Duration },
+    Silent {
+        /// How long nothing has come.
+        age: Duration,
+        /// How often something should.
+        heartbeat: Duration,
+    },
+    /// The queue cannot be consumed, for instance because it was deleted and exists with other arguments now.
     #[error("connected to the broker, but without a consumer on queue {0}")]
     NoConsumer(String),
+    /// It takes no tasks meanwhile.
     #[error("the consumer of queue {queue} has waited for the broker's answer for {waited:.0?}")]
-    ConsumerHangs { queue: String, waited: Duration },
+    ConsumerHangs {
+        /// The queue.
+        queue: String,
+        /// How long it has waited.
+        waited: Duration,
+    },
+    /// Tasks could begin and do not, or none of those that run can be ended.
     #[error("the pool has not moved for {stalled:.0?}: {waiting} tasks wait, {free} slots are free")]
-    PoolStalled { waiting: usize, free: usize, stalled: Duration },
+    PoolStalled {
+        /// Tasks that wait for a slot.
+        waiting: usize,
+        /// Slots that nobody has.
+        free: usize,
+        /// How long nothing has begun or ended.
+        stalled: Duration,
+    },
+    /// No blocking task can begin.
     #[error("all threads for blocking tasks are held, for {0:.0?}, by tasks that have ended at their time limit")]
     ThreadsHeld(Duration),
+    /// Although no server is waited for.
     #[error("tasks of queue {queue} have ended and have not been settled for {stalled:.0?}")]
-    SettlingStalled { queue: String, stalled: Duration },
+    SettlingStalled {
+        /// The queue.
+        queue: String,
+        /// How long nothing was settled.
+        stalled: Duration,
+    },
     /// It is asked again until it answers.
     #[error("tasks have ended and their results have waited for the result backend for {0:.0?}")]
     ResultsWait(Duration),
@@ -56,6 +88,7 @@ pub enum Unready {
 }
 
 impl Readiness {
+    /// Nothing keeps it from its work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.problems.is_empty()

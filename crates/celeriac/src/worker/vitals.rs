@@ -140,17 +140,18 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    type Look = ((u64, u64), usize, [usize; 3]);
+
     /// Looks once a second at `(active, processed)`, free slots and what waits, runs and is overdue; answers after which
     /// looks the pool is stuck.
-    fn stuck(looks: &[((u64, u64), usize, [usize; 3])]) -> Vec<bool> {
+    fn stuck(looks: &[Look]) -> Vec<bool> {
         let (mut movement, start) = (Movement::default(), Instant::now());
-        let look =
-            |(index, (progress, free, [waiting, running, overdue])): (usize, &((u64, u64), usize, [usize; 3]))| {
-                let now = start + SECOND * u32::try_from(index).unwrap();
-                let survey = Survey { waiting: *waiting, running: *running, overdue: *overdue };
-                movement.observe(now, *progress, *free, survey);
-                movement.stuck_since.is_some()
-            };
+        let look = |(index, (progress, free, [waiting, running, overdue])): (usize, &Look)| {
+            let now = start + SECOND * u32::try_from(index).unwrap();
+            let survey = Survey { waiting: *waiting, running: *running, overdue: *overdue };
+            movement.observe(now, *progress, *free, survey);
+            movement.stuck_since.is_some()
+        };
         looks.iter().enumerate().map(look).collect()
     }
 

@@ -47,10 +47,10 @@ async fn behind(proxy: &FaultProxy, setup: &Setup, configure: fn(WorkerBuilder<L
 }
 
 async fn ready(worker: &Serving, within: Duration) {
-    not_ready(worker, within, |problems| problems.is_empty()).await;
+    told(worker, within, <[Unready]>::is_empty).await;
 }
 
-async fn not_ready(worker: &Serving, within: Duration, is_it: impl Fn(&[Unready]) -> bool) {
+async fn told(worker: &Serving, within: Duration, is_it: impl Fn(&[Unready]) -> bool) {
     eventually(within, async || {
         let readiness = worker.handle.readiness();
         if is_it(&readiness.problems) { Ok(()) } else { Err(readiness) }
@@ -79,9 +79,8 @@ async fn a_worker_is_not_ready_while_its_broker_is_silent_and_is_again_when_it_s
     let proxy = FaultProxy::start(&setup.broker).await;
     let worker = behind(&proxy, &setup, |worker| worker.watchdog(Duration::from_secs(15))).await;
     proxy.pause();
-    not_ready(&worker, SOON, |problems| matches!(problems, [Unready::Disconnected(_) | Unready::Silent { .. }, ..]))
-        .await;
-    not_ready(&worker, SOON, |problems| matches!(problems, [Unready::Disconnected(_)])).await;
+    told(&worker, SOON, |problems| matches!(problems, [Unready::Disconnected(_) | Unready::Silent { .. }, ..])).await;
+    told(&worker, SOON, |problems| matches!(problems, [Unready::Disconnected(_)])).await;
     proxy.resume();
     ready(&worker, LATER).await;
     worker.app.send(Nothing).await.unwrap().get(SOON).await.unwrap();
@@ -108,7 +107,7 @@ async fn a_worker_without_a_consumer_is_not_ready_although_it_is_connected() {
     let worker = behind(&proxy, &setup, |worker| worker).await;
     let app = usurp_queue(&proxy, &setup).await;
     let without = [Unready::NoConsumer("celery".to_owned())];
-    not_ready(&worker, LATER, |problems| problems == without).await;
+    told(&worker, LATER, |problems| problems == without).await;
     assert_eq!(worker.handle.readiness().queues, [("celery".to_owned(), false)]);
     app.broker().delete_queue("celery").await.unwrap();
     ready(&worker, LATER).await;
@@ -143,7 +142,7 @@ async fn results_that_wait_for_their_backend_are_told_and_are_no_reason_to_end()
     let task = worker.app.send(Nothing).await.unwrap();
     let longer =
         |problems: &[Unready]| matches!(problems, [Unready::ResultsWait(waited)] if *waited > Duration::from_secs(4));
-    not_ready(&worker, SOON, longer).await;
+    told(&worker, SOON, longer).await;
     proxy.accept().await;
     task.get(SOON).await.unwrap();
     ready(&worker, SOON).await;
@@ -199,7 +198,7 @@ async fn a_pool_whose_tasks_outlive_their_time_limits_does_not_move() {
     let first = worker.app.send(Block).await.unwrap();
     let second = worker.app.send(Block).await.unwrap();
     let stalled = |problems: &[Unready]| matches!(problems, [Unready::PoolStalled { waiting: 1, free: 0, .. }]);
-    not_ready(&worker, SOON, stalled).await;
+    told(&worker, SOON, stalled).await;
     barrier.open();
     ready(&worker, SOON).await;
     for task in [first, second] {
@@ -215,7 +214,7 @@ async fn threads_held_by_blocking_tasks_beyond_their_time_limits_are_told() {
     let worker = blocking(&app, &barrier).build().unwrap();
     let worker = Serving::start(app, worker, Log::default());
     worker.app.send(Hold).await.unwrap();
-    not_ready(&worker, SOON, |problems| matches!(problems, [Unready::ThreadsHeld(_)])).await;
+    told(&worker, SOON, |problems| matches!(problems, [Unready::ThreadsHeld(_)])).await;
     barrier.open();
     ready(&worker, SOON).await;
     worker.stop().await;

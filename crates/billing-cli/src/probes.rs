@@ -1,0 +1,128 @@
+//! What an orchestrator asks a role over HTTP: `/livez` and `/readyz`.
+//!
+//! They are answered by a thread with a runtime of its own, so that they tell the truth about a role whose runtime is
+//! blocked.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use celeriac::beat::BeatHandle;
+use celeriac::worker::WorkerHandle;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+
+#[derive(Args, Debug)]
+pub struct ProbesConfig {
+    /// Answers GET /livez and /readyz here, with 200 or 503 and the reasons as JSON; not at all by default
+    #[arg(long, env = "HEALTH_LISTEN", value_name = "ADDRESS:PORT")]
+    pub health_listen: Option<SocketAddr>,
+}
+
+/// How a role is.
+pub(crate) struct Report {
+    pub alive: bool,
+    pub ready: bool,
+    pub details: Value,
+}
+
+type Look = Box<dyn Fn() -> Report + Send + Sync>;
+
+/// The probes of a role; nothing if nobody asks for them.
+#[derive(Default)]
+pub(crate) struct Probes(Arc<OnceLock<Look>>);
+
+impl Probes {
+    /// Answers from now on, that the role starts.
+    pub(crate) fn listen(config: &ProbesConfig) -> Result<Self, Exit> {
+        let probes = Self::default();
+        if let Some(address) = config.health_listen {
+            let listener = bind(address).with_context(|| format!("HEALTH_LISTEN: cannot listen on {address}"));
+            let listener = listener.map_err(Exit::unavailable)?;
+            tracing::info!(address = %listener.local_addr()?, "health listens");
+            let look = Arc::clone(&probes.0);
+            std::thread::Builder::new().name("health".to_owned()).spawn(move || serve(listener, look))?;
+        }
+        Ok(probes)
+    }
+
+    /// From now on this is what the role says.
+    pub(crate) fn tell(&self, look: impl Fn() -> Report + Send + Sync + 'static) {
+        // It is told once.
+        let _ = self.0.set(Box::new(look));
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Ends with the process.
+fn serve(listener: TcpListener, look: Arc<OnceLock<Look>>) {
+    let served = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().and_then(|runtime| {
+        runtime.block_on(async {
+            let routes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(look);
+            axum::serve(tokio::net::TcpListener::from_std(listener)?, routes).await
+        })
+    });
+    if let Err(error) = served {
+        tracing::error!(%error, "health is not answered any more");
+    }
+}
+
+async fn livez(State(look): State<Arc<OnceLock<Look>>>) -> (StatusCode, Json<Value>) {
+    let report = report(&look);
+    (status(report.alive), Json(report.details))
+}
+
+async fn readyz(State(look): State<Arc<OnceLock<Look>>>) -> (StatusCode, Json<Value>) {
+    let report = report(&look);
+    (status(report.ready), Json(report.details))
+}
+
+fn report(look: &OnceLock<Look>) -> Report {
+    let starts = || Report {
+        alive: true,
+        ready: false,
+        details: json!({"ready": false, "reasons": ["it connects to its services"]}),
+    };
+    look.get().map_or_else(starts, |look| look())
+}
+
+fn status(is_well: bool) -> StatusCode {
+    if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+pub(crate) fn of_worker(worker: &WorkerHandle) -> Report {
+    let readiness = worker.readiness();
+    let reasons: Vec<_> = readiness.problems.iter().map(ToString::to_string).collect();
+    let broker = &readiness.broker;
+    let details = json!({
+        "ready": readiness.is_ready(),
+        "reasons": reasons,
+        "consuming": readiness.queues.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "broker": {
+            "connected": broker.connected,
+            "blocked": broker.blocked,
+            "last_frame_seconds": broker.last_frame.as_secs_f64(),
+        },
+        "runtime_lag_seconds": readiness.lag.as_secs_f64(),
+    });
+    Report { alive: readiness.is_alive(), ready: readiness.is_ready(), details }
+}
+
+pub(crate) fn of_beat(beat: &BeatHandle) -> Report {
+    let readiness = beat.readiness();
+    let reasons: Vec<_> = readiness.problems.iter().map(ToString::to_string).collect();
+    let details = json!({"ready": readiness.is_ready(), "reasons": reasons, "leads": readiness.leads});
+    Report { alive: readiness.is_alive(), ready: readiness.is_ready(), details }
+}
