@@ -15,13 +15,19 @@ install() {
 
 install_packages() {
     local missing=()
-    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; python_missing)
+    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; python_missing; chromium_missing)
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
         die "please install: ${missing[*]} (on Debian: apt-get install ${missing[*]}; as root this script does it)"
     fi
     say "installing ${missing[*]}"
     without_starting_services apt_install "${missing[@]}"
+}
+
+# The browser that looks at Flower, and what drives it.
+chromium_missing() {
+    command -v chromium >/dev/null || echo chromium
+    command -v chromedriver >/dev/null || echo chromium-driver
 }
 
 python_missing() { python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv; }

@@ -6,6 +6,7 @@ mod events;
 mod info;
 mod json;
 mod limits;
+mod memory;
 mod pool;
 mod proc;
 mod queues;
@@ -102,7 +103,9 @@ const COMMANDS: &[Command] = &[
     command(Signature::closed("report", &[]), settings::report),
     command(Signature::open("conf", &[], &["with_defaults"]), settings::conf).alias("dump_conf"),
     command(Signature::open("stats", &[], &[]), stats::stats),
-    command(Signature::open("memsample", &[], &[]), stats::memsample),
+    command(Signature::open("memsample", &[], &[]), memory::memsample),
+    command(Signature::open("memdump", &[], &["samples"]), memory::memdump),
+    command(Signature::closed("objgraph", &["num", "max_depth", "type"]), memory::objgraph),
     command(Signature::open("active", &[], &["safe"]), tasks::active).alias("dump_active"),
     command(Signature::open("reserved", &[], &[]), tasks::reserved).alias("dump_reserved"),
     command(Signature::open("scheduled", &[], &[]), tasks::scheduled).alias("dump_schedule"),
@@ -148,6 +151,30 @@ pub(super) fn dispatch(node: &Node, request: &Request) -> Answer {
         Ok(arguments) => (command.run)(node, &arguments),
         Err(exception) => Err(exception).into(),
     }
+}
+
+/// As Python shows a value that came as JSON.
+fn python(value: &Json) -> String {
+    match value {
+        Json::Str(text) => quoted(text),
+        Json::List(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
+        Json::Object(entries) => {
+            let entries: Vec<_> =
+                entries.iter().map(|(key, value)| format!("{}: {}", quoted(key), python(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Json::Null => "None".to_owned(),
+        Json::Bool(flag) => if *flag { "True" } else { "False" }.to_owned(),
+        Json::Int(number) => number.to_string(),
+        Json::Number(number) => number.clone(),
+        Json::Tagged(tagged) => tagged.to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    repr::quoted(text, &mut out);
+    out
 }
 
 fn shutdown(node: &Node, _: &Arguments) -> Answer {

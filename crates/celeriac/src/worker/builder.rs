@@ -306,6 +306,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             fate: OnceLock::new(),
             runs: TaskTracker::new(),
             channels: Mutex::default(),
+            memory_samples: Mutex::default(),
             quit: CancellationToken::new(),
             stop,
             abandon: CancellationToken::new(),

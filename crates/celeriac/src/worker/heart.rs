@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
+use crate::protocol::Json;
 use crate::protocol::event::{EventBody, WorkerStatus};
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -28,17 +29,16 @@ pub(super) async fn announce(shared: &Shared, stop: CancellationToken) {
     shared.events.publish(EventBody::WorkerOffline(status(shared))).await;
 }
 
-/// The heartbeat that remote control asks for: it tells no numbers, and another frequency, as Celery's does.
+/// The heartbeat that remote control asks for: it tells no numbers, and another frequency, a whole number, as Celery's.
 pub(crate) fn heartbeat_on_demand() -> EventBody<'static> {
-    EventBody::WorkerHeartbeat(WorkerStatus {
-        freq: 5.0,
-        active: None,
-        processed: None,
-        loadavg: None,
-        sw_ident: "celeriac".into(),
-        sw_ver: env!("CARGO_PKG_VERSION").into(),
-        sw_sys: "Linux".into(),
-    })
+    let fields = [
+        ("freq", Json::Int(5)),
+        ("sw_ident", "celeriac".into()),
+        ("sw_ver", env!("CARGO_PKG_VERSION").into()),
+        ("sw_sys", "Linux".into()),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value)).into();
+    EventBody::Other { kind: "worker-heartbeat".into(), fields }
 }
 
 fn status(shared: &Shared) -> WorkerStatus<'static> {

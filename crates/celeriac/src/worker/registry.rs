@@ -50,6 +50,8 @@ pub(crate) struct Registered {
     pub(crate) is_blocking: bool,
     body: Box<dyn Fn(Arc<Run>) -> BodyFuture + Send + Sync>,
     limits: Mutex<Limits>,
+    /// Limits as remote control was told them, by attribute: operators see what they have written.
+    told: Mutex<HashMap<&'static str, Option<String>>>,
     is_rate_limited: AtomicBool,
     bucket: Mutex<Option<TokenBucket>>,
     rate_limit: watch::Sender<Option<RateLimit>>,
@@ -147,6 +149,7 @@ impl Registered {
             is_blocking: false,
             body,
             limits: Mutex::new(Limits { soft: options.soft_time_limit, hard: options.time_limit }),
+            told: Mutex::default(),
             is_rate_limited: AtomicBool::new(false),
             bucket: Mutex::new(None),
             rate_limit: watch::Sender::new(None),
@@ -172,6 +175,17 @@ impl Registered {
 
     pub(crate) fn set_limits(&self, limits: Limits) {
         *self.limits.lock() = limits;
+        self.told.lock().retain(|attribute, _| *attribute == "rate_limit");
+    }
+
+    /// Remembers how a limit that was just set was written; `None` for null.
+    pub(crate) fn tell(&self, attribute: &'static str, written: Option<String>) {
+        self.told.lock().insert(attribute, written);
+    }
+
+    /// How remote control has written a limit, if it has set it.
+    pub(crate) fn told(&self, attribute: &str) -> Option<Option<String>> {
+        self.told.lock().get(attribute).cloned()
     }
 
     pub(crate) fn set_rate_limit(&self, limit: Option<RateLimit>, now: Instant) {
@@ -180,6 +194,7 @@ impl Registered {
         self.is_rate_limited.store(bucket.is_some(), Ordering::Relaxed);
         // Those that wait for the former limit look again.
         self.rate_limit.send_replace(limit);
+        self.told.lock().remove("rate_limit");
     }
 
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {

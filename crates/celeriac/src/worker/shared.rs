@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) runs: TaskTracker,
     /// One for each consumer that was started.
     pub(crate) channels: Mutex<Vec<Arc<Channel>>>,
+    /// What the process took when remote control asked for it, since it was last told.
+    pub(crate) memory_samples: Mutex<Vec<String>>,
     pub(crate) vitals: Vitals,
     /// Why the worker ends by itself.
     pub(crate) fate: OnceLock<WorkerError>,

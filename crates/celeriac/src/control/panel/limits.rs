@@ -25,12 +25,22 @@ fn set_rate_limit(node: &Node, arguments: &Arguments) -> Reply {
         return Ok(json::error("unknown task"));
     };
     task.set_rate_limit(limit, Instant::now());
+    task.tell("rate_limit", written(given));
     tracing::info!(task = task.name, limit = limit.map(|limit| limit.to_string()), "rate limit changed");
     Ok(json::ok(if arguments.truth("rate_limit") {
         "new rate limit set successfully"
     } else {
         "rate limit disabled successfully"
     }))
+}
+
+/// As Python shows it; `None` for null.
+fn written(value: &Json) -> Option<String> {
+    match value {
+        Json::Null => None,
+        Json::Str(text) => Some(text.clone()),
+        other => Some(super::python(other)),
+    }
 }
 
 /// Reads a rate limit as Celery does (`celery/utils/time.py`, `rate`). The inner error is a text that is none.
@@ -66,6 +76,9 @@ fn set_time_limit(node: &Node, arguments: &Arguments) -> Reply {
     };
     let limits = Limits { soft: seconds(arguments, "soft")?, hard: seconds(arguments, "hard")? };
     task.set_limits(limits);
+    for (attribute, argument) in [("soft_time_limit", "soft"), ("time_limit", "hard")] {
+        task.tell(attribute, arguments.get(argument).and_then(written));
+    }
     tracing::info!(task = task.name, soft = ?limits.soft, hard = ?limits.hard, "time limits changed");
     Ok(json::ok("time limits set successfully"))
 }

@@ -28,9 +28,16 @@ pub(super) fn rusage() -> Json {
         ("msgsnd", zero()),
         ("msgrcv", zero()),
         ("nsignals", zero()),
-        ("nvcsw", line(&status, "voluntary_ctxt_switches:").into()),
-        ("nivcsw", line(&status, "nonvoluntary_ctxt_switches:").into()),
+        ("nvcsw", of_threads("voluntary_ctxt_switches:").into()),
+        ("nivcsw", of_threads("nonvoluntary_ctxt_switches:").into()),
     ])
+}
+
+/// The sum over all threads; the process' own file tells of the first alone.
+fn of_threads(label: &str) -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let status = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok());
+    status.map(|status| line(&status, label)).sum()
 }
 
 /// Resident memory in bytes.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::arguments::Arguments;
-use super::{Answer, Exception, Node, Reply, json, signals};
+use super::{Answer, Exception, Node, Reply, json, python, quoted, signals};
 use crate::backend::{BackendError, StoredResult};
-use crate::protocol::{Json, ResultMeta, Revocation, State, Value, repr};
+use crate::protocol::{Json, ResultMeta, Revocation, State, Value};
 use crate::worker::{Phase, Run, shared_values};
 
 /// More ids than anybody revokes in one command.
@@ -186,28 +186,4 @@ fn set(texts: &BTreeSet<String>) -> String {
 
 fn joined(texts: &BTreeSet<String>) -> String {
     texts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    repr::quoted(text, &mut out);
-    out
-}
-
-/// As Python shows a value that came as JSON.
-fn python(value: &Json) -> String {
-    match value {
-        Json::Str(text) => quoted(text),
-        Json::List(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
-        Json::Object(entries) => {
-            let entries: Vec<_> =
-                entries.iter().map(|(key, value)| format!("{}: {}", quoted(key), python(value))).collect();
-            format!("{{{}}}", entries.join(", "))
-        }
-        Json::Null => "None".to_owned(),
-        Json::Bool(flag) => if *flag { "True" } else { "False" }.to_owned(),
-        Json::Int(number) => number.to_string(),
-        Json::Number(number) => number.clone(),
-        Json::Tagged(tagged) => tagged.to_string(),
-    }
 }

@@ -1,4 +1,4 @@
-//! `stats`, `memsample`.
+//! `stats`.
 
 use super::arguments::Arguments;
 use super::{Answer, Node, json, proc};
@@ -67,41 +67,15 @@ fn broker(address: &str) -> Json {
         ("login_method", "PLAIN".into()),
         ("uri_prefix", Json::Null),
         ("heartbeat", Json::from(10.0)),
+        ("credential_provider", Json::Null),
         ("failover_strategy", "round-robin".into()),
         ("alternates", json::list(address.split(';').skip(1))),
     ])
 }
 
-/// The memory that the process takes now, in words; nothing where the system does not tell.
-pub(super) fn memsample(_: &Node, _: &Arguments) -> Answer {
-    Ok(json::optional(proc::resident().map(human_bytes))).into()
-}
-
-/// `celery.utils.debug.humanbytes`: five digits that count.
-fn human_bytes(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
-    let Some((unit, name)) = UNITS.iter().find(|(unit, _)| bytes >= *unit) else { return format!("{bytes}b") };
-    if bytes.is_multiple_of(*unit) {
-        return format!("{}{name}", bytes / unit);
-    }
-    let number = bytes as f64 / *unit as f64;
-    let whole_digits = number.log10().floor() as usize + 1;
-    let text = format!("{number:.*}", 5_usize.saturating_sub(whole_digits));
-    format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_told_in_five_digits() {
-        for (bytes, text) in
-            [(0, "0b"), (1023, "1023b"), (1024, "1KB"), (1536, "1.5KB"), (24_166_400, "23.047MB"), (3 << 30, "3GB")]
-        {
-            assert_eq!(human_bytes(bytes), text);
-        }
-    }
 
     #[test]
     fn the_broker_is_told_in_parts_and_never_by_its_password() {

@@ -58,6 +58,9 @@ fn described(task: &Registered, items: &[String]) -> String {
 
 /// An attribute of Celery's `Task`, as Python prints it; `None` if it has none.
 fn attribute(task: &Registered, name: &str) -> Option<String> {
+    if let Some(told) = task.told(name) {
+        return told;
+    }
     let options = &task.options;
     let limits = task.limits();
     let flag = |value: bool| Some(if value { "True" } else { "False" }.to_owned());
@@ -77,10 +80,12 @@ fn attribute(task: &Registered, name: &str) -> Option<String> {
         "expires" => seconds(options.expires),
         "acks_late" => flag(options.acks_late),
         "acks_on_failure_or_timeout" => flag(options.acks_on_failure_or_timeout),
-        "reject_on_worker_lost" => flag(options.reject_on_worker_lost),
+        // Celery has None where nothing is said.
+        "reject_on_worker_lost" => options.reject_on_worker_lost.then(|| "True".to_owned()),
         "ignore_result" => flag(options.ignore_result),
         "store_errors_even_if_ignored" => flag(options.store_errors_even_if_ignored),
         "track_started" => flag(options.track_started),
+        "send_events" | "typing" => flag(true),
         "serializer" => Some("json".to_owned()),
         _ => None,
     }
