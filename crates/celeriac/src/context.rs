@@ -125,6 +125,7 @@ impl<S> Context<S> {
         let meta = self.run.described(ResultMeta::custom(self.run.request.id.clone(), state, meta)?);
         let stored =
             StoredResult { task_id: meta.task_id.clone(), meta: meta.to_json(), is_final: meta.state.is_ready() };
+        self.run.recorded().await;
         Ok(self.app().backend().store(&[stored]).await?)
     }
 }

@@ -205,10 +205,13 @@ impl Case<'_> {
         self.conclusion(meta, Verdict::Reject { requeue: true }, Report::Cancelled)
     }
 
+    /// However much is stored about tasks, Celery knows nothing about one that is not registered.
     fn unknown(self) -> Conclusion {
         let failure = Failure::celery("NotRegistered", [self.request.task.clone()]);
-        let conclusion = self.failure(failure.clone(), Verdict::Reject { requeue: false });
-        Conclusion { report: Report::Unknown(failure), ..conclusion }
+        let extended = self.extended.then(Box::default);
+        let conclusion = Self { extended: false, ..self }.failure(failure.clone(), Verdict::Reject { requeue: false });
+        let meta = conclusion.meta.map(|meta| ResultMeta { extended, ..meta });
+        Conclusion { meta, report: Report::Unknown(failure), ..conclusion }
     }
 
     /// As Celery tells it when the process of a task has died (`billiard.exceptions`), which here nobody is left to tell.

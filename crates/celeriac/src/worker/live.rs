@@ -199,9 +199,10 @@ async fn perform(run: &Arc<Run>) -> Outcome {
     if !options.acks_late {
         run.channel.acknowledge(run.tag);
     }
-    if options.track_started || shared.settings.track_started {
+    let ignores_result = run.request.ignore_result.unwrap_or(options.ignore_result);
+    if (options.track_started || shared.settings.track_started) && !ignores_result {
         let meta = ResultMeta::started(run.request.id.clone(), shared.pid, &shared.hostname);
-        run.channel.settle(Settlement::state(stored(&run.described(meta))));
+        run.channel.settle(Settlement::state(stored(&run.described(meta)), run.record()));
     }
     if run.is_announced {
         shared.events.announce(EventBody::TaskStarted { uuid: run.request.id.as_str().into() });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::cancellation::Cancellation;
 use super::channel::Channel;
@@ -47,6 +48,8 @@ pub(crate) struct Run {
     counted: AtomicBool,
     phase: AtomicU8,
     begun: OnceLock<Begun>,
+    /// Cancelled once STARTED is stored, if that is to be stored.
+    recorded: OnceLock<CancellationToken>,
     children: Mutex<Vec<ResultTuple>>,
 }
 
@@ -100,6 +103,7 @@ impl Run {
             fence: OnceLock::new(),
             phase: AtomicU8::new(Phase::Reserved as u8),
             begun: OnceLock::new(),
+            recorded: OnceLock::new(),
             children: Mutex::default(),
         }
     }
@@ -118,6 +122,18 @@ impl Run {
 
     pub(super) fn mark_counted(&self) {
         self.counted.store(true, Ordering::Relaxed);
+    }
+
+    /// STARTED is about to be stored: what is dropped when it is.
+    pub(crate) fn record(&self) -> DropGuard {
+        self.recorded.get_or_init(CancellationToken::new).clone().drop_guard()
+    }
+
+    /// Waits until STARTED is stored, so that it does not take the place of a state that comes after it.
+    pub(crate) async fn recorded(&self) {
+        if let Some(recorded) = self.recorded.get() {
+            recorded.cancelled().await;
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {

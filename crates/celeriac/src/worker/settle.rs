@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::awaited::Backoff;
 use super::channel::Channel;
@@ -31,6 +31,8 @@ pub(crate) struct Settlement {
     resend: Option<Box<Resend>>,
     events: Vec<EventBody<'static>>,
     message: Option<(DeliveryTag, Verdict)>,
+    /// Dropped once all of this is done.
+    done: Option<DropGuard>,
 }
 
 /// A message to publish before the one that it comes from is settled.
@@ -44,20 +46,20 @@ struct Resend {
 
 impl Settlement {
     /// A state to store on the way; the message stays as it is.
-    pub(super) fn state(store: StoredResult) -> Self {
-        Self { store: Some(store), resend: None, events: Vec::new(), message: None }
+    pub(super) fn state(store: StoredResult, done: DropGuard) -> Self {
+        Self { store: Some(store), resend: None, events: Vec::new(), message: None, done: Some(done) }
     }
 
     /// A message that is no task that could be run.
     pub(super) fn refuse(tag: DeliveryTag) -> Self {
         let message = Some((tag, Verdict::Reject { requeue: false }));
-        Self { store: None, resend: None, events: Vec::new(), message }
+        Self { store: None, resend: None, events: Vec::new(), message, done: None }
     }
 
     /// Likewise, but it goes to the parking queue.
     pub(super) fn park(tag: DeliveryTag, publication: Publication) -> Self {
         let resend = Some(Box::new(Resend { publication, eta: None, parks: true }));
-        Self { store: None, resend, events: Vec::new(), message: Some((tag, Verdict::Acknowledge)) }
+        Self { store: None, resend, events: Vec::new(), message: Some((tag, Verdict::Acknowledge)), done: None }
     }
 
     pub(super) fn of(conclusion: Conclusion, request: &Request, tag: DeliveryTag, is_announced: bool) -> Self {
@@ -74,7 +76,13 @@ impl Settlement {
         });
         let parked = parked.map(|parked| Box::new(Resend { publication: *parked, eta: None, parks: true }));
         let events = if is_announced { events(report, verdict, &request.id) } else { Vec::new() };
-        Self { store: meta.as_ref().map(stored), resend: retry.or(parked), events, message: Some((tag, verdict)) }
+        Self {
+            store: meta.as_ref().map(stored),
+            resend: retry.or(parked),
+            events,
+            message: Some((tag, verdict)),
+            done: None,
+        }
     }
 }
 
@@ -164,6 +172,7 @@ async fn is_settled(shared: &Shared, channel: &Channel, batch: &mut Vec<Settleme
 async fn settle(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>) {
     let results: Vec<_> = batch.iter_mut().filter_map(|settlement| settlement.store.take()).collect();
     store(shared, &results).await;
+    batch.iter_mut().for_each(|settlement| drop(settlement.done.take()));
     publish(shared, channel, batch).await;
     shared.events.announce_all(batch.iter_mut().flat_map(|settlement| settlement.events.drain(..)));
     channel.with_tracker(|tracker| {

@@ -12,6 +12,7 @@ mod hooks;
 mod lifetime;
 mod outcomes;
 mod parking;
+mod peers;
 mod python;
 mod readiness;
 mod recording;

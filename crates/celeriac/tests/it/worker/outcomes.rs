@@ -224,7 +224,9 @@ async fn a_worker_says_that_it_is_there_that_it_lives_and_that_it_goes(setup: Se
     assert_eq!((keys[0], keys[1]), ("worker.online", "worker.heartbeat"));
     let first: Value = serde_json::from_slice(&news[0].message.body).unwrap();
     let last: Value = serde_json::from_slice(&news[news.len() - 1].message.body).unwrap();
-    assert_eq!((&first["hostname"], &first["freq"], &first["processed"]), (&json!("w@test"), &json!(2.0), &json!(0)));
+    assert_eq!((&first["hostname"], &first["freq"]), (&json!("w@test"), &json!(2.0)));
+    // It may say that it is there a little later than it takes the task.
+    assert!(first["processed"].as_u64().is_some_and(|processed| processed <= 1), "{first}");
     assert_eq!((&last["active"], &last["processed"]), (&json!(0), &json!(1)));
     assert!(last["clock"].as_u64() > first["clock"].as_u64());
 }

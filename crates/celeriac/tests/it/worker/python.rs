@@ -15,7 +15,7 @@ use super::setup::Setup;
 
 const LATER: Duration = Duration::from_secs(60);
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/worker/python")
 }
 
