@@ -1,6 +1,7 @@
 //! Whole-system tests against real servers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod celery;
 mod cinema;
 mod compose;
 mod crashes;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::celery::CeleryCommand;
+use crate::celery::{self, CeleryCommand};
 use crate::demo::DemoConfig;
 use crate::exit;
 use crate::probes::ProbesConfig;
@@ -111,6 +111,7 @@ pub struct CryptogramConfig {
 /// # Errors
 /// What clap says, with the environment variable of the option in question.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let args = celery::verb_first(args.into_iter().collect());
     let matches = command().try_get_matches_from(args).map_err(name_variable)?;
     from_matches(&matches).map_err(name_variable)
 }
@@ -165,6 +166,7 @@ mod tests {
         for (line, status) in [
             ("billing inspect", 2),
             ("billing --log debug control --nope", 2),
+            ("billing -A proj -q inspect", 2),
             ("billing worker --nope", 64),
             ("billing nope", 64),
             ("billing demo inspect", 64),

@@ -16,6 +16,7 @@
 //! A failure here is a failed test, so functions panic and say what they wanted.
 
 mod binary;
+mod celery;
 mod environment;
 mod eventually;
 mod logs;
@@ -30,6 +31,7 @@ mod rabbitmq;
 mod redis;
 
 pub use binary::billing_binary;
+pub use celery::{CeleryCommandLine, Said};
 pub use eventually::{Observation, eventually};
 pub use logs::show_logs;
 pub use own::{OwnServer, own_postgres, own_rabbitmq, own_redis};

@@ -38,7 +38,7 @@ pub struct CallArgs {
     expires: Option<Expiry>,
 
     /// Task serializer
-    #[arg(long, default_value = "json", value_parser = ["json"], help_heading = CALLING)]
+    #[arg(long, default_value = "json", help_heading = CALLING)]
     serializer: String,
 
     /// Custom queue name
@@ -73,6 +73,12 @@ enum Expiry {
 
 pub(super) async fn run(args: CallArgs) -> Result<(), Failure> {
     let out = args.global.output();
+    if args.serializer != "json" {
+        let name = &args.serializer;
+        return Err(Failure::exception(format!(
+            "kombu.exceptions.SerializerNotInstalled: No encoder installed for {name}"
+        )));
+    }
     let app = App::builder()
         .broker_instance(args.global.connect().await?)
         // Nothing is asked of it here.

@@ -11,6 +11,7 @@ mod failure;
 mod inspect;
 mod list;
 mod options;
+mod order;
 mod output;
 mod purge;
 mod python;
@@ -22,6 +23,7 @@ mod status;
 use clap::Subcommand;
 
 use self::failure::Failure;
+pub use self::order::verb_first;
 
 /// A verb of Celery's command line.
 #[derive(Subcommand, Debug)]

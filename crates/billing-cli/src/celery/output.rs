@@ -34,6 +34,14 @@ impl Output {
         out.flush()
     }
 
+    /// A line of bytes, as they are.
+    pub(super) fn bytes(self, line: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(line)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
     /// Without a line's end.
     pub(super) fn raw(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();

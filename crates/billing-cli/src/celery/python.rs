@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use celeriac::protocol::{Json, RawJson, repr};
+use celeriac::protocol::{Json, RawJson, Tagged, repr};
 
 /// `str(value)`
 pub(super) fn text(value: &Json) -> String {
     match value {
-        Json::Str(text) => text.clone(),
+        Json::Str(text) | Json::Tagged(Tagged::Date(text) | Tagged::Time(text) | Tagged::Decimal(text)) => text.clone(),
+        Json::Tagged(Tagged::DateTime(text)) => text.replacen('T', " ", 1),
+        Json::Tagged(Tagged::Uuid(uuid)) => uuid.to_string(),
         other => self::repr(other),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use celeriac::protocol::{Json, ResultMeta, repr};
+use celeriac::protocol::{Json, ResultMeta, Tagged, repr};
 use celeriac::{App, AsyncResult, GetError};
 use clap::Args;
 
@@ -65,6 +65,7 @@ fn print(meta: &ResultMeta, out: Output) -> Result<(), Failure> {
     }
     let shown = match meta.result.to_tree() {
         Json::Null => String::new(),
+        Json::Tagged(Tagged::Bytes(bytes)) => return Ok(out.bytes(&bytes)?),
         value => python::text(&value),
     };
     Ok(out.line(&shown)?)
@@ -74,7 +75,8 @@ fn print(meta: &ResultMeta, out: Output) -> Result<(), Failure> {
 fn exception_line(name: &str, arguments: &[serde_json::Value]) -> impl Display {
     let text = match arguments {
         [] => return name.to_owned(),
-        [serde_json::Value::String(text)] => text.clone(),
+        // A missing key is shown as Python's programs would write it.
+        [serde_json::Value::String(text)] if !is_key_error(name) => text.clone(),
         [one] => {
             let mut text = String::new();
             repr::python_value(one, &mut text);
@@ -83,6 +85,10 @@ fn exception_line(name: &str, arguments: &[serde_json::Value]) -> impl Display {
         several => repr::call("", several),
     };
     if text.is_empty() { name.to_owned() } else { format!("{name}: {text}") }
+}
+
+fn is_key_error(name: &str) -> bool {
+    matches!(name, "KeyError" | "celery.exceptions.NotRegistered")
 }
 
 #[cfg(test)]
@@ -102,5 +108,6 @@ mod tests {
         ] {
             assert_eq!(exception_line("m.E", arguments.as_array().unwrap()).to_string(), line);
         }
+        assert_eq!(exception_line("KeyError", &[json!("k")]).to_string(), "KeyError: 'k'");
     }
 }

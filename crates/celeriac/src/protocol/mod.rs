@@ -13,7 +13,7 @@ mod time;
 pub(crate) mod trace;
 
 pub use compression::Compression;
-pub use json::{Json, JsonError, RawJson};
+pub use json::{Json, JsonError, RawJson, Tagged};
 pub use message::{DeliveryMode, Headers, Message, Properties, Value};
 pub use result::{Extended, ResultError, ResultMeta, ResultTuple, Revocation, State};
 pub use signature::{Embed, Signature};

@@ -1,17 +1,55 @@
 //! One line for each event, as `celery events --dump` writes it (`celery/events/dumper.py`).
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
+use celeriac::broker::BrokerError;
 use celeriac::clock::{self, LamportClock};
 use celeriac::events::Receiver;
 use celeriac::protocol::{Json, RawJson};
 use chrono::DateTime;
 
 use crate::celery::failure::Failure;
+use crate::celery::options::GlobalOptions;
 use crate::celery::output::Output;
 use crate::celery::python;
 
-pub(super) async fn run(mut receiver: Receiver, out: Output) -> Result<(), Failure> {
+/// How long an unreachable broker is left alone: so much longer each time (`kombu`, `ensure_connection`).
+const STEP: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(global: &GlobalOptions) -> Result<(), Failure> {
+    let out = global.output();
+    out.line("-> evdump: starting capture...")?;
+    let mut pause = Duration::ZERO;
+    let broker = loop {
+        match global.connect().await {
+            Ok(broker) => break broker,
+            Err(error @ BrokerError::Timeout { .. }) => {
+                pause = (pause + STEP).min(LONGEST);
+                let (address, seconds) = (address(&global.broker_url()), pause.as_secs());
+                out.line(&format!("-> Cannot connect to {address}: {error}.\nTrying again in {seconds}.00 seconds\n"))?;
+                tokio::time::sleep(pause).await;
+            }
+            Err(error) => return Err(Failure::remote("events", &error)),
+        }
+    };
+    let receiver = super::listen(&broker).await.map_err(|error| Failure::remote("events", &error))?;
+    print(receiver, out).await
+}
+
+/// Where it is, as kombu writes it: with stars for the password.
+fn address(urls: &str) -> String {
+    let first = urls.split(';').next().unwrap_or_default();
+    let Ok(mut url) = url::Url::parse(first) else { return first.to_owned() };
+    if url.password().is_some() {
+        // Only an address that cannot have one refuses.
+        let _ = url.set_password(Some("**"));
+    }
+    url.to_string()
+}
+
+async fn print(mut receiver: Receiver, out: Output) -> Result<(), Failure> {
     let mut dumper = Dumper::default();
     while let Some(message) = receiver.message().await {
         let now = clock::unix_seconds();

@@ -35,15 +35,12 @@ pub(super) async fn run(args: EventsArgs) -> Result<(), Failure> {
         return Err(Failure::usage("events", "", "The live view needs a terminal; use --dump."));
     }
     if args.dump {
-        args.global.output().line("-> evdump: starting capture...")?;
+        return dump::run(&args.global).await;
     }
-    let broker = args.global.connect().await.map_err(|error| Failure::remote("events", &error))?;
-    let receiver = listen(&broker).await.map_err(|error| Failure::remote("events", &error))?;
-    if args.dump {
-        dump::run(receiver, args.global.output()).await
-    } else {
-        top::run(receiver, broker.address(), args.frequency.max(Duration::from_millis(50))).await
-    }
+    let unavailable = |error| Failure::remote("events", &error);
+    let broker = args.global.connect().await.map_err(unavailable)?;
+    let receiver = listen(&broker).await.map_err(unavailable)?;
+    top::run(receiver, broker.address(), args.frequency.max(Duration::from_millis(50))).await
 }
 
 /// Starts to receive, and asks the workers to show up at once.

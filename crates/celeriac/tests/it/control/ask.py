@@ -46,6 +46,8 @@ answers = {
     "disable_events": tell.disable_events(**control),
     "heartbeat": tell.heartbeat(**control),
     "unknown": tell.broadcast("no_such_command", **control),
+    "glob": tell.broadcast("ping", pattern=node[0] + "@*", matcher="glob", reply=True, timeout=20, limit=1),
+    "pcre": tell.broadcast("ping", pattern="[a-z]@.*", matcher="pcre", reply=True, timeout=20, limit=1),
 }
 
 

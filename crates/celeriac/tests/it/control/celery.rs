@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use celeriac::SendOptions;
 use serde_json::{Value, json};
-use testkit::{Process, Signal, Vhost};
+use testkit::{CeleryCommandLine, Process, Signal, Vhost};
 use tokio::process::Command;
 
 use super::remote::{Remote, serve};
@@ -33,14 +33,6 @@ pub(super) async fn run(vhost: &Vhost, program: PathBuf, arguments: &[&str]) -> 
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-/// What the command line of Celery prints; it must succeed.
-async fn celery(vhost: &Vhost, line: &str) -> String {
-    let arguments: Vec<_> = line.split(' ').collect();
-    let (status, printed, complaints) = run(vhost, program("celery"), &arguments).await;
-    assert_eq!(status, 0, "celery {line}\n{printed}\n{complaints}");
-    printed
-}
-
 /// A worker with a task that runs and one that waits for its time.
 async fn busy(vhost: &Vhost) -> (Serving, Remote) {
     let serving = serve(vhost, |worker| worker.concurrency(2)).await;
@@ -62,6 +54,8 @@ async fn celerys_client_is_answered_everything() {
     let answers: Value = serde_json::from_str(&printed).unwrap();
     for (command, expected) in [
         ("ping", json!({"ok": "pong"})),
+        ("glob", json!({"ok": "pong"})),
+        ("pcre", json!({"ok": "pong"})),
         ("reserved", json!([])),
         ("revoked", json!([])),
         ("rate_limit", json!({"ok": "new rate limit set successfully"})),
@@ -103,20 +97,26 @@ async fn celerys_client_is_answered_everything() {
 async fn celerys_command_line_shows_our_worker() {
     let vhost = testkit::rabbitmq().await;
     let (serving, _remote) = busy(&vhost).await;
-    assert_eq!(celery(&vhost, "status -t 10 -d w@test").await, "->  w@test: OK\n\n1 node online.\n");
+    let mut program = CeleryCommandLine::load(&directory(), "proj", [("BROKER_URL", vhost.amqp_url())]).await;
+    let mut celery = async |line: &str| {
+        let said = program.run(&line.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(said.status, 0, "celery {line}: {said:#?}");
+        said.printed
+    };
+    assert_eq!(celery("status -t 10 -d w@test").await, "->  w@test: OK\n\n1 node online.\n");
     for (line, printed) in [
         ("inspect ping -t 10 -d w@test", "->  w@test: OK\n        pong\n\n1 node online.\n"),
         ("inspect reserved -t 10 -d w@test", "->  w@test: OK\n    - empty -\n\n1 node online.\n"),
         ("control pool_grow 2 -t 10 -d w@test", "->  w@test: OK\n        pool will grow\n"),
         ("control rate_limit nope 1/s -t 10 -d w@test", "->  w@test: ERROR\n        unknown task\n"),
     ] {
-        assert_eq!(celery(&vhost, line).await, printed, "{line}");
+        assert_eq!(celery(line).await, printed, "{line}");
     }
-    let active = celery(&vhost, "inspect active -t 10 -d w@test").await;
+    let active = celery("inspect active -t 10 -d w@test").await;
     assert!(active.starts_with("->  w@test: OK\n    * {'id': 'running', 'name': 't.wait', 'args': [], "), "{active}");
-    let (status, _, complaints) = run(&vhost, program("celery"), &["control", "shutdown", "-d", "w@test"]).await;
-    assert_eq!(status, 69, "{complaints}");
-    assert!(complaints.contains("No nodes replied within time constraint"), "{complaints}");
+    let said = program.run(&["control", "shutdown", "-t", "0.5", "-d", "w@test"]).await;
+    assert_eq!(said.status, 69, "{said:#?}");
+    assert!(said.complaints.contains("No nodes replied within time constraint"), "{said:#?}");
     serving.log.gate.add_permits(1);
     serving.ended().await;
 }
