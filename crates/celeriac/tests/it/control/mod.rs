@@ -1,5 +1,6 @@
 //! Remote control and events: our worker obeys Celery's clients, our client directs Celery's workers.
 
+mod announced;
 mod celery;
 mod cluster;
 mod effects;
