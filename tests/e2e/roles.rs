@@ -39,7 +39,7 @@ async fn an_idle_worker_keeps_less_than_15_mb_of_its_own() {
 }
 
 /// What is wrong by itself, whatever else is there.
-const WRONG: [(&str, &str, &str); 58] = [
+const WRONG: [(&str, &str, &str); 61] = [
     ("api", "API_LISTEN", "nowhere"),
     ("api", "API_TOKENS", "nonsense"),
     ("api", "API_TOKENS", "shop:long-enough:payments:soon"),
@@ -92,6 +92,9 @@ const WRONG: [(&str, &str, &str); 58] = [
     ("sandbox", "SANDBOX_LEDGER_FILE", "/nowhere/ledger"),
     ("sandbox", "SANDBOX_STRICT", "perhaps"),
     ("demo", "DEMO_API_URL", "nonsense"),
+    ("demo", "DEMO_SANDBOX_URL", "ftp://127.0.0.1"),
+    ("demo", "DEMO_FRONTEND_TOKEN", "two words"),
+    ("demo", "DEMO_AUTH_TOKEN", ""),
     ("demo", "DEMO_PATIENCE", "long"),
     ("worker", "LOG", "a=b=c"),
     ("worker", "LOG_FORMAT", "xml"),

@@ -16,6 +16,11 @@ impl Deadline {
         Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
+    /// Whether the caller has stopped waiting.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     /// Completes when the deadline has passed; without a deadline never.
     pub(crate) async fn passed(self) {
         match self.0 {

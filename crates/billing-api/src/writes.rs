@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Extensions;
 use tracing::Instrument;
 
+use crate::deadline::Deadline;
 use crate::error::ApiError;
 use crate::gate::InFlight;
 
@@ -15,12 +16,16 @@ use crate::gate::InFlight;
 pub(crate) struct Writes(TaskTracker);
 
 impl Writes {
-    /// Runs a write to its end, whatever becomes of the caller. Until then it counts as a request in flight.
+    /// Runs a write to its end, whatever becomes of the caller. Until then it counts as a request in flight. For a caller
+    /// who has stopped waiting already none is begun.
     pub(crate) async fn finish<T: Send + 'static>(
         &self,
         extensions: &Extensions,
         write: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
+        if extensions.get::<Deadline>().is_some_and(|deadline| deadline.is_over()) {
+            return Err(ApiError::DeadlineExceeded);
+        }
         let in_flight = extensions.get::<InFlight>().cloned();
         let counted = async move {
             let _in_flight = in_flight;

@@ -170,3 +170,20 @@ async fn the_deadline_of_the_caller_is_honoured() {
     assert_eq!(answer.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
     conn.batch_execute("rollback").await.expect("unlocked");
 }
+
+/// A client of gRPC would not even send this; what a proxy has held for too long arrives like it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_arrives_after_its_deadline_is_not_begun() {
+    let world = World::start().await;
+    let order = world.order().await;
+    let before = world.rows().await;
+    let bearer = format!("Bearer {FRONTEND}");
+    let headers = [("authorization", &*bearer), ("grpc-timeout", "1n")];
+    let method = "/billing.v1.Payments/CreatePayment";
+    let answer = post_to(method, &world, "application/grpc-web+proto", frame(&order), &headers).await;
+    let status = answer.headers().get("grpc-status").and_then(|status| status.to_str().ok()).map(str::to_owned);
+    let (_, trailers) = unframe(&answer.bytes().await.expect("a body"));
+    assert!(status.as_deref() == Some("4") || trailers.contains("grpc-status:4"), "{status:?} {trailers}");
+    assert_eq!(world.rows().await, before, "nothing was written");
+    assert_eq!(world.waiting().await, 0, "and no worker told");
+}

@@ -23,24 +23,39 @@ use scenes::{Expectation, Stage};
 #[derive(Args, Clone, Debug)]
 pub struct DemoConfig {
     /// The gRPC API to play against
-    #[arg(long, env = "DEMO_API_URL", default_value = "http://127.0.0.1:50051")]
+    #[arg(long, env = "DEMO_API_URL", default_value = "http://127.0.0.1:50051", value_parser = http_url)]
     pub demo_api_url: Url,
 
     /// The gateway's sandbox that the workers charge at
-    #[arg(long, env = "DEMO_SANDBOX_URL", default_value = "http://127.0.0.1:8090")]
+    #[arg(long, env = "DEMO_SANDBOX_URL", default_value = "http://127.0.0.1:8090", value_parser = http_url)]
     pub demo_sandbox_url: Url,
 
     /// The frontend's token
-    #[arg(long, env = "DEMO_FRONTEND_TOKEN", default_value = "frontend-dev", hide_env_values = true)]
+    #[arg(long, env = "DEMO_FRONTEND_TOKEN", default_value = "frontend-dev", hide_env_values = true, value_parser = token)]
     pub demo_frontend_token: SecretString,
 
     /// The auth service's token
-    #[arg(long, env = "DEMO_AUTH_TOKEN", default_value = "auth-dev", hide_env_values = true)]
+    #[arg(long, env = "DEMO_AUTH_TOKEN", default_value = "auth-dev", hide_env_values = true, value_parser = token)]
     pub demo_auth_token: SecretString,
 
     /// How long one step may take before the demo gives up on it, in seconds
     #[arg(long, env = "DEMO_PATIENCE", default_value = "60", value_name = "SECONDS")]
     pub demo_patience: u64,
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) => Err("must begin with http:// or https://".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn token(text: &str) -> Result<SecretString, String> {
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true if !text.is_empty() => Ok(text.into()),
+        _ => Err("must be visible ASCII characters".to_owned()),
+    }
 }
 
 impl DemoConfig {
