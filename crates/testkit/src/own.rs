@@ -71,6 +71,26 @@ impl OwnServer {
         self.start().await;
     }
 
+    /// Runs RabbitMQ's own `rabbitmqctl`, in the environment of the server: it needs its cookie and its port mapper.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) {
+        let pid = &self.settings["TEST_RABBITMQ_PID"];
+        let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("the server runs");
+        let environment = environment.split('\0').filter_map(|variable| variable.split_once('='));
+        let output = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+            .args(arguments)
+            .envs(environment.filter(|(name, _)| matches!(*name, "HOME" | "RABBITMQ_NODENAME" | "ERL_EPMD_PORT")))
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .expect("rabbitmqctl runs");
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {output:?}");
+    }
+
+    /// What it has logged since it was started for the first time.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
+    }
+
     /// `kill -9`.
     pub async fn kill(&self) {
         services(["kill".as_ref(), self.directory.as_os_str()]).await;

@@ -1,8 +1,6 @@
 //! A RabbitMQ of the test's own: restarted, killed, and low on memory.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use celeriac::broker::{BrokerError, ConnectOptions, Queue, Topology, connect};
@@ -77,34 +75,13 @@ async fn producer_and_consumer_go_on_over_restarts() {
     goes_on_over(&mut server, durable("q"), true).await;
 }
 
-/// Runs the server's own `rabbitmqctl`, in the server's environment: it needs its cookie and its port mapper.
-async fn rabbitmqctl(server: &OwnServer, arguments: &[&str]) {
-    let own = PathBuf::from(std::env::var("TEST_SERVICES_DIR").unwrap()).join("own");
-    let settings = std::fs::read_dir(own).unwrap().flatten().find_map(|directory| {
-        let settings = std::fs::read_to_string(directory.path().join("env")).ok()?;
-        settings.contains(server.url()).then_some(settings)
-    });
-    let settings = settings.expect("the server has a directory with its settings");
-    let pid = settings.lines().find_map(|line| line.strip_prefix("TEST_RABBITMQ_PID=")).expect("its process id");
-    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
-    let environment = environment.split('\0').filter_map(|variable| variable.split_once('='));
-    let output = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
-        .args(arguments)
-        .envs(environment.filter(|(name, _)| matches!(*name, "HOME" | "RABBITMQ_NODENAME" | "ERL_EPMD_PORT")))
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("rabbitmqctl runs");
-    assert!(output.status.success(), "{output:?}");
-}
-
 /// RabbitMQ closes the channel of a consumer that keeps a delivery for too long (30 minutes by default).
 #[tokio::test]
 async fn a_consumer_goes_on_after_its_delivery_timeout() {
     let server = testkit::own_rabbitmq().await;
     let short =
         "application:set_env(rabbit, consumer_timeout, 300), application:set_env(rabbit, channel_tick_interval, 100).";
-    rabbitmqctl(&server, &["eval", short]).await;
+    server.rabbitmqctl(&["eval", short]).await;
     let broker = connect(server.url(), patient()).await.unwrap();
     broker.declare(&Topology { queues: vec![quorum("q"), durable("other")], ..Topology::default() }).await.unwrap();
     let mut subscription = consume(&*broker, "q", 1).await;
@@ -127,7 +104,7 @@ async fn a_memory_alarm_holds_publishers_and_not_consumers() {
     let broker = connect(server.url(), options).await.unwrap();
     declare(&*broker, quorum("q")).await;
     publish(&*broker, "q", ["before"]).await;
-    rabbitmqctl(&server, &["set_vm_memory_high_watermark", "absolute", "1"]).await;
+    server.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
     // The broker tells a connection when it publishes.
     eventually(SOON, async || {
         let _ = broker.publish_unconfirmed(to("q", "x")).await;
@@ -144,7 +121,7 @@ async fn a_memory_alarm_holds_publishers_and_not_consumers() {
     assert_eq!(body(&delivery), "before");
     subscription.control.ack(delivery.tag, false).await.unwrap();
 
-    rabbitmqctl(&server, &["set_vm_memory_high_watermark", "absolute", "2GB"]).await;
+    server.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "2GB"]).await;
     eventually(SOON, async || !broker.health().blocked).await;
     publish(&*broker, "q", ["after"]).await;
 }

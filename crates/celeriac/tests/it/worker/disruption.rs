@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use celeriac::protocol::State;
-use celeriac::{App, QueueType, SendOptions};
+use celeriac::{App, SendOptions};
 use testkit::FaultProxy;
 
 use super::on_every_broker;
@@ -12,7 +12,7 @@ use super::setup::{SOON, Serving, Setup};
 use super::tasks::*;
 
 /// What a restart of RabbitMQ may take on a busy machine.
-const LATER: Duration = Duration::from_secs(90);
+pub(super) const LATER: Duration = Duration::from_secs(90);
 
 on_every_broker!(results_wait_for_a_backend_that_is_away_and_their_messages_stay_unacknowledged);
 
@@ -64,42 +64,6 @@ async fn a_backend_that_stays_silent_and_one_that_forgets_everything_lose_no_tas
     assert_eq!(after.get(SOON).await.unwrap(), 2);
     assert_eq!(worker.app.result::<()>(&before[0]).state().await.unwrap(), State::Pending);
     worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_of_rabbitmq_in_the_middle_of_2000_tasks_loses_none_on_classic_queues() {
-    broker_restart(QueueType::Classic).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_of_rabbitmq_in_the_middle_of_2000_tasks_loses_none_on_quorum_queues() {
-    broker_restart(QueueType::Quorum).await;
-}
-
-async fn broker_restart(queue_type: QueueType) {
-    const TASKS: usize = 2000;
-    let mut rabbitmq = testkit::own_rabbitmq().await;
-    let mut setup = Setup::memory().await;
-    setup.broker = rabbitmq.url().to_owned();
-    setup.queue_type = queue_type;
-    let app = setup.builder().publish_timeout(LATER);
-    let worker = setup.serve_app(app, |worker| worker.concurrency(8)).await;
-    let senders: Vec<_> = (0..8)
-        .map(|_| {
-            let app = worker.app.clone();
-            tokio::spawn(async move { send(&app, TASKS / 8).await })
-        })
-        .collect();
-    worker.log.begun_count(TASKS / 4).await;
-    rabbitmq.restart().await;
-
-    let mut ids = HashSet::new();
-    for sender in senders {
-        ids.extend(sender.await.unwrap());
-    }
-    assert_eq!(ids.len(), TASKS);
-    done(&worker, &ids, LATER).await;
-    every_message_is_acknowledged(&setup, worker).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +158,7 @@ async fn send(app: &App, count: usize) -> Vec<String> {
 }
 
 /// Waits until all tasks have succeeded and all messages are settled.
-async fn done(worker: &Serving, ids: &HashSet<String>, within: Duration) {
+pub(super) async fn done(worker: &Serving, ids: &HashSet<String>, within: Duration) {
     let deadline = tokio::time::Instant::now() + within;
     for id in ids {
         let left = deadline.duration_since(tokio::time::Instant::now());
@@ -207,7 +171,7 @@ async fn done(worker: &Serving, ids: &HashSet<String>, within: Duration) {
     let begun: HashSet<_> = worker.log.begun().into_iter().collect();
     assert!(ids.is_subset(&begun));
     testkit::eventually(within, async || {
-        let depth = worker.app.broker().queue_depth("celery").await.unwrap().unwrap();
+        let depth = worker.app.broker().queue_depth(worker.app.default_queue()).await.unwrap().unwrap();
         let left = (depth.messages, worker.handle.unacknowledged());
         if left == (0, 0) { Ok(()) } else { Err(left) }
     })
@@ -215,8 +179,9 @@ async fn done(worker: &Serving, ids: &HashSet<String>, within: Duration) {
 }
 
 /// Once the worker has ended, nothing comes back: every message was acknowledged.
-async fn every_message_is_acknowledged(setup: &Setup, worker: Serving) {
+pub(super) async fn every_message_is_acknowledged(setup: &Setup, worker: Serving) {
+    let queue = worker.app.default_queue().to_owned();
     worker.stop().await;
-    let depth = setup.app().await.broker().queue_depth("celery").await.unwrap().unwrap();
+    let depth = setup.app().await.broker().queue_depth(&queue).await.unwrap().unwrap();
     assert_eq!((depth.messages, depth.consumers), (0, 0));
 }

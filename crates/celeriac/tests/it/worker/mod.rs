@@ -17,6 +17,7 @@ mod python;
 mod readiness;
 mod recording;
 mod shutdown;
+mod storm;
 
 /// Runs each test on each kind of broker.
 macro_rules! on_every_broker {
