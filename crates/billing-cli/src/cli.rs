@@ -17,8 +17,8 @@ use crate::telemetry::TelemetryConfig;
 /// Exit status: 0 done, 1 the demo or a check failed, 64 a setting is wrong (the message names the variable), 69 a server
 /// was not reached, 70 an error of ours or the worker's watchdog, 75 a worker has run as many tasks, or takes as much memory,
 /// as it may: start it again, 130 a signal came before the work was done. Celery's verbs (inspect, control, status, events,
-/// call, result, purge, list,
-/// report) end as Celery's: 2 the command line is wrong, 69 no broker or nobody who answers, 1 anything else.
+/// call, result, purge, list, report, and in their manner parked, requeue, discard) end as Celery's: 2 the command line is
+/// wrong, 69 no broker or nobody who answers, 1 anything else.
 #[derive(Parser, Debug)]
 #[command(name = "billing", version, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use billing::duration;
 use billing::resolve::ResolvePolicy;
 use chrono::TimeDelta;
-use clap::Args;
+use clap::{ArgAction, Args};
 use secrecy::SecretString;
 
 use crate::life::LifeConfig;
@@ -93,6 +93,14 @@ pub struct Config {
         value_name = "DURATION"
     )]
     pub worker_shutdown_timeout: Duration,
+
+    /// A message that was delivered so often without its task coming to an end is moved to <QUEUE>.parked; 0: never
+    #[arg(long, env = "WORKER_DELIVERY_LIMIT", default_value_t = 5, value_name = "N")]
+    pub worker_delivery_limit: u32,
+
+    /// Moves messages that cannot be read, and unknown tasks, to <QUEUE>.parked instead of rejecting them
+    #[arg(long, env = "WORKER_PARKING", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub worker_parking: bool,
 
     #[command(flatten)]
     pub life: LifeConfig,

@@ -55,6 +55,8 @@ pub fn prepare(
         .concurrency(config.worker_concurrency)
         .queues(config.worker_queues)
         .exclude_queues(config.worker_exclude_queues)
+        .delivery_limit(config.worker_delivery_limit)
+        .parking(config.worker_parking)
         .shutdown_timeout(config.worker_shutdown_timeout)
         .cold(stop.cold.clone());
     let builder = match config.worker_name {

@@ -1,4 +1,5 @@
-//! Celery's verbs: `inspect`, `control`, `status`, `events`, `call`, `result`, `purge`, `list`, `report`.
+//! Celery's verbs: `inspect`, `control`, `status`, `events`, `call`, `result`, `purge`, `list`, `report`; and in their
+//! manner `parked`, `requeue` and `discard`.
 //!
 //! They take the options of Celery's own command line, print what it prints and end with its exit statuses, and work
 //! for workers of both kinds.
@@ -13,6 +14,7 @@ mod list;
 mod options;
 mod order;
 mod output;
+mod parked;
 mod purge;
 mod python;
 mod remote;
@@ -49,6 +51,15 @@ pub enum CeleryCommand {
     /// Erase all messages from all known task queues
     #[command(args_override_self = true)]
     Purge(purge::PurgeArgs),
+    /// Show the messages that no worker could do anything with
+    #[command(args_override_self = true)]
+    Parked(parked::ParkedArgs),
+    /// Send parked messages back to their queues
+    #[command(args_override_self = true)]
+    Requeue(parked::RequeueArgs),
+    /// Throw parked messages away
+    #[command(args_override_self = true)]
+    Discard(parked::DiscardArgs),
     /// Get information from the broker
     #[command(args_override_self = true)]
     List(list::ListArgs),
@@ -86,6 +97,9 @@ async fn dispatch(command: CeleryCommand) -> Result<(), Failure> {
         CeleryCommand::Call(args) => call::run(args).await,
         CeleryCommand::Result(args) => result::run(args).await,
         CeleryCommand::Purge(args) => purge::run(args).await,
+        CeleryCommand::Parked(args) => parked::parked(args).await,
+        CeleryCommand::Requeue(args) => parked::requeue(args).await,
+        CeleryCommand::Discard(args) => parked::discard(args).await,
         CeleryCommand::List(args) => list::run(args).await,
         CeleryCommand::Report(args) => report::run(&args),
     }

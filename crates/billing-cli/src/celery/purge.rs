@@ -12,7 +12,7 @@ use super::options::GlobalOptions;
 use super::output::Output;
 
 /// The queues of this system, and Celery's default.
-const KNOWN_QUEUES: [&str; 3] = ["billing", "celery", "payments"];
+pub(super) const KNOWN_QUEUES: [&str; 3] = ["billing", "celery", "payments"];
 
 #[derive(Args, Debug)]
 pub struct PurgeArgs {

@@ -6,6 +6,7 @@ mod charge_renewal;
 mod complete_three_ds;
 mod expire_three_ds;
 mod open_renewals;
+mod poison;
 mod republish_stranded;
 mod resolve_payment;
 mod resolve_unknown;

@@ -4,6 +4,7 @@ use billing::store::payments;
 use billing::tasks::{ResolvePayment, ResolveUnknown};
 use celeriac::{Context, SendOptions, TaskResult};
 
+use super::poison::is_poison;
 use crate::desk::Desk;
 
 /// At most so many a time: the rest is found by the next tick, and the gateway is not flooded.
@@ -17,9 +18,13 @@ pub(crate) async fn resolve_unknown(_: ResolveUnknown, cx: Context<Desk>) -> Tas
         let mut conn = desk.services.db.conn().await?;
         payments::unresolved(&mut conn, desk.sent_before(now), now, LIMIT).await?
     };
-    for &payment_id in &due {
-        let options = SendOptions::new().task_id(ResolvePayment::task_id(payment_id));
-        cx.app().send_with(ResolvePayment { payment_id }, options).await?;
+    let mut ordered = 0;
+    for payment_id in due {
+        let task_id = ResolvePayment::task_id(payment_id);
+        if !is_poison(cx.app(), &task_id).await {
+            cx.app().send_with(ResolvePayment { payment_id }, SendOptions::new().task_id(task_id)).await?;
+            ordered += 1;
+        }
     }
-    Ok(due.len())
+    Ok(ordered)
 }

@@ -9,6 +9,7 @@ use billing::store::{accounts, tariffs};
 use billing::tasks::ChargePayment;
 use billing::{AccountId, PaymentId, Services, ServicesConfig, clock};
 use celeriac::{SendOptions, Task};
+use chrono::{DateTime, Utc};
 use clap::Parser;
 use cloudpayments_sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -111,7 +112,12 @@ impl World {
     }
 
     /// A new account and its first payment for so many days or months, written down and not sent to a worker.
-    pub(crate) async fn created(&self, card: &str, (months, days): (u32, u32)) -> PaymentView {
+    pub(crate) async fn created(&self, card: &str, period: (u32, u32)) -> PaymentView {
+        self.created_at(clock::now(), card, period).await
+    }
+
+    /// Likewise, some time ago.
+    pub(crate) async fn created_at(&self, now: DateTime<Utc>, card: &str, (months, days): (u32, u32)) -> PaymentView {
         let account_id = AccountId::new();
         let mut conn = self.services.db.conn().await.unwrap();
         accounts::register(&mut conn, account_id, self.services.time_zone, clock::now()).await.unwrap();
@@ -123,7 +129,7 @@ impl World {
             cryptogram: cloudpayments_sandbox::cryptogram(card, "12/39", "123").unwrap().into(),
             ip_address: "203.0.113.7".parse().unwrap(),
             idempotency_key: PaymentId::new().to_string(),
-            now: clock::now(),
+            now,
         };
         payments::create(&mut conn, new, &self.services.cipher).await.unwrap().payment
     }
@@ -140,12 +146,12 @@ impl World {
         self.services.app.send_with(ChargePayment { payment_id }, options).await.unwrap();
     }
 
-    /// Runs a task of the timetable to its end.
-    pub(crate) async fn tick<T: Task>(&self, task: T) {
+    /// Runs a task of the timetable to its end; answers what it answers.
+    pub(crate) async fn tick<T: Task>(&self, task: T) -> Value {
         // The timetable stores no results; a test wants to know when it has ended.
         let options = SendOptions::new().ignore_result(false);
         let id = self.services.app.send_with(task, options).await.unwrap().id().to_owned();
-        self.services.app.result::<Value>(id).get(SOON).await.unwrap();
+        self.services.app.result::<Value>(id).get(SOON).await.unwrap()
     }
 
     pub(crate) async fn payment(&self, id: PaymentId) -> PaymentView {
