@@ -137,7 +137,8 @@ fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
 fn name_variable(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
     let flag = option.split_whitespace().next().unwrap_or_default().trim_start_matches("--").to_owned();
-    let variable = command().get_subcommands().find_map(|role| variable_of(role, &flag));
+    let command = command();
+    let variable = command.get_subcommands().chain([&command]).find_map(|role| variable_of(role, &flag));
     if let Some(variable) = variable {
         let named = format!("{option} (environment variable {variable})");
         error.insert(ContextKind::InvalidArg, ContextValue::String(named));
@@ -192,8 +193,12 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_told_with_its_environment_variable() {
-        let args = ["billing", "worker", "--gateway-timeout", "soon"].map(OsString::from);
-        let error = parse(args).unwrap_err().to_string();
-        assert!(error.contains("GATEWAY_TIMEOUT"), "{error}");
+        for (option, value, variable) in
+            [("--gateway-timeout", "soon", "GATEWAY_TIMEOUT"), ("--log-format", "xml", "LOG_FORMAT")]
+        {
+            let args = ["billing", "worker", option, value].map(OsString::from);
+            let error = parse(args).unwrap_err().to_string();
+            assert!(error.contains(variable), "{error}");
+        }
     }
 }

@@ -183,12 +183,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A setting that cannot be worked with. Names the variable.
+/// A setting that cannot be worked with. Names the variable; what is wrong with it may stand in the source.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{setting}: {0}", setting = variable(.0))]
+    #[error("{setting}", setting = variable(.0))]
     Gateway(#[from] cloudpayments::ConfigError),
-    #[error("RESOLVE_FIRST_LOOK, RESOLVE_LOOK_ONLY, RESOLVE_RESEND_UNTIL, RESOLVE_NOT_EXECUTED_AFTER: {0}")]
+    #[error(
+        "RESOLVE_FIRST_LOOK, RESOLVE_LOOK_ONLY, RESOLVE_RESEND_UNTIL, RESOLVE_NOT_EXECUTED_AFTER, RESOLVE_NOT_FOUND_GAP"
+    )]
     Resolve(#[from] billing::resolve::ContradictoryPolicy),
     #[error("{variable}: too long")]
     TooLong { variable: &'static str },

@@ -52,10 +52,8 @@ fn http_url(text: &str) -> Result<Url, String> {
 }
 
 fn token(text: &str) -> Result<SecretString, String> {
-    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true if !text.is_empty() => Ok(text.into()),
-        _ => Err("must be visible ASCII characters".to_owned()),
-    }
+    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible { Ok(text.into()) } else { Err("must be visible ASCII characters".to_owned()) }
 }
 
 impl DemoConfig {
