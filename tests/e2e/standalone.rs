@@ -56,6 +56,20 @@ async fn a_taken_port_is_told_with_the_name_of_its_setting() {
 }
 
 #[tokio::test]
+async fn a_signal_in_the_middle_of_the_start_ends_it_too() {
+    let data = tempfile::tempdir().unwrap();
+    // Nobody answers at this address of the database: it goes on trying.
+    let nobody = format!("postgres://127.0.0.1:{}/billing", testkit::free_port());
+    let mut process = standalone(data.path(), &[], |command| {
+        command.env("DATABASE_URL", &nobody);
+    })
+    .await;
+    process.wait_for_line("DATABASE_URL", PATIENCE).await;
+    process.signal(Signal::Interrupt);
+    assert_eq!(process.wait(Duration::from_secs(5)).await.code(), Some(130), "{}", process.output());
+}
+
+#[tokio::test]
 async fn a_second_one_on_the_same_data_is_refused_and_the_first_goes_on() {
     let data = tempfile::tempdir().unwrap();
     let mut first = standalone(data.path(), &[], |_| ()).await;

@@ -16,7 +16,9 @@ use crate::signals::Signals;
 pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result<Services, Exit> {
     tokio::select! {
         connected = config.connect() => connected.map_err(services_error),
-        () = signals.stop.warm.cancelled() => Err(Exit::unavailable(anyhow::anyhow!("stopped while connecting"))),
+        () = signals.stop.warm.cancelled() => {
+            Err(Exit { status: exit::INTERRUPTED, error: anyhow::anyhow!("stopped while connecting") })
+        }
     }
 }
 
