@@ -7,6 +7,7 @@ mod compose;
 mod crashes;
 mod health;
 mod invariants;
+mod parking;
 mod roles;
 mod secrecy;
 mod standalone;
