@@ -38,6 +38,8 @@ use crate::broker::{Broker, BrokerError, ConsumeOptions, Delivery, Subscription}
 /// How long a message may take to come of which the broker has said that it is there. Others may have taken it.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a queue that says it is empty is asked.
+const ASK_EMPTY: usize = 3;
 
 /// The parking queue of a queue.
 #[derive(Clone, Debug)]
@@ -191,6 +193,18 @@ pub(crate) fn parking_queue(queue: &str) -> String {
     format!("{queue}.parked")
 }
 
+/// How many messages wait in a queue. A quorum queue that is too busy to answer is said to be empty: that is asked again.
+async fn waiting(broker: &dyn Broker, queue: &str) -> Result<u64, BrokerError> {
+    for _ in 0..ASK_EMPTY {
+        match broker.queue_depth(queue).await? {
+            None => break,
+            Some(depth) if depth.messages > 0 => return Ok(depth.messages),
+            Some(_) => sleep(LOOK_EVERY).await,
+        }
+    }
+    Ok(0)
+}
+
 /// Goes through a parking queue once.
 struct Walk {
     broker: Arc<dyn Broker>,
@@ -207,7 +221,7 @@ impl Walk {
     async fn begin(parking: &Parking, limit: u16) -> Result<Option<Self>, BrokerError> {
         let broker = parking.app.broker();
         let queue = parking.name();
-        let waiting = broker.queue_depth(&queue).await?.map_or(0, |depth| depth.messages);
+        let waiting = waiting(&**broker, &queue).await?;
         // All that are looked at are held until the end: so many can be.
         let prefetch = u16::try_from(waiting).unwrap_or(u16::MAX).min(limit);
         if prefetch == 0 {
