@@ -173,7 +173,8 @@ async fn a_terminated_body_is_dropped(setup: Setup) {
 
 async fn a_task_revoked_while_it_waits_for_its_eta_never_begins(setup: Setup) {
     let worker = setup.serve(|worker| worker).await;
-    let options = SendOptions::new().countdown(Duration::from_millis(300));
+    // Long enough for a slow machine to see that it waits.
+    let options = SendOptions::new().countdown(Duration::from_secs(2));
     let result = worker.app.send_with(Nothing, options).await.unwrap();
     testkit::eventually(SOON, async || worker.handle.scheduled().len() == 1).await;
     worker.handle.revoke(result.id(), false);

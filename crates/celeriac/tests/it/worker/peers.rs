@@ -116,8 +116,8 @@ async fn every_end_of_a_task_looks_the_same_whoever_runs_it_and_whoever_looks() 
     let app = setup.app().await;
     let (of_python, of_ours) = tokio::join!(look(&app, QUEUES[0]), look(&app, QUEUES[1]));
     assert_eq!(of_ours, of_python);
-    // Of all that was sent, what is malformed too, one is left: it is revoked, but only its ETA brings that to light.
-    testkit::eventually(LATER, async || ours.handle.unacknowledged() == 1).await;
+    // Of all that was sent, what is malformed too, at most one is held: if it was revoked after it came, until its ETA.
+    testkit::eventually(LATER, async || ours.handle.unacknowledged() <= 1).await;
     assert_eq!(ours.app.broker().queue_depth(QUEUES[1]).await.unwrap().unwrap().messages, 0);
     ours.stop().await;
     celerys.signal(Signal::Terminate);
