@@ -46,7 +46,7 @@ def retry(self):
     return "done"
 
 
-@app.task(name="t.reject")
+@app.task(name="t.reject", acks_late=True)
 def reject():
     raise Reject("no thanks", requeue=False)
 

@@ -120,9 +120,9 @@ impl Twins {
     }
 
     /// Both have been told to shut down.
-    pub(super) async fn ended(mut self) {
+    pub(super) async fn ended(&mut self) {
         assert!(self.python.wait(STARTS_WITHIN).await.success(), "{}", self.python.output());
-        let ours = self.ours.expect("it was started");
+        let ours = self.ours.take().expect("it was started");
         tokio::time::timeout(STARTS_WITHIN, ours).await.unwrap().unwrap().unwrap();
     }
 }
@@ -181,7 +181,7 @@ async fn retry(_: Retry, cx: Context) -> TaskResult<&'static str> {
 }
 
 #[derive(Task, Serialize, Deserialize)]
-#[task(name = "t.reject")]
+#[task(name = "t.reject", acks_late)]
 struct Reject;
 
 async fn reject(_: Reject, _: Context) -> TaskResult<()> {

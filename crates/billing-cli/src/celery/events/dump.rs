@@ -160,8 +160,10 @@ fn take(fields: &mut Vec<(String, Json)>, name: &str) -> Option<Json> {
 
 /// As Python prints a time in UTC: `2026-11-22 19:06:15.837975+00:00`.
 fn timestamp(seconds: f64) -> Option<String> {
-    let micros = (seconds * 1e6).round();
-    let time = DateTime::from_timestamp_micros(micros as i64)?;
+    // Rounded as Python does, the fraction alone: times a million, the whole has no room for its last digits.
+    let micros = (seconds.fract() * 1e6).round_ties_even() as i64;
+    let time =
+        DateTime::from_timestamp_micros((seconds.trunc() as i64).saturating_mul(1_000_000).saturating_add(micros))?;
     let format =
         if time.timestamp_subsec_micros() == 0 { "%Y-%m-%d %H:%M:%S+00:00" } else { "%Y-%m-%d %H:%M:%S%.6f+00:00" };
     Some(time.format(format).to_string())
