@@ -2,6 +2,7 @@
 
 mod announce;
 mod builder;
+mod chord;
 mod delay;
 mod error;
 mod options;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use self::builder::{AppBuilder, BuildError};
+pub(crate) use self::chord::UNLOCK;
 pub(crate) use self::delay::{arrived, was_delayed};
 pub use self::error::SendError;
 pub use self::options::SendOptions;
@@ -126,9 +128,9 @@ impl App {
                 Ok(outgoing) => self.declared(outgoing).await,
                 Err(error) => Err(error),
             };
-            answers.push(outgoing.map(|Outgoing { publication, id, .. }| {
+            answers.push(outgoing.map(|Outgoing { publication, id, ignored, .. }| {
                 publications.push(publication);
-                self.result(id)
+                self.result(id).ignoring(ignored)
             }));
         }
         let confirmations = self.inner.broker.publish_batch(publications).await;
@@ -190,7 +192,7 @@ impl App {
     /// The result of a task, by the task's id.
     #[must_use]
     pub fn result<R: 'static>(&self, task_id: impl Into<String>) -> AsyncResult<R> {
-        AsyncResult::new(task_id.into(), Arc::clone(&self.inner.backend))
+        AsyncResult::new(task_id.into(), self.clone())
     }
 
     /// What carries the messages: for queues of your own, and for [`control::Client`](crate::control::Client).
@@ -240,10 +242,10 @@ impl App {
 
     /// Publishes a task; its queue is declared before the first.
     async fn dispatch(&self, outgoing: Outgoing) -> Result<AsyncResult, SendError> {
-        let Outgoing { publication, id, .. } = self.declared(outgoing).await?;
+        let Outgoing { publication, id, ignored, .. } = self.declared(outgoing).await?;
         self.inner.broker.publish(publication).await?;
         Run::add_child(&id);
-        Ok(self.result(id))
+        Ok(self.result(id).ignoring(ignored))
     }
 
     /// Declares what it needs on its way.
@@ -283,9 +285,9 @@ impl App {
         let late = queue.zip(message.eta).map(|(queue, eta)| Box::new(Late { queue, eta }));
         message.origin = Some(self.inner.origin.clone());
         message.properties.reply_to = Some(self.inner.reply_to.clone());
-        let id = message.id.clone();
+        let (id, ignored) = (message.id.clone(), message.ignore_result == Some(true));
         let publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
-        Outgoing { publication, id, undeclared, late }
+        Outgoing { publication, id, ignored, undeclared, late }
     }
 
     /// Where a task goes: what the sender says, else the task's own queue, else its route, else the default queue
@@ -324,6 +326,8 @@ impl App {
 struct Outgoing {
     publication: Publication,
     id: String,
+    /// Nothing will be stored of how it ends.
+    ignored: bool,
     /// To be declared first.
     undeclared: Option<String>,
     /// The broker may keep it.

@@ -31,7 +31,7 @@ pub use crate::protocol::Signature;
 pub use ended::{Broken, FailedStep, after_failure, after_success, chord_failed, chord_ready};
 pub(crate) use replace::replacement;
 
-pub use plan::{ChordSize, Parent, Plan, Publish, Publisher, Route, Step};
+pub use plan::{ApplyChord, ChordSize, Parent, Plan, Publish, Publisher, Route, Step};
 
 /// A workflow: one task, or tasks put together.
 #[derive(Clone, Debug, PartialEq)]

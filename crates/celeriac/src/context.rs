@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use crate::app::{App, PublishError};
 use crate::backend::{BackendError, StoredResult};
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, Signature};
 use crate::protocol::{JsonError, ResultMeta, ResultTuple, TaskMessage};
+use crate::result::AsyncResult;
 use crate::task::{Failure, TaskError, TaskResult};
 use crate::worker::Run;
 
@@ -131,6 +132,19 @@ impl<S> Context<S> {
 }
 
 impl<S> Context<S> {
+    /// Adds a task to the header of the chord that this task is part of, and sends it (Celery's `self.add_to_chord`): the
+    /// body waits for it too, and gets its result beside that of this task.
+    ///
+    /// A body that is run again, by a retry or by another worker, adds another one.
+    ///
+    /// # Errors
+    /// [`PublishError::NoChord`]; [`PublishError::Backend`] where the result backend counts no chords (PostgreSQL). When
+    /// sending fails after the chord was told, the chord waits for what never comes: fail the task then, which fails the
+    /// chord.
+    pub async fn add_to_chord(&self, signature: Signature) -> Result<AsyncResult, PublishError> {
+        self.app().publish_in_chord(&self.run, signature).await
+    }
+
     /// Puts a task or a workflow in the place of this task (Celery's `self.replace`): under its id, with its callbacks,
     /// and as the step of its chain or the part of its group or chord that it was. The result of a group is the list of
     /// its results.

@@ -1,6 +1,8 @@
 //! The result of a task, wherever it runs.
 
+mod family;
 mod group;
+mod watch;
 
 use std::any::TypeId;
 use std::fmt;
@@ -11,12 +13,17 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::backend::{BackendError, Change, ResultBackend, ResultSubscription};
-use crate::protocol::{RawJson, ResultMeta, State};
+use crate::app::App;
+use crate::backend::{BackendError, ResultBackend};
+use crate::broker::BrokerError;
+use crate::control::{Client, Command};
+use crate::protocol::{JsonError, RawJson, ResultMeta, ResultTuple, State};
 use crate::task::Failure;
 
-pub(crate) use self::group::read as read_group;
+pub(crate) use self::family::leaves;
 pub use self::group::{GroupResult, Published};
+pub(crate) use self::group::{read as read_group, write as write_group};
+pub use self::watch::ResultWatch;
 
 /// How long to wait before a backend that cannot be reached is asked again.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
@@ -40,7 +47,11 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// ```
 pub struct AsyncResult<R = ()> {
     id: String,
-    backend: Arc<dyn ResultBackend>,
+    app: App,
+    /// What comes before it in its workflow.
+    parent: Option<Arc<ResultTuple>>,
+    /// The task was sent with `ignore_result`.
+    ignored: bool,
     value: PhantomData<fn() -> R>,
 }
 
@@ -55,12 +66,18 @@ pub enum GetError {
         /// The timeout that was given.
         waited: Duration,
     },
-    /// The task has failed.
+    /// The task has failed, or one before it in its workflow has.
     #[error("{0}")]
     Failed(Failure),
-    /// The task was revoked, has expired, or was terminated.
+    /// The task was revoked, has expired, or was terminated; or one before it in its workflow was.
     #[error("task revoked: {0}")]
     Revoked(String),
+    /// The task was sent with `ignore_result`: how it ends is never stored, so there is nothing to wait for.
+    #[error("task {id} stores no result")]
+    Ignored {
+        /// The task's id.
+        id: String,
+    },
     /// What is stored is of another type, or was not stored by Celery.
     #[error("the result of task {id} cannot be read: {reason}")]
     Unreadable {
@@ -75,8 +92,8 @@ pub enum GetError {
 }
 
 impl AsyncResult {
-    pub(crate) fn new<R>(id: String, backend: Arc<dyn ResultBackend>) -> AsyncResult<R> {
-        AsyncResult { id, backend, value: PhantomData }
+    pub(crate) fn new<R>(id: String, app: App) -> AsyncResult<R> {
+        AsyncResult { id, app, parent: None, ignored: false, value: PhantomData }
     }
 }
 
@@ -90,7 +107,8 @@ impl<R: 'static> AsyncResult<R> {
     /// The same result, its value read as another type.
     #[must_use]
     pub fn typed<T: 'static>(self) -> AsyncResult<T> {
-        AsyncResult::new(self.id, self.backend)
+        let Self { id, app, parent, ignored, .. } = self;
+        AsyncResult { id, app, parent, ignored, value: PhantomData }
     }
 
     /// The state that is stored now. PENDING: nothing is known, the task may wait or may never have been sent.
@@ -101,18 +119,44 @@ impl<R: 'static> AsyncResult<R> {
         Ok(self.meta().await?.map_or(State::Pending, |meta| meta.state))
     }
 
-    /// Everything that is stored now; `None` if nothing is.
+    /// The task has ended: it succeeded, failed or was revoked.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub async fn ready(&self) -> Result<bool, GetError> {
+        Ok(self.state().await?.is_ready())
+    }
+
+    /// The task has ended with a value.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub async fn successful(&self) -> Result<bool, GetError> {
+        Ok(self.state().await? == State::Success)
+    }
+
+    /// The task has failed. One that was revoked has not.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub async fn failed(&self) -> Result<bool, GetError> {
+        Ok(self.state().await? == State::Failure)
+    }
+
+    /// Everything that is stored now, Celery's `info`, `traceback`, `date_done` and, with `result_extended`, `name`,
+    /// `args`, `worker`, …; `None` if nothing is (Celery's `exists`).
     ///
     /// # Errors
     /// The backend cannot be asked, or what is stored cannot be read.
     pub async fn meta(&self) -> Result<Option<ResultMeta>, GetError> {
-        let stored = self.backend.get(&self.id).await?;
+        let stored = self.backend().get(&self.id).await?;
         stored.map(|text| self.parse(&text)).transpose()
     }
 
     /// Waits until the task has ended and answers its value. It is woken by the backend, it does not ask again and again.
     ///
-    /// A backend that cannot be reached is waited for, within the timeout.
+    /// A backend that cannot be reached is waited for, within the timeout. Where the task is a step of a workflow that was
+    /// published here, the failure of a step before it ends the waiting too.
     ///
     /// # Errors
     /// See [`GetError`].
@@ -120,10 +164,16 @@ impl<R: 'static> AsyncResult<R> {
     where
         R: DeserializeOwned,
     {
+        let value = self.value(timeout).await?;
+        read(&value).map_err(|error| self.unreadable(error.to_string()))
+    }
+
+    /// Waits for the value.
+    async fn value(&self, timeout: Duration) -> Result<RawJson, GetError> {
         let deadline = Instant::now() + timeout;
         loop {
-            match tokio::time::timeout_at(deadline, self.ended()).await {
-                Ok(Ok(meta)) => return self.value_of(&meta),
+            match tokio::time::timeout_at(deadline, self.decided()).await {
+                Ok(Ok(meta)) => return error_of(&meta).map_or(Ok(meta.result), Err),
                 Ok(Err(GetError::Backend(BackendError::Unavailable { .. }))) if Instant::now() < deadline => {
                     tokio::time::sleep_until(deadline.min(Instant::now() + RETRY_EVERY)).await;
                 }
@@ -139,17 +189,49 @@ impl<R: 'static> AsyncResult<R> {
     /// The backend cannot be asked.
     pub async fn watch(&self) -> Result<ResultWatch, GetError> {
         // Subscribe first and read after: what is stored in between is then seen twice instead of never.
-        let subscription = self.backend.subscribe(&self.id).await?;
-        let result = AsyncResult::new(self.id.clone(), Arc::clone(&self.backend));
-        Ok(ResultWatch { result, subscription, state: WatchState::Stale, last: None })
+        let subscription = self.backend().subscribe(&self.id).await?;
+        Ok(ResultWatch::new(AsyncResult::new(self.id.clone(), self.app.clone()), subscription))
     }
 
-    /// Removes what is stored.
+    /// Removes what is stored of the task, and of those before it in its workflow.
     ///
     /// # Errors
     /// The backend cannot be asked.
     pub async fn forget(&self) -> Result<(), GetError> {
-        Ok(self.backend.forget(&self.id).await?)
+        for id in self.ancestors().into_iter().chain([self.id()]) {
+            self.backend().forget(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells all workers to drop the task instead of beginning it. One that runs goes on.
+    ///
+    /// # Errors
+    /// The broker cannot be reached or refuses.
+    pub async fn revoke(&self) -> Result<(), BrokerError> {
+        self.control().cast(Command::revoke([self.id()])).await
+    }
+
+    /// Tells all workers to drop the task, and the one that runs it to end it.
+    ///
+    /// # Errors
+    /// The broker cannot be reached or refuses.
+    pub async fn terminate(&self) -> Result<(), BrokerError> {
+        self.control().cast(Command::terminate([self.id()])).await
+    }
+
+    fn control(&self) -> Client {
+        Client::new(Arc::clone(self.app.broker()))
+    }
+
+    fn backend(&self) -> &Arc<dyn ResultBackend> {
+        self.app.backend()
+    }
+
+    /// Whether nothing will be stored.
+    pub(crate) fn ignoring(mut self, ignored: bool) -> Self {
+        self.ignored = ignored;
+        self
     }
 
     async fn ended(&self) -> Result<ResultMeta, GetError> {
@@ -158,24 +240,6 @@ impl<R: 'static> AsyncResult<R> {
             let meta = watch.changed().await?;
             if meta.state.is_ready() {
                 return Ok(meta);
-            }
-        }
-    }
-
-    fn value_of(&self, meta: &ResultMeta) -> Result<R, GetError>
-    where
-        R: DeserializeOwned,
-    {
-        match (&meta.state, meta.exception_info()) {
-            (State::Revoked, Some(failure)) => {
-                let reason = failure.exc_message.first().and_then(serde_json::Value::as_str).unwrap_or("revoked");
-                Err(GetError::Revoked(reason.to_owned()))
-            }
-            (_, Some(failure)) => Err(GetError::Failed(failure)),
-            (_, None) => {
-                let takes_anything = TypeId::of::<R>() == TypeId::of::<()>();
-                let value = if takes_anything { &RawJson::NULL } else { &meta.result };
-                value.read().map_err(|error| self.unreadable(error.to_string()))
             }
         }
     }
@@ -189,76 +253,33 @@ impl<R: 'static> AsyncResult<R> {
     }
 }
 
+/// Reads a value; `()` takes any.
+fn read<R: DeserializeOwned + 'static>(value: &RawJson) -> Result<R, JsonError> {
+    let takes_anything = TypeId::of::<R>() == TypeId::of::<()>();
+    let value = if takes_anything { &RawJson::NULL } else { value };
+    value.read()
+}
+
+/// The error that a task has ended with.
+fn error_of(meta: &ResultMeta) -> Option<GetError> {
+    let failure = meta.exception_info()?;
+    Some(if meta.state == State::Revoked {
+        let reason = failure.exc_message.first().and_then(serde_json::Value::as_str).unwrap_or("revoked");
+        GetError::Revoked(reason.to_owned())
+    } else {
+        GetError::Failed(failure)
+    })
+}
+
 impl<R> Clone for AsyncResult<R> {
     fn clone(&self) -> Self {
-        Self { id: self.id.clone(), backend: Arc::clone(&self.backend), value: PhantomData }
+        let Self { id, app, parent, ignored, value } = self;
+        Self { id: id.clone(), app: app.clone(), parent: parent.clone(), ignored: *ignored, value: *value }
     }
 }
 
 impl<R> fmt::Debug for AsyncResult<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncResult").field(&self.id).finish()
-    }
-}
-
-/// The changes of a task's result.
-#[derive(Debug)]
-pub struct ResultWatch {
-    result: AsyncResult,
-    subscription: ResultSubscription,
-    state: WatchState,
-    last: Option<ResultMeta>,
-}
-
-/// What has to be done before waiting for the next change. It survives a call that fails or is given up.
-#[derive(Debug)]
-enum WatchState {
-    Current,
-    /// Something may have been missed: read again.
-    Stale,
-    /// The subscription has ended: subscribe anew, then read again.
-    Ended,
-}
-
-impl ResultWatch {
-    /// Waits for the next change and answers it. The first is what was stored already, if anything was.
-    ///
-    /// A connection that is lost is mended and the result read again, so that no final state is missed; states in
-    /// between may be. A call may be given up (by a timeout) without missing anything.
-    ///
-    /// # Errors
-    /// The backend cannot be asked; call again to go on.
-    pub async fn changed(&mut self) -> Result<ResultMeta, GetError> {
-        loop {
-            let meta = match self.state {
-                WatchState::Ended => {
-                    self.subscription = self.result.backend.subscribe(&self.result.id).await?;
-                    self.state = WatchState::Stale;
-                    continue;
-                }
-                WatchState::Stale => {
-                    let meta = self.result.meta().await?;
-                    self.state = WatchState::Current;
-                    meta
-                }
-                WatchState::Current => match self.subscription.recv().await {
-                    Some(Change::Stored(text)) => Some(self.result.parse(&text)?),
-                    Some(Change::Resubscribed) => {
-                        self.state = WatchState::Stale;
-                        continue;
-                    }
-                    None => {
-                        self.state = WatchState::Ended;
-                        continue;
-                    }
-                },
-            };
-            if let Some(meta) = meta
-                && self.last.as_ref() != Some(&meta)
-            {
-                self.last = Some(meta.clone());
-                return Ok(meta);
-            }
-        }
     }
 }

@@ -44,6 +44,7 @@ mod state;
 mod statedb;
 mod supervise;
 mod threads;
+mod unlock;
 mod vitals;
 mod watchdog;
 mod workflow;

@@ -11,10 +11,10 @@ use super::router::Routers;
 use super::{App, host_name};
 use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
 use crate::broker::{self, Broker, BrokerError, ConnectOptions};
-use crate::protocol::TaskMessage;
+use crate::protocol::{Compression, TaskMessage};
 
 /// Settings of an [`App`]. Those that are not given are Celery's defaults.
-#[derive(Default)]
+///
 /// ```no_run
 /// # use celeriac::broker::ExchangeKind;
 /// # use celeriac::{App, QueueDefinition, QueueType, Route};
@@ -31,6 +31,7 @@ use crate::protocol::TaskMessage;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Default)]
 #[must_use]
 pub struct AppBuilder {
     broker: Source<Arc<dyn Broker>>,
@@ -94,7 +95,7 @@ impl AppBuilder {
         self
     }
 
-    /// `redis://:password@host:port/database` or `memory://name`.
+    /// `redis://:password@host:port/database`, `postgresql://user:password@host:port/database` or `memory://name`.
     pub fn backend(mut self, url: impl Into<String>) -> Self {
         self.backend = Source::Url(url.into());
         self
@@ -127,6 +128,38 @@ impl AppBuilder {
     /// How long results are kept; one day by default, `None` is for ever.
     pub fn result_expires(mut self, expires: Option<Duration>) -> Self {
         self.backend_options.expires = expires;
+        self
+    }
+
+    /// How long the results of tasks that failed are kept, where that differs; zero is for ever. In Redis and in memory.
+    pub fn result_failure_expires(mut self, expires: Duration) -> Self {
+        self.backend_options.failure_expires = Some(expires);
+        self
+    }
+
+    /// How long what belongs to a chord is kept, where that differs from results; zero is for ever. In Redis and in memory.
+    pub fn result_chord_expires(mut self, expires: Duration) -> Self {
+        self.backend_options.chord_expires = Some(expires);
+        self
+    }
+
+    /// Compresses results (`result_compression`), in Redis. Clients before Celery 5.7 cannot read them then; ours, and
+    /// those of 5.7, can whatever they say here.
+    pub fn result_compression(mut self, compression: Compression) -> Self {
+        self.backend_options.compression = Some(compression);
+        self
+    }
+
+    /// Whether the body of a chord gets the results in the order of its header, as by default, or in that in which its
+    /// tasks ended (Celery's `result_chord_ordered`), in Redis. All programs on it must agree.
+    pub fn result_chord_ordered(mut self, ordered: bool) -> Self {
+        self.backend_options.chord_ordered = ordered;
+        self
+    }
+
+    /// Stands in front of all keys of results and groups in Redis (Celery's `global_keyprefix`).
+    pub fn result_key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.backend_options.key_prefix = prefix.into();
         self
     }
 

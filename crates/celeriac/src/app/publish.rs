@@ -1,12 +1,13 @@
 //! Publishes workflows.
 
+use super::chord::Opening;
 use super::{App, Destination, Route, SendError};
 use crate::backend::BackendError;
 use crate::broker::Publication;
 use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step, replacement};
 use crate::protocol::trace::pass_on;
-use crate::protocol::{Json, TaskMessage};
-use crate::result::{GetError, GroupResult, Published};
+use crate::protocol::{Json, Signature, TaskMessage};
+use crate::result::{AsyncResult, GetError, GroupResult, Published};
 use crate::worker::Run;
 
 /// Why a workflow could not be published.
@@ -24,11 +25,16 @@ pub enum PublishError {
     /// The result backend does not know of its chord, so nothing was sent.
     #[error("result backend {0}")]
     Backend(#[from] BackendError),
+    /// A task that is part of no chord cannot add another one to it.
+    #[error("the task is not part of a chord")]
+    NoChord,
 }
 
 /// What is left of a plan when it is known where each message goes.
 pub(crate) struct Prepared {
-    /// To be told to the result backend first.
+    /// To be told to the result backend first: headers that have groups in them, by their ids.
+    pub(crate) groups: Vec<(String, String)>,
+    /// To be told to it next.
     pub(crate) chords: Vec<ChordSize>,
     pub(crate) publications: Vec<Publication>,
 }
@@ -79,6 +85,24 @@ impl App {
         self.publish_with(replacement, &[]).await
     }
 
+    /// Publishes a task that the body of another adds to the chord of both (`celery/app/task.py`, `add_to_chord`).
+    pub(crate) async fn publish_in_chord(
+        &self,
+        run: &Run,
+        mut signature: Signature,
+    ) -> Result<AsyncResult, PublishError> {
+        let task = &run.request.message;
+        let (Some(body), Some(group)) = (&task.embed.chord, &task.group) else { return Err(PublishError::NoChord) };
+        let text = |text: &String| Json::Str(text.clone());
+        signature.set_option("group_id", text(group));
+        signature.set_option("group_index", task.group_index.map_or(Json::Null, |index| Json::Int(index.into())));
+        signature.set_option("chord", body.to_json());
+        signature.set_option("root_id", task.root_id.as_ref().map_or(Json::Null, text));
+        self.backend().add_to_chord(group).await?;
+        let published = self.publish_with(signature.into(), &[]).await?;
+        Ok(self.result(published.id()))
+    }
+
     /// Publishes a workflow; `arguments` come in front of those of its first tasks.
     pub(crate) async fn publish_with(&self, mut canvas: Canvas, arguments: &[Json]) -> Result<Published, PublishError> {
         let run = Run::current();
@@ -93,10 +117,12 @@ impl App {
         if plan.steps.is_empty() && result.children.is_none() {
             return Err(PublishError::Empty);
         }
-        let children = plan.children();
         let mut prepared = self.prepare_plan(&plan).await?;
         if let Some(run) = &run {
             prepared.trace(&run.request);
+        }
+        for (id, group) in &prepared.groups {
+            self.backend().save_group(id, group).await?;
         }
         for chord in &prepared.chords {
             self.backend().begin_chord(&chord.group_id, chord.size).await?;
@@ -105,9 +131,9 @@ impl App {
             confirmation.map_err(SendError::from)?;
         }
         if let Some(run) = run {
-            run.add_children(children);
+            run.add_children(plan.children);
         }
-        Ok(Published::new(result, self.backend()))
+        Ok(Published::new(result, self))
     }
 
     /// A group whose tasks were [saved](GroupResult::save), by us or by a Python program; `None` if none is stored.
@@ -115,7 +141,7 @@ impl App {
     /// # Errors
     /// The backend cannot be asked, or what is stored cannot be read.
     pub async fn restore_group(&self, id: &str) -> Result<Option<GroupResult>, GetError> {
-        GroupResult::restore(id, self.backend()).await
+        GroupResult::restore(id, self).await
     }
 
     /// Who publishes now.
@@ -131,17 +157,24 @@ impl App {
     /// Finds out where the messages of a plan go, and declares those queues. The sizes of chords come before all
     /// messages: nothing of a chord may run before its size is stored.
     pub(crate) async fn prepare_plan(&self, plan: &Plan) -> Result<Prepared, SendError> {
-        let mut prepared = Prepared { chords: Vec::new(), publications: Vec::with_capacity(plan.steps.len()) };
+        let mut prepared =
+            Prepared { groups: Vec::new(), chords: Vec::new(), publications: Vec::with_capacity(plan.steps.len()) };
         for step in &plan.steps {
             match step {
-                Step::ChordSize(chord) => prepared.chords.push(chord.clone()),
+                Step::ApplyChord(chord) => match self.open_chord(chord).await? {
+                    Opening::Nothing => {}
+                    Opening::Group { id, group } => prepared.groups.push((id, group)),
+                    Opening::Unlock(publication) => prepared.publications.push(*publication),
+                },
+                Step::ChordSize(chord) if self.backend().counts_chords() => prepared.chords.push(chord.clone()),
+                Step::ChordSize(_) => {}
                 Step::Publish(publish) => prepared.publications.push(self.publication((**publish).clone()).await?),
             }
         }
         Ok(prepared)
     }
 
-    async fn publication(&self, publish: Publish) -> Result<Publication, SendError> {
+    pub(super) async fn publication(&self, publish: Publish) -> Result<Publication, SendError> {
         let Publish { mut message, route } = publish;
         let said = Route { queue: route.queue, exchange: route.exchange, routing_key: route.routing_key };
         let Destination { exchange, routing_key, queue, undeclared } = self.destination(&message, &said, None);

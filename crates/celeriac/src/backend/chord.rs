@@ -55,7 +55,7 @@ pub struct CompleteChord {
 
 impl ChordPart {
     /// `[1, task id, state, result]`
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut out = b"[1, ".to_vec();
         crate::protocol::json::string(&self.task_id, &mut out);
         out.extend_from_slice(b", ");

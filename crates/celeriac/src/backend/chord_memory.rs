@@ -20,6 +20,8 @@ pub(super) struct Chords {
 #[derive(Default)]
 struct Chord {
     size: Option<usize>,
+    /// Tasks that were added to the header later.
+    added: usize,
     /// By index, those without one last, and task id: a task that runs twice has one part.
     parts: BTreeMap<(i64, String), String>,
     claim: Option<(String, Instant)>,
@@ -53,7 +55,7 @@ impl Chords {
         let place = (part.group_index.unwrap_or(i64::MAX), part.task_id.clone());
         chord.parts.entry(place).or_insert_with(|| part.to_json());
         chord.expires_at = expires.map(|expires| now + expires);
-        if chord.size != Some(chord.parts.len()) {
+        if chord.size.map(|size| size + chord.added) != Some(chord.parts.len()) {
             return ChordProgress::Open;
         }
         match &chord.claim {
@@ -63,6 +65,10 @@ impl Chords {
                 ChordProgress::Complete(CompleteChord { parts: chord.parts.values().cloned().collect(), group })
             }
         }
+    }
+
+    pub(super) fn add(&mut self, group_id: &str, now: Instant) {
+        self.alive(group_id, now).added += 1;
     }
 
     pub(super) fn extend(&mut self, group_id: &str, token: &str, now: Instant) -> bool {

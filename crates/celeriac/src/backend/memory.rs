@@ -14,7 +14,7 @@ use super::chord_memory::Chords;
 use super::deliveries_memory::MemoryDeliveries;
 use super::limits_memory::MemoryLimits;
 use super::{BackendError, BackendOptions, Change, ClusterLimits, DeliveryCounts, ResultBackend, ResultSubscription};
-use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY, StoredResult};
+use super::{ChordPart, ChordProgress, SUBSCRIPTION_CAPACITY, StoredResult, is_failure};
 
 /// How many bytes of results one name keeps; above it the oldest go first.
 const MAX_BYTES: usize = 64 << 20;
@@ -28,10 +28,18 @@ type Shared = (Arc<Mutex<Store>>, MemoryLimits, MemoryDeliveries);
 /// A result backend without a server.
 pub struct MemoryBackend {
     address: String,
-    expires: Option<Duration>,
+    lifetimes: Lifetimes,
     store: Arc<Mutex<Store>>,
     limits: MemoryLimits,
     deliveries: MemoryDeliveries,
+}
+
+/// For how long something is kept; `None` is for ever.
+#[derive(Clone, Copy)]
+struct Lifetimes {
+    result: Option<Duration>,
+    failure: Option<Duration>,
+    chord: Option<Duration>,
 }
 
 impl MemoryBackend {
@@ -39,7 +47,9 @@ impl MemoryBackend {
     #[must_use]
     pub fn open(name: &str, options: &BackendOptions) -> Self {
         let (store, limits, deliveries) = STORES.lock().entry(name.to_owned()).or_default().clone();
-        Self { address: format!("memory://{name}"), expires: options.expires, store, limits, deliveries }
+        let lifetimes =
+            Lifetimes { result: options.expires, failure: options.of_failures(), chord: options.of_chords() };
+        Self { address: format!("memory://{name}"), lifetimes, store, limits, deliveries }
     }
 }
 
@@ -49,7 +59,9 @@ impl ResultBackend for MemoryBackend {
         let now = Instant::now();
         let mut store = self.store.lock();
         for result in results {
-            store.put(result, now, self.expires);
+            let Lifetimes { result: usual, failure, .. } = self.lifetimes;
+            let expires = if failure != usual && is_failure(&result.meta) { failure } else { usual };
+            store.put(result, now, expires);
         }
         store.evict(now, MAX_BYTES);
         Ok(())
@@ -76,13 +88,17 @@ impl ResultBackend for MemoryBackend {
         Ok(())
     }
 
+    fn counts_chords(&self) -> bool {
+        true
+    }
+
     async fn begin_chord(&self, group_id: &str, size: usize) -> Result<(), BackendError> {
-        self.store.lock().chords.begin(group_id, size, Instant::now(), self.expires);
+        self.store.lock().chords.begin(group_id, size, Instant::now(), self.lifetimes.chord);
         Ok(())
     }
 
     async fn chord_part(&self, part: &ChordPart, token: &str) -> Result<ChordProgress, BackendError> {
-        Ok(self.store.lock().chords.part(part, token, Instant::now(), self.expires))
+        Ok(self.store.lock().chords.part(part, token, Instant::now(), self.lifetimes.chord))
     }
 
     async fn extend_chord(&self, group_id: &str, token: &str) -> Result<bool, BackendError> {
@@ -99,8 +115,13 @@ impl ResultBackend for MemoryBackend {
         Ok(())
     }
 
+    async fn add_to_chord(&self, group_id: &str) -> Result<(), BackendError> {
+        self.store.lock().chords.add(group_id, Instant::now());
+        Ok(())
+    }
+
     async fn save_group(&self, group_id: &str, group: &str) -> Result<(), BackendError> {
-        self.store.lock().chords.save_group(group_id, group.to_owned(), Instant::now(), self.expires);
+        self.store.lock().chords.save_group(group_id, group.to_owned(), Instant::now(), self.lifetimes.result);
         Ok(())
     }
 
@@ -213,7 +234,7 @@ impl Store {
 }
 
 /// Whether metadata tells of a success.
-fn is_success(meta: &str) -> bool {
+pub(super) fn is_success(meta: &str) -> bool {
     #[derive(Deserialize)]
     struct Status<'a> {
         #[serde(borrow)]

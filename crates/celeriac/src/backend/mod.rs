@@ -10,7 +10,9 @@ mod deliveries_memory;
 mod limits;
 mod limits_memory;
 mod memory;
+mod options;
 mod parts;
+mod payload;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod redis;
@@ -28,6 +30,7 @@ pub use self::chord::{ChordPart, ChordProgress, CompleteChord};
 pub use self::deliveries::DeliveryCounts;
 pub use self::limits::{ClusterLimits, Grant, Seat};
 pub use self::memory::MemoryBackend;
+pub use self::options::BackendOptions;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresBackend;
 #[cfg(feature = "postgres")]
@@ -69,6 +72,12 @@ pub trait ResultBackend: Send + Sync + 'static {
         Ok(0)
     }
 
+    /// Whether this backend counts the parts of chords. Where it does not, `celery.chord_unlock` looks again and again
+    /// whether they are all there, and none of the following is called (`celery/backends/base.py`, `apply_chord`).
+    fn counts_chords(&self) -> bool {
+        false
+    }
+
     /// A chord begins: its body is to be sent once this many parts are in. Called before its tasks are published.
     async fn begin_chord(&self, group_id: &str, size: usize) -> Result<(), BackendError> {
         let _ = (group_id, size);
@@ -96,6 +105,12 @@ pub trait ResultBackend: Send + Sync + 'static {
 
     /// The chord has failed and its body was told: further parts change nothing.
     async fn fail_chord(&self, group_id: &str) -> Result<(), BackendError> {
+        let _ = group_id;
+        Err(chord::not_supported(self.address(), "chords"))
+    }
+
+    /// A task of the header adds another one to it: the chord waits for one part more.
+    async fn add_to_chord(&self, group_id: &str) -> Result<(), BackendError> {
         let _ = group_id;
         Err(chord::not_supported(self.address(), "chords"))
     }
@@ -193,21 +208,6 @@ impl fmt::Debug for ResultSubscription {
 /// How many changes may wait for a slow subscriber before it is cut off (see [`ResultSubscription::recv`]).
 pub(crate) const SUBSCRIPTION_CAPACITY: usize = 64;
 
-/// How a backend keeps results.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendOptions {
-    /// How long a result is kept after it was stored; `None` is for ever. Celery's `result_expires`, one day.
-    pub expires: Option<Duration>,
-    /// How long one operation, and one attempt to connect, may take.
-    pub timeout: Duration,
-}
-
-impl Default for BackendOptions {
-    fn default() -> Self {
-        Self { expires: Some(Duration::from_secs(24 * 60 * 60)), timeout: Duration::from_secs(5) }
-    }
-}
-
 /// Opens the backend that a URL names: `redis://[:password@]host[:port]/[database]`,
 /// `[db+]postgresql://[user[:password]@]host[:port]/database[?sslmode=…]` or `memory://name`.
 ///
@@ -234,6 +234,12 @@ pub async fn connect(url: &str, options: &BackendOptions) -> Result<Arc<dyn Resu
             format!("result backend of unknown kind {other:?}: expected redis://, postgresql:// or memory://"),
         )),
     }
+}
+
+/// Whether metadata tells of a failure: every writer of ours begins with the state.
+fn is_failure(meta: &str) -> bool {
+    let rest = meta.strip_prefix(r#"{"status":"#).map(str::trim_start);
+    rest.is_some_and(|rest| rest.starts_with(r#""FAILURE""#))
 }
 
 /// A URL without its password and its query, which may hold one too.

@@ -132,6 +132,17 @@ pub enum ExchangeKind {
     Fanout,
 }
 
+impl ExchangeKind {
+    /// As AMQP names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Topic => "topic",
+            Self::Fanout => "fanout",
+        }
+    }
+}
+
 /// A queue as AMQP declares it (`queue.declare`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queue {

@@ -83,6 +83,8 @@ pub struct FailedStep {
     pub group_index: Option<i64>,
     /// The body of the chord that waits for this task: hand in its failure as its part.
     pub chord: Option<Signature>,
+    /// It is the body of a chord that has failed: Celery stores that without its group.
+    pub is_body: bool,
 }
 
 /// What follows when a task has failed for good: its errbacks and the end of its chain.
@@ -109,7 +111,7 @@ pub fn chord_failed(body: &Signature, publisher: &mut Publisher<'_>) -> Result<B
     let mut broken = Broken::default();
     let own_errbacks = to_list(option(&body.options, "link_error").cloned());
     let mut fail = |shell: &Signature, errbacks: Vec<Json>, broken: &mut Broken| -> Result<(), CanvasError> {
-        let step = FailedStep::of(shell)?;
+        let step = FailedStep { is_body: true, ..FailedStep::of(shell)? };
         if let Some(id) = &step.task_id {
             broken.plan.append(send_errbacks(&errbacks, id, id, publisher)?);
         }
@@ -187,6 +189,7 @@ impl FailedStep {
             group_id: text_option(options, "group_id"),
             group_index,
             chord: option(options, "chord").map(Signature::from_json).transpose()?,
+            is_body: false,
         })
     }
 }

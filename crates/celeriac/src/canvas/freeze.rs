@@ -29,25 +29,34 @@ impl Node {
             *tasks = flat(std::mem::take(tasks));
         }
         let id = self.freeze(Place::default(), publisher);
-        self.result().unwrap_or_else(|| ResultTuple::task(id))
+        let mut result = self.result(None).unwrap_or_else(|| ResultTuple::task(id));
+        forget_ancestors(&mut result, ANCESTORS);
+        result
     }
 
-    /// Where the result of a workflow that has its ids will be.
-    fn result(&self) -> Option<ResultTuple> {
+    /// Where the result of a workflow that has its ids will be; `parent` is that of what comes before it.
+    pub(super) fn result(&self, parent: Option<ResultTuple>) -> Option<ResultTuple> {
+        let at = |id: &str, parent: Option<ResultTuple>| ResultTuple {
+            parent: parent.map(Box::new),
+            ..ResultTuple::task(id)
+        };
         match self {
-            Self::Task(signature) => signature.task_id().map(ResultTuple::task),
+            Self::Task(signature) => signature.task_id().map(|id| at(id, parent)),
             Self::Chain { tasks, .. } => {
-                let last = tasks.iter().rev().find(|task| !task.is_empty_group()).or(tasks.last())?;
-                match last {
-                    Self::Group { tasks, .. } if tasks.len() == 1 => tasks[0].result(),
-                    last => last.result(),
+                let mut steps: Vec<_> = tasks.iter().filter(|task| !task.is_empty_group()).collect();
+                if steps.is_empty() {
+                    steps.extend(tasks.last());
                 }
+                steps.into_iter().fold(parent, |parent, step| match step {
+                    Self::Group { tasks, .. } if tasks.len() == 1 => tasks[0].result(parent),
+                    step => step.result(parent),
+                })
             }
-            Self::Group { tasks, shell } => {
-                let members = tasks.iter().filter_map(Self::result).collect();
-                Some(ResultTuple { children: Some(members), ..ResultTuple::task(shell.task_id()?) })
+            Self::Group { tasks, shell } => group_result(tasks, shell, parent),
+            Self::Chord(chord) => {
+                let header = chord.header_group.as_ref();
+                chord.body.result(header.and_then(|shell| group_result(&chord.header, shell, parent)))
             }
-            Self::Chord(chord) => chord.body.result(),
         }
     }
 
@@ -73,6 +82,25 @@ impl Node {
             }
         }
     }
+}
+
+/// Where the results of a group will be, or of the header of a chord.
+pub(super) fn group_result(tasks: &[Node], shell: &Signature, parent: Option<ResultTuple>) -> Option<ResultTuple> {
+    let members = tasks.iter().filter_map(|task| task.result(None)).collect();
+    let parent = parent.map(Box::new);
+    Some(ResultTuple { id: shell.task_id()?.to_owned(), parent, children: Some(members) })
+}
+
+/// How many steps back a result knows: what is nested more deeply could not be read again.
+const ANCESTORS: usize = 64;
+
+fn forget_ancestors(result: &mut ResultTuple, left: usize) {
+    if left == 0 {
+        result.parent = None;
+    }
+    let left = left.saturating_sub(1);
+    let kin = result.parent.as_deref_mut().into_iter().chain(result.children.iter_mut().flatten());
+    kin.for_each(|kin| forget_ancestors(kin, left));
 }
 
 pub(super) fn header_group() -> Signature {

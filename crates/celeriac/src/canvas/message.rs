@@ -9,6 +9,7 @@ use super::node::{Options, option, text_option, to_list};
 use super::plan::{Publish, Publisher, Route};
 use crate::protocol::json::{Tagged, elements};
 use crate::protocol::{Compression, Embed, Json, RawJson, Signature, TaskMessage, Value, parse_time};
+use crate::task::TaskOptions;
 
 pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Result<Publish, CanvasError> {
     let Signature { task, args, kwargs, options, .. } = signature;
@@ -82,12 +83,16 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
     message.embed = embed(&options)?;
     text(&message.embed.to_json())?;
 
-    let route = Route {
-        queue: text_option(&options, "queue").or_else(|| known.and_then(|known| known.queue).map(str::to_owned)),
-        exchange: text_option(&options, "exchange"),
-        routing_key: text_option(&options, "routing_key"),
-    };
-    Ok(Publish { message, route })
+    Ok(Publish { message, route: route(&options, known) })
+}
+
+/// Where a signature says that it goes, or what is known about its task.
+pub(super) fn route(options: &Options, known: Option<TaskOptions>) -> Route {
+    Route {
+        queue: text_option(options, "queue").or_else(|| known.and_then(|known| known.queue).map(str::to_owned)),
+        exchange: text_option(options, "exchange"),
+        routing_key: text_option(options, "routing_key"),
+    }
 }
 
 fn embed(options: &Options) -> Result<Embed, CanvasError> {

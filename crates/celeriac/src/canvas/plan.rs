@@ -1,10 +1,8 @@
 //! What is to be published, and what is needed to know it.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 
-use crate::protocol::{ResultTuple, TaskMessage};
+use crate::protocol::{ResultTuple, Signature, TaskMessage};
 use crate::task::TaskOptions;
 
 /// What to do, in this order.
@@ -12,6 +10,8 @@ use crate::task::TaskOptions;
 pub struct Plan {
     /// What to do; whoever does it stops at the first that fails.
     pub steps: Vec<Step>,
+    /// The tasks and groups that are published: the children of the task that does it (`Task.add_trail`).
+    pub children: Vec<ResultTuple>,
 }
 
 /// One thing to do.
@@ -20,6 +20,8 @@ pub enum Step {
     /// Tell the result backend how many tasks the chord waits for. Publish nothing that follows before that is stored:
     /// a chord whose size is not known never completes.
     ChordSize(ChordSize),
+    /// A chord begins: see [`ApplyChord`].
+    ApplyChord(Box<ApplyChord>),
     /// Send this message.
     Publish(Box<Publish>),
 }
@@ -31,6 +33,21 @@ pub struct ChordSize {
     pub group_id: String,
     /// How many tasks hand in a part: chains count once, groups in it with all their tasks.
     pub size: usize,
+}
+
+/// What a result backend is told of a chord that begins (`celery/backends/base.py`, `apply_chord`). One that counts parts
+/// stores the header, if there are groups in it; for any other a task `celery.chord_unlock` is sent, which looks whether
+/// all parts are there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplyChord {
+    /// The results of the header.
+    pub header: ResultTuple,
+    /// What runs when they are all there.
+    pub body: Signature,
+    /// Where that will go.
+    pub route: Route,
+    /// The task that begins the chord.
+    pub parent: Option<Parent>,
 }
 
 /// A message and where it is to go.
@@ -81,34 +98,12 @@ impl Plan {
     pub fn messages(&self) -> impl Iterator<Item = &Publish> {
         self.steps.iter().filter_map(|step| match step {
             Step::Publish(publish) => Some(&**publish),
-            Step::ChordSize(_) => None,
+            Step::ChordSize(_) | Step::ApplyChord(_) => None,
         })
-    }
-
-    /// The tasks that are published, as the children of the one that publishes them.
-    pub(crate) fn children(&self) -> Vec<ResultTuple> {
-        let group_of = |publish: &Publish| publish.message.group.clone();
-        let mut sizes: HashMap<String, usize> = HashMap::new();
-        self.messages().filter_map(group_of).for_each(|group| *sizes.entry(group).or_default() += 1);
-        let mut children: Vec<ResultTuple> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        for publish in self.messages() {
-            let task = ResultTuple::task(&publish.message.id);
-            // One task alone may be the end of a chain in a group.
-            let Some(group) = group_of(publish).filter(|group| sizes.get(group).is_some_and(|size| *size > 1)) else {
-                children.push(task);
-                continue;
-            };
-            let place = *places.entry(group.clone()).or_insert_with(|| {
-                children.push(ResultTuple::task(group));
-                children.len() - 1
-            });
-            children[place].children.get_or_insert_default().push(task);
-        }
-        children
     }
 
     pub(super) fn append(&mut self, mut other: Self) {
         self.steps.append(&mut other.steps);
+        self.children.append(&mut other.children);
     }
 }

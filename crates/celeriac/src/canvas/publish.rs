@@ -1,11 +1,11 @@
 //! Which messages a workflow begins with: `apply_async` of each kind.
 
 use super::compose::{append_errback, unchained, upgraded};
-use super::freeze::{Place, freeze_group, header_group};
+use super::freeze::{Place, freeze_group, group_result, header_group};
 use super::node::{Chord, Node, Options, append_to_list, merge, option, set_option, take_option, text_option, to_list};
-use super::plan::{ChordSize, Plan, Publisher, Step};
+use super::plan::{ApplyChord, ChordSize, Plan, Publisher, Step};
 use super::{CanvasError, message};
-use crate::protocol::{Json, Signature};
+use crate::protocol::{Json, ResultTuple, Signature};
 
 type Published = Result<Plan, CanvasError>;
 
@@ -24,7 +24,8 @@ fn task(mut signature: Signature, arguments: &[Json], options: Options, publishe
     signature.options = merge(&signature.options, given);
     prepend(&mut signature, arguments);
     let publish = message::build(signature, publisher)?;
-    Ok(Plan { steps: vec![Step::Publish(Box::new(publish))] })
+    let children = vec![ResultTuple::task(&publish.message.id)];
+    Ok(Plan { steps: vec![Step::Publish(Box::new(publish))], children })
 }
 
 /// Partial arguments come first; an immutable signature takes none.
@@ -192,6 +193,7 @@ fn group(
     let mut members = Vec::new();
     prepared_members(tasks, &group_id, root_id.as_deref(), &mut members, publisher);
     let mut plan = Plan::default();
+    let results = members.iter().filter_map(|member| member.result(None)).collect();
     let mut size = 0;
     let count = members.len();
     for (index, member) in members.into_iter().enumerate() {
@@ -204,6 +206,8 @@ fn group(
         set_option(&mut options, "chord", chord.unwrap_or(Json::Null));
         plan.append(publish(member, arguments, options, publisher)?);
     }
+    // The tasks of a group are children by it.
+    plan.children = vec![ResultTuple { children: Some(results), ..ResultTuple::task(group_id) }];
     Ok(plan)
 }
 
@@ -300,7 +304,14 @@ fn run_chord(chord: Chord, arguments: &[Json], mut given: Options, publisher: &m
     take_option(&mut options, "chain");
     take_option(&mut options, "chord");
     options.extend(delay);
-    group(header, &group_shell, &own, options, publisher)
+    let mut plan = Plan::default();
+    if let Some(header) = group_result(&header, &group_shell, None) {
+        let (body, parent) = (body.to_signature(), publisher.parent.clone());
+        let route = message::route(&body.options, (publisher.known)(&body.task));
+        plan.steps.push(Step::ApplyChord(Box::new(ApplyChord { header, body, route, parent })));
+    }
+    plan.append(group(header, &group_shell, &own, options, publisher)?);
+    Ok(plan)
 }
 
 /// Callbacks of the chord as a whole belong to its body.

@@ -6,13 +6,15 @@ use chrono::TimeDelta;
 
 use super::registry::{BodyFuture, Registered};
 use super::run::Run;
+use super::unlock;
+use crate::app::UNLOCK;
 use crate::canvas::{Canvas, Signature};
 use crate::protocol::json::elements;
 use crate::protocol::{Json, JsonError, RawJson};
 use crate::result::Published;
 use crate::task::{Failure, TaskError, TaskOptions};
 
-type Answer = Result<RawJson, TaskError>;
+pub(super) type Answer = Result<RawJson, TaskError>;
 
 /// All of them.
 pub(super) fn all() -> Vec<Registered> {
@@ -23,6 +25,7 @@ pub(super) fn all() -> Vec<Registered> {
         builtin("celery.chunks", |run| Box::pin(async move { publish(&run, chunks(&run)?, Vec::new()).await })),
         builtin("celery.group", |run| Box::pin(group(run))),
         builtin("celery.chord", |run| Box::pin(chord(run))),
+        Registered::new(UNLOCK, unlock::OPTIONS, Box::new(|run| Box::pin(unlock::chord_unlock(run)))),
         builtin("celery.backend_cleanup", |run| Box::pin(backend_cleanup(run))),
     ]
 }
@@ -138,16 +141,16 @@ fn items(run: &Run) -> Result<Vec<RawJson>, TaskError> {
     argument(run, 1, "it").as_ref().and_then(elements).ok_or_else(|| wrong("'it' must be a list"))
 }
 
-fn tree(run: &Run, place: usize, name: &str) -> Option<Json> {
+pub(super) fn tree(run: &Run, place: usize, name: &str) -> Option<Json> {
     argument(run, place, name).map(|argument| argument.to_tree())
 }
 
 /// An argument that may be given by its place or by its name.
-fn argument(run: &Run, place: usize, name: &str) -> Option<RawJson> {
+pub(super) fn argument(run: &Run, place: usize, name: &str) -> Option<RawJson> {
     let named = crate::protocol::json::entries(&run.request.kwargs)?.into_iter().find(|(key, _)| key == name);
     named.map(|(_, value)| value).or_else(|| elements(&run.request.args)?.into_iter().nth(place))
 }
 
-fn wrong(message: &str) -> TaskError {
+pub(super) fn wrong(message: &str) -> TaskError {
     TaskError::Fail(Failure::builtin("TypeError", message))
 }

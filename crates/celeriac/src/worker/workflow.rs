@@ -18,6 +18,7 @@ use super::awaited::Backoff;
 use super::channel::Channel;
 use super::conclusion::{Conclusion, Report, Verdict};
 use super::live::stored;
+use super::run::Run;
 use super::settle::{Settlement, store};
 use super::shared::Shared;
 use crate::app::{Prepared, SendError};
@@ -47,6 +48,12 @@ pub(super) fn parent(task: &TaskMessage) -> Parent {
 }
 
 impl<'a> Ending<'a> {
+    /// The task that runs, which takes part in a workflow by its body.
+    pub(super) fn of(run: &'a Run) -> Self {
+        let Run { request, tag, is_announced, .. } = run;
+        Self { shared: run.shared(), channel: &run.channel, request, tag: *tag, is_announced: *is_announced }
+    }
+
     /// Does what follows, then lets the message be settled. Boxed, so that tasks without a workflow do not carry the
     /// room for it.
     pub(super) fn settle(self, conclusion: Conclusion) -> BoxFuture<'a, ()> {
@@ -99,9 +106,8 @@ impl<'a> Ending<'a> {
     async fn go_on(&self, result: &RawJson) -> Result<Vec<ResultTuple>, Failure> {
         let plan = self.plan("success", |publisher| after_success(self.request, &result.to_tree(), publisher));
         let plan = plan.map_err(|error| Failure::from_error(&error))?;
-        let children = plan.children();
         self.carry_out(&plan).await?;
-        Ok(children)
+        Ok(plan.children)
     }
 
     /// Hands in the task's own part, if a chord waits for it.
@@ -143,7 +149,8 @@ impl<'a> Ending<'a> {
             .iter()
             .filter_map(|step| {
                 let meta = ResultMeta::failure(step.task_id.clone()?, failure, now);
-                Some(stored(&ResultMeta { group_id: step.group_id.clone(), ..meta }))
+                let group_id = step.group_id.clone().filter(|_| !step.is_body);
+                Some(stored(&ResultMeta { group_id, ..meta }))
             })
             .collect();
         store(self.shared, &metas).await;
@@ -185,8 +192,11 @@ impl<'a> Ending<'a> {
         if plan.steps.is_empty() {
             return Ok(());
         }
-        let Prepared { chords, mut publications } = self.prepare(plan).await?;
+        let Prepared { groups, chords, mut publications } = self.prepare(plan).await?;
         let backend = self.shared.app.backend();
+        for (id, group) in &groups {
+            self.ask(|| backend.save_group(id, group)).await.map_err(|error| Failure::from_error(&error))?;
+        }
         for chord in &chords {
             self.ask(|| backend.begin_chord(&chord.group_id, chord.size))
                 .await

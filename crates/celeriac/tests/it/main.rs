@@ -8,6 +8,7 @@ mod broker;
 mod canvas;
 mod canvas_run;
 mod control;
+mod documentation;
 mod protocol;
 mod testing;
 mod worker;

@@ -44,7 +44,7 @@ use crate::clock;
 ///   own, so a pooler in front must not be in transaction mode. A lost connection is made again; what is asked meanwhile
 ///   waits for it, up to [`BackendOptions::timeout`].
 /// * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them. Chords are
-///   not counted here: a client of Celery sends `celery.chord_unlock` for them, ours refuses to begin one.
+///   not counted here: who publishes one sends `celery.chord_unlock` too, which looks for its parts, as in Celery.
 /// * An expired result is not answered and may be overwritten; it is deleted by [`cleanup`](ResultBackend::cleanup), which
 ///   `celery.backend_cleanup` is for. A result that never became final stays, as in Celery.
 /// * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
@@ -125,7 +125,7 @@ impl ResultBackend for PostgresBackend {
         self.link.run(|session| async move { session.forget(task_id).await }).await
     }
 
-    /// Nothing: whoever builds a chord over this backend sends `celery.chord_unlock`, which looks at the results.
+    /// Nothing: `celery.chord_unlock` looks at the results.
     async fn chord_part(&self, _part: &ChordPart, _token: &str) -> Result<ChordProgress, BackendError> {
         Ok(ChordProgress::Open)
     }

@@ -11,6 +11,7 @@ use redis::{Client, RedisError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::backend::payload::unpack;
 use crate::backend::{BackendError, Change, ResultSubscription, SUBSCRIPTION_CAPACITY};
 
 /// A connection without traffic is asked this often whether it still lives.
@@ -189,9 +190,12 @@ impl ListenerTask {
                 }
                 message = stream.next() => {
                     let Some(message) = message else { return End::Lost("connection closed".to_owned()) };
-                    if let Ok(meta) = message.get_payload::<String>() {
-                        self.dispatch(message.get_channel_name(), &meta);
-                    }
+                    let change = match unpack(message.get_payload_bytes().to_vec()) {
+                        Ok(meta) => Change::Stored(meta),
+                        // Who reads it again is told what is wrong with it.
+                        Err(_) => Change::Resubscribed,
+                    };
+                    self.dispatch(message.get_channel_name(), &change);
                 }
                 () = tokio::time::sleep(PING_EVERY) => {
                     let ping = within(self.timeout, async { sink.ping::<redis::Value>().await.map(drop) });
@@ -264,10 +268,10 @@ impl ListenerTask {
         }
     }
 
-    fn dispatch(&mut self, channel: &str, meta: &str) {
+    fn dispatch(&mut self, channel: &str, change: &Change) {
         if let Some(watchers) = self.watchers.get_mut(channel) {
             // A watcher whose channel is full is cut off: it reads again when it sees the end.
-            watchers.retain(|watcher| watcher.changes.try_send(Change::Stored(meta.to_owned())).is_ok());
+            watchers.retain(|watcher| watcher.changes.try_send(change.clone()).is_ok());
         }
     }
 }

@@ -48,11 +48,7 @@ pub(super) fn active_queues(node: &Node, _: &Arguments) -> Answer {
 /// As kombu describes a queue (`Queue.as_dict(recurse=True)`); Flower wants all of it.
 fn described(queue: &QueueDefinition) -> Json {
     let topology = queue.topology();
-    let kind = topology.exchanges.first().map_or("direct", |exchange| match exchange.kind {
-        ExchangeKind::Direct => "direct",
-        ExchangeKind::Topic => "topic",
-        ExchangeKind::Fanout => "fanout",
-    });
+    let kind = topology.exchanges.first().map_or("direct", |exchange| exchange.kind.name());
     let exchange = topology.exchanges.first().map(|exchange| exchange.name.clone()).unwrap_or_default();
     let routing_key = topology.bindings.first().map(|binding| binding.routing_key.clone()).unwrap_or_default();
     let arguments = topology.queues.first().map_or(Json::Null, |queue| table(&queue.arguments));

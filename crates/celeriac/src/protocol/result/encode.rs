@@ -1,9 +1,9 @@
 //! Celery's JSON of a result, keys in Celery's order.
 
 use super::{Extended, ResultMeta, ResultTuple};
-use crate::protocol::RawJson;
 use crate::protocol::json::{Object, string};
 use crate::protocol::time::format_utc;
+use crate::protocol::{Json, RawJson};
 use crate::task::Failure;
 
 impl ResultMeta {
@@ -94,6 +94,12 @@ impl ResultTuple {
             Some(children) => out.extend(tuples(children)),
         }
         out.push(b']');
+    }
+
+    pub(crate) fn to_json(&self) -> Json {
+        let parent = self.parent.as_ref().map_or(Json::Null, |parent| parent.to_json());
+        let children = self.children.as_ref().map(|children| children.iter().map(Self::to_json).collect());
+        Json::List(vec![Json::List(vec![Json::Str(self.id.clone()), parent]), children.map_or(Json::Null, Json::List)])
     }
 }
 

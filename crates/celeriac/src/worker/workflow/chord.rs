@@ -63,11 +63,28 @@ impl Ending<'_> {
             tracing::warn!(group_id, "another worker has taken over the chord");
             return;
         }
+        self.go_to_body(group_id, body, results).await;
+        let _ = self.ask(|| backend.end_chord(group_id, token)).await;
+    }
+
+    /// The end of a chord whose parts nobody counts (`celery.chord_unlock`): they are all there.
+    pub(in crate::worker) async fn unlock(&self, group_id: &str, chord: CompleteChord, body: &Signature) {
+        match self.join(chord).await {
+            Ok(results) => self.go_to_body(group_id, body, results).await,
+            Err(broke) => self.break_chord(body, broke).await,
+        }
+    }
+
+    /// Nobody will look for the parts of a chord any longer.
+    pub(in crate::worker) async fn give_up(&self, body: &Signature, why: String) {
+        self.break_chord(body, Box::new(Breach { error: chord_error(why), cause: None })).await;
+    }
+
+    async fn go_to_body(&self, group_id: &str, body: &Signature, results: Vec<Json>) {
         if let Err(error) = self.send_body(group_id, body, results).await {
             let error = chord_error(format!("Callback error: {}", error.repr()));
             self.break_chord(body, Box::new(Breach { error, cause: None })).await;
         }
-        let _ = self.ask(|| backend.end_chord(group_id, token)).await;
     }
 
     async fn send_body(&self, group_id: &str, body: &Signature, results: Vec<Json>) -> Result<(), Failure> {
@@ -132,6 +149,7 @@ impl Ending<'_> {
                 group_id: None,
                 group_index: None,
                 chord: None,
+                is_body: true,
             };
             Broken { failed: vec![step], ..Broken::default() }
         });

@@ -7,6 +7,7 @@ mod limits;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod redis;
+mod settings;
 
 use std::any::Any;
 use std::sync::Arc;

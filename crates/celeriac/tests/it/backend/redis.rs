@@ -12,7 +12,7 @@ fn impatient() -> BackendOptions {
     BackendOptions { timeout: Duration::from_millis(500), ..BackendOptions::default() }
 }
 
-async fn client(url: &str) -> redis::aio::MultiplexedConnection {
+pub(super) async fn client(url: &str) -> redis::aio::MultiplexedConnection {
     redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 

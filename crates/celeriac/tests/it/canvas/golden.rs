@@ -82,15 +82,17 @@ fn theirs(step: &JsonValue, oid: &str) -> JsonValue {
     serde_json::from_str(&json.to_string().replace(oid, OID)).unwrap()
 }
 
-fn ours(step: &Step) -> JsonValue {
+/// The beginning of a chord leaves no trace in what Celery has published: its backend counts the parts.
+fn ours(step: &Step) -> Option<JsonValue> {
     let publish = match step {
-        Step::ChordSize(size) => return json!({"chord_size": [size.group_id, size.size]}),
+        Step::ChordSize(size) => return Some(json!({"chord_size": [size.group_id, size.size]})),
+        Step::ApplyChord(_) => return None,
         Step::Publish(publish) => publish,
     };
     let message = publish.message.clone().into_message();
     let header = |name: &str| message.headers.get(name).map_or(JsonValue::Null, plain_value);
     let headers = HEADERS.map(|name| (name.to_owned(), header(name)));
-    json!({
+    Some(json!({
         "headers": serde_json::Map::from_iter(headers),
         "eta": header("eta").is_string(),
         "expires": header("expires").is_string(),
@@ -99,7 +101,7 @@ fn ours(step: &Step) -> JsonValue {
         "expiration": message.properties.expiration,
         "reply_to": message.properties.reply_to,
         "body": body(&message),
-    })
+    }))
 }
 
 fn body(message: &Message) -> JsonValue {
@@ -137,7 +139,7 @@ fn every_workflow_is_published_as_celery_publishes_it() {
         let oid = steps.iter().find_map(|step| step["message"]["reply_to"].as_str()).unwrap();
         let canvas = Canvas::from_json(&tree(&fixture.json["canvas"])).unwrap();
         let (mut our_names, mut their_names) = (Names::default(), Names::default());
-        let ours: Vec<_> = run(canvas).unwrap().iter().map(|step| our_names.plain(&ours(step))).collect();
+        let ours: Vec<_> = run(canvas).unwrap().iter().filter_map(ours).map(|step| our_names.plain(&step)).collect();
         let theirs: Vec<_> = steps.iter().map(|step| their_names.plain(&theirs(step, oid))).collect();
         let pretty = |steps: &[JsonValue], at: usize| steps.get(at).map_or("nothing".to_owned(), JsonValue::to_string);
         if let Some(at) = (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at)) {

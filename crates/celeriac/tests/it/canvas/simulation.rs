@@ -78,6 +78,7 @@ impl World {
                 Step::ChordSize(size) => {
                     self.chords.entry(size.group_id.clone()).or_default().size = Some(size.size);
                 }
+                Step::ApplyChord(_) => {}
             }
             self.steps.push(step);
         }

@@ -17,7 +17,7 @@ async fn failure(serving: &Serving, id: &str) -> celeriac::Failure {
     }
 }
 
-async fn a_task_of_the_header_that_fails_fails_the_body_and_what_follows(setup: Setup) {
+pub(super) async fn a_task_of_the_header_that_fails_fails_the_body_and_what_follows(setup: Setup) {
     let ids = Ids::new();
     let serving = serve(&setup).await;
     let errback = ids.name("errback", task("echo", []));
@@ -35,7 +35,7 @@ async fn a_task_of_the_header_that_fails_fails_the_body_and_what_follows(setup: 
     serving.stop().await;
 }
 
-async fn a_chord_in_a_chord_that_fails_fails_the_outer_one(setup: Setup) {
+pub(super) async fn a_chord_in_a_chord_that_fails_fails_the_outer_one(setup: Setup) {
     let ids = Ids::new();
     let serving = serve(&setup).await;
     let inner = Canvas::chord([task("fail", []), task("add", [1])], ids.name("inner", task("tsum", [])));
@@ -51,7 +51,7 @@ async fn a_chord_in_a_chord_that_fails_fails_the_outer_one(setup: Setup) {
     serving.stop().await;
 }
 
-async fn a_chord_fails_if_a_task_of_it_is_revoked_or_of_unknown_name(setup: Setup) {
+pub(super) async fn a_chord_fails_if_a_task_of_it_is_revoked_or_of_unknown_name(setup: Setup) {
     let ids = Ids::new();
     let serving = serve(&setup).await;
     serving.handle.revoke(&ids.of("revoked"), false);

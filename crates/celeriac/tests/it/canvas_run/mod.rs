@@ -1,6 +1,11 @@
 //! Workflows that run: on our worker, on Python's, and on both.
 
 mod chords;
+mod growing;
+mod metas;
 mod ours;
 mod python;
+mod results;
 pub(crate) mod tasks;
+#[cfg(feature = "postgres")]
+mod unlock;

@@ -18,6 +18,7 @@ async fn value(serving: &Serving, canvas: impl Into<Canvas>) -> Value {
 /// Workflows of each kind, and what they answer.
 pub(super) fn kinds() -> Vec<(&'static str, Canvas, Value)> {
     let pair = || [task("add", [1, 1]), task("add", [2, 2])];
+    let more = || [task("add", [1]), task("add", [2])];
     let pairs = [(1, 1), (2, 2), (3, 3)];
     vec![
         ("task", task("add", [1, 2]).into(), json!(3)),
@@ -68,6 +69,24 @@ pub(super) fn kinds() -> Vec<(&'static str, Canvas, Value)> {
             Canvas::chord(pair(), Canvas::group([task("tsum", []), task("tsum", [1])])),
             json!([6, 7]),
         ),
+        (
+            "chord of chains that end in groups",
+            Canvas::chord([task("add", [1, 1]) | Canvas::group(more()), task("add", [5]).into()], task("echo", [])),
+            json!([[[3, 4], 5]]),
+        ),
+        (
+            "chord of a chord whose body is a group",
+            Canvas::chord(
+                [Canvas::chord(more(), Canvas::group([task("tsum", []), task("tsum", [1])])), task("add", [5]).into()],
+                task("echo", []),
+            ),
+            json!([[[3, 4], 5]]),
+        ),
+        (
+            "group of chains that end in groups",
+            Canvas::group([task("add", [1]) | Canvas::group(more()), task("add", [9]).into()]),
+            json!([[2, 3], 9]),
+        ),
         ("map", Canvas::map(&task("tsum", []), [vec![1, 2], vec![3]]).unwrap(), json!([3, 3])),
         ("starmap", Canvas::starmap(&task("add", []), pairs).unwrap(), json!([2, 4, 6])),
         ("replaced", replaced(task("add", [1, 2])).into(), json!(3)),
@@ -111,7 +130,7 @@ fn ended(meta: &ResultMeta) -> bool {
     meta.state.is_ready()
 }
 
-async fn each_kind_of_workflow_gives_its_result(setup: Setup) {
+pub(super) async fn each_kind_of_workflow_gives_its_result(setup: Setup) {
     let serving = serve(&setup).await;
     for (what, canvas, expected) in kinds() {
         let published = serving.app.publish(canvas).await.expect(what);
@@ -170,7 +189,8 @@ async fn a_failure_ends_the_chain_and_sends_the_errbacks(setup: Setup) {
     let published = serving.app.publish(canvas).await.unwrap();
     let error = published.get::<i64>(SOON).await.unwrap_err();
     assert!(matches!(&error, GetError::Failed(failure) if failure.repr() == "ValueError('boom')"), "{error}");
-    let never = serving.app.result::<i64>(ids.of("never")).meta().await.unwrap().unwrap();
+    // It is told of the step that failed, perhaps before the steps after it are.
+    let never = serving.meta_when(&ids.of("never"), ended).await;
     assert_eq!(never.state, State::Failure);
     assert_eq!(serving.app.result::<Value>(ids.of("errback")).get(SOON).await.unwrap(), json!([ids.of("failing")]));
     serving.stop().await;

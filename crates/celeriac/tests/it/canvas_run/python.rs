@@ -20,15 +20,16 @@ fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/canvas_run")
 }
 
-fn python(setup: &Setup) -> Command {
+pub(super) fn python(setup: &Setup) -> Command {
     let mut command = Command::new(testkit::python());
-    command.current_dir(directory()).env("BROKER", &setup.broker).env("BACKEND", &setup.backend);
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    let backend = setup.backend.replace("postgres://", "db+postgresql://");
+    command.current_dir(directory()).env("BROKER", &setup.broker).env("BACKEND", backend);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").envs(setup.python.iter().map(|(name, value)| (*name, value)));
     command
 }
 
 /// A worker of Celery's.
-async fn python_worker(setup: &Setup, queue: &str) -> Process {
+pub(super) async fn python_worker(setup: &Setup, queue: &str) -> Process {
     let mut command = python(setup);
     command.args(["-m", "celery", "-A", "proj", "worker", "--loglevel", "INFO", "--pool", "threads", "-c", "2"]);
     command.args(["-Q", queue, "-n", &format!("{queue}@python"), "--without-mingle", "--without-gossip"]);
@@ -38,7 +39,7 @@ async fn python_worker(setup: &Setup, queue: &str) -> Process {
 }
 
 /// A client of Celery's; answers what it printed as its answer.
-async fn client(setup: &Setup, arguments: &[&str]) -> String {
+pub(super) async fn client(setup: &Setup, arguments: &[&str]) -> String {
     let mut command = python(setup);
     command.arg("client.py").args(arguments);
     let mut client = Process::spawn("client.py", command);
@@ -49,7 +50,7 @@ async fn client(setup: &Setup, arguments: &[&str]) -> String {
     answer.unwrap_or_else(|| panic!("no answer:\n{output}")).to_owned()
 }
 
-async fn stop(mut worker: Process) {
+pub(super) async fn stop(mut worker: Process) {
     worker.signal(Signal::Terminate);
     worker.wait(PATIENTLY).await;
 }

@@ -29,6 +29,8 @@ fn register(worker: WorkerBuilder) -> WorkerBuilder {
         .task_named("proj.fail", LATE, fail)
         .task_named("proj.begin", LATE, begin)
         .task_named("proj.become", LATE, become_another)
+        .task_named("proj.join", LATE, join)
+        .task_named("proj.wait", LATE, wait)
 }
 
 const LATE: TaskOptions = TaskOptions { acks_late: true, ..TaskOptions::DEFAULT };
@@ -78,6 +80,17 @@ async fn become_another(call: Call, cx: Context) -> TaskResult<RawJson> {
     let sig = call.kwargs.to_tree().get("sig").cloned().unwrap_or(Json::Null);
     let canvas = Canvas::from_json(&sig).map_err(|error| TaskError::fail(Failure::from_error(&error)))?;
     cx.replace(canvas).await
+}
+
+/// Adds a task that answers one to the chord; answers its own argument.
+async fn join(call: Call, cx: Context) -> TaskResult<RawJson> {
+    cx.add_to_chord(task("add", [1])).await?;
+    answer(&numbers(&call)?.iter().sum::<i64>())
+}
+
+/// Never ends by itself.
+async fn wait(_: Call, _: Context) -> TaskResult<RawJson> {
+    std::future::pending().await
 }
 
 /// A task that something else takes the place of.

@@ -1,12 +1,12 @@
 //! Tasks of every kind, and an application with a worker on each kind of broker.
 
+use std::any::Any;
 use std::time::Duration;
 
 use celeriac::broker::{Binding, BindingDestination, ConsumeOptions, Exchange, ExchangeKind, Queue, Topology};
 use celeriac::protocol::{Headers, ResultMeta};
 use celeriac::worker::WorkerHandle;
 use celeriac::{App, AppBuilder, QueueType, Worker, WorkerBuilder, WorkerError};
-use testkit::{RedisDb, Vhost};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,10 @@ pub(crate) struct Setup {
     pub(crate) broker: String,
     pub(crate) backend: String,
     pub(crate) queue_type: QueueType,
-    _servers: (Option<Vhost>, Option<RedisDb>),
+    /// The environment of Python programs.
+    pub(crate) python: Vec<(&'static str, String)>,
+    /// They go with this value.
+    _servers: Vec<Box<dyn Any + Send + Sync>>,
     /// What is in memory lives as long as somebody is connected.
     _memory: Option<App>,
 }
@@ -34,7 +37,8 @@ impl Setup {
             broker: name.clone(),
             backend: name,
             queue_type: QueueType::Classic,
-            _servers: (None, None),
+            python: Vec::new(),
+            _servers: Vec::new(),
             _memory: Some(app),
         }
     }
@@ -45,13 +49,28 @@ impl Setup {
             broker: vhost.amqp_url(),
             backend: redis.url().to_owned(),
             queue_type: QueueType::Classic,
-            _servers: (Some(vhost), Some(redis)),
+            python: Vec::new(),
+            _servers: vec![Box::new(vhost), Box::new(redis)],
             _memory: None,
         }
     }
 
     pub(crate) async fn quorum() -> Self {
         Self { queue_type: QueueType::Quorum, ..Self::classic().await }
+    }
+
+    /// Results in PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn postgres() -> Self {
+        let (vhost, database) = (testkit::rabbitmq().await, testkit::postgres().await);
+        Self {
+            broker: vhost.amqp_url(),
+            backend: database.url().to_owned(),
+            queue_type: QueueType::Classic,
+            python: Vec::new(),
+            _servers: vec![Box::new(vhost), Box::new(database)],
+            _memory: None,
+        }
     }
 
     pub(crate) fn builder(&self) -> AppBuilder {
