@@ -1,5 +1,6 @@
 //! What a task is: a struct of arguments with a name, and what its body may answer.
 
+mod body;
 mod concurrency;
 mod error;
 mod failure;
@@ -8,6 +9,7 @@ mod options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use body::Body;
 pub use concurrency::ConcurrencyLimit;
 pub use error::{TaskError, TaskResult};
 pub use failure::Failure;

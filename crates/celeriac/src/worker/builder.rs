@@ -33,7 +33,7 @@ use crate::app::{App, host_name};
 use crate::clock::LamportClock;
 use crate::context::Context;
 use crate::protocol::RawJson;
-use crate::task::{Task, TaskOptions, TaskResult};
+use crate::task::{Body, Task, TaskOptions, TaskResult};
 
 /// Settings of a [`Worker`]. `S` is the state that all bodies share.
 ///
@@ -154,12 +154,12 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// celeriac::Worker::builder(app).task(add)
     /// # ; }
     /// ```
-    pub fn task<T, F, Fut, R>(mut self, body: F) -> Self
+    pub fn task<B, M>(mut self, body: B) -> Self
     where
-        T: Task,
-        F: Fn(T, Context<S>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = TaskResult<R>> + Send + 'static,
-        R: Serialize,
+        B: Body<S, M> + Send + Sync + 'static,
+        B::Task: Task,
+        B::Future: Send + 'static,
+        B::Value: Serialize,
     {
         self.registry.insert(Registered::typed(body, Arc::clone(&self.state)));
         self

@@ -16,7 +16,7 @@ use super::run::{Limits, Run};
 use super::threads::Threads;
 use crate::context::Context;
 use crate::protocol::{JsonError, RawJson};
-use crate::task::{Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
+use crate::task::{Body, Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
 
 /// The tasks of a worker by their names.
 #[derive(Default)]
@@ -78,24 +78,25 @@ impl Registry {
 
 impl Registered {
     /// A typed task: arguments are read before the body begins, its value is written after.
-    pub(crate) fn typed<T, S, F, Fut, R>(body: F, state: Arc<S>) -> Self
+    pub(crate) fn typed<S, B, M>(body: B, state: Arc<S>) -> Self
     where
-        T: Task,
         S: Send + Sync + 'static,
-        F: Fn(T, Context<S>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = TaskResult<R>> + Send + 'static,
-        R: Serialize,
+        B: Body<S, M> + Send + Sync + 'static,
+        B::Task: Task,
+        B::Future: Send + 'static,
+        B::Value: Serialize,
     {
         let body = Arc::new(body);
         let erased = move |run: Arc<Run>| -> BodyFuture {
             let (body, state) = (Arc::clone(&body), Arc::clone(&state));
             Box::pin(async move {
-                let arguments = run.request.arguments::<T>().map_err(|error| TaskError::Fail(error.into()))?;
-                let value = body(arguments, Context::new(run, state)).await?;
+                let arguments = run.request.arguments::<B::Task>().map_err(|error| TaskError::Fail(error.into()))?;
+                let value = body.begin(arguments, Context::new(run, state)).await?;
                 RawJson::of(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
             })
         };
-        Self { fields: T::FIELDS, redacted: T::REDACTED, ..Self::new(T::NAME, T::OPTIONS, Box::new(erased)) }
+        let (fields, redacted) = (B::Task::FIELDS, B::Task::REDACTED);
+        Self { fields, redacted, ..Self::new(B::Task::NAME, B::Task::OPTIONS, Box::new(erased)) }
     }
 
     /// A typed task whose body blocks.
