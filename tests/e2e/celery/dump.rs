@@ -90,7 +90,8 @@ fn of_task(records: &[String], id: &str, twin: Twin) -> Vec<String> {
         (r"^\S+ \[[^\]]*\]", "NODE"),
         (r"(local_received|clock|runtime|pid)=[\d.e-]+", "$1"),
         (r"(?s)traceback=.*, utcoffset", "traceback, utcoffset"),
-        (r"(eta|expires)=\d\S+", "$1"),
+        // A retry at once has no ETA in Celery, and one that is now with us.
+        (r"(eta|expires)=[^ ]*", "$1"),
     ];
     let normal = |record: &String| {
         let record = record.replace(id, "ID").replace(twin.queue, "QUEUE");
@@ -98,7 +99,9 @@ fn of_task(records: &[String], id: &str, twin: Twin) -> Vec<String> {
             Regex::new(pattern).unwrap().replace_all(&record, *name).into_owned()
         })
     };
-    let mut all: Vec<_> = records.iter().filter(|record| record.contains(id)).map(normal).collect();
+    // What is sent is told by the client; Celery's worker is one, too, when it retries.
+    let is_told = |record: &&String| record.contains(id) && !record.contains("] task sent:");
+    let mut all: Vec<_> = records.iter().filter(is_told).map(normal).collect();
     // A retry may be received before the worker tells that it was sent.
     all.sort();
     all
