@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{App, Destination, Route, SendError};
 use crate::broker::{ExchangeKind, Publication};
 use crate::canvas::{ApplyChord, Publish, Route as SaidRoute};
-use crate::protocol::{Headers, Json, JsonError, RawJson, ResultTuple, TaskMessage, Value};
+use crate::protocol::{Headers, Json, JsonError, RawJson, ResultTuple, Signature, TaskMessage, Value};
 use crate::result::write_group;
 
 /// The task that looks for the parts of a chord where nobody counts them.
@@ -41,10 +41,14 @@ impl App {
     async fn unlock(&self, chord: &ApplyChord) -> Result<Publication, SendError> {
         let SaidRoute { queue, exchange, routing_key } = chord.route.clone();
         let said = Route { queue, exchange, routing_key };
-        let Destination { exchange, routing_key, queue, .. } = self.destination(&chord.body.task, &said, None);
+        let Signature { task, args, kwargs, .. } = &chord.body;
+        let encode = |reason| SendError::Encode { task: task.clone(), reason };
+        let args = text(&Json::List(args.clone())).map_err(encode)?;
+        let body = TaskMessage::new(task, "", args, text(&Json::Object(kwargs.clone())).map_err(encode)?);
+        let Destination { exchange, routing_key, queue, .. } = self.destination(&body, &said, None);
         let (kind, route) = match queue {
             Some(queue) => {
-                (Some(self.queue(queue).kind()), SaidRoute { queue: Some(queue.to_owned()), ..SaidRoute::default() })
+                (Some(self.queue(&queue).kind()), SaidRoute { queue: Some(queue.into_owned()), ..SaidRoute::default() })
             }
             None => {
                 let (exchange, routing_key) = (Some(exchange), Some(routing_key));
