@@ -25,11 +25,14 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::SOFTWARE);
         }
     };
-    match runtime.block_on(billing_cli::run(cli)) {
+    let code = match runtime.block_on(billing_cli::run(cli)) {
         Ok(status) => ExitCode::from(status),
         Err(exit) => {
             eprintln!("billing: {:#}", exit.error);
             exit.code()
         }
-    }
+    };
+    // The process ends with it: a connection's own thread must not stumble over a runtime that is half gone.
+    std::mem::forget(runtime);
+    code
 }

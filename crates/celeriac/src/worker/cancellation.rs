@@ -47,6 +47,10 @@ impl Cancellation {
         self.stage.load(Ordering::Acquire) >= TOLD
     }
 
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.stage.load(Ordering::Acquire) >= TERMINATED
+    }
+
     /// Waits until the body was told.
     pub(crate) async fn told(&self) {
         self.reached(TOLD).await;

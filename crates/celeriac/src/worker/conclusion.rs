@@ -292,11 +292,12 @@ fn stamp_json(value: &crate::protocol::Value) -> RawJson {
 /// The message of a retry: the same task, counted up, later, its own parent (`celery/app/task.py`, `retry`).
 fn again(message: &TaskMessage, delay: Duration, now: DateTime<Utc>) -> TaskMessage {
     let mut retry = message.clone();
-    let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(36_500));
+    let later = TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(36_500));
     retry.retries += 1;
     // What the broker has counted is not of this message.
     retry.headers.retain(|name| name != DELIVERY_COUNT);
-    retry.eta = now.checked_add_signed(delay).map(|eta| eta.fixed_offset());
+    // A countdown of zero is none (`celery/app/amqp.py`, `as_task_v2`).
+    retry.eta = if delay.is_zero() { None } else { now.checked_add_signed(later).map(|eta| eta.fixed_offset()) };
     retry.parent_id = Some(message.id.clone());
     if let Some(expires) = message.expires {
         retry.expire_at(expires.to_utc(), now);

@@ -28,7 +28,11 @@ pub(super) async fn execute(run: &Arc<Run>, begun: Begun) -> Outcome {
     loop {
         tokio::select! {
             biased;
-            answer = &mut body => return outcome(answer, begun.at),
+            answer = &mut body => return match outcome(answer, begun.at) {
+                // It was told that it is terminated, and gave up: that is no failure of its own.
+                Outcome::Answered(_) if run.cancellation.is_terminated() => Outcome::Revoked(Revocation::Terminated),
+                outcome => outcome,
+            },
             () = run.cancellation.terminated() => return Outcome::Revoked(Revocation::Terminated),
             () = run.shared().abandon.cancelled() => return Outcome::Cancelled,
             () = &mut hard_limit => return Outcome::TimeLimit(hard.unwrap_or_default()),
