@@ -22,7 +22,7 @@ test: ## every test, on throwaway PostgreSQL, RabbitMQ and Redis (ARGS=… go to
 
 bench: ## celeriac beside Celery, rusty-celery and lapin; writes docs/performance.md (ARGS=--quick: two minutes, no file)
 	$(SERVICES) install
-	$(SERVICES) exec -- $(CARGO) run --release --manifest-path bench/Cargo.toml -- $(ARGS)
+	SERVICES_FSYNC=on $(SERVICES) exec -- $(CARGO) run --release --manifest-path bench/Cargo.toml -- $(ARGS)
 
 lint: ## formatting, clippy and documentation with warnings denied; cargo-deny if it is installed
 	$(CARGO) fmt --all --check

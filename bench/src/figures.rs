@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::contest::{Execution, Lateness};
 use crate::job::{Kind, Pool, Sender, Worker};
+use crate::payments::Settled;
 
 type Executing = (Worker, Kind, usize, bool);
 
@@ -14,6 +15,7 @@ pub struct Figures {
     through: BTreeMap<Kind, Vec<f64>>,
     late: BTreeMap<(Worker, Kind), Vec<Lateness>>,
     started: BTreeMap<Worker, Vec<f64>>,
+    settled: Vec<Settled>,
 }
 
 impl Figures {
@@ -35,6 +37,16 @@ impl Figures {
 
     pub fn started(&mut self, worker: Worker, milliseconds: f64) {
         self.started.entry(worker).or_default().push(milliseconds);
+    }
+
+    pub fn settled(&mut self, settled: Settled) {
+        self.settled.push(settled);
+    }
+
+    /// Payments a second.
+    pub fn paying(&self) -> Settled {
+        let of = |figure: fn(&Settled) -> f64| median(self.settled.iter().map(figure));
+        Settled { ours: of(|one| one.ours), pgbench: of(|one| one.pgbench) }
     }
 
     /// Tasks a second.

@@ -6,6 +6,7 @@ mod child;
 mod contest;
 mod figures;
 mod job;
+mod payments;
 mod peers;
 mod plan;
 mod process;
@@ -13,6 +14,7 @@ mod report;
 mod servers;
 mod versions;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -43,13 +45,21 @@ enum Verb {
     /// One contender, in a process of its own
     #[command(hide = true)]
     Peer { job: String },
+    /// A role of the billing system, in a process of its own
+    #[command(hide = true)]
+    Billing {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { quick, rounds, out, verb } = Arguments::parse();
-    if let Some(Verb::Peer { job }) = verb {
-        return peers::run(serde_json::from_str(&job)?).await;
+    match verb {
+        Some(Verb::Peer { job }) => return peers::run(serde_json::from_str(&job)?).await,
+        Some(Verb::Billing { arguments }) => return payments::role(arguments).await,
+        None => {}
     }
     let mut scale = if quick { Scale::quick() } else { Scale::full() };
     scale.rounds = rounds.unwrap_or(scale.rounds).max(1);

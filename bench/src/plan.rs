@@ -6,6 +6,7 @@ use anyhow::Result;
 use crate::contest::Contest;
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
+use crate::payments;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -15,23 +16,29 @@ pub struct Scale {
     pub tasks: u64,
     /// The same for Celery, which takes as long with fewer.
     pub celery_tasks: u64,
+    /// Whole payments of one measurement.
+    pub payments: usize,
     /// How long tasks are sent at a steady rate.
     pub seconds: u64,
 }
 
 impl Scale {
     pub fn full() -> Self {
-        Self { rounds: 3, tasks: 20_000, celery_tasks: 1_500, seconds: 3 }
+        Self { rounds: 3, tasks: 20_000, celery_tasks: 1_500, payments: 4_000, seconds: 3 }
     }
 
     pub fn quick() -> Self {
-        Self { rounds: 1, tasks: 8_000, celery_tasks: 600, seconds: 2 }
+        Self { rounds: 1, tasks: 8_000, celery_tasks: 600, payments: 1_500, seconds: 2 }
     }
 }
 
 pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
     let mut figures = Figures::default();
     for round in 1..=scale.rounds {
+        eprintln!("round {round} of {}, payments", scale.rounds);
+        let settled = payments::measure(&contest.servers, scale.payments).await?;
+        eprintln!("  payments: {:.0}/s, pgbench {:.0}/s", settled.ours, settled.pgbench);
+        figures.settled(settled);
         for kind in Kind::ALL {
             eprintln!("round {round} of {}, {} queues", scale.rounds, kind.name());
             throughput(contest, &mut figures, kind, scale).await?;

@@ -48,15 +48,15 @@ pub fn page(figures: &Figures, versions: &Versions, scale: Scale) -> String {
 }
 
 fn how(scale: Scale) -> String {
-    let Scale { rounds, tasks, celery_tasks, seconds } = scale;
+    let Scale { rounds, tasks, celery_tasks, payments, seconds } = scale;
     format!(
-        "Medians of {rounds} round(s) in which everything is measured in turn; {tasks} tasks each time, {celery_tasks} for \
-         Celery, {seconds} s at a steady rate. Servers, senders and workers share one machine. Every task is checked: it was \
+        "Medians of {rounds} rounds in which everything is measured in turn; {tasks} tasks each time, {celery_tasks} for \
+         Celery, {payments} payments, {seconds} s at a steady rate. Servers, senders and workers share one machine. Every task is checked: it was \
          executed once, its result was stored, its message was acknowledged."
     )
 }
 
-fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 7] {
+fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 8] {
     [
         ("The budget", budgets::table(figures), ""),
         (
@@ -92,6 +92,13 @@ fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 7] {
             tables::footprint(figures),
             "Resident memory under half load; for Celery that of its master and its children, shared pages counted once. \
              Start-up is from the start of the process to the end of its first task.",
+        ),
+        (
+            "Whole payments",
+            tables::payments(figures),
+            "First payments with a card, each of an account of its own: gRPC API, quorum queue, worker, the gateway's sandbox \
+             without latency, PostgreSQL that syncs every commit; one API and one worker, 64 callers. pgbench sends the \
+             statements of such a payment in its transactions and does nothing else; the best of three numbers of sessions.",
         ),
         (
             "Where the time goes, microseconds of processor time per task",

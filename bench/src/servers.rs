@@ -11,6 +11,9 @@ use redis::aio::MultiplexedConnection;
 pub struct Servers {
     pub amqp: String,
     pub redis: String,
+    pub postgres: String,
+    /// The program.
+    pub pgbench: PathBuf,
     pub broker_pid: u32,
     pub redis_pid: u32,
     pub python: PathBuf,
@@ -22,6 +25,8 @@ impl Servers {
         Ok(Self {
             amqp: format!("{}/%2f", get("TEST_AMQP_URL")?),
             redis: format!("{}/15", get("TEST_REDIS_URL")?),
+            postgres: get("TEST_DATABASE_URL")?,
+            pgbench: get("TEST_PGBENCH")?.into(),
             broker_pid: get("TEST_RABBITMQ_PID")?.parse()?,
             redis_pid: get("TEST_REDIS_PID")?.parse()?,
             python: get("TEST_PYTHON")?.into(),

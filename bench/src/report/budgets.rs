@@ -33,7 +33,7 @@ pub fn table(figures: &Figures) -> Table {
 
 type Measure = fn(&Figures, Kind) -> Option<f64>;
 
-fn rows() -> [(&'static str, &'static str, Bound, Measure); 9] {
+fn rows() -> [(&'static str, &'static str, Bound, Measure); 10] {
     [
         ("sending many, to pipelined lapin", "", Bound::AtLeast(0.9), |figures, kind| {
             Some(figures.sending(Sender::CeleriacMany, kind)? / figures.sending(Sender::RawPipelined, kind)?)
@@ -53,6 +53,10 @@ fn rows() -> [(&'static str, &'static str, Bound, Measure); 9] {
         ("executing with neither events nor results, to rusty-celery", "", Bound::AtLeast(2.0), |figures, kind| {
             let quiet = Worker::Celeriac { events: false };
             Some(rate(figures, quiet, kind, false)? / rate(figures, Worker::RustyCelery, kind, false)?)
+        }),
+        ("whole payments, to pgbench with the same statements", "", Bound::AtLeast(0.4), |figures, kind| {
+            let settled = figures.paying();
+            (kind == Kind::Quorum).then_some(settled.ours / settled.pgbench)
         }),
         ("latency at half load, p50", " ms", Bound::Below(1.0), |figures, kind| {
             Some(figures.lateness(FULL, kind)?.p50 / 1e3)

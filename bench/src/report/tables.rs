@@ -153,6 +153,17 @@ pub fn footprint(figures: &Figures) -> Table {
     table
 }
 
+pub fn payments(figures: &Figures) -> Table {
+    let settled = figures.paying();
+    let mut table = Table::new(&["", "payments a second", "to pgbench"]);
+    for (name, rate) in
+        [("billing, from gRPC to settled", settled.ours), ("pgbench, the same statements", settled.pgbench)]
+    {
+        table.row(vec![name.to_owned(), number(Some(rate)), ratio(Some(rate), Some(settled.pgbench))]);
+    }
+    table
+}
+
 pub fn costs(figures: &Figures) -> Table {
     let mut table = Table::new(&["", "queue", "worker", "RabbitMQ", "Redis", "tasks a second"]);
     let of_rust = executors().into_iter().filter(|(worker, ..)| !matches!(worker, Worker::Celery(_)));

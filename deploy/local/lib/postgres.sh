@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# PostgreSQL: any version of Debian's. What is committed survives kill -9, but not the machine: nothing is synced. It
-# refuses to run as root, so there it runs as the package's user.
+# PostgreSQL: any version of Debian's. What is committed survives kill -9, but not the machine: nothing is synced, unless
+# SERVICES_FSYNC=on says so. It refuses to run as root, so there it runs as the package's user.
 
 postgres_missing() { [[ -n $(postgres_bin) ]] || echo postgresql; }
 postgres_ports() { echo 1; }
@@ -29,7 +29,7 @@ postgres_run() {
     cd "$dir/data" || exit
     exec setsid "${AS_POSTGRES[@]}" "$(postgres_bin)/postgres" -D "$dir/data" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=500 \
-        -c fsync=off -c full_page_writes=off -c shared_buffers=256MB \
+        -c fsync="${SERVICES_FSYNC:-off}" -c full_page_writes="${SERVICES_FSYNC:-off}" -c shared_buffers=256MB \
         -c timezone=UTC -c jit=off -c log_min_messages=warning
 }
 
@@ -38,7 +38,10 @@ postgres_ready() { "$(postgres_bin)/pg_isready" -q -h 127.0.0.1 -p "$2" -U postg
 # Fast shutdown: sessions are cut, nothing is lost.
 postgres_stop() { kill -INT "$1"; }
 
-postgres_env() { echo "TEST_DATABASE_URL=postgres://postgres:postgres@127.0.0.1:$2/postgres"; }
+postgres_env() {
+    echo "TEST_DATABASE_URL=postgres://postgres:postgres@127.0.0.1:$2/postgres"
+    echo "TEST_PGBENCH=$(postgres_bin)/pgbench"
+}
 
 postgres_bin() {
     local bin
