@@ -76,7 +76,7 @@ pub struct Config {
     )]
     pub worker_exclude_queues: Vec<String>,
 
-    /// The name of this worker in dashboards; %h stands for the host's name [default: celery@%h]
+    /// The name of this worker in dashboards; %h stands for the host's name. By default celery@%h
     #[arg(short = 'n', long, visible_alias = "hostname", env = "WORKER_NAME", value_name = "NAME@HOST")]
     pub worker_name: Option<String>,
 
@@ -94,11 +94,11 @@ pub struct Config {
     )]
     pub worker_shutdown_timeout: Duration,
 
-    /// A message that was delivered so often without its task coming to an end is moved to <QUEUE>.parked; 0: never
+    /// A message that was delivered so often without its task coming to an end is moved to QUEUE.parked; 0: never
     #[arg(long, env = "WORKER_DELIVERY_LIMIT", default_value_t = 5, value_name = "N")]
     pub worker_delivery_limit: u32,
 
-    /// Moves messages that cannot be read, and unknown tasks, to <QUEUE>.parked instead of rejecting them
+    /// Moves messages that cannot be read, and unknown tasks, to QUEUE.parked instead of rejecting them
     #[arg(long, env = "WORKER_PARKING", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub worker_parking: bool,
 
