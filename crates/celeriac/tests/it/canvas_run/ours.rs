@@ -199,6 +199,7 @@ async fn a_failure_ends_the_chain_and_sends_the_errbacks(setup: Setup) {
 async fn a_task_that_runs_twice_sends_the_same_callback_again(setup: Setup) {
     let app = setup.app().await;
     let callback = task("echo", []).with("queue", Json::Str("elsewhere".to_owned()));
+    app.declare_queue("elsewhere").await.unwrap();
     app.publish(Canvas::from(task("add", [1])).link(callback)).await.unwrap();
     let first = drain(&app, "celery", 1).await.remove(0);
     for _ in 0..2 {
@@ -207,8 +208,8 @@ async fn a_task_that_runs_twice_sends_the_same_callback_again(setup: Setup) {
         app.broker().publish(Publication { exchange, routing_key, mandatory: true, message }).await.unwrap();
     }
     let serving = serve(&setup).await;
-    serving.settled("celery").await;
     let callbacks = drain(&app, "elsewhere", 2).await;
+    serving.settled("celery").await;
     let ids = callbacks.into_iter().map(|callback| TaskMessage::decode(callback.message).unwrap().id);
     let [one, other] = ids.collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(one, other);
