@@ -1,9 +1,10 @@
 //! What goes to standard output, and how replies look there (`celery/bin/base.py`, `CLIContext`).
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use celeriac::protocol::Json;
 
+use super::failure::Failure;
 use super::python;
 
 /// Standard output.
@@ -47,6 +48,17 @@ impl Output {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
+    }
+
+    /// Asks; anything but yes ends the verb.
+    pub(super) fn confirm(self, question: &str) -> Result<(), Failure> {
+        self.raw(question)?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::aborted()),
+        }
     }
 
     /// One worker's reply: its verdict, and with `body` what it said.

@@ -1,7 +1,6 @@
 //! `parked`, `requeue` and `discard`: messages that no worker could do anything with. Celery has no such verbs.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead as _};
 use std::time::Duration;
 
 use celeriac::App;
@@ -189,17 +188,11 @@ fn as_json(message: &ParkedMessage) -> serde_json::Value {
 }
 
 fn confirm(out: Output) -> Result<(), Failure> {
-    out.raw(&format!(
+    out.confirm(&format!(
         "{}: There is no undo for this operation!\n\n(to skip this prompt use the -f option)\nAre you sure you want to \
          throw these messages away? [y/N]: ",
         out.warning("WARNING")
-    ))?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Failure::aborted()),
-    }
+    ))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `purge`: erases the messages that wait in queues (`celery/bin/purge.py`).
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead as _};
 use std::sync::Arc;
 
 use celeriac::broker::{Broker, BrokerError};
@@ -69,16 +68,10 @@ async fn purge(broker: &Arc<dyn Broker>, queue: &str) -> Result<u64, BrokerError
 
 fn confirm(out: Output, queues: &str, names: &BTreeSet<String>) -> Result<(), Failure> {
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    out.raw(&format!(
+    out.confirm(&format!(
         "{}:This will remove all tasks from {queues}: {}.\n         There is no undo for this operation!\n\n(to skip \
          this prompt use the -f option)\nAre you sure you want to delete all tasks? [y/N]: ",
         out.warning("WARNING"),
         names.join(", ")
-    ))?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Failure::aborted()),
-    }
+    ))
 }
