@@ -106,7 +106,13 @@ impl Consumer {
         let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
         let run = Run::new(request, Arc::clone(task), tag, channel, shared, is_announced, original);
         let place = Place::take(&run, admission);
-        self.shared.runs.spawn(live(Arc::new(run), place));
+        let life = live(Arc::new(run), place);
+        if is_announced {
+            let shared = Arc::clone(&self.shared);
+            self.shared.runs.spawn(async move { shared.events.flush_whenever_it_waits(life).await });
+        } else {
+            self.shared.runs.spawn(life);
+        }
     }
 
     /// A copy of a message that may have to be parked.

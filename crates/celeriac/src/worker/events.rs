@@ -1,5 +1,7 @@
 //! Announces what the worker does, on the exchange `celeryev`.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,8 +14,8 @@ use crate::clock::{self, LamportClock};
 use crate::protocol::Message;
 use crate::protocol::event::{EVENT_EXCHANGE, Event, EventBatch, EventBody};
 
-/// Where events of one worker go. Task events that happen while others are being published go together, as one
-/// `task.multi`; when it is quiet each goes at once.
+/// Where events of one worker go. What happens to a task goes together, as one `task.multi`, until the task has ended or
+/// waits for something; so does what happens while others are being published.
 pub(crate) struct EventSink {
     broker: Arc<dyn Broker>,
     hostname: Arc<str>,
@@ -24,7 +26,9 @@ pub(crate) struct EventSink {
     /// Tasks are announced whatever remote control says (`-E`).
     is_fixed: bool,
     batch: Mutex<EventBatch>,
-    waiting: Notify,
+    /// There is something in the batch.
+    is_unsaid: AtomicBool,
+    flush: Notify,
 }
 
 /// Events that wait for a broker which takes none are dropped above this number: they are news, not records.
@@ -40,7 +44,8 @@ impl EventSink {
             tasks: AtomicBool::new(tasks),
             is_fixed: tasks,
             batch: Mutex::default(),
-            waiting: Notify::new(),
+            is_unsaid: AtomicBool::new(false),
+            flush: Notify::new(),
         }
     }
 
@@ -60,23 +65,42 @@ impl EventSink {
         !self.is_fixed && self.tasks.swap(tasks, Ordering::Relaxed) != tasks
     }
 
-    /// Announces something about a task, soon.
+    /// Announces something about a task, with what is said of it next: at the latest at the next [`flush`](Self::flush).
     pub(crate) fn announce(&self, body: EventBody<'_>) {
         self.push(&mut self.batch.lock(), body, clock::unix_seconds());
-        self.waiting.notify_one();
+        self.is_unsaid.store(true, Ordering::Relaxed);
     }
 
-    /// Announces many things about tasks in their order.
+    /// Publishes what was announced.
+    pub(crate) fn flush(&self) {
+        if self.is_unsaid.load(Ordering::Relaxed) {
+            self.flush.notify_one();
+        }
+    }
+
+    /// Lets a task live; what was announced is published whenever it waits for something.
+    pub(crate) async fn flush_whenever_it_waits(&self, task: impl Future<Output = ()>) {
+        let mut task = pin!(task);
+        poll_fn(|context| {
+            let polled = task.as_mut().poll(context);
+            if polled.is_pending() {
+                self.flush();
+            }
+            polled
+        })
+        .await;
+    }
+
+    /// Announces many things about tasks in their order, at once.
     pub(crate) fn announce_all<'a>(&self, bodies: impl Iterator<Item = EventBody<'a>>) {
         let mut bodies = bodies.peekable();
-        if bodies.peek().is_none() {
-            return;
+        if bodies.peek().is_some() {
+            let now = clock::unix_seconds();
+            let mut batch = self.batch.lock();
+            bodies.for_each(|body| self.push(&mut batch, body, now));
+            self.is_unsaid.store(true, Ordering::Relaxed);
         }
-        let now = clock::unix_seconds();
-        let mut batch = self.batch.lock();
-        bodies.for_each(|body| self.push(&mut batch, body, now));
-        drop(batch);
-        self.waiting.notify_one();
+        self.flush();
     }
 
     fn push(&self, batch: &mut EventBatch, body: EventBody<'_>, timestamp: f64) {
@@ -106,9 +130,10 @@ impl EventSink {
     pub(crate) async fn publish_until(&self, done: CancellationToken) {
         loop {
             let is_last = tokio::select! {
-                () = self.waiting.notified() => false,
+                () = self.flush.notified() => false,
                 () = done.cancelled() => true,
             };
+            self.is_unsaid.store(false, Ordering::Relaxed);
             let message = self.batch.lock().take(&self.hostname);
             if let Some(message) = message {
                 self.send(EventBatch::ROUTING_KEY.to_owned(), message).await;

@@ -207,7 +207,11 @@ pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
                 tracing::error!(task_id = results[0].task_id, %error, "result given up");
                 return;
             }
-            Err(error) => backoff.wait(&error).await,
+            Err(error) => {
+                // What is known of these tasks so far is not to wait too.
+                shared.events.flush();
+                backoff.wait(&error).await;
+            }
         }
     }
 }

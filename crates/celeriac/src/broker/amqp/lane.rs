@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::Channel;
@@ -29,6 +29,32 @@ const AFTER_CHANNEL_ERROR: Duration = Duration::from_millis(20);
 pub(super) struct Job {
     pub(super) publication: Publication,
     pub(super) answer: oneshot::Sender<Result<(), BrokerError>>,
+    /// Kept until it is answered.
+    pub(super) _place: Place,
+}
+
+/// How many messages wait or are on their way on a lane.
+#[derive(Clone, Default)]
+pub(super) struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Place(self.clone())
+    }
+}
+
+/// One message of a [`Load`], until it is dropped.
+pub(super) struct Place(Load);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Job {

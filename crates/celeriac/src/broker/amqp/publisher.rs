@@ -2,9 +2,10 @@
 //!
 //! lapin numbers the messages of a channel when they are handed over and pairs the broker's confirms with these
 //! numbers, so a channel may be used by one task only ([`lane`](super::lane)). Several lanes share the connection:
-//! the broker works on their channels in parallel.
+//! the broker works on their channels in parallel. While one lane has room the others rest: what goes together through
+//! one channel is read, written to disk and confirmed together, and costs the broker less.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use lapin::options::BasicPublishOptions;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::lane::{self, Base, Job};
+use super::lane::{self, Base, Job, Load};
 use super::link::{Link, Live};
 use super::wire::{encode_properties, short};
 use crate::broker::{BrokerError, Publication};
@@ -20,16 +21,23 @@ use crate::broker::{BrokerError, Publication};
 const LANES: usize = 4;
 /// Messages that wait for their turn on one lane; more callers wait in line.
 const QUEUE: usize = 256;
+/// From so many messages that wait or are on their way on, another lane is faster.
+const BUSY: usize = 64;
 
 type Answer = Result<(), BrokerError>;
 
 pub(super) struct Publisher {
     base: Base,
     timeout: Duration,
-    lanes: Vec<mpsc::Sender<Job>>,
-    next_lane: AtomicUsize,
+    lanes: Vec<Lane>,
     /// The channel without confirms. It is opened on first use and after every error.
     unconfirmed: Mutex<Option<(Weak<Live>, lapin::Channel)>>,
+}
+
+/// The way to one lane.
+struct Lane {
+    jobs: mpsc::Sender<Job>,
+    load: Load,
 }
 
 impl Publisher {
@@ -39,28 +47,30 @@ impl Publisher {
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(QUEUE);
                 tokio::spawn(lane::run(base.clone(), receiver));
-                sender
+                Lane { jobs: sender, load: Load::default() }
             })
             .collect();
-        Self { base, timeout, lanes, next_lane: AtomicUsize::new(0), unconfirmed: Mutex::new(None) }
+        Self { base, timeout, lanes, unconfirmed: Mutex::new(None) }
     }
 
     /// Publishes one message and waits for its confirm.
     pub(super) async fn publish(&self, publication: Publication) -> Answer {
         let began = Instant::now();
         let (answer, confirmed) = oneshot::channel();
-        self.hand_over(self.lane(), Job { publication, answer }, began).await?;
+        let lane = self.lane();
+        self.hand_over(lane, Job { publication, answer, _place: lane.load.place() }, began).await?;
         self.answer(confirmed, began).await
     }
 
     /// Publishes many on one lane, which keeps their order, and waits for all confirms.
     pub(super) async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Answer> {
         let began = Instant::now();
-        let lane = self.lane();
+        let lane = self.least_loaded();
         let mut waiting = Vec::with_capacity(publications.len());
         for publication in publications {
             let (answer, confirmed) = oneshot::channel();
-            let handed_over = self.hand_over(lane, Job { publication, answer }, began).await;
+            let job = Job { publication, answer, _place: lane.load.place() };
+            let handed_over = self.hand_over(lane, job, began).await;
             waiting.push(handed_over.map(|()| confirmed));
         }
         let mut answers = Vec::with_capacity(waiting.len());
@@ -120,17 +130,22 @@ impl Publisher {
         Ok((live, channel))
     }
 
-    fn lane(&self) -> &mpsc::Sender<Job> {
-        &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % self.lanes.len()]
+    /// The first lane that is not busy.
+    fn lane(&self) -> &Lane {
+        self.lanes.iter().find(|lane| lane.load.get() < BUSY).unwrap_or_else(|| self.least_loaded())
     }
 
-    async fn hand_over(&self, lane: &mpsc::Sender<Job>, job: Job, began: Instant) -> Result<(), BrokerError> {
-        let job = match lane.try_send(job) {
+    fn least_loaded(&self) -> &Lane {
+        self.lanes.iter().min_by_key(|lane| lane.load.get()).expect("there are some")
+    }
+
+    async fn hand_over(&self, lane: &Lane, job: Job, began: Instant) -> Result<(), BrokerError> {
+        let job = match lane.jobs.try_send(job) {
             Ok(()) => return Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.closed()),
             Err(mpsc::error::TrySendError::Full(job)) => job,
         };
-        match timeout_at(began + self.timeout, lane.send(job)).await {
+        match timeout_at(began + self.timeout, lane.jobs.send(job)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.closed()),
             Err(_) => Err(self.unavailable(began)),
