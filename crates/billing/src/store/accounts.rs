@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::StoreError;
+use super::prepared::Prepare;
 use crate::AccountId;
 use crate::account::{Access, Account, AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillStatus};
@@ -34,6 +35,7 @@ pub async fn register(
         ))
         .on_conflict(account::id)
         .do_nothing()
+        .prepared()
         .execute(conn)
         .await?;
     Ok(inserted > 0)
@@ -75,7 +77,8 @@ pub async fn close_run_out(
         let mut closed = Vec::new();
         for row in run_out(conn, now, limit).await? {
             let account = row.machine().apply(AccountEvent::AccessRanOut, now)?;
-            diesel::update(account::table.find(row.id)).set(AccountChange::new(&account, now)).execute(conn).await?;
+            let closing = diesel::update(account::table.find(row.id)).set(AccountChange::new(&account, now));
+            closing.prepared().execute(conn).await?;
             if account.status == AccountStatus::Canceled {
                 give_up(conn, row.id, now).await?;
                 closed.push(row.id);

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod payments;
+mod prepared;
 pub mod renewals;
 pub mod tariffs;
 

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::StoreError;
+use super::prepared::Prepare;
 use crate::account::{Account, AccountError, AccountEvent, AccountStatus, NextPeriod};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::models::{AccountChange, AccountRow, BillRow, NewBill, NewPaymentRow, Tariff};
@@ -223,7 +224,8 @@ impl Chunk {
             .execute(conn)
             .await?;
         for other in self.others {
-            diesel::update(account::table.find(other.id)).set(AccountChange::new(&other, now)).execute(conn).await?;
+            let changing = diesel::update(account::table.find(other.id)).set(AccountChange::new(&other, now));
+            changing.prepared().execute(conn).await?;
         }
         Ok(())
     }

@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::{max, sql};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::super::prepared::Prepare;
 use super::super::{StoreError, tariffs};
 use super::PaymentView;
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
@@ -153,10 +156,13 @@ async fn bill_to_pay(
     cipher: &Cipher,
 ) -> Result<BillRow, CreateError> {
     let bills = bill::table.filter(bill::account_id.eq(account.id));
+    // Statuses are written out, here and below, as the index has them: a plan that is made once for all parameters
+    // cannot know that it fits.
     let open: Option<BillRow> = bills
-        .filter(bill::status.eq_any([BillStatus::NotPaid, BillStatus::InWork]))
+        .filter(sql::<Bool>("bill.status in ('Not paid', 'In work')"))
         .select(BillRow::as_select())
-        .first(conn)
+        .prepared()
+        .get_result(conn)
         .await
         .optional()?;
     match open {
@@ -206,6 +212,7 @@ async fn take(
             bill::updated_at.eq(new.now),
         ))
         .returning(BillRow::as_returning())
+        .prepared()
         .get_result(conn)
         .await?)
 }
@@ -236,7 +243,8 @@ async fn open_bill(
         kind,
         period_no,
     };
-    Ok(diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning()).get_result(conn).await?)
+    let opening = diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning());
+    Ok(opening.prepared().get_result(conn).await?)
 }
 
 /// A running subscription goes on under the same tariff; anything else is a purchase, whose period gets the number
@@ -252,8 +260,8 @@ async fn what_for(
         let next = machine.next_period(tariff.period, now).map_err(StoreError::from)?;
         return Ok((BillKind::Renewal, next.no));
     }
-    let billed = bill::table.filter(bill::account_id.eq(account.id)).filter(bill::status.ne(BillStatus::Void));
-    let last: Option<i32> = billed.select(diesel::dsl::max(bill::period_no)).first(conn).await?;
+    let billed = bill::table.filter(bill::account_id.eq(account.id)).filter(sql::<Bool>("bill.status <> 'Void'"));
+    let last: Option<i32> = billed.select(max(bill::period_no)).prepared().get_result(conn).await?;
     Ok((BillKind::Primary, last.unwrap_or(0).max(machine.period_no).saturating_add(1)))
 }
 
@@ -268,7 +276,8 @@ async fn start(
         request_digest: Some(digest.to_vec()),
         ..NewPaymentRow::created(bill.id, Instrument::Cryptogram, bill.amount, bill.currency, new.now)
     };
-    Ok(diesel::insert_into(payment::table).values(row).returning(PaymentRow::as_returning()).get_result(conn).await?)
+    let starting = diesel::insert_into(payment::table).values(row).returning(PaymentRow::as_returning());
+    Ok(starting.prepared().get_result(conn).await?)
 }
 
 /// A fingerprint of everything in the request. Each part is preceded by its length, so that no two requests run

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
+use super::super::prepared::Prepare;
 use crate::account::Account;
 use crate::bill::{Bill, PaymentType};
 use crate::models::{AccountChange, AccountRow, BillChange, BillRow, CardChange, PaymentChange, PaymentRow};
@@ -98,6 +99,7 @@ impl Locked {
         self.bill = diesel::update(bill::table.find(self.bill.id))
             .set(change)
             .returning(BillRow::as_returning())
+            .prepared()
             .get_result(conn)
             .await?;
         Ok(())
@@ -123,6 +125,7 @@ impl Locked {
         self.account = diesel::update(account::table.find(self.account.id))
             .set((AccountChange::new(next, now), card))
             .returning(AccountRow::as_returning())
+            .prepared()
             .get_result(conn)
             .await?;
         Ok(())
@@ -139,6 +142,7 @@ pub(super) async fn save_payment(
     diesel::update(payment::table.find(row.id).filter(payment::state.eq(row.state)))
         .set(PaymentChange::new(next, now))
         .returning(PaymentRow::as_returning())
+        .prepared()
         .get_result(conn)
         .await
         .optional()?
