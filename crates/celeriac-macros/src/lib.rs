@@ -30,6 +30,7 @@ use syn::{Data, DeriveInput, Error, Fields, parse_macro_input};
 /// | `acks_late` | flag | acknowledge after the run |
 /// | `reject_on_worker_lost` | flag | changes nothing: with `acks_late` it always goes back when the worker dies |
 /// | `acks_on_failure_or_timeout` | `true`, `false` | with `acks_late`: acknowledge failures too (default) |
+/// | `acks_on_failure`, `acks_on_timeout` | `true`, `false` | the same for one of them |
 /// | `max_retries` | number or `"forever"` | 3 by default |
 /// | `default_retry_delay` | duration | 3 minutes by default |
 /// | `retry_backoff` | duration | the first delay; it doubles |

@@ -17,12 +17,14 @@ pub(crate) struct Options {
     pub(crate) concurrency_key: Option<LitStr>,
 }
 
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 25] = [
     "name",
     "queue",
     "priority",
     "acks_late",
     "acks_on_failure_or_timeout",
+    "acks_on_failure",
+    "acks_on_timeout",
     "reject_on_worker_lost",
     "max_retries",
     "default_retry_delay",
@@ -122,6 +124,7 @@ fn value(key: &str, meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
         "rate_limit" | "cluster_rate" => rate_limit(&meta.value()?.parse()?),
         "default_retry_delay" | "retry_backoff_max" => Ok(duration(meta)?.into_token_stream()),
         "retry_backoff" | "expires" => Ok(some(duration(meta)?)),
+        "acks_on_failure" | "acks_on_timeout" => Ok(some(flag(meta)?)),
         _ => flag(meta),
     }
 }

@@ -39,6 +39,6 @@ pub use ports::free_port;
 pub use postgres::{TestDatabase, postgres, postgres_from_template};
 pub use process::{Process, Signal};
 pub use proxy::FaultProxy;
-pub use python::{python, run_python};
+pub use python::{python, python_with_celery_5_5, run_python};
 pub use rabbitmq::{Vhost, rabbitmq};
 pub use redis::{RedisDb, redis};

@@ -18,6 +18,13 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// The interpreter of the environment with Celery 5.5 (`deploy/local/requirements-5.5.txt`).
+pub fn python_with_celery_5_5() -> PathBuf {
+    let python = python();
+    let environment = python.ancestors().nth(2).expect("it is in bin/ of its environment");
+    environment.join("celery-5.5/bin/python")
+}
+
 /// Runs a script to its end and returns what it printed; panics with its error output when it fails or takes more
 /// than two minutes.
 pub async fn run_python<A: AsRef<OsStr>>(script: impl AsRef<Path>, arguments: impl IntoIterator<Item = A>) -> String {

@@ -60,12 +60,16 @@ restore_policy() {
 
 install_python() {
     local wanted
-    wanted=$(sha256sum <"$ROOT/deploy/local/requirements.txt")
+    wanted=$(cat "$ROOT"/deploy/local/requirements*.txt | sha256sum)
     [[ $(cat "$VENV/installed" 2>/dev/null) != "$wanted" ]] || return 0
     say "making $VENV"
     rm -rf "$VENV"
-    python3 -m venv "$VENV"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement \
-        "$ROOT/deploy/local/requirements.txt" >&2
+    python_environment "$VENV" requirements.txt
+    python_environment "$VENV/celery-5.5" requirements-5.5.txt
     echo "$wanted" >"$VENV/installed"
+}
+
+python_environment() {
+    python3 -m venv "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$ROOT/deploy/local/$2" >&2
 }

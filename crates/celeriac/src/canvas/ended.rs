@@ -130,12 +130,7 @@ pub fn chord_failed(body: &Signature, publisher: &mut Publisher<'_>) -> Result<B
                 fail(task.shell(), errbacks, &mut broken)?;
             }
         }
-        // Celery tells only the last task of a body that is a chain; but somebody may wait for the others as well.
-        Node::Chain { tasks, shell } => {
-            fail(shell, own_errbacks, &mut broken)?;
-            let steps = fail_chain(tasks.iter().map(Node::to_json).collect());
-            broken.failed.extend(steps.into_iter().filter(|step| step.task_id.as_deref() != shell.task_id()));
-        }
+        // Of a chain only the last task, by whose id the chain goes.
         other => fail(other.shell(), own_errbacks, &mut broken)?,
     }
     broken.failed.extend(fail_chain(to_list(option(&body.options, "chain").cloned())));

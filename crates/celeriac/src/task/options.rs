@@ -13,8 +13,13 @@ pub struct TaskOptions {
     pub priority: Option<u8>,
     /// Acknowledge after the task has run instead of before: it may then run twice, but is never lost.
     pub acks_late: bool,
-    /// With `acks_late`: acknowledge also when it failed or ran out of time (else reject it).
+    /// With `acks_late`: acknowledge also when it failed or ran out of time. Said by both together, where neither
+    /// `acks_on_failure` nor `acks_on_timeout` says otherwise.
     pub acks_on_failure_or_timeout: bool,
+    /// With `acks_late`: acknowledge also when it failed (else reject it, and its message is gone or dead-lettered).
+    pub acks_on_failure: Option<bool>,
+    /// With `acks_late`: acknowledge also when it ran out of time (else it is delivered again).
+    pub acks_on_timeout: Option<bool>,
     /// Changes nothing: with `acks_late` the message goes back whenever the worker dies or drops the task. Bodies have no
     /// process of their own that could be lost alone (`billiard`'s `WorkerLostError`).
     pub reject_on_worker_lost: bool,
@@ -57,6 +62,8 @@ impl TaskOptions {
         priority: None,
         acks_late: false,
         acks_on_failure_or_timeout: true,
+        acks_on_failure: None,
+        acks_on_timeout: None,
         reject_on_worker_lost: false,
         max_retries: Some(3),
         default_retry_delay: Duration::from_secs(180),
@@ -74,6 +81,24 @@ impl TaskOptions {
         store_errors_even_if_ignored: false,
         track_started: false,
     };
+
+    /// Whether a message that is acknowledged late is acknowledged although its task has failed.
+    #[must_use]
+    pub const fn acknowledges_failure(&self) -> bool {
+        match self.acks_on_failure {
+            Some(acks) => acks,
+            None => self.acks_on_failure_or_timeout,
+        }
+    }
+
+    /// Whether it is acknowledged although its task ran out of time.
+    #[must_use]
+    pub const fn acknowledges_timeout(&self) -> bool {
+        match self.acks_on_timeout {
+            Some(acks) => acks,
+            None => self.acks_on_failure_or_timeout,
+        }
+    }
 
     /// Whether the whole cluster decides when it may start.
     #[must_use]

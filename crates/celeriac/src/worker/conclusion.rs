@@ -138,24 +138,25 @@ impl Case<'_> {
     }
 
     fn failed(self, failure: Failure) -> Conclusion {
-        let verdict = self.verdict_on_failure(false);
+        let options = self.options();
+        let verdict = if options.acks_late && !options.acknowledges_failure() {
+            // Not done, but a failure would be no other the next time.
+            Verdict::Reject { requeue: false }
+        } else {
+            Verdict::Acknowledge
+        };
         self.failure(failure, verdict)
     }
 
     fn timed_out(self, limit: Duration) -> Conclusion {
-        let verdict = self.verdict_on_failure(true);
-        self.failure(time_limit_exceeded(limit), verdict)
-    }
-
-    /// Whether a task that acknowledges late may run again after a timeout, and is taken off the queue after a failure,
-    /// when neither counts as done.
-    fn verdict_on_failure(&self, requeue: bool) -> Verdict {
         let options = self.options();
-        if options.acks_late && !options.acks_on_failure_or_timeout {
-            Verdict::Reject { requeue }
+        let verdict = if options.acks_late && !options.acknowledges_timeout() {
+            // It may run again.
+            Verdict::Reject { requeue: true }
         } else {
             Verdict::Acknowledge
-        }
+        };
+        self.failure(time_limit_exceeded(limit), verdict)
     }
 
     fn failure(self, failure: Failure, verdict: Verdict) -> Conclusion {

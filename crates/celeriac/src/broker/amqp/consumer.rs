@@ -118,7 +118,9 @@ impl Consumer {
         };
         let mut backoff = Backoff::default();
         while !matches!(end, End::Closed) {
-            if let End::Broken(why) = end {
+            if let End::Broken(why) = end
+                && !self.link.is_closed()
+            {
                 tracing::warn!(queue = self.queue, why, "a consumer was interrupted and starts again");
                 let pause = backoff.next();
                 if self.idle(sleep(pause)).await.is_none() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::Event;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ use crate::broker::{BrokerError, ConnectOptions};
 const STABLE: Duration = Duration::from_secs(5);
 /// How long the broker may take to answer that it has closed the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the thread of a closed connection may take to end.
+const THREAD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A supervised connection. Clones are the same connection.
 #[derive(Clone)]
@@ -187,6 +189,11 @@ impl Link {
         }
     }
 
+    /// Nothing goes through any more, for ever.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(*self.0.state.borrow(), State::Closed)
+    }
+
     /// Begins to close, without waiting.
     pub(super) fn abandon(&self) {
         self.0.closing.cancel();
@@ -300,10 +307,34 @@ impl Shared {
 
     async fn end(&self) {
         if let State::Live(live) = self.state.send_replace(State::Closed) {
-            live.lost.cancel();
-            // An error here means that it is closed already.
+            // An error here means that it is closed already. Whoever has channels keeps them until then: lapin takes one
+            // that is dropped while the connection closes for an error.
             let _ = timeout(CLOSE_TIMEOUT, live.connection.close(200, "OK".into())).await;
+            live.lost.cancel();
+            let _ = timeout(THREAD_TIMEOUT, thread_ended(live)).await;
         }
         self.closed.cancel();
+    }
+}
+
+/// Waits for the thread that drives the connection, which would stumble if the runtime ended before it.
+async fn thread_ended(mut live: Arc<Live>) {
+    let live = loop {
+        match Arc::try_unwrap(live) {
+            Ok(live) => break live,
+            // Whoever uses it lets go of it now.
+            Err(shared) => live = shared,
+        }
+        sleep(Duration::from_millis(1)).await;
+    };
+    let connection = deadpool_lapin::Connection::take(live.connection);
+    let (done, ended) = oneshot::channel::<()>();
+    // Waited for in a thread of its own: the runtime waits for its blocking tasks for ever.
+    let waiting = std::thread::Builder::new().spawn(move || {
+        let _ = connection.run();
+        drop(done);
+    });
+    if waiting.is_ok() {
+        let _ = ended.await;
     }
 }

@@ -80,6 +80,8 @@ fn attribute(task: &Registered, name: &str) -> Option<String> {
         "expires" => seconds(options.expires),
         "acks_late" => flag(options.acks_late),
         "acks_on_failure_or_timeout" => flag(options.acks_on_failure_or_timeout),
+        "acks_on_failure" => flag(options.acknowledges_failure()),
+        "acks_on_timeout" => flag(options.acknowledges_timeout()),
         // Celery has None where nothing is said.
         "reject_on_worker_lost" => options.reject_on_worker_lost.then(|| "True".to_owned()),
         "ignore_result" => flag(options.ignore_result),

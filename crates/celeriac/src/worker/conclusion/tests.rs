@@ -84,6 +84,35 @@ fn the_table_of_endings() {
     }
 }
 
+/// `celery/worker/request.py`: what is said of one counts for it before what is said of both.
+#[test]
+fn failures_and_timeouts_are_acknowledged_each_as_its_option_says() {
+    use Verdict::{Acknowledge, Reject};
+    let fail = Outcome::Answered(TaskError::fail(cause()));
+    let time_out = Outcome::TimeLimit(Duration::from_secs(2));
+    for (both, on_failure, on_timeout, failed, timed_out) in [
+        (true, None, None, Acknowledge, Acknowledge),
+        (true, Some(false), None, Reject { requeue: false }, Acknowledge),
+        (true, None, Some(false), Acknowledge, Reject { requeue: true }),
+        (false, Some(true), None, Acknowledge, Reject { requeue: true }),
+        (false, None, Some(true), Reject { requeue: false }, Acknowledge),
+    ] {
+        let options = TaskOptions {
+            acks_on_failure_or_timeout: both,
+            acks_on_failure: on_failure,
+            acks_on_timeout: on_timeout,
+            ..LATE
+        };
+        for (outcome, verdict) in [(&fail, failed), (&time_out, timed_out)] {
+            let concluded = conclude(&request(|_| {}), &options, outcome.clone()).verdict;
+            assert_eq!(concluded, verdict, "{outcome:?} {options:?}");
+        }
+        // Early acknowledgements are not taken back.
+        let early = TaskOptions { acks_late: false, ..options };
+        assert_eq!(conclude(&request(|_| {}), &early, fail.clone()).verdict, Verdict::None);
+    }
+}
+
 #[test]
 fn a_message_that_was_acknowledged_early_is_left_alone() {
     for outcome in [

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{Broken, Ending, Failure, Signature};
@@ -15,6 +15,10 @@ use crate::result::read_group;
 
 /// How often to look whether a chord that another worker has claimed is done.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long to wait for a result that is no part of the chord (`result_chord_join_timeout`). Groups in headers that were
+/// sent with Celery 5.5 are counted too low, so that not all are there when the parts are.
+const JOIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a chord has failed.
 type Broke = Box<Breach>;
@@ -122,8 +126,8 @@ impl Ending<'_> {
             }
             let (state, result) = match parts.get(&member.id) {
                 Some(part) => part.clone(),
-                None => self.stored(&member.id).await.ok_or_else(|| {
-                    let error = chord_error(format!("Join error: task {} has no result", member.id));
+                None => self.awaited(&member.id).await.ok_or_else(|| {
+                    let error = chord_error("Join error: TimeoutError('The operation timed out.')".to_owned());
                     Box::new(Breach { error, cause: None })
                 })?,
             };
@@ -132,10 +136,17 @@ impl Ending<'_> {
     }
 
     /// A result that is no part of the chord.
-    async fn stored(&self, id: &str) -> Option<(State, RawJson)> {
-        let stored = self.ask(|| self.shared.app.backend().get(id)).await.ok()??;
-        let meta = ResultMeta::from_json(&stored).ok()?;
-        meta.state.is_ready().then_some((meta.state, meta.result))
+    async fn awaited(&self, id: &str) -> Option<(State, RawJson)> {
+        let ended = async {
+            let mut watch = self.shared.app.result::<()>(id).watch().await.ok()?;
+            loop {
+                let meta = watch.changed().await.ok()?;
+                if meta.state.is_ready() {
+                    return Some((meta.state, meta.result));
+                }
+            }
+        };
+        timeout(JOIN_WITHIN, ended).await.ok()?
     }
 
     /// Fails the body of a chord and all that would have followed it.

@@ -71,6 +71,22 @@ fn a_chord_that_cannot_complete_fails_its_body() {
     assert_eq!(ids, ["body", "next"]);
 }
 
+/// A chain goes by the id of its last task, and Celery fails no other (`chord_error_from_stack`).
+#[test]
+fn of_a_body_that_is_a_chain_the_last_task_fails() {
+    let body = signature(&serde_json::json!({
+        "task": "celery.chain", "subtask_type": "chain",
+        "kwargs": {"tasks": [
+            {"task": "proj.one", "options": {"task_id": "one"}}, {"task": "proj.two", "options": {"task_id": "two"}},
+        ]},
+        "options": {"task_id": "two", "link_error": [{"task": "proj.on_error"}]},
+    }));
+    let broken = Ids::new().with(None, |publisher| chord_failed(&body, publisher)).unwrap();
+    assert_eq!(names(&broken.plan), ["proj.on_error"]);
+    let ids: Vec<_> = broken.failed.iter().filter_map(|step| step.task_id.as_deref()).collect();
+    assert_eq!(ids, ["two"]);
+}
+
 #[test]
 fn each_task_of_a_group_fails_when_the_group_was_the_body() {
     let body = signature(&serde_json::json!({

@@ -21,7 +21,8 @@ fn directory() -> PathBuf {
 }
 
 pub(super) fn python(setup: &Setup) -> Command {
-    let mut command = Command::new(testkit::python());
+    let python = if setup.is_celery_5_5 { testkit::python_with_celery_5_5() } else { testkit::python() };
+    let mut command = Command::new(python);
     let backend = setup.backend.replace("postgres://", "db+postgresql://");
     command.current_dir(directory()).env("BROKER", &setup.broker).env("BACKEND", backend);
     command.env("PYTHONDONTWRITEBYTECODE", "1").envs(setup.python.iter().map(|(name, value)| (*name, value)));
@@ -57,7 +58,16 @@ pub(super) async fn stop(mut worker: Process) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workflows_built_in_python_run_on_our_worker() {
-    let setup = Setup::classic().await;
+    workflows_run_on_our_worker(Setup::classic().await).await;
+}
+
+/// Its groups in headers set the size of the chord anew, and count too few: it waits for the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workflows_built_with_celery_5_5_run_on_our_worker() {
+    workflows_run_on_our_worker(Setup::with_celery_5_5().await).await;
+}
+
+async fn workflows_run_on_our_worker(setup: Setup) {
     let serving = serve_queue(setup.app().await, "celery");
     assert_eq!(client(&setup, &["run", "celery"]).await, "ok");
     serving.stop().await;
@@ -65,10 +75,20 @@ async fn workflows_built_in_python_run_on_our_worker() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_workflows_run_on_a_python_worker() {
-    let setup = Setup::classic().await;
+    our_workflows_run(Setup::classic().await, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_workflows_run_on_a_worker_of_celery_5_5() {
+    // What it does not do with its own client either: these end never, or in no order.
+    let broken = ["replaced by a chain that ends in a group", "replaced in a chord, by each kind"];
+    our_workflows_run(Setup::with_celery_5_5().await, &broken).await;
+}
+
+async fn our_workflows_run(setup: Setup, except: &[&str]) {
     let worker = python_worker(&setup, "celery").await;
     let app = setup.app().await;
-    for (what, canvas, expected) in kinds() {
+    for (what, canvas, expected) in kinds().into_iter().filter(|(what, ..)| !except.contains(what)) {
         let published = app.publish(canvas).await.expect(what);
         assert_eq!(published.get::<Value>(SOON).await.expect(what), expected, "{what}");
     }
@@ -77,7 +97,15 @@ async fn our_workflows_run_on_a_python_worker() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_workflow_passes_through_both_kinds_of_worker() {
-    let setup = Setup::classic().await;
+    one_workflow_passes_through_both(Setup::classic().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_workflow_passes_through_our_worker_and_one_of_celery_5_5() {
+    one_workflow_passes_through_both(Setup::with_celery_5_5().await).await;
+}
+
+async fn one_workflow_passes_through_both(setup: Setup) {
     let worker = python_worker(&setup, "python").await;
     let serving = serve_queue(setup.app().await, "rust");
 

@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) queue_type: QueueType,
     /// The environment of Python programs.
     pub(crate) python: Vec<(&'static str, String)>,
+    /// Their Celery is the last before 5.6.
+    pub(crate) is_celery_5_5: bool,
     /// They go with this value.
     _servers: Vec<Box<dyn Any + Send + Sync>>,
     /// What is in memory lives as long as somebody is connected.
@@ -38,6 +40,7 @@ impl Setup {
             backend: name,
             queue_type: QueueType::Classic,
             python: Vec::new(),
+            is_celery_5_5: false,
             _servers: Vec::new(),
             _memory: Some(app),
         }
@@ -50,9 +53,14 @@ impl Setup {
             backend: redis.url().to_owned(),
             queue_type: QueueType::Classic,
             python: Vec::new(),
+            is_celery_5_5: false,
             _servers: vec![Box::new(vhost), Box::new(redis)],
             _memory: None,
         }
+    }
+
+    pub(crate) async fn with_celery_5_5() -> Self {
+        Self { is_celery_5_5: true, ..Self::classic().await }
     }
 
     pub(crate) async fn quorum() -> Self {
@@ -68,6 +76,7 @@ impl Setup {
             backend: database.url().to_owned(),
             queue_type: QueueType::Classic,
             python: Vec::new(),
+            is_celery_5_5: false,
             _servers: vec![Box::new(vhost), Box::new(database)],
             _memory: None,
         }
