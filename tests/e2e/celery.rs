@@ -187,7 +187,10 @@ async fn results_of_calls(programs: &mut CommandLines) -> Vec<[String; 2]> {
                     programs.agree(&format!("result {id} --traceback")).await;
                 }
                 all.push((same(&result), last_line(&result)));
-                ids.push(id);
+                // Of a task that is not registered no more is told than its failure, which is printed without an id.
+                if !call.contains("unheard_of") {
+                    ids.push(id);
+                }
             }
         }
         assert!(all.iter().all(|one| *one == all[0]), "{call}: {all:#?}");

@@ -52,6 +52,12 @@ impl Dumps {
         {
             assert!(celerys.iter().any(|record| record.contains(&format!("{kind}:"))), "{kind}: {celerys:#?}");
         }
+        let unregistered = |twin: Twin| {
+            let is_one =
+                |record: &&String| record.starts_with(twin.node) && record.contains("NotRegistered('t.unheard_of')");
+            celerys.iter().filter(is_one).count()
+        };
+        assert_eq!((unregistered(PYTHON), unregistered(OURS)), (2, 2), "{celerys:#?}");
         for [pythons, rusts] in calls {
             let of_python = of_task(celerys, pythons, PYTHON);
             assert!(!of_python.is_empty(), "{pythons}");
