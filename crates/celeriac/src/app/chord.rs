@@ -48,7 +48,9 @@ impl App {
         let Destination { exchange, routing_key, queue, .. } = self.destination(&body, &said, None);
         let (kind, route) = match queue {
             Some(queue) => {
-                (Some(self.queue(&queue).kind()), SaidRoute { queue: Some(queue.into_owned()), ..SaidRoute::default() })
+                let kind = self.queue(&queue).kind();
+                let routing_key = chord.route.routing_key.clone();
+                (Some(kind), SaidRoute { queue: Some(queue.into_owned()), exchange: None, routing_key })
             }
             None => {
                 let (exchange, routing_key) = (Some(exchange), Some(routing_key));

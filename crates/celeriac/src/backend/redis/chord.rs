@@ -61,11 +61,22 @@ if redis.call('GET', ckey) == ARGV[1] then
 end
 ";
 
+/// Begins a chord. One that is sent again reuses its group id, but is a new run. A group in a header that was sent with
+/// Celery 5.5 has the id of the chord around it, and counts less than that: such a size changes nothing.
+const BEGIN: &str = r"
+local ckey, skey, size, expires = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+redis.call('DEL', ckey)
+if tonumber(redis.call('GET', skey) or 0) < size then
+  if expires > 0 then redis.call('SET', skey, size, 'EX', expires) else redis.call('SET', skey, size) end
+end
+";
+
 /// Text that may be compressed.
 type Payload = Vec<u8>;
 
 /// The scripts, which are known to the server by their hashes.
 pub(super) struct Scripts {
+    begin: Script,
     part: Script,
     extend: Script,
     end: Script,
@@ -73,21 +84,15 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        Self { part: Script::new(PART), extend: Script::new(EXTEND), end: Script::new(END) }
+        Self { begin: Script::new(BEGIN), part: Script::new(PART), extend: Script::new(EXTEND), end: Script::new(END) }
     }
 }
 
 impl RedisBackend {
     pub(super) async fn set_chord_size(&self, group_id: &str, size: usize) -> Result<(), BackendError> {
-        let mut pipe = redis::pipe();
-        pipe.atomic();
-        // A chord that is sent again reuses its group id, but is a new run.
-        pipe.del(self.keys.group(group_id, ".c")).ignore();
-        match self.times.chord {
-            0 => pipe.set(self.keys.group(group_id, ".s"), size).ignore(),
-            seconds => pipe.set_ex(self.keys.group(group_id, ".s"), size, seconds).ignore(),
-        };
-        pipe.exec_async(&mut self.connection()).await.map_err(|error| self.failed(&error))
+        let mut call = self.chords.begin.prepare_invoke();
+        call.key(self.keys.group(group_id, ".c")).key(self.keys.group(group_id, ".s")).arg(size).arg(self.times.chord);
+        call.invoke_async(&mut self.connection()).await.map_err(|error| self.chord_failed(&error))
     }
 
     pub(super) async fn file_part(&self, part: &ChordPart, token: &str) -> Result<ChordProgress, BackendError> {

@@ -16,8 +16,8 @@ use crate::result::read_group;
 /// How often to look whether a chord that another worker has claimed is done.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long to wait for a result that is no part of the chord (`result_chord_join_timeout`). Groups in headers that were
-/// sent with Celery 5.5 are counted too low, so that not all are there when the parts are.
+/// How long to wait for a result that is no part of the chord (`result_chord_join_timeout`). A worker of Celery 5.5 counts
+/// groups in headers too low, so that not all are there when the parts are.
 const JOIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a chord has failed.

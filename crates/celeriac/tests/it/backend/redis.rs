@@ -42,6 +42,18 @@ async fn whatever_lies_under_the_key_is_replaced() {
     assert_eq!(state(&*backend, &id).await.as_deref(), Some("SUCCESS"));
 }
 
+/// A group in the header of a chord that was sent with Celery 5.5 has the id of that chord, and begins it anew when it is
+/// sent itself.
+#[tokio::test]
+async fn a_chord_that_is_begun_anew_never_becomes_smaller() {
+    let (setup, group) = (Setup::redis().await, id());
+    let (backend, mut client) = (setup.open().await, client(&setup.url).await);
+    for (begun, size) in [(3, 3), (2, 3), (4, 4)] {
+        backend.begin_chord(&group, begun).await.unwrap();
+        assert_eq!(client.get::<_, usize>(format!("celery-taskset-meta-{group}.s")).await.unwrap(), size);
+    }
+}
+
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_unavailable_and_shows_no_password() {
     let port = testkit::free_port();

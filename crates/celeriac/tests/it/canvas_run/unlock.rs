@@ -1,8 +1,9 @@
 //! Chords whose parts nobody counts: results in PostgreSQL, and `celery.chord_unlock` (`celery/app/builtins.py`).
 
-use celeriac::SendOptions;
+use celeriac::broker::ExchangeKind;
 use celeriac::canvas::Canvas;
 use celeriac::protocol::{ResultTuple, State, TaskMessage};
+use celeriac::{QueueDefinition, SendOptions};
 use serde_json::{Value, json};
 
 use super::ours::kinds;
@@ -48,6 +49,18 @@ async fn the_message_that_looks_for_the_parts_is_celerys() {
         "interval": null, "max_retries": null, "result": results, "_chord_unlock_exchange_type": "direct",
     });
     assert_eq!(kwargs, expected);
+}
+
+/// It goes the way of the body, its key included (`fallback_chord_unlock`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_message_that_looks_for_the_parts_has_the_routing_key_of_the_body() {
+    let setup = Setup::postgres().await;
+    let bodies = QueueDefinition::new("bodies").exchange("work", ExchangeKind::Topic, "work.#");
+    let app = setup.builder().queue(bodies).build().await.unwrap();
+    let body = task("tsum", []).with("queue", "bodies").with("routing_key", "work.heavy");
+    app.publish(Canvas::chord([task("add", [1])], body)).await.unwrap();
+    let unlock = drain(&app, "bodies", 1).await.remove(0);
+    assert_eq!((unlock.exchange.as_str(), unlock.routing_key.as_str()), ("work", "work.heavy"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -130,16 +130,24 @@ def seen(result):
     }
 
 
-def states(result):
-    """What is told of a task from its beginning to its end: Celery's client listens before it sends."""
+def states(queue):
+    """What is told of a task from its beginning to its end, to who listens before it is sent."""
+    task_id = str(uuid.uuid4())
     told = []
-    result.get(timeout=TIMEOUT, on_message=told.append)
-    return [[meta["status"], meta["result"] if meta["status"] == "PROGRESS" else None] for meta in told]
+    with app.backend.client.pubsub() as listener:
+        listener.subscribe(app.backend.get_key_for_task(task_id))
+        assert listener.get_message(timeout=TIMEOUT)["type"] == "subscribe"
+        result = send(queue, ("progress",), task_id=task_id)
+        while not told or told[-1][0] != "SUCCESS":
+            message = listener.get_message(timeout=TIMEOUT)
+            meta = app.backend.decode_result(message["data"])
+            told.append([meta["status"], meta["result"] if meta["status"] == "PROGRESS" else None])
+    return told, result
 
 
 def look(queue):
     """Sends everything at once, and then looks at each."""
-    progress = send(queue, ("progress",))
+    told, progress = states(queue)
     running = send(queue, ("sleep",))
     sent = {name: send(queue, args, **options) for name, (args, options) in ENDS.items()}
     unknown = app.send_task("t.unheard_of", queue=queue)
@@ -149,7 +157,7 @@ def look(queue):
     of_protocol_1 = old(queue)
     first, second = (app.signature("t.end", ("value", 7), queue=queue, immutable=True) for _ in range(2))
     chained = chain(first, second).apply_async()
-    views = {"met": states(progress), "progress": seen(progress)}
+    views = {"met": told, "progress": seen(progress)}
     views |= {name: seen(result) for name, result in sent.items()}
     child = sent["child"].children[0]
     views["child"] |= {"value": sent["child"].get() == child.id, "result": None, "of_child": child.get(timeout=TIMEOUT)}
