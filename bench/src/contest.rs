@@ -111,14 +111,14 @@ impl Contest {
         })
     }
 
-    /// How many tasks a second go through celeriac when it sends and executes at the same time.
+    /// How many tasks a second go through celeriac when it sends, one by one from 64 callers, and executes at the same time.
     pub async fn through(&mut self, kind: Kind, count: u64) -> Result<f64> {
         let queue = self.new_queue(kind).await?;
         let _: () = redis::cmd("FLUSHDB").query_async(&mut self.redis).await?;
         let worker = Worker::Celeriac { events: true };
         let mut workers = vec![Child::worker(&self.servers, worker, kind, &queue)?];
         self.wait_for_consumer(&queue).await?;
-        let job = Job::Send { sender: Sender::CeleriacMany, kind, queue: queue.clone(), count, results: true };
+        let job = Job::Send { sender: Sender::CeleriacCallers, kind, queue: queue.clone(), count, results: true };
         let mut sender = Child::sender(&self.servers, &job)?;
         let begun = self.progress(&mut workers, worker, 1).await?;
         let ended = self.settled(&mut workers, worker, count).await?;
@@ -234,8 +234,7 @@ impl Contest {
         let expected = if results { count } else { 0 };
         ensure!(stored == expected, "{stored} results were stored instead of {expected}");
         self.wait_for_messages(queue, 0).await?;
-        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
-        Ok(())
+        self.drop_queue(queue).await
     }
 
     /// The stored values.
@@ -251,6 +250,11 @@ impl Contest {
             }
         }
         Ok(answers)
+    }
+
+    pub async fn drop_queue(&self, queue: &str) -> Result<()> {
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        Ok(())
     }
 
     async fn new_queue(&mut self, kind: Kind) -> Result<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::contest::{Execution, Lateness};
 use crate::job::{Kind, Pool, Sender, Worker};
-use crate::payments::Settled;
+use crate::payments::{Cost, Settled};
 
 type Executing = (Worker, Kind, usize, bool);
 
@@ -14,6 +14,7 @@ pub struct Figures {
     executed: BTreeMap<Executing, Vec<Execution>>,
     through: BTreeMap<Kind, Vec<f64>>,
     late: BTreeMap<(Worker, Kind), Vec<Lateness>>,
+    late_as_celery: BTreeMap<Kind, Vec<Lateness>>,
     started: BTreeMap<Worker, Vec<f64>>,
     settled: Vec<Settled>,
 }
@@ -35,6 +36,11 @@ impl Figures {
         self.late.entry((worker, kind)).or_default().push(lateness);
     }
 
+    /// celeriac, at the rate at which Celery is asked.
+    pub fn late_as_celery(&mut self, kind: Kind, lateness: Lateness) {
+        self.late_as_celery.entry(kind).or_default().push(lateness);
+    }
+
     pub fn started(&mut self, worker: Worker, milliseconds: f64) {
         self.started.entry(worker).or_default().push(milliseconds);
     }
@@ -46,7 +52,19 @@ impl Figures {
     /// Payments a second.
     pub fn paying(&self) -> Settled {
         let of = |figure: fn(&Settled) -> f64| median(self.settled.iter().map(figure));
-        Settled { ours: of(|one| one.ours), pgbench: of(|one| one.pgbench) }
+        Settled {
+            ours: of(|one| one.ours),
+            pgbench: of(|one| one.pgbench),
+            cost: Cost {
+                callers: of(|one| one.cost.callers),
+                api: of(|one| one.cost.api),
+                worker: of(|one| one.cost.worker),
+                sandbox: of(|one| one.cost.sandbox),
+                postgres: of(|one| one.cost.postgres),
+                broker: of(|one| one.cost.broker),
+                backend: of(|one| one.cost.backend),
+            },
+        }
     }
 
     /// Tasks a second.
@@ -72,14 +90,12 @@ impl Figures {
     }
 
     pub fn lateness(&self, worker: Worker, kind: Kind) -> Option<Lateness> {
-        let all = self.late.get(&(worker, kind))?;
-        let of = |figure: fn(&Lateness) -> f64| median(all.iter().map(figure));
-        Some(Lateness {
-            rate: of(|one| one.rate),
-            p50: of(|one| one.p50),
-            p99: of(|one| one.p99),
-            resident: of(|one| one.resident),
-        })
+        Some(median_lateness(self.late.get(&(worker, kind))?))
+    }
+
+    /// celeriac, at the rate at which Celery was asked.
+    pub fn lateness_as_celery(&self, kind: Kind) -> Option<Lateness> {
+        Some(median_lateness(self.late_as_celery.get(&kind)?))
     }
 
     /// Whichever of Celery's pools was late; the best of a round is asked.
@@ -99,6 +115,16 @@ impl Figures {
         let pools = Pool::ALL.into_iter();
         let measured = pools.filter_map(|pool| Some((pool, self.executing(Worker::Celery(pool), kind, 1, true)?)));
         measured.max_by(|a, b| a.1.rate.total_cmp(&b.1.rate)).expect("Celery is measured before it is asked for")
+    }
+}
+
+fn median_lateness(all: &[Lateness]) -> Lateness {
+    let of = |figure: fn(&Lateness) -> f64| median(all.iter().map(figure));
+    Lateness {
+        rate: of(|one| one.rate),
+        p50: of(|one| one.p50),
+        p99: of(|one| one.p99),
+        resident: of(|one| one.resident),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 /// How the queue is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Kind {
     Classic,
     Quorum,
@@ -42,6 +42,8 @@ pub enum Sender {
     CeleriacMany,
     /// 64 callers who wait for each task they send.
     CeleriacCallers,
+    /// 800 of them: as many messages on their way as with pipelined lapin.
+    CeleriacCrowd,
     RustyCelery,
     Celery,
 }

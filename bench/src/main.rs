@@ -18,9 +18,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::contest::Contest;
+use crate::job::{Kind, Worker};
 use crate::plan::Scale;
 use crate::servers::Servers;
 
@@ -42,6 +43,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Whole payments alone, and where their time goes
+    Payments {
+        #[arg(long, default_value_t = 4_000)]
+        count: usize,
+    },
+    /// How late tasks begin at a steady rate
+    Latency {
+        #[arg(long, value_enum, default_value_t = Kind::Quorum)]
+        queue: Kind,
+        #[arg(long, value_enum, default_value_t = Contender::Celeriac)]
+        worker: Contender,
+        /// Tasks a second
+        #[arg(long)]
+        rate: f64,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
     /// One contender, in a process of its own
     #[command(hide = true)]
     Peer { job: String },
@@ -53,12 +71,41 @@ enum Verb {
     },
 }
 
+/// Whose latency is measured.
+#[derive(Clone, Copy, ValueEnum)]
+enum Contender {
+    Celeriac,
+    /// celeriac without events
+    Quiet,
+    /// The bare loop
+    Bare,
+}
+
+impl From<Contender> for Worker {
+    fn from(contender: Contender) -> Self {
+        match contender {
+            Contender::Celeriac => Self::Celeriac { events: true },
+            Contender::Quiet => Self::Celeriac { events: false },
+            Contender::Bare => Self::BareLoop,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { quick, rounds, out, verb } = Arguments::parse();
     match verb {
         Some(Verb::Peer { job }) => return peers::run(serde_json::from_str(&job)?).await,
         Some(Verb::Billing { arguments }) => return payments::role(arguments).await,
+        Some(Verb::Payments { count }) => {
+            println!("{:#?}", payments::measure(&Servers::from_env()?, count).await?);
+            return Ok(());
+        }
+        Some(Verb::Latency { queue, worker, rate, seconds }) => {
+            let mut contest = Contest::new(Servers::from_env()?).await?;
+            println!("{:#?}", contest.lateness(worker.into(), queue, rate, seconds).await?);
+            return Ok(());
+        }
         None => {}
     }
     let mut scale = if quick { Scale::quick() } else { Scale::full() };

@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::process::{cpu_seconds, cpu_seconds_of_family};
 use crate::servers::Servers;
-use system::System;
+use system::{Role, System};
 
 /// How many wait for an answer of the API at once.
 const CALLERS: usize = 64;
@@ -27,21 +28,34 @@ const CONNECTIONS: usize = 4;
 /// A card without 3-D Secure that always pays.
 const CARD: &str = "4000000000003055";
 
-/// Payments a second.
+/// Payments a second, and where the processors' time goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     pub ours: f64,
     pub pgbench: f64,
+    pub cost: Cost,
+}
+
+/// Milliseconds of processor time per payment.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub callers: f64,
+    pub api: f64,
+    pub worker: f64,
+    pub sandbox: f64,
+    pub postgres: f64,
+    pub broker: f64,
+    pub backend: f64,
 }
 
 /// Pays `count` first payments, each of an account of its own, and lets pgbench do the same.
 pub async fn measure(servers: &Servers, count: usize) -> Result<Settled> {
     let system = System::start(servers).await?;
-    let ours = pay(&system, count).await?;
+    let (ours, cost) = pay(servers, &system, count).await?;
     let database = system.stop().await?;
     let pgbench = pgbench::measure(servers, &database, count).await?;
     database.drop().await?;
-    Ok(Settled { ours, pgbench })
+    Ok(Settled { ours, pgbench, cost })
 }
 
 /// Is `billing`, as the project's own binary is.
@@ -53,7 +67,7 @@ pub async fn role(arguments: Vec<OsString>) -> Result<()> {
     Ok(())
 }
 
-async fn pay(system: &System, count: usize) -> Result<f64> {
+async fn pay(servers: &Servers, system: &System, count: usize) -> Result<(f64, Cost)> {
     let mut channels = Vec::new();
     for _ in 0..CONNECTIONS {
         channels.push(Endpoint::from_shared(system.api.clone())?.connect().await?);
@@ -90,12 +104,28 @@ async fn pay(system: &System, count: usize) -> Result<f64> {
     system.settle(first.len()).await?;
     system.analyze().await?;
 
+    let spent = || {
+        [
+            cpu_seconds(&[std::process::id()]),
+            cpu_seconds(&[system.pid(Role::Api)]),
+            cpu_seconds(&[system.pid(Role::Worker)]),
+            cpu_seconds(&[system.pid(Role::Sandbox)]),
+            cpu_seconds_of_family(servers.postgres_pid),
+            cpu_seconds(&[servers.broker_pid]),
+            cpu_seconds(&[servers.redis_pid]),
+        ]
+    };
+    let before = spent();
     let began = Instant::now();
     each(&channels, rest, pay).await?;
     system.settle(count).await?;
     let took = began.elapsed();
+    let after = spent();
     system.check(count).await?;
-    Ok(rest.len() as f64 / took.as_secs_f64())
+    let each = |n: usize| (after[n] - before[n]) * 1e3 / rest.len() as f64;
+    let [callers, api, worker, sandbox, postgres, broker, backend] = std::array::from_fn(each);
+    let cost = Cost { callers, api, worker, sandbox, postgres, broker, backend };
+    Ok((rest.len() as f64 / took.as_secs_f64(), cost))
 }
 
 /// Does something for each customer, from all callers at once.

@@ -65,7 +65,7 @@ async fn throughput(contest: &mut Contest, figures: &mut Figures, kind: Kind, sc
         (Sender::CeleriacCallers, full, 2, true),
         (Sender::RawCallers, Worker::BareLoop, 1, true),
         (Sender::CeleriacMany, full, 4, true),
-        (Sender::CeleriacCallers, quiet, 1, true),
+        (Sender::CeleriacCrowd, quiet, 1, true),
         (Sender::CeleriacMany, full, 1, false),
         (Sender::CeleriacCallers, quiet, 1, false),
     ] {
@@ -94,19 +94,25 @@ async fn of_celery(contest: &mut Contest, figures: &mut Figures, kind: Kind, sca
 async fn of_rusty_celery(contest: &mut Contest, figures: &mut Figures, scale: Scale) -> Result<()> {
     let (queue, rate) = contest.fill(Sender::RustyCelery, Kind::Classic, scale.tasks, false).await?;
     figures.sent(Sender::RustyCelery, Kind::Classic, rate);
+    contest.drop_queue(&queue).await?;
+    // What is not confirmed costs the broker less afterwards, too: it executes what all others do.
+    let (queue, _) = contest.fill(Sender::CeleriacMany, Kind::Classic, scale.tasks, true).await?;
     let execution = contest.empty(Worker::RustyCelery, Kind::Classic, queue, scale.tasks, 1, false).await?;
     figures.executed(Worker::RustyCelery, Kind::Classic, 1, false, execution);
     Ok(())
 }
 
-/// At half of what each can take: celeriac while tasks are sent to it, which is less than from a full queue.
+/// At half of what each can take: celeriac while tasks are sent to it one by one, which is less than from a full queue.
 async fn lateness(contest: &mut Contest, figures: &mut Figures, kind: Kind, scale: Scale) -> Result<()> {
     let through = contest.through(kind, scale.tasks).await?;
     figures.through(kind, through);
     let celeriac = Worker::Celeriac { events: true };
-    figures.late(celeriac, kind, contest.lateness(celeriac, kind, through / 2.0, scale.seconds).await?);
+    for worker in [celeriac, Worker::BareLoop] {
+        figures.late(worker, kind, contest.lateness(worker, kind, through / 2.0, scale.seconds).await?);
+    }
     let (pool, best) = figures.best_of_celery(kind);
     let celery = Worker::Celery(pool);
     figures.late(celery, kind, contest.lateness(celery, kind, best.rate / 2.0, scale.seconds).await?);
+    figures.late_as_celery(kind, contest.lateness(celeriac, kind, best.rate / 2.0, scale.seconds).await?);
     Ok(())
 }

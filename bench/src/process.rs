@@ -34,6 +34,13 @@ pub fn cpu_seconds(pids: &[u32]) -> f64 {
     pids.iter().filter_map(of).sum::<f64>() / TICKS_A_SECOND
 }
 
+/// Processor time so far of a server with a process for each session, in seconds: those that have ended count too.
+pub fn cpu_seconds_of_family(root: u32) -> f64 {
+    let ended = |field: usize| stat(root)?.get(field)?.parse::<f64>().ok();
+    let ended = ended(13).unwrap_or_default() + ended(14).unwrap_or_default();
+    cpu_seconds(&tree(root)) + ended / TICKS_A_SECOND
+}
+
 /// Resident memory in megabytes (10⁶ bytes). Pages that several of them share count once.
 pub fn resident_megabytes(pids: &[u32]) -> Result<f64> {
     let mut kilobytes = 0.0;

@@ -56,7 +56,7 @@ fn how(scale: Scale) -> String {
     )
 }
 
-fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 8] {
+fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 9] {
     [
         ("The budget", budgets::table(figures), ""),
         (
@@ -84,8 +84,8 @@ fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 8] {
             "Latency from send to start at half load, milliseconds",
             tables::latency(figures),
             "Tasks are sent at an even rate by another process, which puts the time into the message; events and results \
-             on. Half load is half of what goes through celeriac while tasks are sent to it at full speed, and half of what \
-             Celery executes at its best pool.",
+             on. Half load is half of what goes through celeriac while 64 callers send to it one by one as fast as they can \
+             – the bare loop is asked at the same rate – and half of what Celery executes at its best pool.",
         ),
         (
             "Memory and start-up",
@@ -99,6 +99,12 @@ fn sections(figures: &Figures) -> [(&'static str, Table, &'static str); 8] {
             "First payments with a card, each of an account of its own: gRPC API, quorum queue, worker, the gateway's sandbox \
              without latency, PostgreSQL that syncs every commit; one API and one worker, 64 callers. pgbench sends the \
              statements of such a payment in its transactions and does nothing else; the best of three numbers of sessions.",
+        ),
+        (
+            "Where the time of a payment goes",
+            tables::payment_costs(figures),
+            "Processor time from the call to the settled rows, by process. The machine's processors are busy all the while: \
+             the sum is what limits the rate.",
         ),
         (
             "Where the time goes, microseconds of processor time per task",

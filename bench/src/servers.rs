@@ -14,6 +14,7 @@ pub struct Servers {
     pub postgres: String,
     /// The program.
     pub pgbench: PathBuf,
+    pub postgres_pid: u32,
     pub broker_pid: u32,
     pub redis_pid: u32,
     pub python: PathBuf,
@@ -27,6 +28,7 @@ impl Servers {
             redis: format!("{}/15", get("TEST_REDIS_URL")?),
             postgres: get("TEST_DATABASE_URL")?,
             pgbench: get("TEST_PGBENCH")?.into(),
+            postgres_pid: get("TEST_POSTGRES_PID")?.parse()?,
             broker_pid: get("TEST_RABBITMQ_PID")?.parse()?,
             redis_pid: get("TEST_REDIS_PID")?.parse()?,
             python: get("TEST_PYTHON")?.into(),

@@ -18,9 +18,18 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
+/// In the order in which they are started.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    Sandbox,
+    Worker,
+    Api,
+}
+
 pub struct System {
     pub api: String,
     database: Database,
+    /// One of each [`Role`].
     roles: Vec<Child>,
 }
 
@@ -54,6 +63,11 @@ impl System {
             answers(&address).await?;
         }
         Ok(system)
+    }
+
+    /// The process of a role.
+    pub fn pid(&self, role: Role) -> u32 {
+        self.roles[role as usize].id().expect("it runs until it is stopped")
     }
 
     /// Waits until so many payments have ended well.
@@ -114,6 +128,10 @@ impl Database {
     }
 
     pub async fn count(&self, query: &str) -> Result<i64> {
+        Ok(self.client.query_one(query, &[]).await?.try_get(0)?)
+    }
+
+    pub async fn text(&self, query: &str) -> Result<String> {
         Ok(self.client.query_one(query, &[]).await?.try_get(0)?)
     }
 

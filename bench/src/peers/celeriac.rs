@@ -16,7 +16,6 @@ use crate::servers::Servers;
 
 /// Bodies that run at once. With the usual prefetch multiplier of 4 the broker hands out 512 messages ahead.
 const CONCURRENCY: usize = 128;
-const CALLERS: u64 = 64;
 /// How many call `send_many` at once, as lapin is given so many channels.
 const STREAMS: u64 = 4;
 /// How many tasks one call of `send_many` takes.
@@ -119,14 +118,21 @@ async fn send_share(app: App, count: u64, results: bool) -> Result<(), celeriac:
     Ok(())
 }
 
-pub async fn send_from_callers(servers: &Servers, kind: Kind, queue: &str, count: u64, results: bool) -> Result<()> {
+pub async fn send_from_callers(
+    servers: &Servers,
+    kind: Kind,
+    queue: &str,
+    count: u64,
+    results: bool,
+    callers: u64,
+) -> Result<()> {
     let app = app(servers, kind, queue).await?;
     let began = Instant::now();
-    let mut callers = JoinSet::new();
-    for n in 0..CALLERS {
+    let mut calling = JoinSet::new();
+    for n in 0..callers {
         let app = app.clone();
-        let share = count / CALLERS + u64::from(n < count % CALLERS);
-        callers.spawn(async move {
+        let share = count / callers + u64::from(n < count % callers);
+        calling.spawn(async move {
             for x in 0..share {
                 if results {
                     app.send(Add { x, y: 1 }).await?;
@@ -137,7 +143,7 @@ pub async fn send_from_callers(servers: &Servers, kind: Kind, queue: &str, count
             Ok::<_, celeriac::SendError>(())
         });
     }
-    while let Some(ended) = callers.join_next().await {
+    while let Some(ended) = calling.join_next().await {
         ended??;
     }
     tell_sent(count, began);

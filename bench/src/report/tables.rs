@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
+use crate::payments::Cost;
 use crate::plan::STARTED;
 
 /// Text in columns; the first is read from the left, the others are figures.
@@ -49,11 +50,12 @@ impl Table {
     }
 }
 
-pub const SENDERS: [(Sender, &str); 6] = [
+pub const SENDERS: [(Sender, &str); 7] = [
     (Sender::RawPipelined, "lapin, pipelined confirms"),
     (Sender::CeleriacMany, "celeriac, send_many × 4"),
     (Sender::RawCallers, "lapin, 64 callers"),
     (Sender::CeleriacCallers, "celeriac, 64 callers"),
+    (Sender::CeleriacCrowd, "celeriac, 800 callers"),
     (Sender::RustyCelery, "rusty-celery"),
     (Sender::Celery, "Celery"),
 ];
@@ -124,13 +126,14 @@ pub fn processes(figures: &Figures) -> Table {
 pub fn latency(figures: &Figures) -> Table {
     let mut table = Table::new(&["", "queue", "tasks a second", "p50", "p99"]);
     for kind in Kind::ALL {
-        let celeriac =
-            figures.lateness(Worker::Celeriac { events: true }, kind).map(|late| ("celeriac".to_owned(), late));
-        let celery = figures.lateness_of_celery(kind).map(|(pool, late)| (format!("Celery, {pool}"), late));
-        for (name, late) in celeriac.into_iter().chain(celery) {
+        let celeriac = figures.lateness(Worker::Celeriac { events: true }, kind).map(|late| ("celeriac", late));
+        let bare = figures.lateness(Worker::BareLoop, kind).map(|late| ("bare loop", late));
+        let celery = figures.lateness_of_celery(kind).map(|(_, late)| ("Celery", late));
+        let as_celery = figures.lateness_as_celery(kind).map(|late| ("celeriac, at Celery's rate", late));
+        for (name, late) in [celeriac, bare, celery, as_celery].into_iter().flatten() {
             let milliseconds = |micros: f64| format!("{:.2}", micros / 1e3);
             let (p50, p99) = (milliseconds(late.p50), milliseconds(late.p99));
-            table.row(vec![name, kind.name().to_owned(), number(Some(late.rate)), p50, p99]);
+            table.row(vec![name.to_owned(), kind.name().to_owned(), number(Some(late.rate)), p50, p99]);
         }
     }
     table
@@ -160,6 +163,26 @@ pub fn payments(figures: &Figures) -> Table {
         [("billing, from gRPC to settled", settled.ours), ("pgbench, the same statements", settled.pgbench)]
     {
         table.row(vec![name.to_owned(), number(Some(rate)), ratio(Some(rate), Some(settled.pgbench))]);
+    }
+    table
+}
+
+/// Who spends the processors' time of a payment.
+pub fn payment_costs(figures: &Figures) -> Table {
+    let Cost { callers, api, worker, sandbox, postgres, broker, backend } = figures.paying().cost;
+    let mut table = Table::new(&["", "milliseconds a payment", "share"]);
+    let all = [
+        ("PostgreSQL", postgres),
+        ("worker", worker),
+        ("RabbitMQ", broker),
+        ("API", api),
+        ("callers", callers),
+        ("the gateway's sandbox", sandbox),
+        ("Redis", backend),
+    ];
+    let sum: f64 = all.iter().map(|(_, cost)| cost).sum();
+    for (name, cost) in all.into_iter().chain([("all", sum)]) {
+        table.row(vec![name.to_owned(), format!("{cost:.2}"), ratio(Some(cost), Some(sum))]);
     }
     table
 }
