@@ -11,7 +11,7 @@ use super::{Broken, Ending, Failure, Signature};
 use crate::backend::{ChordPart, ChordProgress, CompleteChord};
 use crate::canvas::{FailedStep, chord_failed, chord_ready};
 use crate::protocol::{Json, RawJson, ResultMeta, ResultTuple, State};
-use crate::result::read_group;
+use crate::result::{GetError, read_group};
 
 /// How often to look whether a chord that another worker has claimed is done.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -135,18 +135,25 @@ impl Ending<'_> {
         })
     }
 
-    /// A result that is no part of the chord.
+    /// A result that is no part of the chord, if it is there in time.
     async fn awaited(&self, id: &str) -> Option<(State, RawJson)> {
+        if let Some(stored) = self.stored(id).await {
+            return Some(stored);
+        }
         let ended = async {
-            let mut watch = self.shared.app.result::<()>(id).watch().await.ok()?;
-            loop {
-                let meta = watch.changed().await.ok()?;
-                if meta.state.is_ready() {
-                    return Some((meta.state, meta.result));
-                }
-            }
+            let mut watch = self.shared.app.result::<()>(id).watch().await?;
+            while !watch.changed().await?.state.is_ready() {}
+            Ok::<_, GetError>(())
         };
-        timeout(JOIN_WITHIN, ended).await.ok()?
+        // Trouble of the backend is no answer: that is waited for below, for as long as it takes.
+        let _ = timeout(JOIN_WITHIN, ended).await;
+        self.stored(id).await
+    }
+
+    async fn stored(&self, id: &str) -> Option<(State, RawJson)> {
+        let stored = self.ask(|| self.shared.app.backend().get(id)).await.ok()??;
+        let meta = ResultMeta::from_json(&stored).ok()?;
+        meta.state.is_ready().then_some((meta.state, meta.result))
     }
 
     /// Fails the body of a chord and all that would have followed it.
