@@ -26,6 +26,8 @@ use crate::broker::{BrokerError, ConnectOptions};
 const STABLE: Duration = Duration::from_secs(5);
 /// How long the broker may take to answer that it has closed the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a broker that is to be left may take for one more answer.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long the thread of a closed connection may take to end.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -307,8 +309,10 @@ impl Shared {
 
     async fn end(&self) {
         if let State::Live(live) = self.state.send_replace(State::Closed) {
-            // An error here means that it is closed already. Whoever has channels keeps them until then: lapin takes one
-            // that is dropped while the connection closes for an error.
+            // lapin takes a channel that is dropped while the connection closes for an error. Those that were dropped just
+            // before are closed when another one is open; whoever still has one keeps it until the end.
+            let _last = timeout(FLUSH_TIMEOUT, live.connection.create_channel()).await;
+            // An error here means that it is closed already.
             let _ = timeout(CLOSE_TIMEOUT, live.connection.close(200, "OK".into())).await;
             live.lost.cancel();
             let _ = timeout(THREAD_TIMEOUT, thread_ended(live)).await;
