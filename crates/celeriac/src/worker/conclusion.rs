@@ -138,25 +138,19 @@ impl Case<'_> {
     }
 
     fn failed(self, failure: Failure) -> Conclusion {
-        let options = self.options();
-        let verdict = if options.acks_late && !options.acknowledges_failure() {
-            // Not done, but a failure would be no other the next time.
-            Verdict::Reject { requeue: false }
-        } else {
-            Verdict::Acknowledge
-        };
+        // Not done, but it would fail the next time too.
+        let verdict = self.verdict_on_failure(self.options().acknowledges_failure(), false);
         self.failure(failure, verdict)
     }
 
     fn timed_out(self, limit: Duration) -> Conclusion {
-        let options = self.options();
-        let verdict = if options.acks_late && !options.acknowledges_timeout() {
-            // It may run again.
-            Verdict::Reject { requeue: true }
-        } else {
-            Verdict::Acknowledge
-        };
+        // It may be in time the next time.
+        let verdict = self.verdict_on_failure(self.options().acknowledges_timeout(), true);
         self.failure(time_limit_exceeded(limit), verdict)
+    }
+
+    fn verdict_on_failure(&self, acknowledges: bool, requeue: bool) -> Verdict {
+        if self.options().acks_late && !acknowledges { Verdict::Reject { requeue } } else { Verdict::Acknowledge }
     }
 
     fn failure(self, failure: Failure, verdict: Verdict) -> Conclusion {
