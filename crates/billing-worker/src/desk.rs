@@ -6,7 +6,7 @@ use std::time::Duration;
 use billing::resolve::ResolvePolicy;
 use billing::{Services, clock};
 use chrono::{DateTime, TimeDelta, Utc};
-use cloudpayments::{Client, Error, NotProcessed};
+use cloudpayments::{Client, Doubt, Error, NotProcessed};
 
 use crate::config::{Config, ConfigError, delta};
 
@@ -64,6 +64,9 @@ impl Desk {
             }
             Error::SafeToRetry { why: NotProcessed::Unreachable(_), .. } => {
                 tracing::warn!(gateway, %error, "the gateway cannot be reached: payments wait for it");
+            }
+            Error::OutcomeUnknown { why: Doubt::Refusal(_) } => {
+                tracing::warn!(gateway, %error, "the gateway refuses in words it does not document: the payment is in doubt");
             }
             _ => {}
         }

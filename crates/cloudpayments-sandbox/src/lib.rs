@@ -11,8 +11,8 @@
 //! * **Ledger** – `GET /sandbox/ledger` (`?account_id=`, `?invoice_id=`, `?limit=`): what really happened, whatever the
 //!   client was told. With `SANDBOX_LEDGER_FILE` it survives restarts.
 //! * **Faults** – `POST /sandbox/faults {"match": {"path","account_id","invoice_id"}, "fault", "delay_ms", "times"}` with
-//!   `delay`, `delay_before`, `drop_before`, `drop_after`, `error_500_before`, `error_500_after`, `http_429` or
-//!   `garbage_after`; `GET` shows those waiting, `DELETE` forgets them.
+//!   `delay`, `delay_before`, `drop_before`, `drop_after`, `error_500_before`, `error_500_after`, `http_429`,
+//!   `garbage_after` or `refusal_after`; `GET` shows those waiting, `DELETE` forgets them.
 //!
 //! The sandbox shares no types with any client of the gateway: a misspelled field must not hide on both sides.
 

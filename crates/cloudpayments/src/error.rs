@@ -32,7 +32,8 @@ pub enum Error {
         why: Doubt,
     },
 
-    /// The gateway refused the request as wrong; nothing was processed. Sending it again cannot help.
+    /// The gateway refused the request as wrong, in documented words (see [`refusal`](crate::answer::refusal)); nothing
+    /// was processed. Sending it again cannot help.
     #[error("request refused: {message}")]
     OurFault {
         /// The gateway's explanation.
@@ -79,6 +80,10 @@ pub enum Doubt {
     /// The answer contradicts itself.
     #[error("contradictory answer: {0}")]
     Contradictory(&'static str),
+    /// Refused without a transaction, in words that do not prove that nothing was processed (see
+    /// [`refusal`](crate::answer::refusal)).
+    #[error("refused in words that prove nothing: {0}")]
+    Refusal(String),
 }
 
 impl From<Doubt> for Error {

@@ -40,6 +40,11 @@ async fn charged_and_answered_with_garbage_ends_paid_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn charged_and_answered_with_a_refusal_that_nobody_documents_ends_paid_once() {
+    ends_paid_once(json!({ "fault": "refusal_after" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn charged_and_answered_after_we_gave_up_waiting_ends_paid_once() {
     ends_paid_once(json!({ "fault": "delay", "delay_ms": 3_000 })).await;
 }

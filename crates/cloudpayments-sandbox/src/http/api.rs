@@ -47,6 +47,8 @@ enum Outcome {
     Error(StatusCode),
     /// HTTP 200, and not the gateway's language.
     Garbage,
+    /// HTTP 200, and a refusal of something else than the request.
+    Refusal,
     /// The connection is cut.
     Nothing,
 }
@@ -139,7 +141,11 @@ impl Gateway {
                 self.pause(fault.delay()).await?;
                 return self.process(call).await;
             }
-            FaultKind::Delay | FaultKind::DropAfter | FaultKind::Error500After | FaultKind::GarbageAfter => None,
+            FaultKind::Delay
+            | FaultKind::DropAfter
+            | FaultKind::Error500After
+            | FaultKind::GarbageAfter
+            | FaultKind::RefusalAfter => None,
         };
         if let Some(outcome) = before {
             self.pause(fault.delay()).await?;
@@ -154,6 +160,7 @@ impl Gateway {
             FaultKind::DropAfter => Outcome::Nothing,
             FaultKind::Error500After => Outcome::Error(StatusCode::INTERNAL_SERVER_ERROR),
             FaultKind::GarbageAfter => Outcome::Garbage,
+            FaultKind::RefusalAfter => Outcome::Refusal,
             _ => outcome,
         })
     }
@@ -259,6 +266,7 @@ impl Outcome {
             Self::Answer(body) => ([JSON], body).into_response(),
             Self::Error(status) => status.into_response(),
             Self::Garbage => ([JSON], "<html><body>502 Bad Gateway</body>").into_response(),
+            Self::Refusal => ([JSON], r#"{"Success":false,"Message":"Internal error"}"#).into_response(),
             Self::Nothing => {
                 line.cut();
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -30,6 +30,8 @@ pub(crate) enum FaultKind {
     Http429,
     /// HTTP 200 with a body that is not the gateway's.
     GarbageAfter,
+    /// `Success: false` and no `Model`, as of a request that was refused: `Internal error`.
+    RefusalAfter,
 }
 
 /// Which requests a fault waits for; what is not said matches any.

@@ -77,7 +77,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// The real gateway has more methods than the sandbox. Clients understand this as a refusal.
+/// The real gateway has more methods than the sandbox.
 async fn not_emulated() -> Response {
     let methods: Vec<_> = Endpoint::ALL.iter().map(|(path, _)| path).collect();
     let answer = json!({ "Success": false, "Message": "not emulated by the sandbox", "methods": methods });

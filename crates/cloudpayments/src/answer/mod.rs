@@ -10,8 +10,10 @@
 //!
 //! Of a body, `Success` says whether the call went through and `Model.Status` where the operation
 //! stands (the documentation's "Оплата по криптограмме"). An outcome is definite only when all that
-//! the answer says agrees.
+//! the answer says agrees. A refusal without a `Model` proves that nothing was processed only in the
+//! words of [`refusal`]; in any others the outcome is unknown.
 
+pub mod refusal;
 #[cfg(test)]
 mod tests;
 
@@ -174,7 +176,10 @@ impl<'a> Answer<'a> {
     /// What an answer without the expected model means: a refusal if it is one and says why.
     fn refusal(&self) -> Error {
         match (&self.model, &self.message) {
-            (Model::Absent, Some(message)) if !self.success => Error::OurFault { message: message.clone() },
+            (Model::Absent, Some(message)) if !self.success && refusal::is_of_validation(message) => {
+                Error::OurFault { message: message.clone() }
+            }
+            (Model::Absent, Some(message)) if !self.success => Doubt::Refusal(message.clone()).into(),
             _ => Doubt::Undecodable("neither a result nor a refusal").into(),
         }
     }

@@ -265,9 +265,16 @@ fn expected(success: bool, [id, status, code, reason, acs, pa_req]: [&str; 6]) -
 
 #[test]
 fn a_refusal_without_a_model_is_our_fault_only_if_it_says_why() {
+    for text in refusal::VALIDATION {
+        let body = format!(r#"{{"Success":false,"Message":"{text}"}}"#);
+        assert_eq!(decision(&received(200, body)), Decision::OurFault, "{text}");
+    }
     for (body, expected) in [
         (r#"{"Success":false,"Message":"Amount is required"}"#, Decision::OurFault),
         (r#"{"Success":false,"Message":"Amount is required","Model":null}"#, Decision::OurFault),
+        (r#"{"Success":false,"Message":"Internal error"}"#, Decision::Unknown),
+        (r#"{"Success":false,"Message":"Token does not belong to this AccountId"}"#, Decision::Unknown),
+        (r#"{"Success":false,"Message":"not emulated by the sandbox"}"#, Decision::Unknown),
         (r#"{"Success":false,"Message":null,"Model":null}"#, Decision::Unknown),
         (r#"{"Success":false,"Message":""}"#, Decision::Unknown),
         (r#"{"Success":true,"Message":"Amount is required"}"#, Decision::Unknown),
@@ -366,7 +373,8 @@ fn an_order_is_done_only_if_the_answer_says_so() {
     let done = |body: &str| received(200, body).done();
     assert!(done(r#"{"Success":true,"Message":null}"#).is_ok());
     assert!(done(r#"{"Success":true,"Model":{"TransactionId":1,"Status":"Cancelled"}}"#).is_ok());
-    assert!(matches!(done(r#"{"Success":false,"Message":"x"}"#), Err(Error::OurFault { .. })));
+    assert!(matches!(done(r#"{"Success":false,"Message":"Amount is required"}"#), Err(Error::OurFault { .. })));
+    assert!(is_unknown(&done(r#"{"Success":false,"Message":"Internal error"}"#).err()), "it may be done");
     assert!(matches!(done(r#"{"Success":false,"Model":{"ReasonCode":5096}}"#), Err(Error::Declined(_))));
     for body in [
         r#"{"Success":false}"#,
@@ -383,14 +391,15 @@ fn a_refund_has_an_id_of_its_own() {
     let refund = |body: &str| received(200, body).refund();
     assert_eq!(refund(r#"{"Success":true,"Model":{"TransactionId":568}}"#).unwrap(), 568);
     assert!(is_unknown(&refund(r#"{"Success":true}"#).err()));
-    assert!(matches!(refund(r#"{"Success":false,"Message":"x"}"#), Err(Error::OurFault { .. })));
+    assert!(matches!(refund(r#"{"Success":false,"Message":"Amount is required"}"#), Err(Error::OurFault { .. })));
+    assert!(is_unknown(&refund(r#"{"Success":false,"Message":"Internal error"}"#).err()), "it may be given back");
 }
 
 #[test]
 fn a_long_explanation_is_cut() {
     let body = format!(r#"{{"Success":false,"Message":"{}"}}"#, "ы".repeat(10_000));
-    let Err(Error::OurFault { message }) = received(200, body).charge() else {
-        panic!("not our fault");
+    let Err(Error::OutcomeUnknown { why: Doubt::Refusal(message) }) = received(200, body).charge() else {
+        panic!("no refusal");
     };
     assert_eq!(message.chars().count(), MAX_MESSAGE);
 }
