@@ -1,7 +1,7 @@
 //! The domain of subscription billing: state machines, models, queries and the task contract.
 //!
-//! Rules live in modules without I/O – [`payment`], [`bill`], [`account`], [`period`], [`decline`], [`resolve`] –
-//! and are told what time it is. [`store`] moves rows by those rules, one short transaction each; nothing here ever
+//! Rules live in modules without I/O – [`payment`], [`bill`], [`account`], [`period`], [`decline`], [`resolve`],
+//! [`event`] – and are told what time it is. [`store`] moves rows by those rules, one short transaction each; nothing here ever
 //! calls the gateway. [`tasks`] is every asynchronous thing the system does, on one page.
 #![deny(clippy::float_arithmetic)]
 
@@ -14,6 +14,7 @@ pub mod clock;
 pub mod db;
 pub mod decline;
 pub mod duration;
+pub mod event;
 pub mod ids;
 pub mod models;
 pub mod money;
@@ -24,6 +25,7 @@ pub mod schema;
 pub mod services;
 pub mod store;
 pub mod tasks;
+pub mod trail;
 
 pub use ids::{AccountId, BillId, PaymentId, TariffId};
 pub use money::{Currency, Kopecks};

@@ -50,6 +50,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    event (id, at) {
+        id -> Int8,
+        at -> Timestamptz,
+        kind -> Text,
+        account_id -> Nullable<Uuid>,
+        bill_id -> Nullable<Uuid>,
+        payment_id -> Nullable<Uuid>,
+        from_state -> Nullable<Text>,
+        to_state -> Nullable<Text>,
+        source -> Text,
+        task_id -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        detail -> Jsonb,
+        is_public -> Bool,
+        position -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    event_log (is_one) {
+        is_one -> Bool,
+        epoch -> Uuid,
+        last_position -> Int8,
+        dropped_position -> Int8,
+    }
+}
+
+diesel::table! {
     payment (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -107,4 +135,4 @@ diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(payment -> bill (bill_id));
 
-diesel::allow_tables_to_appear_in_same_query!(account, bill, payment, tariff,);
+diesel::allow_tables_to_appear_in_same_query!(account, bill, event, event_log, payment, tariff,);

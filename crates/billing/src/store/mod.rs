@@ -5,6 +5,7 @@
 //! word. Times are passed in.
 
 pub mod accounts;
+pub mod events;
 pub mod payments;
 mod prepared;
 pub mod renewals;

@@ -14,6 +14,8 @@ mod database;
 mod declines;
 mod defects;
 mod doubt;
+mod event_log;
+
 mod many_attempts;
 mod migrations;
 mod payment_machine;

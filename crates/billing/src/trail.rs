@@ -1,0 +1,40 @@
+//! Who is acting, for the log of events: set once where a request or a task begins, and known to whatever it writes.
+//!
+//! It travels with the task of tokio, not through every signature: it says nothing about what is done, only on whose
+//! behalf.
+
+use std::future::Future;
+
+use crate::event::Source;
+
+/// On whose behalf something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trail {
+    pub source: Source,
+    /// The task's id in the queue.
+    pub task_id: Option<String>,
+    /// The request's or the trace's id.
+    pub trace_id: Option<String>,
+}
+
+impl Trail {
+    #[must_use]
+    pub const fn of(source: Source) -> Self {
+        Self { source, task_id: None, trace_id: None }
+    }
+}
+
+tokio::task_local! {
+    static TRAIL: Trail;
+}
+
+/// Runs `work` on behalf of `trail`. What it spawns must be given the trail anew.
+pub async fn follow<T>(trail: Trail, work: impl Future<Output = T>) -> T {
+    TRAIL.scope(trail, work).await
+}
+
+/// On whose behalf the present code runs; a worker's, where nobody has said.
+#[must_use]
+pub fn current() -> Trail {
+    TRAIL.try_with(Clone::clone).unwrap_or_else(|_| Trail::of(Source::Worker))
+}
