@@ -10,6 +10,7 @@ mod postpone;
 mod publish;
 mod queue;
 mod router;
+mod size;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -183,8 +184,8 @@ impl App {
             message.argsrepr.clone_from(&argsrepr);
             self.outgoing(message, &options, None)
         };
-        match self.dispatch(outgoing()).await {
-            Err(error) if self.was_deleted(&error) => self.dispatch(outgoing()).await,
+        match self.dispatch(outgoing()?).await {
+            Err(error) if self.was_deleted(&error) => self.dispatch(outgoing()?).await,
             sent => sent,
         }
     }
@@ -273,10 +274,15 @@ impl App {
     /// Makes a task ready to be published. No part of this waits for anything, so that the futures of sending hold
     /// little more than what is published.
     fn typed<T: Task>(&self, task: &T, options: &SendOptions) -> Result<Outgoing, SendError> {
-        Ok(self.outgoing(typed_message(task, options)?, options, T::OPTIONS.queue))
+        self.outgoing(typed_message(task, options)?, options, T::OPTIONS.queue)
     }
 
-    fn outgoing(&self, mut message: TaskMessage, options: &SendOptions, task_queue: Option<&str>) -> Outgoing {
+    fn outgoing(
+        &self,
+        mut message: TaskMessage,
+        options: &SendOptions,
+        task_queue: Option<&str>,
+    ) -> Result<Outgoing, SendError> {
         Run::adopt(&mut message);
         options.apply(&mut message, crate::clock::now());
         let Destination { exchange, routing_key, queue, undeclared } =
@@ -286,8 +292,8 @@ impl App {
         message.origin = Some(self.inner.origin.clone());
         message.properties.reply_to = Some(self.inner.reply_to.clone());
         let (id, ignored) = (message.id.clone(), message.ignore_result == Some(true));
-        let publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
-        Outgoing { publication, id, ignored, undeclared, late }
+        let publication = Publication { exchange, routing_key, mandatory: true, message: self.message(message)? };
+        Ok(Outgoing { publication, id, ignored, undeclared, late })
     }
 
     /// Where a task goes: what the sender says, else the task's own queue, else its route, else the default queue

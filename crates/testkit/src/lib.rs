@@ -40,5 +40,5 @@ pub use postgres::{TestDatabase, postgres, postgres_from_template};
 pub use process::{Process, Signal};
 pub use proxy::FaultProxy;
 pub use python::{python, python_with_celery_5_5, run_python};
-pub use rabbitmq::{Vhost, rabbitmq};
+pub use rabbitmq::{Permissions, Vhost, rabbitmq};
 pub use redis::{RedisDb, redis};

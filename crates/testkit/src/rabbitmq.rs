@@ -1,5 +1,7 @@
 //! A RabbitMQ virtual host per test.
 
+use std::sync::Mutex;
+
 use anyhow::Context;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -13,6 +15,20 @@ use crate::names;
 pub struct Vhost {
     name: String,
     api: Management,
+    /// Users that were made for it, who are deleted with it.
+    users: Mutex<Vec<String>>,
+}
+
+/// What a user may do in a virtual host: regular expressions for the names of queues and exchanges.
+#[derive(Clone, Copy, Debug)]
+pub struct Permissions {
+    pub configure: &'static str,
+    pub write: &'static str,
+    pub read: &'static str,
+}
+
+impl Permissions {
+    pub const ALL: Self = Self { configure: ".*", write: ".*", read: ".*" };
 }
 
 impl Vhost {
@@ -24,6 +40,37 @@ impl Vhost {
     /// `amqp://user:password@127.0.0.1:port/name`
     pub fn amqp_url(&self) -> String {
         format!("{}/{}", setting("TEST_AMQP_URL").trim_end_matches('/'), self.name)
+    }
+
+    /// The same for another user, who is made for this and may do so much.
+    pub async fn amqp_url_of(&self, user: &str, permissions: Permissions) -> String {
+        let name = format!("{}-{user}", self.name);
+        let account = json!({ "password": "secret", "tags": "" });
+        let made = self.api.send(Method::PUT, &format!("users/{name}"), &account).await;
+        made.and_then(|answer| Ok(answer.error_for_status()?)).expect("a user can be made");
+        self.users.lock().expect("nobody panics with it").push(name.clone());
+        self.permit(user, permissions).await;
+        let mut url = Url::parse(&self.amqp_url()).expect("a URL");
+        url.set_username(&name).expect("it has users");
+        url.set_password(Some("secret")).expect("it has passwords");
+        url.into()
+    }
+
+    /// Changes what a user of [`amqp_url_of`](Self::amqp_url_of) may do.
+    pub async fn permit(&self, user: &str, permissions: Permissions) {
+        let Permissions { configure, write, read } = permissions;
+        let path = format!("permissions/{0}/{0}-{user}", self.name);
+        let all = json!({ "configure": configure, "write": write, "read": read });
+        let said = self.api.send(Method::PUT, &path, &all).await;
+        said.and_then(|answer| Ok(answer.error_for_status()?)).expect("permissions can be changed");
+    }
+
+    /// Makes a policy for all queues whose names fit a pattern.
+    pub async fn policy(&self, name: &str, pattern: &str, definition: Value) {
+        let path = format!("policies/{}/{name}", self.name);
+        let policy = json!({ "pattern": pattern, "definition": definition, "apply-to": "queues" });
+        let made = self.api.send(Method::PUT, &path, &policy).await;
+        made.and_then(|answer| Ok(answer.error_for_status()?)).expect("a policy can be made");
     }
 
     /// `http://user:password@127.0.0.1:port`, of the whole server.
@@ -61,7 +108,14 @@ impl Vhost {
 impl Drop for Vhost {
     fn drop(&mut self) {
         let name = std::mem::take(&mut self.name);
-        names::detached(async move { Management::new()?.delete(&format!("vhosts/{name}")).await });
+        let users = std::mem::take(&mut *self.users.lock().expect("nobody panics with it"));
+        names::detached(async move {
+            let api = Management::new()?;
+            for user in users {
+                api.delete(&format!("users/{user}")).await?;
+            }
+            api.delete(&format!("vhosts/{name}")).await
+        });
     }
 }
 
@@ -76,7 +130,7 @@ pub async fn rabbitmq() -> Vhost {
         anyhow::Ok(api)
     };
     let api = made.await.unwrap_or_else(|error| panic!("a virtual host: {error:#}"));
-    Vhost { name, api }
+    Vhost { name, api, users: Mutex::default() }
 }
 
 struct Management {
@@ -105,6 +159,11 @@ impl Management {
         let names = vhosts.as_array().into_iter().flatten().filter_map(|vhost| vhost["name"].as_str());
         for orphan in names.filter(|name| names::is_orphan(name)) {
             self.delete(&format!("vhosts/{orphan}")).await?;
+        }
+        let users = self.get("users").await?.unwrap_or_default();
+        let names = users.as_array().into_iter().flatten().filter_map(|user| user["name"].as_str());
+        for orphan in names.filter(|name| names::is_orphan(name)) {
+            self.delete(&format!("users/{orphan}")).await?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::announce::Announcing;
 use super::queue::{QueueDefinition, QueueType, Route};
 use super::router::Routers;
+use super::size::MAX_MESSAGE_SIZE;
 use super::{App, host_name};
 use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
 use crate::broker::{self, Broker, BrokerError, ConnectOptions};
@@ -47,6 +48,7 @@ pub struct AppBuilder {
     sent_events: bool,
     native_delay: Option<bool>,
     delay_queue_type: Option<QueueType>,
+    max_message_size: Option<usize>,
 }
 
 #[derive(Default)]
@@ -232,6 +234,14 @@ impl AppBuilder {
         self
     }
 
+    /// The largest message that is sent, in bytes of its body; 16 MiB by default, which is what `RabbitMQ` 4 takes unless its
+    /// own `max_message_size` says otherwise (before, 128 MiB). Sending more is [`SendError::TooLarge`](crate::SendError); a
+    /// retry that is larger fails its task. Workers read what is as large, and 64 MiB at least, also when it is unpacked.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = Some(bytes);
+        self
+    }
+
     /// Connects to both servers.
     ///
     /// # Errors
@@ -259,6 +269,7 @@ impl AppBuilder {
             default_queue: self.default_queue.unwrap_or_else(|| "celery".to_owned()),
             queue_type: self.queue_type,
             max_priority: self.max_priority,
+            max_message_size: self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
             queues: self.queues,
             routes: self.routes,
         };
@@ -271,6 +282,8 @@ pub(super) struct Config {
     /// The broker keeps what is to start later.
     pub(super) delays: bool,
     pub(super) delay_queue_type: QueueType,
+    /// In bytes.
+    pub(super) max_message_size: usize,
     queue_type: QueueType,
     max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,

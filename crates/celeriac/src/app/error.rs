@@ -27,6 +27,27 @@ pub enum SendError {
         /// What was in the way last.
         reason: String,
     },
+    /// The broker has rejected it for the whole publish timeout: a queue is full that rejects what comes then
+    /// (`x-overflow: reject-publish`), or too few of its replicas run. It has not arrived: send it again later.
+    #[error("{address}: rejected for {waited:?}: a queue is full, or too few of its replicas run")]
+    Rejected {
+        /// The server, without the password.
+        address: String,
+        /// The publish timeout.
+        waited: Duration,
+    },
+    /// The message is larger than [`AppBuilder::max_message_size`](crate::AppBuilder::max_message_size) allows, or would be
+    /// so when it is unpacked. Nothing was sent: make the arguments smaller (send where the data is, not the data), or raise
+    /// the limit, here and that of the broker (`max_message_size`, 16 MiB in `RabbitMQ` 4).
+    #[error("the message of {task} has {size} bytes, max_message_size is {limit}")]
+    TooLarge {
+        /// The name of the task.
+        task: String,
+        /// Of the body, in bytes.
+        size: usize,
+        /// The setting, in bytes.
+        limit: usize,
+    },
     /// The application was closed.
     #[error("{address}: closed")]
     Unavailable {
@@ -56,6 +77,7 @@ impl From<BrokerError> for SendError {
         match error {
             BrokerError::Unroutable { exchange, routing_key } => Self::Unroutable { exchange, routing_key },
             BrokerError::Timeout { address, waited, reason } => Self::Timeout { address, waited, reason },
+            BrokerError::Rejected { address, waited } => Self::Rejected { address, waited },
             BrokerError::Refused { address, reason } => Self::Refused { address, reason },
             BrokerError::Closed { address } => Self::Unavailable { address },
         }

@@ -183,7 +183,8 @@ impl App {
         }
         message.origin = Some(self.inner.origin.clone());
         let eta = message.eta;
-        let mut publication = Publication { exchange, routing_key, mandatory: true, message: message.into_message() };
+        let message = self.message(message)?;
+        let mut publication = Publication { exchange, routing_key, mandatory: true, message };
         if let Some(queue) = queue {
             self.postpone(&queue, &mut publication, eta).await;
         }

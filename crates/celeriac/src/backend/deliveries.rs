@@ -10,6 +10,9 @@ pub trait DeliveryCounts: Send + Sync {
     /// A task is about to begin whose message was delivered before. Answers how often it was so, this time included.
     async fn count(&self, task_id: &str) -> Result<u32, BackendError>;
 
+    /// How often it was so by now, without counting.
+    async fn counted(&self, task_id: &str) -> Result<u32, BackendError>;
+
     /// Begins anew.
     async fn forget(&self, task_id: &str) -> Result<(), BackendError>;
 

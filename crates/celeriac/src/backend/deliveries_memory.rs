@@ -20,6 +20,10 @@ impl DeliveryCounts for MemoryDeliveries {
         Ok(*count)
     }
 
+    async fn counted(&self, task_id: &str) -> Result<u32, BackendError> {
+        Ok(self.0.lock().get(task_id).copied().unwrap_or_default())
+    }
+
     async fn forget(&self, task_id: &str) -> Result<(), BackendError> {
         self.0.lock().remove(task_id);
         Ok(())

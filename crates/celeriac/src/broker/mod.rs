@@ -265,6 +265,12 @@ pub trait ConsumerControl: Send + Sync {
     /// for good once it was cancelled.
     fn is_active(&self) -> bool;
 
+    /// Whether deliveries of this generation can still be settled, as far as this side knows.
+    fn is_current(&self, generation: u64) -> bool {
+        let _ = generation;
+        true
+    }
+
     /// Stops the deliveries. Those that are on their way are still handed out, then the receiver ends. What was
     /// delivered can still be acknowledged.
     async fn cancel(&self) -> Result<(), BrokerError>;
@@ -327,6 +333,15 @@ pub enum BrokerError {
         waited: Duration,
         /// What was in the way last.
         reason: String,
+    },
+    /// The broker has rejected the message again and again for as long as the caller was willing to wait: a queue is full
+    /// that rejects what comes then (`x-overflow: reject-publish`), or too few of its replicas run. It has not arrived.
+    #[error("{address}: rejected for {waited:?}: a queue is full, or too few of its replicas run")]
+    Rejected {
+        /// The server, without the password.
+        address: String,
+        /// How long that was.
+        waited: Duration,
     },
     /// The broker refused for good: other arguments than those of an existing object, no access, a wrong address.
     #[error("{address}: {reason}")]

@@ -34,6 +34,8 @@ pub enum Reason {
     UnknownTask,
     /// It was delivered too often without its task coming to an end: it seems to kill its workers.
     DeliveryLimit,
+    /// It is a retry that the broker did not take; its task has failed.
+    RetryRefused,
     /// What another program has written there.
     Other(String),
 }
@@ -46,12 +48,13 @@ impl Reason {
             Self::Undecodable => "undecodable",
             Self::UnknownTask => "unknown-task",
             Self::DeliveryLimit => "delivery-limit",
+            Self::RetryRefused => "retry-refused",
             Self::Other(reason) => reason,
         }
     }
 
     fn read(text: &str) -> Self {
-        let known = [Self::Undecodable, Self::UnknownTask, Self::DeliveryLimit];
+        let known = [Self::Undecodable, Self::UnknownTask, Self::DeliveryLimit, Self::RetryRefused];
         known.into_iter().find(|reason| reason.as_str() == text).unwrap_or_else(|| Self::Other(text.to_owned()))
     }
 }

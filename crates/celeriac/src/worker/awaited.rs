@@ -32,7 +32,7 @@ impl Awaited {
     }
 }
 
-/// Waits between attempts, longer each time, and says so once.
+/// Waits between attempts, longer each time. Of all who wait for a server the first says so, and the last that it is back.
 pub(super) struct Backoff<'a> {
     server: &'a Awaited,
     next: Option<Duration>,
@@ -45,10 +45,13 @@ impl<'a> Backoff<'a> {
 
     pub(super) async fn wait(&mut self, error: &(dyn std::error::Error + Sync)) {
         if self.next.is_none() {
-            tracing::warn!(%error, "{} cannot be reached; tasks that have ended wait unacknowledged", self.server.name);
             let mut waiting = self.server.waiting.lock();
             waiting.count += 1;
-            waiting.since.get_or_insert_with(Instant::now);
+            if waiting.since.is_none() {
+                waiting.since = Some(Instant::now());
+                let name = self.server.name;
+                tracing::warn!(%error, "{name} cannot be reached; tasks that have ended wait unacknowledged");
+            }
         }
         let delay = self.next.unwrap_or(MIN_BACKOFF);
         self.next = Some((delay * 2).min(MAX_BACKOFF));
@@ -56,20 +59,22 @@ impl<'a> Backoff<'a> {
     }
 
     pub(super) fn over(&mut self) {
-        if self.next.is_some() {
-            self.wait_no_longer();
+        if self.wait_no_longer() {
             tracing::info!("{} is reached again", self.server.name);
         }
     }
 
-    fn wait_no_longer(&mut self) {
-        if self.next.take().is_some() {
-            let mut waiting = self.server.waiting.lock();
-            waiting.count -= 1;
-            if waiting.count == 0 {
-                waiting.since = None;
-            }
+    /// Answers whether nobody waits any longer.
+    fn wait_no_longer(&mut self) -> bool {
+        if self.next.take().is_none() {
+            return false;
         }
+        let mut waiting = self.server.waiting.lock();
+        waiting.count -= 1;
+        if waiting.count == 0 {
+            waiting.since = None;
+        }
+        waiting.count == 0
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{Admission, admit};
 use super::channel::Channel;
 use super::conclusion::{Case, Conclusion, Outcome};
-use super::live::{Place, live};
+use super::live::{Place, live, stored};
 use super::parking::{Original, parked};
 use super::qos::Qos;
 use super::run::Run;
@@ -18,11 +18,13 @@ use super::settle::Settlement;
 use super::shared::Shared;
 use super::workflow::Ending;
 use crate::app::{arrived, was_delayed};
+use crate::backend::StoredResult;
 use crate::broker::{Deliveries, Delivery, DeliveryTag};
 use crate::context::{DeliveryInfo, Request};
 use crate::parking::Reason;
 use crate::protocol::event::{EventBody, TaskReceived};
-use crate::protocol::{DecodeError, Message, TaskMessage, format_time};
+use crate::protocol::{DecodeError, DecodeErrorKind, Message, ResultMeta, TaskMessage, format_time};
+use crate::task::Failure;
 
 /// How many messages are taken at once.
 const BATCH: usize = 128;
@@ -79,7 +81,7 @@ impl Consumer {
         }
         let priority = message.properties.priority.unwrap_or(0);
         let original = redelivered.then(|| self.original(&message)).flatten();
-        let message = match TaskMessage::decode(message) {
+        let message = match TaskMessage::decode_within(message, self.shared.app.max_body()) {
             Ok(message) => message,
             Err(error) => return self.refuse(&error, tag, original, (&exchange, &routing_key)),
         };
@@ -125,12 +127,13 @@ impl Consumer {
         let queue = &self.channel.queue;
         if !self.shared.settings.parking {
             tracing::error!(queue, %error, "message rejected");
-            return self.channel.settle(Settlement::refuse(tag));
+            return self.channel.settle(Settlement::refuse(tag, too_large(error)));
         }
         let Some(original) = original else { return self.channel.reject(tag, true) };
         tracing::error!(queue, %error, "message parked");
         let why = (&Reason::Undecodable, &*error.to_string());
-        self.channel.settle(Settlement::park(tag, *parked(&self.shared, &self.channel, *original, way, why)));
+        let parked = parked(&self.shared, &self.channel, *original, way, why);
+        self.channel.settle(Settlement::park(tag, *parked, too_large(error)));
     }
 
     /// Gets rid of a task that is not known here.
@@ -160,12 +163,12 @@ impl Consumer {
     /// Settles a task that was never begun.
     fn settle(&self, conclusion: Conclusion, request: Request, tag: DeliveryTag, is_announced: bool) {
         if request.embed.is_empty() {
-            self.channel.settle(Settlement::of(conclusion, &request, tag, is_announced));
+            self.channel.settle(Settlement::of(conclusion, &request, None, tag, is_announced));
             return;
         }
         let (shared, channel) = (Arc::clone(&self.shared), Arc::clone(&self.channel));
         self.shared.runs.spawn(async move {
-            let ending = Ending { shared: &shared, channel: &channel, request: &request, tag, is_announced };
+            let ending = Ending { shared: &shared, channel: &channel, request: &request, run: None, tag, is_announced };
             ending.settle(conclusion).await;
         });
     }
@@ -202,6 +205,12 @@ impl Consumer {
             self.channel.reject(delivery.tag, true);
         }
     }
+}
+
+/// Celery stores nothing about what it cannot read. What is too large for us it could, so its sender is told.
+fn too_large(error: &DecodeError) -> Option<StoredResult> {
+    let (DecodeErrorKind::TooLarge { .. }, Some(id)) = (&error.kind, &error.id) else { return None };
+    Some(stored(&ResultMeta::failure(id.clone(), &Failure::from_error(error), crate::clock::now())))
 }
 
 fn received(request: &Request) -> EventBody<'_> {

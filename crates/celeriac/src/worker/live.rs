@@ -18,11 +18,14 @@ use super::pool::Ticket;
 use super::run::{Phase, Run};
 use super::settle::Settlement;
 use super::workflow::Ending;
+use crate::app::SendError;
 use crate::backend::StoredResult;
+use crate::broker::Publication;
 use crate::context::DeliveryInfo;
 use crate::parking::Reason;
 use crate::protocol::event::EventBody;
 use crate::protocol::{Message, ResultMeta, Revocation};
+use crate::task::{Failure, TaskError};
 
 /// A task's place among those that want to run.
 pub(super) enum Place {
@@ -81,7 +84,7 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     };
     shared.state.remove(slot);
     if let Some(outcome) = outcome {
-        let is_over = conclude(&run, outcome, permit).await;
+        let is_over = conclude(&run, outcome, permit, None).await;
         if is_over && run.is_counted() {
             Box::pin(attempts::forget(&run)).await;
         }
@@ -222,7 +225,12 @@ async fn perform(run: &Arc<Run>) -> Outcome {
 /// has more to publish, does not keep it.
 ///
 /// Answers whether this attempt is over for good.
-async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePermit>) -> bool {
+async fn conclude(
+    run: &Arc<Run>,
+    outcome: Outcome,
+    permit: Option<OwnedSemaphorePermit>,
+    unsent: Option<&Publication>,
+) -> bool {
     let case = Case {
         request: &run.request,
         options: Some(&run.task.options),
@@ -239,17 +247,42 @@ async fn conclude(run: &Run, outcome: Outcome, permit: Option<OwnedSemaphorePerm
     if is_poison {
         conclusion = park(run, conclusion);
     }
+    if let Some(retry) = unsent {
+        conclusion = park_retry(run, conclusion, retry);
+    }
     let is_over = attempts::is_over(&conclusion);
     hooks::tell(&run.shared().hooks, &run.request, &conclusion, unexpected);
     let (request, tag, is_announced) = (&run.request, run.tag, run.is_announced);
     if request.embed.is_empty() {
-        run.channel.settle(Settlement::of(conclusion, request, tag, is_announced));
+        run.channel.settle(Settlement::of(conclusion, request, Some(run), tag, is_announced));
     } else {
         drop(permit);
-        let ending = Ending { shared: run.shared(), channel: &run.channel, request, tag, is_announced };
+        let ending = Ending::of(run);
         ending.settle(conclusion).await;
     }
     is_over
+}
+
+/// A retry that cannot be sent: the task has failed (`celery/app/task.py`, `retry`, raises `Reject`).
+pub(super) async fn not_retried(run: Arc<Run>, error: SendError, retry: Publication) {
+    tracing::error!(task = run.request.task, id = run.request.id, %error, "a retry cannot be sent: the task has failed");
+    // The parking queue would not take it either.
+    let unsent = (!matches!(error, SendError::TooLarge { .. })).then_some(&retry);
+    let failure = Failure::from_error(&error);
+    conclude(&run, Outcome::Answered(TaskError::Fail(failure)), None, unsent).await;
+}
+
+/// Keeps a retry that could not be sent, where messages are parked.
+fn park_retry(run: &Run, conclusion: Conclusion, retry: &Publication) -> Conclusion {
+    let (true, Report::Failed(failure)) = (run.shared().settings.parks(), &conclusion.report) else {
+        return conclusion;
+    };
+    let DeliveryInfo { exchange, routing_key, .. } = &run.request.delivery_info;
+    let (way, error) = ((exchange.as_str(), routing_key.as_str()), failure.repr());
+    let why = (&Reason::RetryRefused, error.as_str());
+    let parked = parked(run.shared(), &run.channel, retry.message.clone(), way, why);
+    let verdict = conclusion.verdict;
+    Conclusion { verdict, ..conclusion.park(parked) }
 }
 
 /// A message that seems to kill its workers is kept from them.

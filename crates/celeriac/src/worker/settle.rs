@@ -1,25 +1,33 @@
 //! Settles what follows from the end of tasks: results first, then what is sent again, then events, then the messages.
 //!
 //! Everything that is ready is settled together, so that under load many tasks share one round trip to the result
-//! backend, and nothing waits when there is little to do.
+//! backend, and nothing waits when there is little to do. What has to wait, because a server does not take it, waits
+//! apart: whatever needs nothing of that server, and whatever it takes, is settled meanwhile.
 
+mod announced;
+mod resend;
+pub(super) mod storing;
+
+use std::future::pending;
 use std::sync::Arc;
 
-use chrono::{DateTime, FixedOffset};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::awaited::Backoff;
+use self::announced::{events, failed_after_all};
+use self::resend::{Resend, Sent, resend};
 use super::channel::Channel;
-use super::conclusion::{Conclusion, Report, Verdict};
+use super::conclusion::{Conclusion, Verdict};
 use super::live::stored;
+use super::run::Run;
 use super::shared::Shared;
-use crate::backend::{BackendError, StoredResult};
-use crate::broker::{BrokerError, DeliveryTag, Publication};
+use crate::backend::StoredResult;
+use crate::broker::{DeliveryTag, Publication};
 use crate::context::Request;
 use crate::protocol::event::EventBody;
-use crate::protocol::{Json, Revocation, repr};
-use crate::task::Failure;
 
 /// How many are settled together at most.
 const BATCH: usize = 512;
@@ -35,46 +43,39 @@ pub(crate) struct Settlement {
     done: Option<DropGuard>,
 }
 
-/// A message to publish before the one that it comes from is settled.
-#[derive(Debug)]
-struct Resend {
-    publication: Publication,
-    eta: Option<DateTime<FixedOffset>>,
-    /// It goes to the parking queue, and never to the queue that it comes from.
-    parks: bool,
-}
-
 impl Settlement {
     /// A state to store on the way; the message stays as it is.
     pub(super) fn state(store: StoredResult, done: DropGuard) -> Self {
         Self { store: Some(store), resend: None, events: Vec::new(), message: None, done: Some(done) }
     }
 
-    /// A message that is no task that could be run.
-    pub(super) fn refuse(tag: DeliveryTag) -> Self {
+    /// A message that is no task that could be run. Who waits for its result is told, if its id could be read.
+    pub(super) fn refuse(tag: DeliveryTag, store: Option<StoredResult>) -> Self {
         let message = Some((tag, Verdict::Reject { requeue: false }));
-        Self { store: None, resend: None, events: Vec::new(), message, done: None }
+        Self { store, resend: None, events: Vec::new(), message, done: None }
     }
 
     /// Likewise, but it goes to the parking queue.
-    pub(super) fn park(tag: DeliveryTag, publication: Publication) -> Self {
-        let resend = Some(Box::new(Resend { publication, eta: None, parks: true }));
-        Self { store: None, resend, events: Vec::new(), message: Some((tag, Verdict::Acknowledge)), done: None }
+    pub(super) fn park(tag: DeliveryTag, publication: Publication, store: Option<StoredResult>) -> Self {
+        let resend = Some(Box::new(Resend::park(publication)));
+        Self { store, resend, events: Vec::new(), message: Some((tag, Verdict::Acknowledge)), done: None }
     }
 
-    pub(super) fn of(conclusion: Conclusion, request: &Request, tag: DeliveryTag, is_announced: bool) -> Self {
+    /// `run` is the task itself, if it was begun.
+    pub(super) fn of(
+        conclusion: Conclusion,
+        request: &Request,
+        run: Option<&Arc<Run>>,
+        tag: DeliveryTag,
+        is_announced: bool,
+    ) -> Self {
         let Conclusion { meta, retry, parked, verdict, report } = conclusion;
-        let retry = retry.map(|message| {
-            let eta = message.eta;
-            let publication = Publication {
-                exchange: request.delivery_info.exchange.clone(),
-                routing_key: request.delivery_info.routing_key.clone(),
-                mandatory: true,
-                message: message.into_message(),
-            };
-            Box::new(Resend { publication, eta, parks: false })
+        let retry = retry.map(|message| Box::new(Resend::retry(message, request, run)));
+        let parked = parked.map(|parked| {
+            // The retry is lost, and known to be: its message is not kept for it.
+            let is_retry = matches!(run, Some(run) if run.begun().is_some());
+            Box::new(if is_retry { Resend::park_or_leave(*parked) } else { Resend::park(*parked) })
         });
-        let parked = parked.map(|parked| Box::new(Resend { publication: *parked, eta: None, parks: true }));
         let events = if is_announced { events(report, verdict, &request.id) } else { Vec::new() };
         Self {
             store: meta.as_ref().map(stored),
@@ -86,58 +87,8 @@ impl Settlement {
     }
 }
 
-/// What is announced about the end of a task.
-fn events(report: Report, verdict: Verdict, id: &str) -> Vec<EventBody<'static>> {
-    let uuid = || id.to_owned().into();
-    let trace = |failure: &Failure| failure.traceback.clone().unwrap_or_default().into();
-    let is_rejected_silently = matches!(report, Report::Unknown(_) | Report::Cancelled);
-    let mut events = Vec::with_capacity(1);
-    match report {
-        Report::Succeeded { result, runtime } => events.push(EventBody::TaskSucceeded {
-            uuid: uuid(),
-            result: repr::value(&result).into(),
-            runtime: runtime.as_secs_f64(),
-        }),
-        Report::Failed(failure) => events.push(EventBody::TaskFailed {
-            uuid: uuid(),
-            exception: repr_of(&failure).into(),
-            traceback: Some(trace(&failure)),
-        }),
-        Report::Unknown(failure) => {
-            events.push(EventBody::TaskFailed { uuid: uuid(), exception: repr_of(&failure).into(), traceback: None });
-        }
-        Report::Retried(cause) => events.push(EventBody::TaskRetried {
-            uuid: uuid(),
-            exception: repr_of(&cause).into(),
-            traceback: Some(trace(&cause)),
-        }),
-        Report::Revoked { why, signal } => events.push(EventBody::TaskRevoked {
-            uuid: uuid(),
-            terminated: why == Revocation::Terminated,
-            signum: signal.map_or(Json::Null, |signal| Json::Int(signal.into())),
-            expired: why == Revocation::Expired,
-        }),
-        Report::Cancelled => events.push(EventBody::TaskCancelled { uuid: uuid() }),
-        Report::Nothing => {}
-    }
-    if let Verdict::Reject { requeue } = verdict
-        && !is_rejected_silently
-    {
-        events.push(EventBody::TaskRejected { uuid: uuid(), requeue });
-    }
-    events
-}
-
-/// A failure as Python shows the exception: `ValueError('boom')`. Celery's `Reject` has a way of its own.
-fn repr_of(failure: &Failure) -> String {
-    if let ("Reject", [reason, requeue]) = (failure.exc_type.as_str(), failure.exc_message.as_slice()) {
-        let (reason, requeue) = (reason.as_str().unwrap_or_default(), requeue.as_bool() == Some(true));
-        return format!("reject requeue={}: {reason}", if requeue { "True" } else { "False" });
-    }
-    repr::call(&failure.exc_type, &failure.exc_message)
-}
-
-/// Settles until `done`, and then what is left. The queue of settlements is bounded by the prefetch count.
+/// Settles until `done`, and then what is left, unless patience ends before: what is not acknowledged then is delivered
+/// again, to another worker. The queue of settlements is bounded by the prefetch count.
 pub(super) async fn settle_until(
     done: CancellationToken,
     shared: Arc<Shared>,
@@ -145,145 +96,140 @@ pub(super) async fn settle_until(
     mut settlements: mpsc::UnboundedReceiver<Settlement>,
 ) {
     let _gone = channel.settles.once_dropped();
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut is_last = false;
-    loop {
-        tokio::select! {
-            taken = settlements.recv_many(&mut batch, BATCH) => match taken {
-                0 => return,
-                _ if is_settled(&shared, &channel, &mut batch).await => {}
-                // What is not acknowledged is delivered again, to another worker.
-                _ => return,
-            },
-            () = done.cancelled(), if !is_last => {
-                settlements.close();
-                is_last = true;
-            }
-        }
-    }
-}
-
-/// False: patience ended before it was.
-async fn is_settled(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>) -> bool {
-    let settling = channel.settles.during(settle(shared, channel, batch));
-    shared.give_up.run_until_cancelled(settling).await.is_some()
-}
-
-async fn settle(shared: &Shared, channel: &Channel, batch: &mut Vec<Settlement>) {
-    let results: Vec<_> = batch.iter_mut().filter_map(|settlement| settlement.store.take()).collect();
-    store(shared, &results).await;
-    batch.iter_mut().for_each(|settlement| drop(settlement.done.take()));
-    publish(shared, channel, batch).await;
-    shared.events.announce_all(batch.iter_mut().flat_map(|settlement| settlement.events.drain(..)));
-    channel.with_tracker(|tracker| {
-        for (tag, verdict) in batch.drain(..).filter_map(|settlement| settlement.message) {
-            match verdict {
-                Verdict::Acknowledge => tracker.finished(tag),
-                Verdict::Reject { requeue } => tracker.rejected(tag, requeue),
-                Verdict::None => {}
-            }
-        }
-    });
-}
-
-/// Stores results, however long the backend cannot be reached: their messages stay unacknowledged meanwhile.
-pub(super) async fn store(shared: &Shared, results: &[StoredResult]) {
-    if results.is_empty() {
-        return;
-    }
-    let backend = shared.app.backend();
-    let mut backoff = Backoff::new(&shared.vitals.backend);
-    loop {
-        match backend.store(results).await {
-            Ok(()) => return backoff.over(),
-            Err(BackendError::Refused { .. }) if results.len() > 1 => {
-                // One of them is to blame; the others must not suffer for it.
-                for result in results {
-                    Box::pin(store(shared, std::slice::from_ref(result))).await;
+    let mut settler = Settler::new(&shared, &channel, &done);
+    let settled = async {
+        let mut batch = Vec::with_capacity(BATCH);
+        let (mut is_open, mut is_last) = (true, false);
+        while is_open || settler.is_busy() {
+            tokio::select! {
+                taken = settlements.recv_many(&mut batch, BATCH), if is_open => {
+                    is_open = taken > 0;
+                    settler.take(&mut batch);
                 }
-                return;
-            }
-            Err(error @ BackendError::Refused { .. }) => {
-                tracing::error!(task_id = results[0].task_id, %error, "result given up");
-                return;
-            }
-            Err(error) => {
-                // What is known of these tasks so far is not to wait too.
-                shared.events.flush();
-                backoff.wait(&error).await;
-            }
-        }
-    }
-}
-
-/// Publishes retries and what is parked, however long the broker cannot be reached.
-async fn publish(shared: &Shared, channel: &Channel, batch: &mut [Settlement]) {
-    let mut open = Vec::new();
-    for (index, settlement) in batch.iter_mut().enumerate() {
-        if let Some(mut resend) = settlement.resend.take() {
-            shared.app.postpone(&channel.queue, &mut resend.publication, resend.eta).await;
-            open.push((index, resend));
-        }
-    }
-    let broker = shared.app.broker();
-    let mut backoff = Backoff::new(&shared.vitals.broker);
-    while !open.is_empty() {
-        let publications = open.iter().map(|(_, resend)| resend.publication.clone()).collect();
-        let confirmations = broker.publish_batch(publications).await;
-        let mut failed = Vec::new();
-        let mut problem = None;
-        for ((index, mut resend), confirmation) in open.into_iter().zip(confirmations) {
-            let Err(error) = confirmation else { continue };
-            match not_sent(shared, channel, &mut resend, error).await {
-                Next::Again => {}
-                Next::Wait(error) => problem = Some(error),
-                Next::Keep => {
-                    batch[index].message = None;
-                    continue;
+                () = settler.progress(), if settler.is_busy() => {}
+                () = done.cancelled(), if !is_last => {
+                    settlements.close();
+                    is_last = true;
                 }
             }
-            failed.push((index, resend));
         }
-        open = failed;
-        match problem {
-            Some(error) => backoff.wait(&error).await,
-            None => backoff.over(),
-        }
-    }
-}
-
-/// What becomes of a message that was not published.
-enum Next {
-    /// Another way may lead there.
-    Again,
-    Wait(BrokerError),
-    /// It can never be: the message that it comes from stays unacknowledged. It comes again with the next connection.
-    Keep,
-}
-
-async fn not_sent(shared: &Shared, channel: &Channel, resend: &mut Resend, error: BrokerError) -> Next {
-    let queue = &channel.queue;
-    let error = match error {
-        BrokerError::Unroutable { .. } if resend.parks => {
-            tracing::warn!(queue, "somebody has deleted the parking queue; declaring it again");
-            match shared.app.broker().declare(&shared.app.queue(queue).parking()).await {
-                Ok(()) => return Next::Again,
-                Err(error) => error,
-            }
-        }
-        // The way it came is gone, but its queue is there: it is being consumed.
-        BrokerError::Unroutable { .. }
-            if !resend.publication.exchange.is_empty() || resend.publication.routing_key != *queue =>
-        {
-            resend.publication.exchange = String::new();
-            resend.publication.routing_key.clone_from(queue);
-            return Next::Again;
-        }
-        error => error,
     };
-    if resend.parks && matches!(error, BrokerError::Refused { .. }) {
-        tracing::error!(queue, %error, "a message cannot be parked; it stays unacknowledged");
-        return Next::Keep;
+    shared.give_up.run_until_cancelled(settled).await;
+}
+
+/// What is being settled at this moment.
+struct Settler {
+    shared: Arc<Shared>,
+    channel: Arc<Channel>,
+    done: CancellationToken,
+    /// Their results go with the next call of the backend.
+    unstored: Vec<Settlement>,
+    /// The call that is under way.
+    storing: Option<BoxFuture<'static, Stored>>,
+    /// What a server has not taken, or is to be published: each for itself.
+    apart: FuturesUnordered<BoxFuture<'static, Apart>>,
+}
+
+/// What has become of a call.
+struct Stored {
+    settlements: Vec<Settlement>,
+    /// Whose results the backend refuses.
+    refused: Vec<Settlement>,
+}
+
+enum Apart {
+    /// Its result is stored, or known not to be.
+    Stored(Box<Settlement>),
+    Sent(Box<Settlement>, Sent),
+}
+
+impl Settler {
+    fn new(shared: &Arc<Shared>, channel: &Arc<Channel>, done: &CancellationToken) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            channel: Arc::clone(channel),
+            done: done.clone(),
+            unstored: Vec::new(),
+            storing: None,
+            apart: FuturesUnordered::new(),
+        }
     }
-    Next::Wait(error)
+
+    fn is_busy(&self) -> bool {
+        self.storing.is_some() || !self.apart.is_empty()
+    }
+
+    fn take(&mut self, batch: &mut Vec<Settlement>) {
+        let (unstored, rest): (Vec<_>, Vec<_>) = batch.drain(..).partition(|settlement| settlement.store.is_some());
+        self.unstored.extend(unstored);
+        self.go_on(rest);
+        self.store_next();
+    }
+
+    /// Waits until something has been done that was under way. Nothing is lost when this future is dropped.
+    async fn progress(&mut self) {
+        let storing = async {
+            match &mut self.storing {
+                Some(storing) => storing.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            stored = storing => {
+                self.storing = None;
+                for settlement in stored.refused {
+                    let alone = storing::alone(Arc::clone(&self.shared), settlement);
+                    self.apart.push(Box::pin(async move { Apart::Stored(Box::new(alone.await)) }));
+                }
+                // The next call is on its way while this one's messages are settled.
+                self.store_next();
+                self.go_on(stored.settlements);
+            }
+            Some(apart) = self.apart.next() => match apart {
+                Apart::Stored(settlement) => self.go_on(vec![*settlement]),
+                Apart::Sent(settlement, Sent::Done) => self.finish(vec![*settlement]),
+                // Its message waits for something else now, or comes again.
+                Apart::Sent(_, Sent::Replaced | Sent::Kept) => {}
+            }
+        }
+    }
+
+    fn store_next(&mut self) {
+        if self.storing.is_some() || self.unstored.is_empty() {
+            return;
+        }
+        let count = self.unstored.len().min(BATCH);
+        let batch = self.unstored.drain(..count).collect();
+        let (shared, channel) = (Arc::clone(&self.shared), Arc::clone(&self.channel));
+        self.storing = Some(Box::pin(async move { channel.settles.during(storing::together(&shared, batch)).await }));
+    }
+
+    /// Results are stored: what is to be sent again is next.
+    fn go_on(&mut self, settlements: Vec<Settlement>) {
+        let (sends, finished): (Vec<_>, Vec<_>) =
+            settlements.into_iter().partition(|settlement| settlement.resend.is_some());
+        for mut settlement in sends {
+            let Some(again) = settlement.resend.take() else { continue };
+            let sent = resend(Arc::clone(&self.shared), Arc::clone(&self.channel), *again, self.done.clone());
+            self.apart.push(Box::pin(async move { Apart::Sent(Box::new(settlement), sent.await) }));
+        }
+        self.finish(finished);
+    }
+
+    /// Nothing is left but to announce it and to settle the message.
+    fn finish(&self, mut settlements: Vec<Settlement>) {
+        if settlements.is_empty() {
+            return;
+        }
+        self.shared.events.announce_all(settlements.iter_mut().flat_map(|settlement| settlement.events.drain(..)));
+        self.channel.with_tracker(|tracker| {
+            for (tag, verdict) in settlements.drain(..).filter_map(|settlement| settlement.message) {
+                match verdict {
+                    Verdict::Acknowledge => tracker.finished(tag),
+                    Verdict::Reject { requeue } => tracker.rejected(tag, requeue),
+                    Verdict::None => {}
+                }
+            }
+        });
+    }
 }

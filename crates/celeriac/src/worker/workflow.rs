@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::awaited::Backoff;
@@ -19,7 +19,8 @@ use super::channel::Channel;
 use super::conclusion::{Conclusion, Report, Verdict};
 use super::live::stored;
 use super::run::Run;
-use super::settle::{Settlement, store};
+use super::settle::Settlement;
+use super::settle::storing::{Blame, store_failure, store_one};
 use super::shared::Shared;
 use crate::app::{Prepared, SendError};
 use crate::backend::{BackendError, ChordPart};
@@ -37,6 +38,8 @@ pub(super) struct Ending<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) channel: &'a Channel,
     pub(super) request: &'a Request,
+    /// `None` if it was never begun.
+    pub(super) run: Option<&'a Arc<Run>>,
     pub(super) tag: DeliveryTag,
     pub(super) is_announced: bool,
 }
@@ -48,10 +51,11 @@ pub(super) fn parent(task: &TaskMessage) -> Parent {
 }
 
 impl<'a> Ending<'a> {
-    /// The task that runs, which takes part in a workflow by its body.
-    pub(super) fn of(run: &'a Run) -> Self {
-        let Run { request, tag, is_announced, .. } = run;
-        Self { shared: run.shared(), channel: &run.channel, request, tag: *tag, is_announced: *is_announced }
+    /// That of a task which runs, or did.
+    pub(super) fn of(run: &'a Arc<Run>) -> Self {
+        let Run { request, tag, is_announced, .. } = &**run;
+        let (shared, channel) = (run.shared(), &*run.channel);
+        Self { shared, channel, request, run: Some(run), tag: *tag, is_announced: *is_announced }
     }
 
     /// Does what follows, then lets the message be settled. Boxed, so that tasks without a workflow do not carry the
@@ -73,7 +77,7 @@ impl<'a> Ending<'a> {
                 return;
             }
         }
-        self.channel.settle(Settlement::of(conclusion, self.request, self.tag, self.is_announced));
+        self.channel.settle(Settlement::of(conclusion, self.request, self.run, self.tag, self.is_announced));
     }
 
     async fn follow(&self, conclusion: &mut Conclusion) {
@@ -84,8 +88,15 @@ impl<'a> Ending<'a> {
             }
         }
         let meta = conclusion.meta.take();
-        if let Some(meta) = &meta {
-            store(self.shared, &[stored(meta)]).await;
+        if let Some(meta) = &meta
+            && let Err(error) = store_one(self.shared, &stored(meta)).await
+            && let Some(failure) = store_failure(self.shared, &stored(meta), &error).await
+            && matches!(conclusion.report, Report::Succeeded { .. })
+        {
+            // What follows from the success is on its way; a chord is not to wait for it.
+            self.part(State::Failure, ResultMeta::failure("", &failure, crate::clock::now()).result).await;
+            conclusion.report = Report::Failed(failure);
+            return;
         }
         // What runs again has not ended yet.
         if conclusion.verdict == (Verdict::Reject { requeue: true }) {
@@ -153,7 +164,11 @@ impl<'a> Ending<'a> {
                 Some(stored(&ResultMeta { group_id, ..meta }))
             })
             .collect();
-        store(self.shared, &metas).await;
+        for meta in &metas {
+            if let Err(error) = store_one(self.shared, meta).await {
+                store_failure(self.shared, meta, &error).await;
+            }
+        }
         for step in broken.failed {
             if let (Some(task_id), Some(group_id), Some(body)) = (step.task_id, step.group_id, step.chord) {
                 let result = ResultMeta::failure("", failure, now).result;
@@ -253,13 +268,18 @@ impl<'a> Ending<'a> {
         question: impl Fn() -> BoxFuture<'q, Result<T, BackendError>> + Send,
     ) -> Result<T, BackendError> {
         let mut backoff = Backoff::new(&self.shared.vitals.backend);
+        let mut blame = Blame::default();
         loop {
+            let asked = Instant::now();
             match question().await {
                 Ok(answer) => {
                     backoff.over();
                     return Ok(answer);
                 }
                 Err(error @ BackendError::Refused { .. }) => return Err(error),
+                Err(error) if blame.falls_on_the_question(&**self.shared.app.backend(), asked).await => {
+                    return Err(error);
+                }
                 Err(error) => backoff.wait(&error).await,
             }
         }

@@ -140,10 +140,13 @@ fn is_network(error: &Error) -> bool {
         || io.is_some_and(|error| !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other))
 }
 
-/// Whether a statement fails because of the values it was given, whatever the state of the server: data exceptions and
-/// exceeded limits.
+/// Whether a statement fails because of the values it was given, whatever the state of the server: data exceptions,
+/// exceeded limits, constraints, triggers that refuse a row; or because this user may not do that.
 pub(super) fn is_about_values(error: &Error) -> bool {
-    error.code().is_some_and(|code| ["22", "54"].contains(&code.code().get(..2).unwrap_or_default()))
+    const CLASSES: [&str; 5] = ["22", "23", "44", "54", "P0"];
+    error.code().is_some_and(|code| {
+        CLASSES.contains(&code.code().get(..2).unwrap_or_default()) || *code == SqlState::INSUFFICIENT_PRIVILEGE
+    })
 }
 
 /// Whether a statement may succeed on another connection: this one is closed, its server shuts down or has become a

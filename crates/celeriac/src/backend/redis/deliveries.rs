@@ -19,6 +19,13 @@ impl DeliveryCounts for RedisBackend {
         counted.map(|(count,)| count).map_err(|error| self.failed(&error))
     }
 
+    async fn counted(&self, task_id: &str) -> Result<u32, BackendError> {
+        let mut command = redis::cmd("GET");
+        command.arg(format!("{PREFIX}{task_id}"));
+        let counted: Result<Option<u32>, _> = command.query_async(&mut self.connection()).await;
+        counted.map(Option::unwrap_or_default).map_err(|error| self.failed(&error))
+    }
+
     async fn forget(&self, task_id: &str) -> Result<(), BackendError> {
         let mut command = redis::cmd("DEL");
         command.arg(format!("{PREFIX}{task_id}"));

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, RedisError};
 
+use super::refusal::is_refusal;
 use crate::backend::BackendError;
 
 /// A connection that comes back by itself.
@@ -44,6 +45,9 @@ impl Link {
             && let Ok(fresh) = manager(&self.client, self.timeout)
         {
             *self.connection.lock() = fresh;
+        }
+        if is_refusal(error) {
+            return BackendError::Refused { address: self.address.clone(), reason: error.to_string() };
         }
         unavailable(&self.address, error.to_string())
     }

@@ -6,6 +6,7 @@ mod keys;
 mod limits;
 pub(crate) mod link;
 mod listener;
+mod refusal;
 
 use std::time::Duration;
 

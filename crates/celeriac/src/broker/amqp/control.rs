@@ -74,6 +74,10 @@ impl ConsumerControl for Control {
         Ok(())
     }
 
+    fn is_current(&self, generation: u64) -> bool {
+        self.channel(generation).is_some_and(|channel| channel.status().connected())
+    }
+
     fn is_active(&self) -> bool {
         self.current.is_active.load(Ordering::Relaxed)
     }

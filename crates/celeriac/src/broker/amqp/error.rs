@@ -17,18 +17,30 @@ pub(super) fn reason(error: &Error) -> String {
 pub(super) fn refusal(error: &Error) -> Option<String> {
     let ErrorKind::ProtocolError(protocol) = error.kind() else { return None };
     let advice = match protocol.kind() {
-        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
-            "it exists with other arguments: declare it with those, or delete it first"
-        }
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => precondition(protocol.get_message().as_str()),
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => "check the user, the password and the permissions",
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => "declare it first",
         AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED) => "another connection has it to itself",
         AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE) => "make the message smaller",
+        // The channel is closed for this alone: whatever it is, it would be again.
+        AMQPErrorKind::Soft(_) => "the broker does not take it",
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => "check the virtual host in the address and who may use it",
         AMQPErrorKind::Hard(AMQPHardError::NOTIMPLEMENTED) => "this broker does not offer it",
         _ => return None,
     };
     Some(format!("{} ({advice})", protocol.get_message()))
+}
+
+/// What to do about one of the many things that `RabbitMQ` calls a precondition.
+fn precondition(message: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 4] = [
+        ("inequivalent arg", "it exists with other arguments: declare it with those, or delete it first"),
+        ("message size", "make the message smaller, or raise max_message_size of the broker"),
+        ("timed out", "the delivery was not acknowledged within consumer_timeout of the broker"),
+        ("user_id", "only the user who is logged in may be named"),
+    ];
+    let known = ADVICE.into_iter().find(|(part, _)| message.contains(part));
+    known.map_or("the broker does not take it", |(_, advice)| advice)
 }
 
 /// Whether the broker answered that the queue, or the exchange, does not exist.
@@ -57,6 +69,21 @@ mod tests {
             )
         );
         assert!(refusal(&protocol(AMQPHardError::NOTALLOWED, "vhost x not found")).is_some());
+    }
+
+    #[test]
+    fn other_arguments_are_named_only_where_arguments_differ() {
+        for (message, advice) in [
+            (
+                "PRECONDITION_FAILED - message size 200 is larger than configured max size 100",
+                "make the message smaller",
+            ),
+            ("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out", "consumer_timeout"),
+            ("PRECONDITION_FAILED - invalid expiration", "does not take it"),
+        ] {
+            let refusal = refusal(&protocol(AMQPSoftError::PRECONDITIONFAILED, message)).unwrap();
+            assert!(refusal.contains(advice) && !refusal.contains("other arguments"), "{refusal}");
+        }
     }
 
     #[test]

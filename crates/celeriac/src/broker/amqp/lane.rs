@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::Channel;
@@ -29,6 +29,9 @@ const AFTER_CHANNEL_ERROR: Duration = Duration::from_millis(20);
 pub(super) struct Job {
     pub(super) publication: Publication,
     pub(super) answer: oneshot::Sender<Result<(), BrokerError>>,
+    /// Since when, and how long, its caller waits.
+    pub(super) began: Instant,
+    pub(super) timeout: Duration,
     /// Kept until it is answered.
     pub(super) _place: Place,
 }
@@ -78,8 +81,6 @@ impl Job {
 pub(super) struct Base {
     pub(super) link: Link,
     pub(super) address: Arc<str>,
-    /// The last answer of the broker was a rejection.
-    pub(super) rejecting: Arc<AtomicBool>,
 }
 
 struct Lane {
@@ -224,15 +225,14 @@ impl Lane {
 
     fn settle(&mut self, job: Job, fate: Fate) {
         match fate {
-            Fate::Confirmed => {
-                if self.base.rejecting.load(Ordering::Relaxed) {
-                    self.base.rejecting.store(false, Ordering::Relaxed);
-                }
-                job.settle(Ok(()));
-            }
+            Fate::Confirmed => job.settle(Ok(())),
             Fate::Returned => job.unroutable(),
+            // Its caller is told that it was rejected, rather than to run out of time.
+            Fate::Rejected if job.began.elapsed() + AFTER_NACK >= job.timeout => {
+                let (address, waited) = (self.base.address.to_string(), job.timeout);
+                job.settle(Err(BrokerError::Rejected { address, waited }));
+            }
             Fate::Rejected => {
-                self.base.rejecting.store(true, Ordering::Relaxed);
                 self.retry_at = Instant::now() + AFTER_NACK;
                 self.rejected.push(job);
             }

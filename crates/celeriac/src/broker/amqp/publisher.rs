@@ -5,7 +5,6 @@
 //! the broker works on their channels in parallel. While one lane has room the others rest: what goes together through
 //! one channel is read, written to disk and confirmed together, and costs the broker less.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ struct Lane {
 
 impl Publisher {
     pub(super) fn start(link: Link, address: Arc<str>, timeout: Duration) -> Self {
-        let base = Base { link, address, rejecting: Arc::new(AtomicBool::new(false)) };
+        let base = Base { link, address };
         let lanes = (0..LANES)
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(QUEUE);
@@ -58,7 +57,8 @@ impl Publisher {
         let began = Instant::now();
         let (answer, confirmed) = oneshot::channel();
         let lane = self.lane();
-        self.hand_over(lane, Job { publication, answer, _place: lane.load.place() }, began).await?;
+        let job = Job { publication, answer, began, timeout: self.timeout, _place: lane.load.place() };
+        self.hand_over(lane, job, began).await?;
         self.answer(confirmed, began).await
     }
 
@@ -69,7 +69,7 @@ impl Publisher {
         let mut waiting = Vec::with_capacity(publications.len());
         for publication in publications {
             let (answer, confirmed) = oneshot::channel();
-            let job = Job { publication, answer, _place: lane.load.place() };
+            let job = Job { publication, answer, began, timeout: self.timeout, _place: lane.load.place() };
             let handed_over = self.hand_over(lane, job, began).await;
             waiting.push(handed_over.map(|()| confirmed));
         }
@@ -161,12 +161,8 @@ impl Publisher {
     }
 
     fn unavailable(&self, began: Instant) -> BrokerError {
-        let reason = if self.base.rejecting.load(Ordering::Relaxed) {
-            "the broker rejects messages: a queue is full, or too few of its replicas run".to_owned()
-        } else {
-            self.base.link.trouble()
-        };
-        BrokerError::Timeout { address: self.base.address.to_string(), waited: began.elapsed(), reason }
+        let (address, reason) = (self.base.address.to_string(), self.base.link.trouble());
+        BrokerError::Timeout { address, waited: began.elapsed(), reason }
     }
 
     fn closed(&self) -> BrokerError {

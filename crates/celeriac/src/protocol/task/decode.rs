@@ -17,13 +17,21 @@ impl TaskMessage {
     /// # Errors
     /// It is no readable task: reject it without requeue.
     pub fn decode(message: Message) -> Result<Self, DecodeError> {
+        Self::decode_within(message, MAX_BODY)
+    }
+
+    /// [`decode`](Self::decode) with another bound for the body than [`MAX_BODY`](super::MAX_BODY), in bytes.
+    ///
+    /// # Errors
+    /// It is no readable task: reject it without requeue.
+    pub fn decode_within(message: Message, max_body: usize) -> Result<Self, DecodeError> {
         let Message { properties, headers, body } = message;
         let mut task = Self::new(String::new(), String::new(), RawJson::EMPTY_LIST, RawJson::EMPTY_OBJECT);
         task.properties = properties;
         task.root_id = None;
         task.ignore_result = None;
         let decoded = task.read_headers(headers).and_then(|is_protocol_2| {
-            let body = unpack(&task.properties, task.compression, body)?;
+            let body = unpack(&task.properties, task.compression, body, max_body)?;
             if is_protocol_2 { task.read_body(&body) } else { task.read_protocol_1(&body) }
         });
         match decoded {
@@ -123,8 +131,13 @@ fn name(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn unpack(properties: &Properties, compression: Option<Compression>, body: bytes::Bytes) -> Decode<RawJson> {
-    const TOO_LARGE: Kind = Kind::TooLarge { limit: MAX_BODY };
+fn unpack(
+    properties: &Properties,
+    compression: Option<Compression>,
+    body: bytes::Bytes,
+    limit: usize,
+) -> Decode<RawJson> {
+    let too_large = || Kind::TooLarge { limit };
     match properties.content_type.as_deref() {
         None | Some("application/json" | "json") => {}
         Some(other) => return Err(Kind::ContentType { content_type: other.to_owned() }),
@@ -135,15 +148,15 @@ fn unpack(properties: &Properties, compression: Option<Compression>, body: bytes
             if ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|known| encoding.eq_ignore_ascii_case(known)) => {}
         Some(other) => return Err(Kind::ContentEncoding { encoding: other.to_owned() }),
     }
-    if body.len() > MAX_BODY {
-        return Err(TOO_LARGE);
+    if body.len() > limit {
+        return Err(too_large());
     }
     let body = match compression {
         None => body,
         Some(compression) => compression
-            .decompress(&body, MAX_BODY)
+            .decompress(&body, limit)
             .map_err(|error| Kind::Corrupt { reason: error.to_string() })?
-            .ok_or(TOO_LARGE)?,
+            .ok_or_else(too_large)?,
     };
     Ok(RawJson::parse(body)?)
 }

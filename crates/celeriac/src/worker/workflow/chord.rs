@@ -36,7 +36,7 @@ impl Ending<'_> {
         Box::pin(self.handed_in(part, body))
     }
 
-    async fn handed_in(&self, part: ChordPart, body: &Signature) {
+    async fn handed_in(&self, mut part: ChordPart, body: &Signature) {
         let backend = self.shared.app.backend();
         let token = Uuid::new_v4().simple().to_string();
         loop {
@@ -44,8 +44,18 @@ impl Ending<'_> {
                 Ok(ChordProgress::Open) => return,
                 Ok(ChordProgress::Claimed) => sleep(LOOK_EVERY).await,
                 Ok(ChordProgress::Complete(chord)) => return self.complete(&part.group_id, &token, chord, body).await,
+                // That it has failed may be shorter than its result.
+                Err(error) if part.state == State::Success => {
+                    tracing::error!(id = part.task_id, group_id = part.group_id, %error, "the part of a chord is refused");
+                    let failed = ResultMeta::failure("", &Failure::from_error(&error), crate::clock::now());
+                    (part.state, part.result) = (failed.state, failed.result);
+                }
+                // Nobody would ever count it.
                 Err(error) => {
-                    tracing::error!(id = part.task_id, group_id = part.group_id, %error, "part of a chord given up");
+                    let raised = Failure::from_error(&error).repr();
+                    let error = chord_error(format!("Dependency {} raised {raised}", part.task_id));
+                    self.break_chord(body, Box::new(Breach { error, cause: None })).await;
+                    let _ = self.ask(|| backend.fail_chord(&part.group_id)).await;
                     return;
                 }
             }

@@ -17,6 +17,7 @@ mod peers;
 mod python;
 mod readiness;
 mod recording;
+mod settling;
 mod shutdown;
 mod storm;
 
