@@ -27,10 +27,12 @@ pub enum Scope {
     Accounts,
     /// Ask who has access.
     Access,
+    /// Follow what happens.
+    Events,
 }
 
 impl Scope {
-    pub const ALL: [Self; 4] = [Self::Tariffs, Self::Payments, Self::Accounts, Self::Access];
+    pub const ALL: [Self; 5] = [Self::Tariffs, Self::Payments, Self::Accounts, Self::Access, Self::Events];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -38,6 +40,7 @@ impl Scope {
             Self::Payments => "payments",
             Self::Accounts => "accounts",
             Self::Access => "access",
+            Self::Events => "events",
         }
     }
 
@@ -63,7 +66,7 @@ pub(crate) enum Requirement {
 }
 
 /// Every method of the package and its scope. A method that is missing here cannot be called at all.
-const METHODS: [(&str, Scope); 7] = [
+const METHODS: [(&str, Scope); 10] = [
     ("/billing.v1.Tariffs/ListTariffs", Scope::Tariffs),
     ("/billing.v1.Payments/CreatePayment", Scope::Payments),
     ("/billing.v1.Payments/GetPayment", Scope::Payments),
@@ -71,6 +74,9 @@ const METHODS: [(&str, Scope); 7] = [
     ("/billing.v1.Payments/SubmitThreeDs", Scope::Payments),
     ("/billing.v1.Access/RegisterAccount", Scope::Accounts),
     ("/billing.v1.Access/CheckAccess", Scope::Access),
+    ("/billing.v1.Access/BatchCheckAccess", Scope::Access),
+    ("/billing.v1.Access/WatchAccess", Scope::Access),
+    ("/billing.v1.Events/Watch", Scope::Events),
 ];
 
 const PUBLIC: [&str; 3] =

@@ -8,7 +8,8 @@ use clap::Args;
 use secrecy::SecretString;
 
 /// Tokens that open everything on a developer's machine.
-pub const LOCAL_TOKENS: &str = "frontend:frontend-dev:payments+tariffs,auth:auth-dev:accounts+access";
+pub const LOCAL_TOKENS: &str =
+    "frontend:frontend-dev:payments+tariffs,auth:auth-dev:accounts+access,mailer:mailer-dev:events";
 
 /// Where and for whom the API answers.
 #[derive(Args, Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// Clients, separated by commas: name:token:scope+scope, with :YYYY-MM-DD behind it a token is good through that day.
-    /// Scopes: tariffs, payments, accounts, access. Give a name two entries to replace its token
+    /// Scopes: tariffs, payments, accounts, access, events. Give a name two entries to replace its token
     #[arg(
         id = "api_tokens",
         long = "api-tokens",
@@ -81,7 +82,7 @@ pub struct Config {
     )]
     pub max_in_flight: usize,
 
-    /// Open WatchPayment streams of one client; more are refused with RESOURCE_EXHAUSTED
+    /// Open streams of one client; more are refused with RESOURCE_EXHAUSTED
     #[arg(
         id = "api_max_streams",
         long = "api-max-streams",
@@ -102,6 +103,17 @@ pub struct Config {
         value_parser = duration
     )]
     pub watch_reread: Duration,
+
+    /// How often the log of events is looked at for open streams although nothing woke them
+    #[arg(
+        id = "api_events_reread",
+        long = "api-events-reread",
+        env = "API_EVENTS_REREAD",
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = duration
+    )]
+    pub events_reread: Duration,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

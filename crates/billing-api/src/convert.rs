@@ -1,11 +1,12 @@
 //! From the domain to what goes over the wire.
 
 use billing::account::{Access, AccountStatus};
+use billing::event::{Event, EventKind, ResumeToken};
 use billing::models::Tariff;
 use billing::payment::{Decline, PaymentState};
 use billing::period::Period;
 use billing::store::payments::{PaymentView, ThreeDsView};
-use billing::{AccountId, TariffId};
+use billing::{AccountId, BillId, PaymentId, TariffId};
 use chrono::{DateTime, NaiveDate, Utc};
 use prost_types::Timestamp;
 
@@ -96,6 +97,58 @@ pub(crate) fn access(account_id: AccountId, access: &Access) -> proto::AccountAc
     }
 }
 
+/// An event with the token of who has dealt with it.
+pub(crate) fn event(event: &Event, token: ResumeToken) -> proto::Event {
+    let text = |name: &str| event.detail[name].as_str().unwrap_or_default().to_owned();
+    proto::Event {
+        resume_token: token.to_string(),
+        kind: kind(event.kind).into(),
+        at: Some(timestamp(event.at)),
+        account_id: event.account_id.as_ref().map(AccountId::to_string).unwrap_or_default(),
+        bill_id: event.bill_id.as_ref().map(BillId::to_string).unwrap_or_default(),
+        payment_id: event.payment_id.as_ref().map(PaymentId::to_string).unwrap_or_default(),
+        tariff_id: text("tariff_id"),
+        expires_on: text("expires_on"),
+        amount_kopecks: event.detail["amount"].as_i64().unwrap_or_default(),
+        currency: text("currency"),
+        reason_code: event.detail["reason_code"].as_i64().and_then(|code| code.try_into().ok()).unwrap_or_default(),
+        next_charge_at: text("next_charge_at").parse().ok().map(timestamp),
+    }
+}
+
+/// What others are told; the rest of the log is not for them.
+fn kind(kind: EventKind) -> proto::EventKind {
+    use proto::EventKind as Kind;
+    match kind {
+        EventKind::AccountRegistered => Kind::AccountRegistered,
+        EventKind::AccessGranted => Kind::AccessGranted,
+        EventKind::AccessEnds => Kind::AccessEnds,
+        EventKind::AccessEnded => Kind::AccessEnded,
+        EventKind::PaymentSucceeded => Kind::PaymentSucceeded,
+        EventKind::PaymentDeclined => Kind::PaymentDeclined,
+        EventKind::RenewalUpcoming => Kind::RenewalUpcoming,
+        EventKind::RenewalRefused => Kind::RenewalRefused,
+        EventKind::CardExpiring => Kind::CardExpiring,
+        EventKind::CardForgotten => Kind::CardForgotten,
+        EventKind::TariffChanged => Kind::TariffChanged,
+        EventKind::RefundSucceeded => Kind::RefundSucceeded,
+        EventKind::ReceiptIssued => Kind::ReceiptIssued,
+        EventKind::NeedsAttention => Kind::NeedsAttention,
+        EventKind::PaymentMoved
+        | EventKind::BillMoved
+        | EventKind::AccountMoved
+        | EventKind::CancelRequested
+        | EventKind::Resumed
+        | EventKind::PeriodsSkipped => Kind::Unspecified,
+    }
+}
+
+/// The kind that a caller names; `None` for one that does not exist.
+pub(crate) fn event_kind(number: i32) -> Option<EventKind> {
+    let named = proto::EventKind::try_from(number).ok().filter(|named| *named != proto::EventKind::Unspecified)?;
+    EventKind::ALL.iter().copied().find(|known| kind(*known) == named)
+}
+
 /// `YYYY-MM-DD`; empty for no date.
 fn date(date: Option<NaiveDate>) -> String {
     date.map(|date| date.to_string()).unwrap_or_default()
@@ -130,6 +183,19 @@ mod tests {
             ("voided", Status::Failed),
         ];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn every_public_kind_of_event_has_a_name_on_the_wire_and_no_other_has() {
+        for known in EventKind::ALL {
+            let named = kind(*known);
+            assert_eq!(named != proto::EventKind::Unspecified, known.is_public(), "{known}");
+            if known.is_public() {
+                assert_eq!(named.as_str_name(), format!("EVENT_KIND_{}", known.as_str().to_uppercase()));
+                assert_eq!(event_kind(named.into()), Some(*known));
+            }
+        }
+        assert_eq!((event_kind(0), event_kind(10_000)), (None, None));
     }
 
     #[test]

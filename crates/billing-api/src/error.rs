@@ -4,6 +4,7 @@ use std::error::Error;
 
 use billing::db::DbError;
 use billing::store::StoreError;
+use billing::store::events::Gone;
 use billing::store::payments::{CreateError, SubmitError};
 
 use crate::auth::Denied;
@@ -38,6 +39,8 @@ pub(crate) enum ApiError {
     TooManyStreams {
         limit: usize,
     },
+    /// A reader of the log cannot go on from its token.
+    Gone(Gone),
     ShuttingDown,
     /// A server we need cannot be reached now.
     Unavailable(Box<dyn Error + Send + Sync>),
@@ -83,6 +86,12 @@ impl From<StoreError> for ApiError {
             error if error.is_transient() => Self::Unavailable(error.into()),
             error => Self::Internal(error.into()),
         }
+    }
+}
+
+impl From<Gone> for ApiError {
+    fn from(gone: Gone) -> Self {
+        Self::Gone(gone)
     }
 }
 

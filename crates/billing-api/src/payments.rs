@@ -19,7 +19,7 @@ use crate::deadline::Deadline;
 use crate::error::ApiError;
 use crate::proto::payments_server::Payments;
 use crate::proto::{CreatePaymentRequest, GetPaymentRequest, Payment, SubmitThreeDsRequest, WatchPaymentRequest};
-use crate::streams::StreamLimits;
+use crate::streams::Streams;
 use crate::validation::{self, NewPaymentForm, ThreeDsForm};
 use crate::watch::{self, Watch};
 use crate::writes::Writes;
@@ -33,7 +33,7 @@ const PUBLISH_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct PaymentsApi {
     pub(crate) services: Services,
-    pub(crate) streams: StreamLimits,
+    pub(crate) streams: Streams,
     /// How often a watched payment is looked at although nothing woke us.
     pub(crate) reread: Duration,
     pub(crate) writes: Writes,

@@ -22,14 +22,17 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::access::AccessApi;
 use crate::auth::Clients;
 use crate::config::{Config, LOCAL_TOKENS};
+use crate::events::EventsApi;
 use crate::gate::{GateLayer, REQUEST_ID, Rules};
 use crate::health;
 use crate::payments::{PaymentsApi, REPLAYED};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::access_server::AccessServer;
+use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
 use crate::proto::tariffs_server::TariffsServer;
 use crate::streams::StreamLimits;
+use crate::tail::Tail;
 use crate::tariffs::TariffsApi;
 use crate::validation::MAX_MESSAGE;
 use crate::writes::Writes;
@@ -161,20 +164,31 @@ impl Bound {
     }
 
     fn routes(&self, services: &Services, writes: &Writes, shutdown: &CancellationToken) -> anyhow::Result<Routes> {
+        let streams = Arc::new(StreamLimits::new(&self.clients, self.config.max_streams));
+        let tail = Tail::new(services.clone());
+        tokio::spawn(tail.clone().run(self.config.events_reread, shutdown.clone()));
         let payments = PaymentsApi {
             services: services.clone(),
-            streams: StreamLimits::new(&self.clients, self.config.max_streams),
+            streams: Arc::clone(&streams),
             reread: self.config.watch_reread,
             writes: writes.clone(),
             shutdown: shutdown.clone(),
         };
         let tariffs = TariffsApi { services: services.clone() };
-        let access = AccessApi { services: services.clone(), writes: writes.clone() };
+        let events = EventsApi {
+            services: services.clone(),
+            tail: tail.clone(),
+            streams: Arc::clone(&streams),
+            shutdown: shutdown.clone(),
+        };
+        let access =
+            AccessApi { services: services.clone(), writes: writes.clone(), tail, streams, shutdown: shutdown.clone() };
         Ok(Routes::new(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .add_service(TariffsServer::new(tariffs).max_decoding_message_size(MAX_MESSAGE))
             .add_service(PaymentsServer::new(payments).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(AccessServer::new(access).max_decoding_message_size(MAX_MESSAGE)))
+            .add_service(AccessServer::new(access).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(EventsServer::new(events).max_decoding_message_size(MAX_MESSAGE)))
     }
 }
 

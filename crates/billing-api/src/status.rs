@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use billing::store::events::Gone;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -91,6 +92,7 @@ impl From<ApiError> for Status {
             .fact("limit", &limit.to_string())
             .retry()
             .into(),
+            ApiError::Gone(gone) => token_is_gone(gone).into(),
             ApiError::ShuttingDown => {
                 Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()
             }
@@ -109,6 +111,16 @@ impl From<ApiError> for Status {
             }
         }
     }
+}
+
+fn token_is_gone(gone: Gone) -> Refusal {
+    let (reason, rule) = match gone {
+        Gone::OtherEpoch => ("RESUME_TOKEN_OTHER_EPOCH", "was given before the database was restored"),
+        Gone::Dropped => ("RESUME_TOKEN_TOO_OLD", "is so old that what came after it is not kept any more"),
+        Gone::Ahead => ("RESUME_TOKEN_OTHER_EPOCH", "is ahead of the log"),
+    };
+    let message = format!("resume_token {rule}: begin without a token, and read anew what you have");
+    Refusal::new(Code::OutOfRange, reason, message).field("resume_token", rule)
 }
 
 fn invalid(violations: Vec<Violation>) -> Status {

@@ -14,6 +14,9 @@ pub(crate) struct StreamLimits {
     clients: HashMap<Arc<str>, Arc<Semaphore>>,
 }
 
+/// The limits, shared by all services.
+pub(crate) type Streams = Arc<StreamLimits>;
+
 /// Counts as an open stream until it is dropped.
 pub(crate) type StreamPermit = OwnedSemaphorePermit;
 

@@ -5,12 +5,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use billing::event::{EventKind, ResumeToken};
 use billing::{AccountId, PaymentId, TariffId};
 use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::error::{ApiError, Violation};
-use crate::proto;
+use crate::{convert, proto};
 
 /// Longest message taken from the wire, in bytes: room for the largest PaRes and everything beside it.
 pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
@@ -18,6 +19,7 @@ pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
 /// Real packets have 300 to 1,500 characters.
 const MAX_CRYPTOGRAM: usize = 4096;
 const MAX_IDEMPOTENCY_KEY: usize = 128;
+const MAX_ACCOUNT_IDS: usize = 1_000;
 /// Real answers have 3,000 to 10,000 characters.
 const MAX_PA_RES: usize = 32 * 1024;
 
@@ -74,6 +76,49 @@ impl TryFrom<proto::SubmitThreeDsRequest> for ThreeDsForm {
     }
 }
 
+/// A sound `WatchEventsRequest`.
+pub(crate) struct WatchEventsForm {
+    pub(crate) token: Option<ResumeToken>,
+    pub(crate) kinds: Vec<EventKind>,
+}
+
+pub(crate) fn watch_events(request: &proto::WatchEventsRequest) -> Result<WatchEventsForm, ApiError> {
+    let mut fields = Fields::default();
+    let token = fields.resume_token(&request.resume_token);
+    let kinds = request.kinds.iter().map(|kind| convert::event_kind(*kind)).collect::<Option<Vec<_>>>();
+    if kinds.is_none() {
+        fields.broken("kinds", "must be kinds of this version other than EVENT_KIND_UNSPECIFIED");
+    }
+    if !fields.0.is_empty() {
+        return Err(fields.into());
+    }
+    Ok(WatchEventsForm { token, kinds: kinds.unwrap_or_default() })
+}
+
+/// The token of a stream that goes on; `None` for one that begins.
+pub(crate) fn resume_token(text: &str) -> Result<Option<ResumeToken>, ApiError> {
+    let mut fields = Fields::default();
+    let token = fields.resume_token(text);
+    if fields.0.is_empty() { Ok(token) } else { Err(fields.into()) }
+}
+
+/// The accounts that are asked for in one call, each once.
+pub(crate) fn account_ids(texts: &[String]) -> Result<Vec<AccountId>, ApiError> {
+    let mut fields = Fields::default();
+    if texts.is_empty() {
+        fields.broken("account_ids", "is required");
+    }
+    if texts.len() > MAX_ACCOUNT_IDS {
+        fields.broken("account_ids", "must not have more than 1000 entries");
+        return Err(fields.into());
+    }
+    let ids: Vec<AccountId> = texts.iter().filter_map(|text| uuid(text).ok()).map(AccountId::from).collect();
+    if ids.len() < texts.len() {
+        fields.broken("account_ids", "must all be UUIDs like 018f6a5e-7c1b-7b7e-9d3a-2f1f0c4f9a10");
+    }
+    if fields.0.is_empty() { Ok(ids) } else { Err(fields.into()) }
+}
+
 pub(crate) fn account_id(text: &str) -> Result<AccountId, ApiError> {
     one("account_id", text).map(AccountId::from)
 }
@@ -95,6 +140,21 @@ impl Fields {
     fn read<T>(&mut self, field: &'static str, text: &str, rule: fn(&str) -> Result<T, &'static str>) -> Option<T> {
         let value = if text.is_empty() { Err("is required") } else { rule(text) };
         value.map_err(|rule| self.0.push(Violation { field, rule })).ok()
+    }
+}
+
+impl Fields {
+    fn broken(&mut self, field: &'static str, rule: &'static str) {
+        self.0.push(Violation { field, rule });
+    }
+
+    /// Empty is allowed, and means: none.
+    fn resume_token(&mut self, text: &str) -> Option<ResumeToken> {
+        if text.is_empty() {
+            return None;
+        }
+        let token = text.parse();
+        token.map_err(|_| self.broken("resume_token", "must be a token that this service gave, unchanged")).ok()
     }
 }
 

@@ -8,6 +8,7 @@
 mod macros;
 
 pub mod account;
+pub mod bell;
 pub mod bill;
 pub mod cipher;
 pub mod clock;

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use crate::bell::Bell;
 use crate::cipher::Cipher;
 use crate::db::{self, Db, DbError};
 
@@ -20,6 +21,8 @@ pub struct Services {
     pub db: Db,
     pub app: App,
     pub cipher: Cipher,
+    /// Rung after each commit that wrote events.
+    pub bell: Bell,
     /// On whose wall clocks new accounts count their days.
     pub time_zone: Tz,
     /// Where results are; it is where beats agree on who sends, too.
@@ -114,7 +117,8 @@ impl ServicesConfig {
         self.warn_of_the_local_key(&db);
         let app = self.app(&mut patience).await?;
         let (time_zone, result_backend) = (self.billing_time_zone, self.result_backend);
-        Ok(Services { db, app, cipher, time_zone, result_backend })
+        let bell = Bell::new(&app);
+        Ok(Services { db, app, cipher, bell, time_zone, result_backend })
     }
 
     /// Connects to the database alone, likewise.

@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod create_payment;
+mod events;
 mod faults;
 mod grpc_web;
 mod idempotency;
@@ -16,6 +17,7 @@ mod secrecy;
 mod tariffs;
 mod three_ds;
 mod tls;
+mod watch_access;
 mod watch_payment;
 mod worker;
 mod world;

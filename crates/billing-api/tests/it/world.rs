@@ -26,6 +26,7 @@ use uuid::Uuid;
 /// Tokens of the clients that the default configuration knows.
 pub(crate) const FRONTEND: &str = "frontend-dev";
 pub(crate) const AUTH: &str = "auth-dev";
+pub(crate) const MAILER: &str = "mailer-dev";
 
 /// How long anything may take that should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

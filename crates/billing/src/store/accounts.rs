@@ -5,12 +5,13 @@ use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
-use super::StoreError;
 use super::prepared::Prepare;
+use super::{StoreError, events};
 use crate::AccountId;
 use crate::account::{Access, Account, AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillStatus};
 use crate::db::DbError;
+use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountChange, AccountRow, BillRow};
 use crate::schema::{account, bill};
 
@@ -18,27 +19,33 @@ use crate::schema::{account, bill};
 /// already is left as it is. Returns whether it is new.
 ///
 /// # Errors
-/// [`DbError`].
+/// [`StoreError::Db`].
 pub async fn register(
     conn: &mut AsyncPgConnection,
     id: AccountId,
     zone: Tz,
     now: DateTime<Utc>,
-) -> Result<bool, DbError> {
-    let inserted = diesel::insert_into(account::table)
-        .values((
-            account::id.eq(id),
-            account::created_at.eq(now),
-            account::updated_at.eq(now),
-            account::status.eq(AccountStatus::Inactive),
-            account::time_zone.eq(zone.name()),
-        ))
-        .on_conflict(account::id)
-        .do_nothing()
-        .prepared()
-        .execute(conn)
-        .await?;
-    Ok(inserted > 0)
+) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        let inserted = diesel::insert_into(account::table)
+            .values((
+                account::id.eq(id),
+                account::created_at.eq(now),
+                account::updated_at.eq(now),
+                account::status.eq(AccountStatus::Inactive),
+                account::time_zone.eq(zone.name()),
+            ))
+            .on_conflict(account::id)
+            .do_nothing()
+            .prepared()
+            .execute(conn)
+            .await?;
+        if inserted > 0 {
+            events::append(conn, vec![NewEvent::of_account(EventKind::AccountRegistered, id)], now).await?;
+        }
+        Ok(inserted > 0)
+    })
+    .await
 }
 
 /// The state of an account.
@@ -60,6 +67,41 @@ pub async fn access(
     now: DateTime<Utc>,
 ) -> Result<Option<Access>, DbError> {
     Ok(get(conn, id).await?.map(|account| account.access(now)))
+}
+
+/// Whether these accounts may watch at `now`; those that are not known are left out.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn access_of(
+    conn: &mut AsyncPgConnection,
+    ids: &[AccountId],
+    now: DateTime<Utc>,
+) -> Result<Vec<(AccountId, Access)>, DbError> {
+    let rows: Vec<AccountRow> =
+        account::table.filter(account::id.eq_any(ids)).select(AccountRow::as_select()).load(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.machine().access(now))).collect())
+}
+
+/// Whether those who ever paid may watch at `now`, in the order of their ids from behind `after` on; at most `limit`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn access_after(
+    conn: &mut AsyncPgConnection,
+    after: Option<AccountId>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<(AccountId, Access)>, DbError> {
+    let after = after.unwrap_or_else(|| AccountId::from(uuid::Uuid::nil()));
+    let rows: Vec<AccountRow> = account::table
+        .filter(account::id.gt(after).and(account::status.ne(AccountStatus::Inactive)))
+        .order(account::id)
+        .limit(limit)
+        .select(AccountRow::as_select())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.machine().access(now))).collect())
 }
 
 /// Ends what has run out at `now`: grace that is over, paid time of who cancelled, doubt that lasted too long. At most
