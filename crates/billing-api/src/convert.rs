@@ -1,6 +1,7 @@
 //! From the domain to what goes over the wire.
 
 use billing::account::{Access, AccountStatus};
+use billing::bill::BillStatus;
 use billing::event::{Event, EventKind, ResumeToken};
 use billing::models::Tariff;
 use billing::payment::{Decline, PaymentState};
@@ -13,7 +14,11 @@ use prost_types::Timestamp;
 use crate::proto;
 
 pub(crate) fn payment(view: PaymentView) -> proto::Payment {
-    let status = status(view.state);
+    let status = match status(view.state) {
+        // Of the attempts on a bill only one succeeds.
+        proto::PaymentStatus::Succeeded if view.bill_status == BillStatus::Refunded => proto::PaymentStatus::Refunded,
+        status => status,
+    };
     let paid = status == proto::PaymentStatus::Succeeded;
     proto::Payment {
         payment_id: view.id.to_string(),

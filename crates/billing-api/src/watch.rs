@@ -121,7 +121,8 @@ fn is_final(payment: &Payment) -> bool {
         | PaymentStatus::Declined
         | PaymentStatus::Failed
         | PaymentStatus::Abandoned
-        | PaymentStatus::Duplicate => true,
+        | PaymentStatus::Duplicate
+        | PaymentStatus::Refunded => true,
         PaymentStatus::Unspecified
         | PaymentStatus::Created
         | PaymentStatus::Sending

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::duration;
+use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
 use chrono::TimeDelta;
 use clap::{ArgAction, Args};
@@ -32,6 +33,11 @@ pub struct Config {
         value_name = "SECRET"
     )]
     pub cloudpayments_api_secret: SecretString,
+
+    /// Whether our terminal takes real money: live or test. By default live, and test where GATEWAY_URL is plain http, as
+    /// only that of a sandbox is. A payment made in the other mode gives no access and waits for a person
+    #[arg(long, env = "CLOUDPAYMENTS_TERMINAL", value_name = "live|test")]
+    pub cloudpayments_terminal: Option<Terminal>,
 
     /// How long to wait for the gateway's answer; after that the outcome is unknown and is asked for
     #[arg(long, env = "GATEWAY_TIMEOUT", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
@@ -238,6 +244,13 @@ impl Config {
             Some(sent_by) if sent_by < REQUEST_ID_LIVES => Ok(()),
             _ => Err(ConfigError::ForgottenRequest),
         }
+    }
+
+    /// The gateway itself speaks nothing but https.
+    pub(crate) fn terminal(&self) -> Terminal {
+        let is_plain =
+            self.gateway_url.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        self.cloudpayments_terminal.unwrap_or(if is_plain { Terminal::Test } else { Terminal::Live })
     }
 
     pub(crate) fn gateway(&self) -> Result<cloudpayments::Client, ConfigError> {

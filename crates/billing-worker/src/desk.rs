@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
 use billing::{Services, clock};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +16,8 @@ use crate::config::{Config, ConfigError, delta};
 pub(crate) struct Desk {
     pub(crate) services: Services,
     pub(crate) gateway: Client,
+    /// Whether money moves there.
+    pub(crate) terminal: Terminal,
     /// Where that is. Holds no password.
     gateway_url: Arc<str>,
     pub(crate) resolve: ResolvePolicy,
@@ -36,6 +39,7 @@ impl Desk {
         Ok(Self {
             services,
             gateway: config.gateway()?,
+            terminal: config.terminal(),
             gateway_url: config.gateway_url.as_str().into(),
             resolve: config.resolve.policy()?,
             three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,

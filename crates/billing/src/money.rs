@@ -9,7 +9,8 @@ use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{BigInt, Text};
 
-/// An amount in minor units: kopecks of the rouble, cents of the dollar.
+/// An amount in minor units of its currency: kopecks of the rouble, cents of the dollar, whole yen (see
+/// [`Currency::decimals`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
 #[diesel(sql_type = BigInt)]
 pub struct Kopecks(i64);
@@ -23,7 +24,7 @@ pub struct AmountOutOfRange {
 }
 
 impl Kopecks {
-    /// The least the gateway takes: 0.01 of the currency (gateway documentation, `Amount`).
+    /// The least that can be owed. (The gateway takes 0.01 of a currency: gateway documentation, `Amount`.)
     pub const MIN: Self = Self(1);
     /// A million roubles: far above any tariff, far below what arithmetic could overflow.
     pub const MAX: Self = Self(100_000_000);
@@ -51,14 +52,35 @@ impl Kopecks {
     pub const fn get(self) -> i64 {
         self.0
     }
+
+    /// The amount for people, as in `199.50 RUB` and `500 JPY`.
+    #[must_use]
+    pub const fn in_currency(self, currency: Currency) -> Money {
+        Money { amount: self, currency }
+    }
 }
 
-/// `199.50`: units, a dot, two digits.
-impl fmt::Display for Kopecks {
+/// An amount with its currency, to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Money {
+    amount: Kopecks,
+    currency: Currency,
+}
+
+/// Units, as many decimals as the currency has, the currency.
+impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let minor = self.0.unsigned_abs();
-        write!(f, "{sign}{}.{:02}", minor / 100, minor % 100)
+        let sign = if self.amount.0 < 0 { "-" } else { "" };
+        let minor = self.amount.0.unsigned_abs();
+        let decimals = self.currency.decimals();
+        let unit = 10_u64.pow(decimals);
+        match decimals {
+            0 => write!(f, "{sign}{minor} {}", self.currency),
+            _ => {
+                let width = decimals as usize;
+                write!(f, "{sign}{}.{:0width$} {}", minor / unit, minor % unit, self.currency)
+            }
+        }
     }
 }
 
@@ -93,6 +115,19 @@ pub struct NotACurrency(pub String);
 impl Currency {
     /// The Russian rouble, the gateway's default.
     pub const RUB: Self = Self(*b"RUB");
+
+    /// How many decimals an amount in this currency has: its minor unit is one unit divided by ten so many times
+    /// (ISO 4217, "minor unit"). Two, but for the currencies named here.
+    #[must_use]
+    pub const fn decimals(self) -> u32 {
+        match &self.0 {
+            b"BIF" | b"BYR" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF"
+            | b"UGX" | b"UYI" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
+            b"CLF" | b"UYW" => 4,
+            _ => 2,
+        }
+    }
 
     /// The code, as in `RUB`.
     #[must_use]
@@ -141,9 +176,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_amount_prints_units_and_two_digits() {
-        let printed = [0, 1, 99, 100, 19_950, -5, i64::MIN].map(|k| Kopecks::new(k).to_string());
-        assert_eq!(printed, ["0.00", "0.01", "0.99", "1.00", "199.50", "-0.05", "-92233720368547758.08"]);
+    fn an_amount_is_shown_with_the_decimals_of_its_currency() {
+        let roubles =
+            [0, 1, 99, 100, 19_950, -5, i64::MIN].map(|k| Kopecks::new(k).in_currency(Currency::RUB).to_string());
+        assert_eq!(
+            roubles,
+            ["0.00 RUB", "0.01 RUB", "0.99 RUB", "1.00 RUB", "199.50 RUB", "-0.05 RUB", "-92233720368547758.08 RUB"]
+        );
+        for (code, shown) in [("JPY", "500 JPY"), ("KWD", "0.500 KWD"), ("CLF", "0.0500 CLF"), ("EUR", "5.00 EUR")] {
+            assert_eq!(Kopecks::new(500).in_currency(code.parse().unwrap()).to_string(), shown);
+        }
     }
 
     #[test]

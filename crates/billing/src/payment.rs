@@ -5,6 +5,7 @@
 //! * **unknown is never failed by age** – only by evidence from the gateway;
 //! * **money nobody owes goes back** – a success on a bill already settled is a duplicate, to be refunded.
 
+pub mod identity;
 mod outcome;
 mod table;
 mod transitions;
@@ -12,7 +13,7 @@ mod transitions;
 use chrono::{DateTime, Utc};
 
 pub use self::outcome::{CardMask, Outcome, OutcomeKind};
-pub use self::transitions::IllegalTransition;
+pub use self::transitions::{IllegalTransition, SecondTransaction};
 use crate::decline::DeclineGroup;
 use crate::macros::text_enum;
 use crate::{BillId, Currency, Kopecks, PaymentId};

@@ -78,6 +78,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    orphan (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        payment_id -> Nullable<Uuid>,
+        transaction_id -> Int8,
+        what -> Text,
+        status -> Nullable<Text>,
+        invoice_id -> Nullable<Text>,
+        account_id -> Nullable<Text>,
+        amount -> Nullable<Int8>,
+        currency -> Nullable<Text>,
+        test_mode -> Nullable<Bool>,
+    }
+}
+
+diesel::table! {
     payment (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -133,6 +149,7 @@ diesel::table! {
 diesel::joinable!(account -> tariff (tariff_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
+diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 
-diesel::allow_tables_to_appear_in_same_query!(account, bill, event, event_log, payment, tariff,);
+diesel::allow_tables_to_appear_in_same_query!(account, bill, event, event_log, orphan, payment, tariff,);

@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
         self.spelled(name)?.parse().ok()
     }
 
-    /// A sum of money in whole kopecks, also when it comes as text.
+    /// A sum of money, also when it comes as text.
     pub(crate) fn amount(&self, name: &str) -> Option<Amount> {
         self.spelled(name)?.parse().ok()
     }

@@ -145,6 +145,7 @@ fn is_final(payment: &Payment) -> bool {
         PaymentStatus::Succeeded
             | PaymentStatus::Declined
             | PaymentStatus::Failed
+            | PaymentStatus::Refunded
             | PaymentStatus::Abandoned
             | PaymentStatus::Duplicate
     )

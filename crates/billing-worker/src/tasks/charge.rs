@@ -27,6 +27,7 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
     let desk = cx.state();
     let payment_id = order.payment_id;
     let first_sent_at = order.first_sent_at;
+    let ours = order.identity(desk.terminal);
     let answer = ask(desk, order).await.inspect_err(|error| desk.alarm(error));
     let now = desk.now();
     let times = gateway::Times {
@@ -34,12 +35,12 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
         three_ds_expires_at: now + desk.three_ds_ttl,
         look_again_at: desk.first_look(first_sent_at, now),
     };
-    settle(payment_id, gateway::outcome(answer, times), cx).await
+    settle(payment_id, gateway::heard(answer, &ours, times), cx).await
 }
 
 async fn ask(desk: &Desk, order: ChargeOrder) -> Result<Charge, Error> {
     let request_id = request_id(&order.request_id)?;
-    match gateway::request(order) {
+    match gateway::request(order)? {
         ChargeRequest::Card(charge) => desk.gateway.charge_card(&charge, &request_id).await,
         ChargeRequest::Token(charge) => desk.gateway.charge_token(&charge, &request_id).await,
     }

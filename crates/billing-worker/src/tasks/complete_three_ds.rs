@@ -25,6 +25,7 @@ pub(crate) async fn complete_three_ds(task: CompleteThreeDs, cx: Context<Desk>) 
 pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
     let sent_at = desk.now();
+    let ours = order.payment.identity(desk.terminal);
     let answer = match request_id(&order.request_id) {
         Ok(id) => desk.gateway.post_three_ds(order.transaction_id, &order.pa_res, &id).await,
         Err(error) => Err(error),
@@ -36,5 +37,5 @@ pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<Pay
         three_ds_expires_at: now + desk.three_ds_ttl,
         look_again_at: desk.first_look(sent_at, now),
     };
-    settle(order.payment_id, gateway::outcome(answer, times), cx).await
+    settle(order.payment_id, gateway::heard(answer, &ours, times), cx).await
 }

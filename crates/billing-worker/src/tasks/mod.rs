@@ -5,6 +5,7 @@ mod charge_payment;
 mod charge_renewal;
 mod complete_three_ds;
 mod expire_three_ds;
+mod look_up;
 mod open_renewals;
 mod poison;
 mod republish_stranded;

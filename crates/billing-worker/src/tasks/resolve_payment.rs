@@ -1,19 +1,19 @@
 //! A payment in doubt: the gateway is asked what became of it. Charged anew it is never; the identical request is
 //! repeated only while the gateway is known to remember the first (`billing::resolve`).
 
-use billing::payment::Outcome;
 use billing::resolve::{Sent, Step};
 use billing::store::payments::{self, PaymentView, Resend, Resolve};
 use billing::tasks::{PaymentReceipt, ResolvePayment};
 use celeriac::{Context, TaskError, TaskResult};
 use chrono::{DateTime, TimeDelta, Utc};
-use cloudpayments::{Error, ListRequest, Transaction};
+use cloudpayments::ListRequest;
 
 use super::charge::send;
 use super::complete_three_ds::post;
+use super::look_up::{listed, look_up};
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
-use crate::gateway;
+use crate::gateway::{self, Heard, Looked};
 
 /// Clocks of the gateway and ours may differ by this much.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
@@ -32,51 +32,50 @@ pub(crate) async fn resolve_payment(task: ResolvePayment, cx: Context<Desk>) -> 
     };
     let Some(sent) = payment.sent else { return not_ours(payment.id, payment.state) };
     match look(desk, &payment, sent).await {
-        Found::Outcome(outcome) => finish(settle(payment.id, outcome, &cx).await),
+        Found::Heard(heard) => finish(settle(payment.id, heard, &cx).await),
         Found::MayBeRepeated => finish(repeat(&payment, &cx).await),
     }
 }
 
 enum Found {
-    Outcome(Outcome),
+    Heard(Heard),
     /// The identical request may be sent again, and only that can bring more.
     MayBeRepeated,
 }
 
 async fn look(desk: &Desk, payment: &PaymentView, sent: Sent) -> Found {
-    let found = match payment.transaction_id {
-        Some(transaction_id) => desk.gateway.get(transaction_id).await,
-        None => desk.gateway.find(&payment.invoice_no.to_string()).await,
-    };
+    let found = look_up(desk, payment).await;
     let now = desk.now();
     let times = times(desk, sent, now);
     match found {
-        Ok(Some(transaction)) => known(desk, transaction, sent, times),
+        Ok(Some(looked)) => known(desk, payment, looked, sent, times),
         Ok(None) => absent(desk, payment, sent, now).await,
-        Err(error) => Found::Outcome(gateway::unknown(format!("cannot look it up: {error}"), soon(desk, times))),
+        Err(error) => Found::Heard(gateway::unknown(format!("cannot look it up: {error}"), soon(desk, times)).into()),
     }
 }
 
 /// While the gateway waits for 3-D Secure the identical request brings back what was lost: the bank's page for the
 /// customer, or the end of their answer.
-fn known(desk: &Desk, transaction: Transaction, sent: Sent, times: gateway::Times) -> Found {
-    let transaction_id = transaction.transaction_id;
-    match gateway::looked_up(transaction, times) {
-        Some(outcome) => Found::Outcome(outcome),
+fn known(desk: &Desk, payment: &PaymentView, looked: Looked, sent: Sent, times: gateway::Times) -> Found {
+    let transaction_id = looked.transaction.transaction_id;
+    match gateway::looked_up(looked, &payment.identity(desk.terminal), times) {
+        Some(heard) => Found::Heard(heard),
         None if desk.resolve.step(&sent, times.now) == Step::LookThenResend => Found::MayBeRepeated,
-        None => Found::Outcome(desk.resolve.awaiting_authentication(&sent, transaction_id, times.now)),
+        None => Found::Heard(desk.resolve.awaiting_authentication(&sent, transaction_id, times.now).into()),
     }
 }
 
 async fn absent(desk: &Desk, payment: &PaymentView, sent: Sent, now: DateTime<Utc>) -> Found {
     let times = times(desk, sent, now);
     match desk.resolve.step(&sent, now) {
-        Step::Look => Found::Outcome(desk.resolve.not_found(&sent, false, now)),
+        Step::Look => Found::Heard(desk.resolve.not_found(&sent, false, now).into()),
         Step::LookThenResend => Found::MayBeRepeated,
-        Step::LookEverywhere => match listed(desk, payment, sent, now).await {
-            Ok(Some(transaction)) => known(desk, transaction, sent, times),
-            Ok(None) => Found::Outcome(desk.resolve.not_found(&sent, true, now)),
-            Err(error) => Found::Outcome(gateway::unknown(format!("cannot list payments: {error}"), soon(desk, times))),
+        Step::LookEverywhere => match listed(desk, payment, everything_since(sent, now)).await {
+            Ok(Some(looked)) => known(desk, payment, looked, sent, times),
+            Ok(None) => Found::Heard(desk.resolve.not_found(&sent, true, now).into()),
+            Err(error) => {
+                Found::Heard(gateway::unknown(format!("cannot list payments: {error}"), soon(desk, times)).into())
+            }
         },
     }
 }
@@ -86,22 +85,9 @@ fn soon(desk: &Desk, times: gateway::Times) -> gateway::Times {
     gateway::Times { look_again_at: times.look_again_at.min(times.now + desk.resolve.first_look * 4), ..times }
 }
 
-/// Looks for the payment among everything that the gateway has of that time.
-async fn listed(
-    desk: &Desk,
-    payment: &PaymentView,
-    sent: Sent,
-    now: DateTime<Utc>,
-) -> Result<Option<Transaction>, Error> {
-    let invoice_id = payment.invoice_no.to_string();
-    let mut pages = desk.gateway.pages(ListRequest::created_between(sent.first_at - CLOCKS_APART, now + CLOCKS_APART));
-    while let Some(page) = pages.next().await? {
-        let ours = page.into_iter().find(|transaction| transaction.invoice_id.as_ref() == Some(&invoice_id));
-        if ours.is_some() {
-            return Ok(ours);
-        }
-    }
-    Ok(None)
+/// All that the gateway has of the time in which the payment was made.
+fn everything_since(sent: Sent, now: DateTime<Utc>) -> ListRequest {
+    ListRequest::created_between(sent.first_at - CLOCKS_APART, now + CLOCKS_APART)
 }
 
 async fn repeat(payment: &PaymentView, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {

@@ -1,18 +1,20 @@
 //! After the gateway's answer: the outcome goes into the rows, and the task tells how it went.
 
 use billing::PaymentId;
-use billing::payment::{Outcome, PaymentState};
+use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
 use billing::tasks::{PaymentReceipt, ResolvePayment};
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
 
+use super::look_up::set_aside;
 use crate::desk::Desk;
+use crate::gateway::Heard;
 
 /// Applies an outcome. If the database cannot be reached now the task fails, the payment stays as it was written
 /// ahead, and `resolve_unknown` finds it.
-pub(super) async fn settle(id: PaymentId, outcome: Outcome, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
+pub(super) async fn settle(id: PaymentId, heard: impl Into<Heard>, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
-    let payment = write_down(id, outcome, desk).await?;
+    let payment = write_down(id, heard, desk).await?;
     match payment.state {
         PaymentState::Created | PaymentState::PostingThreeDs => Err(again(&payment, desk)),
         PaymentState::Unknown => {
@@ -24,7 +26,11 @@ pub(super) async fn settle(id: PaymentId, outcome: Outcome, cx: &Context<Desk>) 
 }
 
 /// Puts an outcome into the rows, and tells who must know.
-pub(super) async fn write_down(id: PaymentId, outcome: Outcome, desk: &Desk) -> Result<PaymentView, TaskError> {
+pub(super) async fn write_down(id: PaymentId, heard: impl Into<Heard>, desk: &Desk) -> Result<PaymentView, TaskError> {
+    let Heard { outcome, orphan } = heard.into();
+    if let Some(orphan) = orphan {
+        set_aside(desk, orphan).await;
+    }
     let Applied { payment, effects } = {
         let mut conn = desk.services.db.conn().await?;
         payments::apply(&mut conn, id, outcome, &desk.services.cipher, desk.now()).await?
@@ -71,6 +77,9 @@ fn tell(effect: &Effect) {
         }
         Effect::RefundOwed { payment_id, transaction_id } => {
             tracing::error!(%payment_id, transaction_id, "charged without a debt: a refund is owed");
+        }
+        Effect::GivenBack { payment_id, transaction_id, whole } => {
+            tracing::warn!(%payment_id, transaction_id, whole, "taken and given back, before it was known here");
         }
         Effect::NeedsAttention { payment_id, what } => {
             tracing::error!(%payment_id, what, "a person must look at this payment");

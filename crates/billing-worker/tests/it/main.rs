@@ -4,7 +4,9 @@
 mod charging;
 mod connections;
 mod deliveries;
+mod identity;
 mod in_doubt;
+mod refunded;
 mod renewing;
 mod three_ds;
 mod timetable;

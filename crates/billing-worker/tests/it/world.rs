@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use billing::payment::PaymentState;
+use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView};
 use billing::store::{accounts, tariffs};
 use billing::tasks::ChargePayment;
@@ -12,6 +13,7 @@ use celeriac::{SendOptions, Task};
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use cloudpayments_sandbox::Sandbox;
+use diesel_async::RunQueryDsl as _;
 use serde_json::{Value, json};
 use testkit::TestDatabase;
 use tokio::task::JoinHandle;
@@ -181,6 +183,46 @@ impl World {
     pub(crate) async fn order(&self, fault: Value) {
         let answer = self.http.post(format!("{}/sandbox/faults", self.sandbox.url())).json(&fault).send().await;
         answer.unwrap().error_for_status().unwrap();
+    }
+
+    /// Gives money back as by hand in the gateway's cabinet: all that is left, or a part.
+    pub(crate) async fn refund(&self, order: Value) {
+        let answer = self.http.post(format!("{}/sandbox/refunds", self.sandbox.url())).json(&order).send().await;
+        answer.unwrap().error_for_status().unwrap();
+    }
+
+    /// What the gateway has under an invoice number.
+    pub(crate) async fn ledger(&self, invoice_no: i64) -> Vec<Value> {
+        let url = format!("{}/sandbox/ledger?invoice_id={invoice_no}", self.sandbox.url());
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Whether the account may watch.
+    pub(crate) async fn has_access(&self, account_id: AccountId) -> bool {
+        let mut conn = self.services.db.conn().await.unwrap();
+        accounts::get(&mut conn, account_id).await.unwrap().unwrap().access(clock::now()).has_access
+    }
+
+    /// What waits for a person in place of a payment.
+    pub(crate) async fn orphans(&self, id: PaymentId) -> Vec<Orphan> {
+        let mut conn = self.services.db.conn().await.unwrap();
+        orphans::of_payment(&mut conn, id).await.unwrap()
+    }
+
+    /// Changes rows as nothing in the program does.
+    pub(crate) async fn sql(&self, statement: &str) {
+        let mut conn = self.services.db.conn().await.unwrap();
+        diesel::sql_query(statement).execute(&mut *conn).await.unwrap();
+    }
+
+    /// The timetable has the payment looked at until it is in this state.
+    pub(crate) async fn is_resolved_as(&self, id: PaymentId, state: PaymentState) -> PaymentView {
+        testkit::eventually(SOON, || async {
+            self.tick(billing::tasks::ResolveUnknown {}).await;
+            let payment = self.payment(id).await;
+            if payment.state == state { Ok(payment) } else { Err(payment) }
+        })
+        .await
     }
 
     /// The faults that nobody has met yet.

@@ -24,6 +24,18 @@ pub enum Outcome {
         currency: Currency,
         card: Option<CardMask>,
     },
+    /// The money was taken, and has been given back since, all of it (`whole`) or a part: by hand in the gateway's
+    /// cabinet, before anybody here knew that it was taken.
+    Refunded {
+        transaction_id: i64,
+        /// As for [`Completed`](Self::Completed).
+        token: Option<SecretString>,
+        /// What the gateway says it took.
+        amount: Kopecks,
+        currency: Currency,
+        card: Option<CardMask>,
+        whole: bool,
+    },
     /// The money is held, to be taken later.
     Authorized { transaction_id: i64, amount: Kopecks, currency: Currency },
     /// The customer must answer a page of the bank.
@@ -38,6 +50,10 @@ pub enum Outcome {
     },
     /// Not understood: no transaction came of it, and the same request will never do better.
     Rejected { message: String },
+    /// Executed in test mode on a terminal that takes money: none was taken, our terminal or our settings are wrong.
+    OnlyTest { transaction_id: i64 },
+    /// The gateway says of it what cannot be true of it. No rule can tell what became of it: a person must.
+    Disputed { why: String },
     /// Provably not processed (429, 401, connection refused): may be sent again.
     NotSent { why: String, retry_after: Option<DateTime<Utc>> },
     /// Sent, and no answer that tells what became of it.
@@ -63,10 +79,13 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OutcomeKind {
     Completed,
+    Refunded,
     Authorized,
     ThreeDsRequired,
     Declined,
     Rejected,
+    OnlyTest,
+    Disputed,
     NotSent,
     Unknown,
     NotFound,
@@ -79,15 +98,45 @@ pub enum OutcomeKind {
 }
 
 impl Outcome {
+    /// The gateway's number that comes with it.
+    #[must_use]
+    pub const fn transaction_id(&self) -> Option<i64> {
+        match self {
+            Self::Completed { transaction_id, .. }
+            | Self::Refunded { transaction_id, .. }
+            | Self::Authorized { transaction_id, .. }
+            | Self::ThreeDsRequired { transaction_id, .. }
+            | Self::OnlyTest { transaction_id }
+            | Self::AwaitingAuthentication { transaction_id, .. }
+            | Self::NeverAuthenticated { transaction_id } => Some(*transaction_id),
+            Self::Declined { transaction_id, .. } => *transaction_id,
+            _ => None,
+        }
+    }
+
+    /// The money that the gateway says it took or holds.
+    #[must_use]
+    pub const fn money(&self) -> Option<(Kopecks, Currency)> {
+        match self {
+            Self::Completed { amount, currency, .. }
+            | Self::Refunded { amount, currency, .. }
+            | Self::Authorized { amount, currency, .. } => Some((*amount, *currency)),
+            _ => None,
+        }
+    }
+
     /// Which column of the transition table this is.
     #[must_use]
     pub const fn kind(&self) -> OutcomeKind {
         match self {
             Self::Completed { .. } => OutcomeKind::Completed,
+            Self::Refunded { .. } => OutcomeKind::Refunded,
             Self::Authorized { .. } => OutcomeKind::Authorized,
             Self::ThreeDsRequired { .. } => OutcomeKind::ThreeDsRequired,
             Self::Declined { .. } => OutcomeKind::Declined,
             Self::Rejected { .. } => OutcomeKind::Rejected,
+            Self::OnlyTest { .. } => OutcomeKind::OnlyTest,
+            Self::Disputed { .. } => OutcomeKind::Disputed,
             Self::NotSent { .. } => OutcomeKind::NotSent,
             Self::Unknown { .. } => OutcomeKind::Unknown,
             Self::NotFound { .. } => OutcomeKind::NotFound,
@@ -103,13 +152,16 @@ impl Outcome {
 
 impl OutcomeKind {
     /// For messages.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Completed => "completed",
+            Self::Refunded => "refunded",
             Self::Authorized => "authorized",
             Self::ThreeDsRequired => "three_ds_required",
             Self::Declined => "declined",
             Self::Rejected => "rejected",
+            Self::OnlyTest => "only_test",
+            Self::Disputed => "disputed",
             Self::NotSent => "not_sent",
             Self::Unknown => "unknown",
             Self::NotFound => "not_found",

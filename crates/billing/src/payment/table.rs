@@ -7,8 +7,12 @@ use super::{OutcomeKind, PaymentState};
 pub(super) enum Step {
     /// Money was taken: a success, or a duplicate when the bill does not owe it.
     Take,
+    /// Money was taken, and some or all of it was given back.
+    GiveBack,
     /// Money is held: live again if the bill owes it.
     Hold,
+    /// In doubt, until a person has decided.
+    Dispute,
     /// Show the bank's page to the customer; nobody can be asked when a token is charged.
     Ask,
     /// Over, or in doubt, with what the outcome tells.
@@ -29,12 +33,17 @@ pub(super) const fn step(state: PaymentState, outcome: OutcomeKind) -> Step {
     match (state, outcome) {
         (S::Succeeded | S::SucceededDuplicate, _) => Step::Ignore,
         (_, O::Completed) => Step::Take,
+        (_, O::Refunded) => Step::GiveBack,
 
         (S::Authorized, O::Voided) => Step::To(S::Voided),
         (S::Authorized, _) => Step::Ignore,
         (_, O::Authorized) => Step::Hold,
 
         (S::Declined | S::Rejected | S::Abandoned | S::NotExecuted | S::Voided, _) => Step::Ignore,
+
+        (S::Created, O::OnlyTest | O::Disputed) => Step::Illegal,
+        (_, O::OnlyTest) => Step::To(S::Rejected),
+        (_, O::Disputed) => Step::Dispute,
 
         (S::Created, O::Withdrawn) => Step::To(S::NotExecuted),
         (S::Created, O::NotSent) => Step::Note,
@@ -49,7 +58,8 @@ pub(super) const fn step(state: PaymentState, outcome: OutcomeKind) -> Step {
 
         (S::AwaitingThreeDs, O::Declined) => Step::To(S::Declined),
         (S::AwaitingThreeDs, O::Expired | O::NeverAuthenticated | O::Withdrawn) => Step::To(S::Abandoned),
-        (S::AwaitingThreeDs, O::NotExecuted | O::Voided) => Step::Illegal,
+        (S::AwaitingThreeDs, O::Voided) => Step::To(S::Voided),
+        (S::AwaitingThreeDs, O::NotExecuted) => Step::Illegal,
         (S::AwaitingThreeDs, _) => Step::Ignore,
 
         (S::PostingThreeDs, O::Declined) => Step::To(S::Declined),
@@ -62,6 +72,7 @@ pub(super) const fn step(state: PaymentState, outcome: OutcomeKind) -> Step {
         (S::Unknown, O::ThreeDsRequired) => Step::Ask,
         (S::Unknown, O::Declined) => Step::To(S::Declined),
         (S::Unknown, O::NeverAuthenticated) => Step::To(S::Abandoned),
+        (S::Unknown, O::Voided) => Step::To(S::Voided),
         (S::Unknown, O::NotExecuted) => Step::Conclude,
         (S::Unknown, O::Unknown | O::NotFound | O::AwaitingAuthentication | O::NotSent | O::Rejected) => Step::Note,
         (S::Unknown, _) => Step::Illegal,

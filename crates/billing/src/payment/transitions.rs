@@ -1,10 +1,11 @@
 //! What each step of an attempt writes down.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
 use super::table::{Step, step};
 use super::{CardMask, Decline, Instrument, Outcome, Payment, PaymentState, ThreeDs, clip, storable};
 use crate::decline::DeclineGroup;
+use crate::{Currency, Kopecks};
 
 /// What the machine was told cannot have happened to an attempt in this state: a bug of the caller. Nothing changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +15,22 @@ pub struct IllegalTransition {
     pub state: PaymentState,
     /// What was tried.
     pub event: &'static str,
+}
+
+/// A transaction of the gateway that took money for an attempt which another had paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecondTransaction {
+    /// The gateway's number.
+    pub transaction_id: i64,
+    /// What the gateway says it took.
+    pub amount: Kopecks,
+    pub currency: Currency,
+}
+
+/// Whether a moment is one that a calendar, and PostgreSQL, knows: what a gateway says at the ends of time must not keep
+/// the rest of its answer from being written down.
+fn is_of_the_calendar(at: &DateTime<Utc>) -> bool {
+    (1900..=9999).contains(&at.year())
 }
 
 /// When to look again after a request that taught nothing.
@@ -35,7 +52,9 @@ impl Payment {
             Step::Conclude => Ok(self.learn(outcome, now).end(PaymentState::NotExecuted, now)),
             Step::Note => Ok(self.learn(outcome, now)),
             Step::Take => Ok(self.take(outcome, now)),
+            Step::GiveBack => Ok(self.give_back(outcome, now)),
             Step::Hold => Ok(self.hold(outcome, now)),
+            Step::Dispute => Ok(self.learn(outcome, now).wait_for_a_person()),
             Step::Ask => Ok(self.ask(outcome, now)),
             Step::To(state) => Ok(self.learn(outcome, now).enter(state, now)),
             Step::Undo(state) => Ok(self.undo(state, outcome, now)),
@@ -117,17 +136,31 @@ impl Payment {
     fn take(self, outcome: Outcome, now: DateTime<Utc>) -> Self {
         if let Some(remark) = self.mismatch(&outcome) {
             // Money of another amount moved. No rule can tell what it paid for: a person must.
-            let state = if self.state.is_live() { PaymentState::Unknown } else { self.state };
-            return Self { state, info: Some(remark), look_again_at: None, ..self.learn(outcome, now) };
+            return Self { info: Some(remark), ..self.learn(outcome, now).wait_for_a_person() };
         }
         let state = if self.owed { PaymentState::Succeeded } else { PaymentState::SucceededDuplicate };
         self.learn(outcome, now).end(state, now)
     }
 
+    /// What was given back in whole pays for nothing: it is written down as the success it was, and an attempt that had
+    /// been given up leaves its bill to be paid by another.
+    fn give_back(self, outcome: Outcome, now: DateTime<Utc>) -> Self {
+        let whole = matches!(outcome, Outcome::Refunded { whole: true, .. });
+        let owed = self.owed && (self.state.is_live() || !whole);
+        let what = if whole { "taken, and given back" } else { "taken, and given back in part" };
+        let taken = Self { owed, ..self }.take(outcome, now);
+        if taken.state.is_success() { Self { info: Some(what.to_owned()), ..taken } } else { taken }
+    }
+
+    /// In doubt, and not looked at again: the gateway has said what it knows.
+    fn wait_for_a_person(self) -> Self {
+        let state = if self.state.is_live() { PaymentState::Unknown } else { self.state };
+        Self { state, look_again_at: None, three_ds: None, ..self }
+    }
+
     fn hold(self, outcome: Outcome, now: DateTime<Utc>) -> Self {
         if let Some(remark) = self.mismatch(&outcome) {
-            let state = if self.state.is_live() { PaymentState::Unknown } else { self.state };
-            return Self { state, info: Some(remark), look_again_at: None, ..self.learn(outcome, now) };
+            return Self { info: Some(remark), ..self.learn(outcome, now).wait_for_a_person() };
         }
         if self.owed {
             self.learn(outcome, now).enter(PaymentState::Authorized, now)
@@ -176,7 +209,7 @@ impl Payment {
     /// Writes down what the outcome tells, whatever state follows from it.
     fn learn(self, outcome: Outcome, now: DateTime<Utc>) -> Self {
         match outcome {
-            Outcome::Completed { transaction_id, card, .. } => Self {
+            Outcome::Completed { transaction_id, card, .. } | Outcome::Refunded { transaction_id, card, .. } => Self {
                 transaction_id: Some(transaction_id),
                 card: card.map(CardMask::storable).or(self.card),
                 info: None,
@@ -199,10 +232,16 @@ impl Payment {
                     group: DeclineGroup::of(code),
                     reason: clip(&reason),
                     message: clip(&cardholder_message),
-                    retry_after,
+                    retry_after: retry_after.filter(is_of_the_calendar),
                 }),
                 ..self
             },
+            Outcome::OnlyTest { transaction_id } => Self {
+                transaction_id: Some(transaction_id),
+                info: Some("executed in test mode on a live terminal: no money was taken".to_owned()),
+                ..self
+            },
+            Outcome::Disputed { why } => Self { info: Some(clip(&why)), ..self },
             Outcome::Rejected { message } => Self {
                 info: Some(clip(&message)),
                 look_again_at: self.look_again_at.map(|at| at.max(now + PAUSE)),
@@ -210,7 +249,8 @@ impl Payment {
             },
             Outcome::NotSent { why, retry_after } => {
                 let doubted = self.look_again_at.map(|at| at.max(now + PAUSE));
-                Self { info: Some(clip(&why)), look_again_at: retry_after.or(doubted), ..self }
+                let asked = retry_after.filter(is_of_the_calendar);
+                Self { info: Some(clip(&why)), look_again_at: asked.or(doubted), ..self }
             }
             Outcome::Unknown { why, look_again_at } => {
                 Self { info: Some(clip(&why)), look_again_at: Some(look_again_at), ..self }
@@ -233,28 +273,25 @@ impl Payment {
 
     /// The remark for an operator when the gateway speaks of other money than the bill.
     pub(crate) fn mismatch(&self, outcome: &Outcome) -> Option<String> {
-        match outcome {
-            Outcome::Completed { amount, currency, .. } | Outcome::Authorized { amount, currency, .. }
-                if (*amount, *currency) != (self.amount, self.currency) =>
-            {
-                Some(format!(
-                    "the gateway speaks of {amount} {currency}, the bill of {} {}: a person must decide",
-                    self.amount, self.currency
-                ))
-            }
-            _ => None,
-        }
+        let (amount, currency) = outcome.money()?;
+        ((amount, currency) != (self.amount, self.currency)).then(|| {
+            format!(
+                "the gateway speaks of {}, the bill of {}: a person must decide",
+                amount.in_currency(currency),
+                self.amount.in_currency(self.currency)
+            )
+        })
     }
 
     /// Another transaction of the gateway that also took money for this attempt. It cannot be written on this row,
     /// which holds the first; the store keeps it as a row of its own, to be refunded.
     #[must_use]
-    pub fn second_transaction(&self, outcome: &Outcome) -> Option<i64> {
-        match outcome {
-            Outcome::Completed { transaction_id, .. }
-                if self.state.is_success() && self.transaction_id != Some(*transaction_id) =>
+    pub fn second_transaction(&self, outcome: &Outcome) -> Option<SecondTransaction> {
+        match *outcome {
+            Outcome::Completed { transaction_id, amount, currency, .. }
+                if self.state.is_success() && self.transaction_id != Some(transaction_id) =>
             {
-                Some(*transaction_id)
+                Some(SecondTransaction { transaction_id, amount, currency })
             }
             _ => None,
         }

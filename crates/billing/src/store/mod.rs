@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod events;
+pub mod orphans;
 pub mod payments;
 mod prepared;
 pub mod renewals;

@@ -105,7 +105,8 @@ async fn seeding_again_changes_nothing() {
     assert_eq!(seed().await, 0);
     assert_eq!(shop.everything().await, before);
     let listed = billing::store::tariffs::list(&mut *shop.conn().await).await.unwrap();
-    let shown: Vec<_> = listed.iter().map(|t| format!("{} {} {} {}", t.name, t.period, t.amount, t.currency)).collect();
+    let shown: Vec<_> =
+        listed.iter().map(|t| format!("{} {} {}", t.name, t.period, t.amount.in_currency(t.currency))).collect();
     assert_eq!(shown, ["День 1 day 59.00 RUB", "Месяц 1 month 399.00 RUB", "Год 12 months 2990.00 RUB"]);
     shop.sql(&format!("update tariff set is_active = false where id = '{}'", month())).await.unwrap();
     assert_eq!(billing::store::tariffs::list(&mut *shop.conn().await).await.unwrap().len(), 2);

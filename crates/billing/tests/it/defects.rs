@@ -131,7 +131,7 @@ async fn defect_10_a_bank_page_was_a_failure_without_a_transaction_and_money_was
     let shop = Shop::open().await;
     shop.sql("update tariff set amount = 39999").await.unwrap();
     let payment = shop.created().await;
-    assert_eq!(payment.amount.to_string(), "399.99");
+    assert_eq!(payment.amount.in_currency(payment.currency).to_string(), "399.99 RUB");
     let asked = shop.charge(payment.id, page(), noon()).await.payment;
     assert_eq!((asked.state, asked.bill_status), (PaymentState::AwaitingThreeDs, BillStatus::InWork));
     assert!(asked.transaction_id.is_some());

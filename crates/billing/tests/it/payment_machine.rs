@@ -10,38 +10,42 @@ use crate::support::{minutes, noon};
 /// One row a state, one letter an outcome: the state that follows, `=` for the same, `!` for what cannot have happened.
 const TABLE: &str = "
                      Completed
-                     | Authorized
-                     | | ThreeDsRequired
-                     | | | Declined
-                     | | | | Rejected
-                     | | | | | NotSent
-                     | | | | | | Unknown
-                     | | | | | | | NotFound
-                     | | | | | | | | AwaitingAuthentication
-                     | | | | | | | | | NeverAuthenticated
-                     | | | | | | | | | | Expired
-                     | | | | | | | | | | | NotExecuted
-                     | | | | | | | | | | | | Withdrawn
-                     | | | | | | | | | | | | | Voided
-created              S A ! ! ! = ! ! ! ! ! ! N !
-sending              S A W D R C U ! ! ! ! ! ! !
-awaiting_3ds         S A = D = = = = = B B ! B !
-posting_3ds          S A = D R = U ! = ! = ! ! !
-unknown              S A W D = = = = = B ! N ! !
-authorized           S = = = = = = = = = = = = V
-succeeded            = = = = = = = = = = = = = =
-succeeded_duplicate  = = = = = = = = = = = = = =
-declined             S A = = = = = = = = = = = =
-rejected             S A = = = = = = = = = = = =
-abandoned            S A = = = = = = = = = = = =
-not_executed         S A = = = = = = = = = = = =
-voided               S A = = = = = = = = = = = =
+                     | Refunded
+                     | | Authorized
+                     | | | ThreeDsRequired
+                     | | | | Declined
+                     | | | | | Rejected
+                     | | | | | | OnlyTest
+                     | | | | | | | Disputed
+                     | | | | | | | | NotSent
+                     | | | | | | | | | Unknown
+                     | | | | | | | | | | NotFound
+                     | | | | | | | | | | | AwaitingAuthentication
+                     | | | | | | | | | | | | NeverAuthenticated
+                     | | | | | | | | | | | | | Expired
+                     | | | | | | | | | | | | | | NotExecuted
+                     | | | | | | | | | | | | | | | Withdrawn
+                     | | | | | | | | | | | | | | | | Voided
+created              S S A ! ! ! ! ! = ! ! ! ! ! ! N !
+sending              S S A W D R R U C U ! ! ! ! ! ! !
+awaiting_3ds         S S A = D = R U = = = = B B ! B V
+posting_3ds          S S A = D R R U = U ! = ! = ! ! !
+unknown              S S A W D = R = = = = = B ! N ! V
+authorized           S S = = = = = = = = = = = = = = V
+succeeded            = = = = = = = = = = = = = = = = =
+succeeded_duplicate  = = = = = = = = = = = = = = = = =
+declined             S X A = = = = = = = = = = = = = =
+rejected             S X A = = = = = = = = = = = = = =
+abandoned            S X A = = = = = = = = = = = = = =
+not_executed         S X A = = = = = = = = = = = = = =
+voided               S X A = = = = = = = = = = = = = =
 ";
 
 fn expected(cell: &str, from: PaymentState) -> Option<PaymentState> {
     Some(match cell {
         "=" => from,
         "S" => PaymentState::Succeeded,
+        "X" => PaymentState::SucceededDuplicate,
         "A" => PaymentState::Authorized,
         "W" => PaymentState::AwaitingThreeDs,
         "D" => PaymentState::Declined,
@@ -232,6 +236,57 @@ fn the_end_leaves_nothing_to_wait_for() {
 fn money_taken_twice_for_one_attempt_is_noticed() {
     let paid = payment(PaymentState::Succeeded);
     assert_eq!(paid.second_transaction(&completed(TRANSACTION)), None);
-    assert_eq!(paid.second_transaction(&completed(TRANSACTION + 1)), Some(TRANSACTION + 1));
+    let second = paid.second_transaction(&completed(TRANSACTION + 1)).unwrap();
+    assert_eq!((second.transaction_id, second.amount, second.currency), (TRANSACTION + 1, PRICE, Currency::RUB));
     assert_eq!(payment(PaymentState::Sending).second_transaction(&completed(7)), None);
+}
+
+#[test]
+fn what_the_gateway_says_of_the_ends_of_time_is_not_taken_for_a_date() {
+    for (told, kept) in [
+        ("-200000-01-01T00:00:00Z", false),
+        ("1899-12-31T23:59:59Z", false),
+        ("1900-01-01T00:00:00Z", true),
+        ("9999-12-31T23:59:59Z", true),
+        ("+10000-01-01T00:00:00Z", false),
+        ("+262000-01-01T00:00:00Z", false),
+    ] {
+        let told = told.parse().unwrap();
+        let Outcome::Declined { transaction_id, code, reason, cardholder_message, .. } = declined(5051) else {
+            panic!("no decline")
+        };
+        let refused = Outcome::Declined { transaction_id, code, reason, cardholder_message, retry_after: Some(told) };
+        let after = payment(PaymentState::Sending).apply(refused, noon()).unwrap();
+        assert_eq!(after.decline.unwrap().retry_after, kept.then_some(told));
+        let put_off = Outcome::NotSent { why: "429".into(), retry_after: Some(told) };
+        let after = payment(PaymentState::Sending).apply(put_off, noon()).unwrap();
+        assert_eq!(after.look_again_at, kept.then_some(told));
+    }
+}
+
+#[test]
+fn what_was_given_back_in_part_is_paid_and_in_whole_is_not_taken_for_a_debt() {
+    let back = |whole| Outcome::Refunded {
+        transaction_id: 7,
+        token: None,
+        amount: PRICE,
+        currency: Currency::RUB,
+        card: None,
+        whole,
+    };
+    for whole in [true, false] {
+        let after = payment(PaymentState::Unknown).apply(back(whole), noon()).unwrap();
+        assert_eq!((after.state, after.transaction_id), (PaymentState::Succeeded, Some(7)));
+        assert!(after.info.unwrap().contains("given back"));
+    }
+    let dead = payment(PaymentState::Declined);
+    assert_eq!(dead.clone().apply(back(true), noon()).unwrap().state, PaymentState::SucceededDuplicate);
+    assert_eq!(dead.apply(back(false), noon()).unwrap().state, PaymentState::Succeeded);
+}
+
+#[test]
+fn a_dispute_waits_for_a_person() {
+    let after = payment(PaymentState::Sending).apply(outcome(OutcomeKind::Disputed), noon()).unwrap();
+    assert_eq!((after.state, after.look_again_at, after.transaction_id), (PaymentState::Unknown, None, None));
+    assert!(after.info.is_some());
 }

@@ -41,6 +41,9 @@ const fn is_evidence(kind: OutcomeKind) -> bool {
     matches!(
         kind,
         OutcomeKind::Completed
+            | OutcomeKind::Refunded
+            | OutcomeKind::OnlyTest
+            | OutcomeKind::Voided
             | OutcomeKind::Authorized
             | OutcomeKind::Declined
             | OutcomeKind::ThreeDsRequired
@@ -76,7 +79,7 @@ proptest! {
     #[test]
     fn money_taken_is_always_written_down(happenings in prop::collection::vec(happening(), 0..40)) {
         let steps = history(&happenings);
-        let taken = steps.iter().any(|(_, h, _)| matches!(h, Happening::Outcome(OutcomeKind::Completed)));
+        let taken = steps.iter().any(|(_, h, _)| matches!(h, Happening::Outcome(OutcomeKind::Completed | OutcomeKind::Refunded)));
         let last = steps.last().map(|(_, _, after)| after.state);
         prop_assert_eq!(taken, last.is_some_and(PaymentState::is_success));
     }

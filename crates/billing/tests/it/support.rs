@@ -69,6 +69,16 @@ pub(crate) mod sample {
         let look_again_at = noon() + minutes(6);
         match kind {
             OutcomeKind::Completed => completed(TRANSACTION),
+            OutcomeKind::Refunded => Outcome::Refunded {
+                transaction_id: TRANSACTION,
+                token: None,
+                amount: PRICE,
+                currency: Currency::RUB,
+                card: None,
+                whole: true,
+            },
+            OutcomeKind::OnlyTest => Outcome::OnlyTest { transaction_id: TRANSACTION },
+            OutcomeKind::Disputed => Outcome::Disputed { why: "the transaction is another payment's".into() },
             OutcomeKind::Authorized => {
                 Outcome::Authorized { transaction_id: TRANSACTION, amount: PRICE, currency: Currency::RUB }
             }
@@ -117,12 +127,15 @@ pub(crate) mod sample {
         }
     }
 
-    pub(crate) const KINDS: [OutcomeKind; 14] = [
+    pub(crate) const KINDS: [OutcomeKind; 17] = [
         OutcomeKind::Completed,
+        OutcomeKind::Refunded,
         OutcomeKind::Authorized,
         OutcomeKind::ThreeDsRequired,
         OutcomeKind::Declined,
         OutcomeKind::Rejected,
+        OutcomeKind::OnlyTest,
+        OutcomeKind::Disputed,
         OutcomeKind::NotSent,
         OutcomeKind::Unknown,
         OutcomeKind::NotFound,

@@ -248,7 +248,7 @@ impl Gateway {
 
 impl Books {
     /// Writes changes to the file and makes them true, or neither.
-    fn record(&mut self, changes: Vec<crate::ledger::Change>) -> io::Result<()> {
+    pub(super) fn record(&mut self, changes: Vec<crate::ledger::Change>) -> io::Result<()> {
         if let Some(journal) = &mut self.journal
             && !changes.is_empty()
         {

@@ -16,8 +16,12 @@ use super::{Gateway, faults::Fault};
 use crate::{
     cards::{CardMask, TEST_CARDS, TestCard},
     cryptogram::cryptogram as make_cryptogram,
-    ledger::transaction::{Kind, Transaction, TransactionId},
-    money::Roubles,
+    ledger::{
+        Verdict,
+        command::Command,
+        transaction::{Kind, Transaction, TransactionId},
+    },
+    money::{Amount, Roubles},
     wire::request::Endpoint,
 };
 
@@ -112,6 +116,54 @@ pub(crate) async fn ledger(State(gateway): State<Arc<Gateway>>, Query(filter): Q
     chosen.reverse();
     let entries: Vec<_> = chosen.iter().map(|transaction| Entry::new(transaction, now)).collect();
     Json(entries).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefundOrder {
+    transaction_id: Option<i64>,
+    /// Instead of `transaction_id`: the last payment of this invoice.
+    invoice_id: Option<String>,
+    /// In currency units; without it, all that is left.
+    amount: Option<serde_json::Number>,
+}
+
+/// `POST /sandbox/refunds`: money goes back as by hand in the gateway's cabinet, of which the merchant's API is told
+/// nothing.
+pub(crate) async fn refund(
+    State(gateway): State<Arc<Gateway>>,
+    order: Result<Json<RefundOrder>, JsonRejection>,
+) -> Response {
+    let order = match order {
+        Ok(Json(order)) => order,
+        Err(rejection) => return bad_request(None, &rejection.body_text()),
+    };
+    let now = gateway.clock.now();
+    let mut books = gateway.books.lock();
+    let payment = match (order.transaction_id, &order.invoice_id) {
+        (Some(id), None) => books.ledger.get(TransactionId(id)),
+        (None, Some(invoice_id)) => books.ledger.last_payment_of(invoice_id),
+        _ => return bad_request(None, "either transaction_id or invoice_id is required"),
+    };
+    let Some((id, left)) = payment.map(|payment| (payment.id, payment.refundable())) else {
+        return bad_request(None, "there is no such payment");
+    };
+    let amount = match order.amount.map(|amount| Amount::parse(&amount.to_string())) {
+        None => left,
+        Some(Ok(amount)) => amount,
+        Some(Err(error)) => return bad_request(Some("amount"), &format!("amount {error}")),
+    };
+    let decision = books.ledger.decide(&Command::Refund { id, amount, json_data: None }, None, now);
+    match (decision.verdict, books.record(decision.changes)) {
+        (Verdict::Refunded(refund), Ok(())) => {
+            (StatusCode::CREATED, Json(json!({ "id": refund, "original_id": id }))).into_response()
+        }
+        (Verdict::Refused(message), _) => bad_request(None, &message),
+        (verdict, written) => {
+            tracing::error!(?verdict, ?written, "cannot give money back");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 /// `POST /sandbox/faults`

@@ -71,6 +71,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sandbox/cards", get(control::cards))
         .route("/sandbox/cryptogram", post(control::cryptogram))
         .route("/sandbox/ledger", get(control::ledger))
+        .route("/sandbox/refunds", post(control::refund))
         .route("/sandbox/faults", get(control::list_faults).post(control::add_fault).delete(control::clear_faults))
         .fallback(not_emulated)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -27,6 +27,11 @@ impl Ledger {
         Some((purpose.account_id.as_deref(), purpose.invoice_id.as_deref()))
     }
 
+    /// The last payment with this invoice id.
+    pub(crate) fn last_payment_of(&self, invoice_id: &str) -> Option<&Arc<Transaction>> {
+        self.last_of(invoice_id, FindScope::Payments)
+    }
+
     /// Of several operations with one invoice id only the last is found.
     fn last_of(&self, invoice_id: &str, scope: FindScope) -> Option<&Arc<Transaction>> {
         let operations = self.by_invoice.get(invoice_id)?.iter().rev().filter_map(|id| self.get(*id));

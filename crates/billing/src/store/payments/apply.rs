@@ -1,19 +1,21 @@
 //! After the answer: attempt, bill and account move together.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::StoreError;
+use super::super::orphans::{self, Orphan};
 use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
 use crate::account::AccountEvent;
 use crate::bill::BillEvent;
 use crate::cipher::{Cipher, Place};
 use crate::models::{CardChange, NewPaymentRow, PaymentRow};
-use crate::payment::{Instrument, Outcome, Payment, PaymentState};
+use crate::payment::{Instrument, Outcome, Payment, PaymentState, SecondTransaction};
 use crate::schema::payment;
-use crate::{AccountId, PaymentId, TariffId};
+use crate::{AccountId, Kopecks, PaymentId, TariffId};
 
 /// Where the payment stands now, and what others are to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Effect {
     RenewalRefused { account_id: AccountId, retry_at: Option<DateTime<Utc>> },
     /// Money was taken that nobody owes: it must go back.
     RefundOwed { payment_id: PaymentId, transaction_id: i64 },
+    /// Money was taken and given back, all of it (`whole`) or a part, without us.
+    GivenBack { payment_id: PaymentId, transaction_id: i64, whole: bool },
     /// A person must look: our request was wrong, or the gateway speaks of other money.
     NeedsAttention { payment_id: PaymentId, what: String },
 }
@@ -51,7 +55,10 @@ pub async fn apply(
     conn.transaction(async |conn| {
         let locked = lock_known(conn, id).await?;
         let token = match &outcome {
-            Outcome::Completed { token: Some(token), .. } if fits(token) => {
+            Outcome::Completed { token: Some(token), .. }
+            | Outcome::Refunded { token: Some(token), whole: false, .. }
+                if fits(token) =>
+            {
                 Some(cipher.seal(Place::Token(locked.account.id), token))
             }
             _ => None,
@@ -82,26 +89,102 @@ pub(super) async fn settle(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let mut before = locked.attempt();
+    let mut effects = Vec::new();
+    if let Some(second) = before.second_transaction(&outcome) {
+        effects.extend(record_second(conn, &locked.payment, second, now).await?);
+    }
+    let outcome = leave_what_is_anothers(conn, &before, outcome, &mut effects, now).await?;
     before.owed = locked.bill.status.owes_after(outcome.kind());
-    if before.state.is_failure() && matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. }) {
+    if before.state.is_failure() && is_live_money(&outcome) {
         before.owed = before.owed && clear_the_way(conn, &mut locked, now).await?;
     }
-    let mut effects = Vec::new();
-    if let Some(transaction_id) = before.second_transaction(&outcome) {
-        effects.extend(record_second(conn, &locked.payment, transaction_id, now).await?);
-    }
     if let Some(what) = before.mismatch(&outcome) {
-        effects.push(Effect::NeedsAttention { payment_id: before.id, what });
+        effects.extend(set_aside(conn, &before, &outcome, what, now).await?);
     }
+    let given_back = GivenBack::by(&outcome);
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
     if after == before {
         return Ok(Applied { payment: PaymentView::of(&locked), effects });
     }
     locked.save_payment(conn, &after, now).await?;
-    settle_bill(conn, &mut locked, &before, &after, now).await?;
-    settle_account(conn, &mut locked, &before, &after, sealed_token, now).await?;
-    effects.extend(effects_of(&locked, &before, &after));
+    settle_bill(conn, &mut locked, &before, &after, given_back, now).await?;
+    settle_account(conn, &mut locked, &before, &after, sealed_token, given_back, now).await?;
+    effects.extend(effects_of(&locked, &before, &after, given_back));
     Ok(Applied { payment: PaymentView::of(&locked), effects })
+}
+
+/// Whether the outcome is of money that is there to pay the bill.
+const fn is_live_money(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. } | Outcome::Refunded { whole: false, .. })
+}
+
+/// How much of the money is back with the customer already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GivenBack {
+    Nothing,
+    Part,
+    All,
+}
+
+impl GivenBack {
+    const fn by(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Refunded { whole: true, .. } => Self::All,
+            Outcome::Refunded { whole: false, .. } => Self::Part,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// The gateway's number may stand on another row already: then what it says is not only of this attempt. A refusal is
+/// taken without the number; anything else leaves the attempt in doubt until a person has decided.
+async fn leave_what_is_anothers(
+    conn: &mut AsyncPgConnection,
+    attempt: &Payment,
+    outcome: Outcome,
+    effects: &mut Vec<Effect>,
+    now: DateTime<Utc>,
+) -> Result<Outcome, StoreError> {
+    let Some(transaction_id) = outcome.transaction_id().filter(|id| attempt.transaction_id != Some(*id)) else {
+        return Ok(outcome);
+    };
+    let others = payment::table.filter(payment::transaction_id.eq(transaction_id)).filter(payment::id.ne(attempt.id));
+    let other: Option<PaymentId> = others.select(payment::id).first(conn).await.optional()?;
+    // That of an attempt which has succeeded is what was written down as its second transaction.
+    let Some(other) = other.filter(|_| !attempt.state.is_success()) else { return Ok(outcome) };
+    let why = format!("transaction {transaction_id} of the gateway is payment {other}: a person must decide");
+    effects.extend(set_aside(conn, attempt, &outcome, why.clone(), now).await?);
+    Ok(match outcome {
+        Outcome::Declined { code, reason, cardholder_message, retry_after, .. } => {
+            Outcome::Declined { transaction_id: None, code, reason, cardholder_message, retry_after }
+        }
+        _ => Outcome::Disputed { why },
+    })
+}
+
+/// Keeps the operation for a person, who is told of it once.
+async fn set_aside(
+    conn: &mut AsyncPgConnection,
+    attempt: &Payment,
+    outcome: &Outcome,
+    what: String,
+    now: DateTime<Utc>,
+) -> Result<Option<Effect>, StoreError> {
+    let Some(transaction_id) = outcome.transaction_id() else { return Ok(None) };
+    let (amount, currency) = outcome.money().unzip();
+    let found = Orphan {
+        payment_id: Some(attempt.id),
+        transaction_id,
+        what: what.clone(),
+        status: Some(outcome.kind().name().to_owned()),
+        invoice_id: None,
+        account_id: None,
+        amount,
+        currency: currency.map(|currency| currency.to_string()),
+        test_mode: None,
+    };
+    let is_new = orphans::set_aside(conn, &found, now).await?;
+    Ok(is_new.then_some(Effect::NeedsAttention { payment_id: attempt.id, what }))
 }
 
 /// Money has come for an attempt believed dead, and another may be under way for the same bill. One that can take no
@@ -132,12 +215,16 @@ async fn settle_bill(
     locked: &mut Locked,
     before: &Payment,
     after: &Payment,
+    given_back: GivenBack,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let bill = locked.bill.machine();
-    let bill = match BillEvent::of(before.state, after.state) {
-        Some(event) => bill.apply(event, now)?,
-        None => bill,
+    let bill = match (BillEvent::of(before.state, after.state), given_back) {
+        (Some(event @ BillEvent::AttemptSucceeded), GivenBack::Part | GivenBack::All) => {
+            bill.apply(event, now)?.apply(BillEvent::Refunded { whole: given_back == GivenBack::All }, now)?
+        }
+        (Some(event), _) => bill.apply(event, now)?,
+        (None, _) => bill,
     };
     locked.save_bill(conn, bill, after, now).await
 }
@@ -148,9 +235,19 @@ async fn settle_account(
     before: &Payment,
     after: &Payment,
     sealed_token: Option<String>,
+    given_back: GivenBack,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (bill, account) = (&locked.bill, locked.account.machine());
+    if after.state == PaymentState::Succeeded && given_back == GivenBack::All {
+        // Whoever gave a renewal back does not want it charged again within the hour.
+        let is_renewal = after.instrument == Instrument::Token && account.is_running();
+        let ends = is_renewal && !account.cancel_at_period_end && bill.period_no > account.period_no;
+        return match ends {
+            true => locked.save_account(conn, &account.apply(AccountEvent::CancelRequested, now)?, now).await,
+            false => Ok(()),
+        };
+    }
     if after.state == PaymentState::Succeeded {
         let paid = AccountEvent::Paid {
             kind: bill.kind,
@@ -168,7 +265,15 @@ async fn settle_account(
     }
 }
 
-fn effects_of(locked: &Locked, before: &Payment, after: &Payment) -> Option<Effect> {
+fn effects_of(locked: &Locked, before: &Payment, after: &Payment, given_back: GivenBack) -> Vec<Effect> {
+    let is_back = after.transaction_id.filter(|_| given_back != GivenBack::Nothing && after.state.is_success());
+    let whole = given_back == GivenBack::All;
+    let back = is_back.map(|transaction_id| Effect::GivenBack { payment_id: after.id, transaction_id, whole });
+    let follows = effect_of(locked, before, after).filter(|_| is_back.is_none() || !whole);
+    back.into_iter().chain(follows).collect()
+}
+
+fn effect_of(locked: &Locked, before: &Payment, after: &Payment) -> Option<Effect> {
     let account_id = locked.account.id;
     match after.state {
         PaymentState::Succeeded => locked.account.expiration_dt.map(|expires_on| Effect::AccessGranted {
@@ -192,14 +297,19 @@ fn effects_of(locked: &Locked, before: &Payment, after: &Payment) -> Option<Effe
     }
 }
 
-/// The gateway took money twice for one attempt. The second transaction becomes a row of its own, so that no money is
-/// without a row; hearing of it again adds nothing.
+/// The gateway took money twice for one attempt. The second transaction becomes a row of its own, with the money that the
+/// gateway speaks of, so that no money is without a row; hearing of it again adds nothing.
 async fn record_second(
     conn: &mut AsyncPgConnection,
     first: &PaymentRow,
-    transaction_id: i64,
+    second: SecondTransaction,
     now: DateTime<Utc>,
 ) -> Result<Option<Effect>, StoreError> {
+    let SecondTransaction { transaction_id, amount, currency } = second;
+    if Kopecks::billable(amount.get()).is_err() {
+        // No row of ours can hold it: it is kept with what differs.
+        return Ok(None);
+    }
     let row = NewPaymentRow {
         state: PaymentState::SucceededDuplicate,
         is_success: Some(true),
@@ -207,7 +317,7 @@ async fn record_second(
         transaction_id: Some(transaction_id),
         info: Some(format!("a second transaction of payment {}", first.id)),
         finished_at: Some(now),
-        ..NewPaymentRow::created(first.bill_id, first.instrument, first.amount, first.currency, now)
+        ..NewPaymentRow::created(first.bill_id, first.instrument, amount, currency, now)
     };
     let payment_id = row.id;
     let inserted = diesel::insert_into(payment::table).values(row).on_conflict_do_nothing().execute(conn).await?;

@@ -13,6 +13,7 @@ use super::{PaymentView, PostOrder};
 use crate::account::AccountEvent;
 use crate::bill::{BillEvent, BillKind};
 use crate::cipher::{Cipher, CipherError, Place};
+use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{Instrument, Outcome, PaymentState};
 use crate::resolve::{ResolvePolicy, Step};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
@@ -36,6 +37,21 @@ pub struct ChargeOrder {
     pub first_sent_at: DateTime<Utc>,
     /// 1 for the first sending.
     pub resend_no: i32,
+}
+
+impl ChargeOrder {
+    /// What must come back from the gateway with the charge.
+    #[must_use]
+    pub const fn identity(&self, terminal: Terminal) -> Identity {
+        Identity {
+            payment_id: self.payment_id,
+            account_id: self.account_id,
+            invoice_no: self.invoice_no,
+            amount: self.amount,
+            currency: self.currency,
+            terminal,
+        }
+    }
 }
 
 /// What is charged.

@@ -20,6 +20,8 @@ pub const MAX_PA_RES: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct PostOrder {
     pub payment_id: PaymentId,
+    /// The payment, to compare what comes back with.
+    pub payment: Box<PaymentView>,
     pub transaction_id: i64,
     pub pa_res: SecretString,
     /// `X-Request-ID`: the same for every sending.
@@ -126,6 +128,7 @@ pub(super) fn post_order(locked: &Locked, posting: &Payment, cipher: &Cipher) ->
     let sealed = locked.bill.pa_res.as_deref().ok_or_else(missing)?;
     Ok(PostOrder {
         payment_id: posting.id,
+        payment: Box::new(PaymentView::of(locked)),
         transaction_id: posting.transaction_id.ok_or_else(missing)?,
         pa_res: cipher.open(Place::PaRes(locked.bill.id), sealed)?,
         request_id: format!("post3ds:{}", posting.id),

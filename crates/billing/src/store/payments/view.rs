@@ -9,6 +9,7 @@ use super::load::Locked;
 use crate::account::AccountStatus;
 use crate::bill::{BillKind, BillStatus};
 use crate::models::{AccountRow, BillRow, PaymentRow};
+use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{CardMask, Decline, Instrument, PaymentState};
 use crate::resolve::Sent;
 use crate::schema::{account, bill, payment};
@@ -62,6 +63,19 @@ pub struct ThreeDsView {
 }
 
 impl PaymentView {
+    /// What must come back from the gateway with this payment.
+    #[must_use]
+    pub const fn identity(&self, terminal: Terminal) -> Identity {
+        Identity {
+            payment_id: self.id,
+            account_id: self.account_id,
+            invoice_no: self.invoice_no,
+            amount: self.amount,
+            currency: self.currency,
+            terminal,
+        }
+    }
+
     pub(super) fn of(rows: &Locked) -> Self {
         Self::from_rows(&rows.account, &rows.bill, &rows.payment)
     }

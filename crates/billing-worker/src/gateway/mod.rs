@@ -1,0 +1,61 @@
+//! Between billing's words and the gateway's. Pure.
+
+mod answers;
+
+use billing::store::payments::{ChargeInstrument, ChargeOrder};
+use chrono::{DateTime, Utc};
+use cloudpayments::{Amount, CardCharge, Error, Initiator, TokenCharge};
+use serde_json::value::RawValue;
+
+pub(crate) use self::answers::{Heard, Looked, heard, is_anothers, is_named_by, looked_up, orphan, unknown};
+
+/// What is asked of the gateway.
+pub(crate) enum ChargeRequest {
+    Card(Box<CardCharge>),
+    Token(Box<TokenCharge>),
+}
+
+/// The clocks that an outcome is written with.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) three_ds_expires_at: DateTime<Utc>,
+    /// When to look again if the outcome is unknown.
+    pub(crate) look_again_at: DateTime<Utc>,
+}
+
+/// The request of an order. The bill goes along, so that accounting finds it at the gateway too.
+///
+/// # Errors
+/// [`Error::OurFault`]: the gateway takes no such amount.
+pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
+    let amount = Amount::from_minor(order.amount.get(), order.currency.decimals());
+    if !amount.is_whole_hundredths() {
+        let message = format!("the gateway takes no more than two decimals: {amount} {}", order.currency);
+        return Err(Error::OurFault { message });
+    }
+    let invoice_id = Some(order.invoice_no.to_string());
+    let account_id = order.account_id.to_string();
+    let json_data = json_data(&order);
+    Ok(match order.instrument {
+        ChargeInstrument::Cryptogram(cryptogram) => ChargeRequest::Card(Box::new(CardCharge {
+            invoice_id,
+            account_id: Some(account_id),
+            description: Some(order.description),
+            json_data,
+            save_card: Some(true),
+            ..CardCharge::new(amount, order.currency.as_str(), order.ip_address.unwrap_or_default(), cryptogram)
+        })),
+        ChargeInstrument::Token(token) => ChargeRequest::Token(Box::new(TokenCharge {
+            invoice_id,
+            description: Some(order.description),
+            json_data,
+            ..TokenCharge::new(amount, order.currency.as_str(), account_id, token, Initiator::Schedule)
+        })),
+    })
+}
+
+fn json_data(order: &ChargeOrder) -> Option<Box<RawValue>> {
+    let ids = serde_json::json!({ "bill_id": order.bill_id.to_string(), "payment_id": order.payment_id.to_string() });
+    serde_json::value::to_raw_value(&ids).ok()
+}
