@@ -60,7 +60,9 @@ impl fmt::Display for Scope {
 pub(crate) enum Requirement {
     Scope(Scope),
     /// Health and reflection tell nothing about customers.
-    Public,
+    Public {
+        is_stream: bool,
+    },
     /// There is no such method.
     Unknown,
 }
@@ -81,12 +83,14 @@ const METHODS: [(&str, Scope); 10] = [
 
 const PUBLIC: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+/// The one public method that asks a single question.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 pub(crate) fn requirement(path: &str) -> Requirement {
     if let Some((_, scope)) = METHODS.iter().find(|(method, _)| *method == path) {
         Requirement::Scope(*scope)
     } else if PUBLIC.iter().any(|service| path.starts_with(service)) {
-        Requirement::Public
+        Requirement::Public { is_stream: path != HEALTH_CHECK }
     } else {
         Requirement::Unknown
     }

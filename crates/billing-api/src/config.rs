@@ -71,16 +71,38 @@ pub struct Config {
     )]
     pub request_timeout: Duration,
 
+    /// Longest time the message of a request may take to arrive
+    #[arg(
+        id = "api_message_timeout",
+        long = "api-message-timeout",
+        env = "API_MESSAGE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration
+    )]
+    pub message_timeout: Duration,
+
     /// Requests served at once; more are refused with RESOURCE_EXHAUSTED
     #[arg(
         id = "api_max_in_flight",
         long = "api-max-in-flight",
         env = "API_MAX_IN_FLIGHT",
         value_name = "N",
-        default_value = "512",
+        default_value = "1024",
         value_parser = count
     )]
     pub max_in_flight: usize,
+
+    /// Requests of one client served at once; more are refused with RESOURCE_EXHAUSTED [default: half of
+    /// API_MAX_IN_FLIGHT]
+    #[arg(
+        id = "api_max_in_flight_per_client",
+        long = "api-max-in-flight-per-client",
+        env = "API_MAX_IN_FLIGHT_PER_CLIENT",
+        value_name = "N",
+        value_parser = count
+    )]
+    pub max_in_flight_per_client: Option<usize>,
 
     /// Open streams of one client; more are refused with RESOURCE_EXHAUSTED
     #[arg(
@@ -92,6 +114,52 @@ pub struct Config {
         value_parser = count
     )]
     pub max_streams: usize,
+
+    /// Longest time a connection may take to its first request, with its TLS handshake
+    #[arg(
+        id = "api_handshake_timeout",
+        long = "api-handshake-timeout",
+        env = "API_HANDSHAKE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration
+    )]
+    pub handshake_timeout: Duration,
+
+    /// How long a connection is kept on which nothing is asked; an open stream keeps its connection
+    #[arg(
+        id = "api_idle_timeout",
+        long = "api-idle-timeout",
+        env = "API_IDLE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = duration
+    )]
+    pub idle_timeout: Duration,
+
+    /// Open connections; with more, the one that has been silent the longest is closed. Never more than three quarters
+    /// of the file descriptors of the process (ulimit -n)
+    #[arg(
+        id = "api_max_connections",
+        long = "api-max-connections",
+        env = "API_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value = "4096",
+        value_parser = count
+    )]
+    pub max_connections: usize,
+
+    /// Open connections of one address; with more, the one that has been silent the longest is closed. Behind a load
+    /// balancer all clients have its address: give it room
+    #[arg(
+        id = "api_max_connections_per_address",
+        long = "api-max-connections-per-address",
+        env = "API_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value = "256",
+        value_parser = count
+    )]
+    pub max_connections_per_address: usize,
 
     /// How often an open WatchPayment stream looks at the payment although nothing woke it
     #[arg(
@@ -114,6 +182,13 @@ pub struct Config {
         value_parser = duration
     )]
     pub events_reread: Duration,
+}
+
+impl Config {
+    /// How many requests of one client are served at once: however many it sends, others find room.
+    pub(crate) fn max_in_flight_of_one_client(&self) -> usize {
+        self.max_in_flight_per_client.unwrap_or((self.max_in_flight / 2).max(1))
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -166,6 +241,12 @@ mod tests {
             ("--api-request-timeout", "0s"),
             ("--api-request-timeout", "soon"),
             ("--api-max-in-flight", "0"),
+            ("--api-max-in-flight-per-client", "0"),
+            ("--api-message-timeout", "0s"),
+            ("--api-handshake-timeout", "soon"),
+            ("--api-idle-timeout", "0s"),
+            ("--api-max-connections", "0"),
+            ("--api-max-connections-per-address", "many"),
         ] {
             let Err(error) = Command::try_parse_from(["api", option, value]) else { panic!("{option} {value}") };
             assert!(error.to_string().contains(option), "{error}");

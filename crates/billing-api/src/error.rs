@@ -1,6 +1,7 @@
 //! Why a request is not served, whatever crate the reason comes from. `status.rs` says it to the caller.
 
 use std::error::Error;
+use std::time::Duration;
 
 use billing::db::DbError;
 use billing::store::StoreError;
@@ -33,8 +34,18 @@ pub(crate) enum ApiError {
     NotAwaitingThreeDs,
     ThreeDsExpired,
     DeadlineExceeded,
+    /// The message of the caller did not come in time.
+    MessageLate {
+        within: Duration,
+    },
     /// More requests at once than this server takes.
     Overloaded,
+    /// More requests at once than one client may have.
+    TooManyRequests {
+        limit: usize,
+    },
+    /// More at once of what needs no token than one connection, or all together, may have.
+    TooManyPublic,
     /// More open streams than one client may have.
     TooManyStreams {
         limit: usize,

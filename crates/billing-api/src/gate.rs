@@ -1,13 +1,15 @@
-//! What happens to every request before its service sees it: it gets an id, its caller is checked, and its time is
-//! limited.
+//! What happens to every request before its service sees it: it gets an id, its caller is checked, and its time and its
+//! number are limited.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
+use listener::{Peer, Place};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -16,13 +18,21 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::auth::{Clients, Requirement, requirement};
+use crate::auth::{Clients, Requirement, Scope, requirement};
 use crate::deadline::Deadline;
 use crate::error::ApiError;
+use crate::per_client::{PerClient, Permit};
 
 /// Names a request in the log. A caller may choose it; every response carries it.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 const MAX_REQUEST_ID: usize = 64;
+
+/// Requests that need no token, of one connection at a time. A prober has one, and a client that follows the health of
+/// its server one more.
+const PUBLIC_PER_CONNECTION: usize = 4;
+/// Streams that need no token, of all connections at a time. A single question about the health is no stream: it must be
+/// answered also under load.
+pub(crate) const PUBLIC_STREAMS: usize = 256;
 
 /// Rules that are the same for every request.
 pub(crate) struct Rules {
@@ -31,30 +41,56 @@ pub(crate) struct Rules {
     pub(crate) timeout: Duration,
     /// How many requests are served at once.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// How many of them are of one client.
+    pub(crate) of_one_client: PerClient,
+    /// How many streams are open that need no token.
+    pub(crate) public_streams: Arc<Semaphore>,
 }
 
 /// Counts as a request being served while any copy of it lives. Found in the extensions of a request, so that a write
 /// counts until it is finished, also when its caller has gone.
 #[derive(Clone)]
-pub(crate) struct InFlight(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct InFlight(#[expect(dead_code, reason = "held, not used")] Arc<(OwnedSemaphorePermit, Permit)>);
+
+/// What a request that needs no token holds until its answer has ended.
+#[derive(Default)]
+struct Held {
+    _place: Option<Place>,
+    _stream: Option<OwnedSemaphorePermit>,
+}
 
 impl Rules {
     /// What the caller may do, or why not. A refusal costs no more than reading the headers.
-    fn admit(&self, request: &mut Request<Body>) -> Result<(), ApiError> {
+    fn admit(&self, request: &mut Request<Body>) -> Result<Held, ApiError> {
         match requirement(request.uri().path()) {
-            // Health must answer also under load.
-            Requirement::Public => Ok(()),
+            Requirement::Public { is_stream } => self.admit_anybody(request, is_stream),
             Requirement::Unknown => Err(ApiError::NoSuchMethod),
-            Requirement::Scope(scope) => {
-                let today = billing::clock::now().date_naive();
-                let caller = self.clients.authorize(request.headers(), scope, today).map_err(ApiError::Denied)?;
-                tracing::Span::current().record("client", &*caller.name);
-                let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
-                request.extensions_mut().insert(caller);
-                request.extensions_mut().insert(InFlight(Arc::new(permit)));
-                Ok(())
-            }
+            Requirement::Scope(scope) => self.admit_client(request, scope).map(|()| Held::default()),
         }
+    }
+
+    fn admit_client(&self, request: &mut Request<Body>, scope: Scope) -> Result<(), ApiError> {
+        let today = billing::clock::now().date_naive();
+        let caller = self.clients.authorize(request.headers(), scope, today).map_err(ApiError::Denied)?;
+        tracing::Span::current().record("client", &*caller.name);
+        let one = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
+        let too_many = ApiError::TooManyRequests { limit: self.of_one_client.limit };
+        let of_client = self.of_one_client.take(&caller).ok_or(too_many)?;
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(InFlight(Arc::new((one, of_client))));
+        Ok(())
+    }
+
+    fn admit_anybody(&self, request: &Request<Body>, is_stream: bool) -> Result<Held, ApiError> {
+        let mut held = Held::default();
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            held._place = Some(peer.place(PUBLIC_PER_CONNECTION).ok_or(ApiError::TooManyPublic)?);
+        }
+        if is_stream {
+            let stream = Arc::clone(&self.public_streams).try_acquire_owned();
+            held._stream = Some(stream.map_err(|_| ApiError::TooManyPublic)?);
+        }
+        Ok(held)
     }
 
     /// Serves one request, within its time.
@@ -64,16 +100,43 @@ impl Rules {
     {
         let deadline = Deadline::of(request.headers());
         request.extensions_mut().insert(deadline);
-        if let Err(error) = self.admit(&mut request) {
-            return Status::from(error).into_http();
-        }
+        let held = match self.admit(&mut request) {
+            Ok(held) => held,
+            Err(error) => return Status::from(error).into_http(),
+        };
         let limit = Instant::now() + self.timeout;
         let deadline = deadline.0.map_or(limit, |deadline| deadline.min(limit));
         match tokio::time::timeout_at(deadline, service.call(request)).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => response.map(|body| Body::new(Holding { body, _held: held })),
             Ok(Err(never)) => match never {},
             Err(_) => Status::from(ApiError::DeadlineExceeded).into_http(),
         }
+    }
+}
+
+/// The body of an answer, and what is given back when it has ended.
+struct Holding {
+    body: Body,
+    _held: Held,
+}
+
+impl http_body::Body for Holding {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -18,6 +18,7 @@ mod follow;
 mod gate;
 mod health;
 mod payments;
+mod per_client;
 pub mod proto;
 mod server;
 mod status;

@@ -1,31 +1,37 @@
 //! From configuration to a server that answers, and back down.
 
 use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use billing::Services;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Request, Uri};
+use http_body_util::BodyExt as _;
+use listener::{BodyError, Limits, Listener};
+use rustls::ServerConfig;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Server, ServerTlsConfig};
 use tonic_web::GrpcWebLayer;
+use tower::{ServiceBuilder, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::access::AccessApi;
 use crate::auth::Clients;
 use crate::config::{Config, LOCAL_TOKENS};
+use crate::error::ApiError;
 use crate::events::EventsApi;
-use crate::gate::{GateLayer, REQUEST_ID, Rules};
+use crate::gate::{GateLayer, PUBLIC_STREAMS, REQUEST_ID, Rules};
 use crate::health;
 use crate::payments::{PaymentsApi, REPLAYED};
+use crate::per_client::PerClient;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::access_server::AccessServer;
 use crate::proto::events_server::EventsServer;
@@ -37,12 +43,6 @@ use crate::tariffs::TariffsApi;
 use crate::validation::MAX_MESSAGE;
 use crate::writes::Writes;
 
-/// A peer that does not answer a ping for this long is gone, and its streams with it.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams of all kinds on one connection.
-const MAX_HTTP2_STREAMS: u32 = 4096;
-const MAX_HEADERS: u32 = 16 * 1024;
 /// How long a browser may remember what it is allowed.
 const PREFLIGHT: Duration = Duration::from_secs(3600);
 /// How long connections have to end after the signal to stop.
@@ -56,7 +56,7 @@ pub enum StartError {
     Setting { variable: &'static str, problem: String },
     /// The address cannot be had, for example because another process has it.
     #[error("API_LISTEN: cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: SocketAddr, source: io::Error },
 }
 
 impl StartError {
@@ -69,7 +69,7 @@ impl StartError {
 pub struct Bound {
     config: Config,
     clients: Clients,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Arc<ServerConfig>>,
     cors: CorsLayer,
     listener: TcpListener,
     address: SocketAddr,
@@ -110,43 +110,38 @@ impl Bound {
     /// When the server cannot go on.
     pub async fn run(self, services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.announce();
-        let (reporter, health) = health::service().await;
+        let (reporter, health) = health::service();
         let writes = Writes::default();
-        let routes = self.routes(&services, &writes, &shutdown)?.add_service(health);
+        let routes = self.routes(&services, &writes, &shutdown)?.add_service(health).prepare();
+        let of_one_client = self.config.max_in_flight_of_one_client();
         let rules = Rules {
-            clients: self.clients,
-            timeout: self.config.request_timeout,
             in_flight: Arc::new(Semaphore::new(self.config.max_in_flight)),
+            of_one_client: PerClient::new(&self.clients, of_one_client),
+            public_streams: Arc::new(Semaphore::new(PUBLIC_STREAMS)),
+            timeout: self.config.request_timeout,
+            clients: self.clients,
         };
-        let mut server = Server::builder();
-        if let Some(tls) = self.tls {
-            server = server.tls_config(tls)?;
-        }
-        let serving = server
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_max_header_list_size(MAX_HEADERS)
-            .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        let service = ServiceBuilder::new()
             .layer(self.cors)
             .layer(GrpcWebLayer::new())
             .layer(GateLayer(Arc::new(rules)))
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(self.listener).with_nodelay(Some(true)),
-                shutdown.cancelled(),
-            );
+            .service(routes)
+            .map_request(|request: Request<listener::Body>| request.map(|body| Body::new(body.map_err(late))));
+        let mut listener = Listener::new(self.listener, limits(&self.config, of_one_client));
+        if let Some(tls) = self.tls {
+            listener = listener.tls(tls);
+        }
+        let serving = listener.serve(service, shutdown.clone());
         let finished = async {
-            let (served, ()) = tokio::join!(serving, health::report(reporter, &services, &shutdown));
+            tokio::join!(serving, health::report(reporter, &services, &shutdown));
             writes.wait().await;
-            served
         };
         let out_of_time = async {
             shutdown.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
-            served = finished => served?,
+            () = finished => {}
             () = out_of_time => tracing::warn!("connections were still open after {GRACE:?}"),
         }
         tracing::info!("the API has stopped");
@@ -183,8 +178,8 @@ impl Bound {
         };
         let access =
             AccessApi { services: services.clone(), writes: writes.clone(), tail, streams, shutdown: shutdown.clone() };
-        Ok(Routes::new(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
+        Ok(Routes::new(reflection().build_v1()?.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(reflection().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE))
             .add_service(TariffsServer::new(tariffs).max_decoding_message_size(MAX_MESSAGE))
             .add_service(PaymentsServer::new(payments).max_decoding_message_size(MAX_MESSAGE))
             .add_service(AccessServer::new(access).max_decoding_message_size(MAX_MESSAGE))
@@ -196,6 +191,31 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // What the details of an error are made of.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Every connection is held to these, whoever it is of.
+fn limits(config: &Config, of_one_client: usize) -> Limits {
+    // All that a client may have under way, it may have on one connection.
+    let streams = u32::try_from(config.max_streams.saturating_add(of_one_client)).unwrap_or(u32::MAX);
+    Limits {
+        handshake: config.handshake_timeout,
+        idle: config.idle_timeout,
+        body: config.message_timeout,
+        per_address: config.max_connections_per_address,
+        in_all: config.max_connections,
+        streams,
+        ..Limits::default()
+    }
+}
+
+/// A message that does not come is a refusal like others.
+fn late(error: BodyError) -> Status {
+    match error {
+        BodyError::Late(within) => ApiError::MessageLate { within }.into(),
+        BodyError::Broken(error) => Status::from_error(error.into()),
+    }
 }
 
 /// What browsers are told: pages of these origins may call, and may read what grpc-web answers in headers.

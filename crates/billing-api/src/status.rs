@@ -79,6 +79,27 @@ impl From<ApiError> for Status {
                 "not done in time: call again, writes with the same idempotency key",
             )
             .into(),
+            ApiError::MessageLate { within } => Refusal::new(
+                Code::DeadlineExceeded,
+                "MESSAGE_LATE",
+                format!("the message of the request did not come within {within:?}: call again"),
+            )
+            .into(),
+            ApiError::TooManyRequests { limit } => Refusal::new(
+                Code::ResourceExhausted,
+                "TOO_MANY_REQUESTS",
+                "this client has too many requests under way at once: wait for some of them",
+            )
+            .fact("limit", &limit.to_string())
+            .retry()
+            .into(),
+            ApiError::TooManyPublic => Refusal::new(
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                "too many health checks or reflections at once: close some, or try again later",
+            )
+            .retry()
+            .into(),
             ApiError::Overloaded => {
                 Refusal::new(Code::ResourceExhausted, "OVERLOADED", "too many requests at once: try again later")
                     .retry()

@@ -1,19 +1,26 @@
 //! TLS and mutual TLS, when the configuration asks for them.
 
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Config;
 use crate::server::StartError;
 
-/// A client that does not finish its handshake in this time is cut off.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What a client may speak in it: gRPC, and grpc-web over either.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+type Broken = Box<dyn Error + Send + Sync>;
 
 /// The TLS of this configuration; `None` where it asks for none. Broken files are found here, not by the first client.
-pub(crate) fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, StartError> {
+pub(crate) fn server_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let authorities = given(config.tls_client_ca.as_ref());
     let (certificate, key) = match (given(config.tls_cert.as_ref()), given(config.tls_key.as_ref())) {
         (Some(certificate), Some(key)) => (certificate, key),
@@ -26,14 +33,43 @@ pub(crate) fn server_tls(config: &Config) -> Result<Option<ServerTlsConfig>, Sta
         }
         (Some(_), None) => return Err(StartError::setting("API_TLS_KEY", "must be set together with API_TLS_CERT")),
     };
-    let identity = Identity::from_pem(read("API_TLS_CERT", certificate)?, read("API_TLS_KEY", key)?);
-    let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
-    check(&tls, "API_TLS_CERT and API_TLS_KEY", "do not hold a certificate chain and its private key")?;
+    let certificate = read("API_TLS_CERT", certificate)?;
+    let key = read("API_TLS_KEY", key)?;
+    let roots = match authorities {
+        Some(file) => Some(roots(&read("API_TLS_CLIENT_CA", file)?).map_err(|error| {
+            StartError::setting("API_TLS_CLIENT_CA", format!("holds no certificate authority ({error})"))
+        })?),
+        None => None,
+    };
+    let mut tls = built(&certificate, &key, roots).map_err(|error| {
+        let problem = format!("do not hold a certificate chain and its private key ({error})");
+        StartError::setting("API_TLS_CERT and API_TLS_KEY", problem)
+    })?;
+    tls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    Ok(Some(Arc::new(tls)))
+}
 
-    let Some(authorities) = authorities else { return Ok(Some(tls)) };
-    let tls = tls.client_ca_root(Certificate::from_pem(read("API_TLS_CLIENT_CA", authorities)?));
-    check(&tls, "API_TLS_CLIENT_CA", "holds no certificate authority")?;
-    Ok(Some(tls))
+/// The provider is named: the libraries of this process could use either of two.
+fn built(certificate: &[u8], key: &[u8], clients: Option<RootCertStore>) -> Result<ServerConfig, Broken> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(roots) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>()?;
+    Ok(builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?)
+}
+
+fn roots(authorities: &[u8]) -> Result<RootCertStore, Broken> {
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities) {
+        roots.add(authority?)?;
+    }
+    if roots.is_empty() { Err("there is no certificate in it".into()) } else { Ok(roots) }
 }
 
 /// A variable that is set to nothing, as compose files do, is not set.
@@ -43,14 +79,4 @@ fn given(path: Option<&PathBuf>) -> Option<&PathBuf> {
 
 fn read(variable: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
     fs::read(path).map_err(|error| StartError::setting(variable, format!("{}: {error}", path.display())))
-}
-
-fn check(tls: &ServerTlsConfig, variable: &'static str, problem: &str) -> Result<(), StartError> {
-    match Server::builder().tls_config(tls.clone()) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
-            Err(StartError::setting(variable, format!("{problem}{cause}")))
-        }
-    }
 }

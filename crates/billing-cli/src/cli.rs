@@ -7,7 +7,9 @@ use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatche
 
 use crate::celery::{self, CeleryCommand};
 use crate::demo::DemoConfig;
+use crate::environment;
 use crate::exit;
+use crate::health::HealthConfig;
 use crate::probes::ProbesConfig;
 use crate::standalone::{self, StandaloneConfig};
 use crate::telemetry::TelemetryConfig;
@@ -47,12 +49,8 @@ pub enum Command {
     Demo(DemoConfig),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
-    /// Asks a role whether it is well: grpc://HOST:PORT for the API, http://HOST:PORT/ for the sandbox,
-    /// http://HOST:PORT/readyz (HEALTH_LISTEN) for workers and beats
-    Health {
-        #[arg(value_name = "URL")]
-        url: url::Url,
-    },
+    /// Asks a role whether it is well
+    Health(Box<HealthConfig>),
     #[command(flatten)]
     Celery(Box<CeleryCommand>),
 }
@@ -112,7 +110,8 @@ pub struct CryptogramConfig {
 /// What clap says, with the environment variable of the option in question.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let args = celery::verb_first(args.into_iter().collect());
-    let matches = command().try_get_matches_from(args).map_err(name_variable)?;
+    let read = environment::read(command()).try_get_matches_from(&args);
+    let matches = read.map_err(|error| name_variable(with_all_variables(error, &args)))?;
     from_matches(&matches).map_err(name_variable)
 }
 
@@ -126,11 +125,22 @@ pub fn status_of_usage(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The whole command line, with the defaults of each role.
 pub fn command() -> Clap {
-    Cli::command().mut_subcommand("standalone", standalone::defaults)
+    environment::switches(Cli::command()).mut_subcommand("standalone", standalone::defaults)
 }
 
 fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(matches)
+}
+
+/// What help says names also the variables that are not set.
+fn with_all_variables(error: clap::Error, args: &[OsString]) -> clap::Error {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+    match error.kind() {
+        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand => {
+            command().try_get_matches_from(args).err().unwrap_or(error)
+        }
+        _ => error,
+    }
 }
 
 /// Clap names the option; who set it by the environment looks for the variable.
@@ -180,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_option_of_a_role_is_an_environment_variable_and_is_described() {
-        let not_roles = HashSet::from(["cryptogram", "health"]);
+        let not_roles = HashSet::from(["cryptogram"]);
         let is_role = |name: &str| !not_roles.contains(name) && !CeleryCommand::has_subcommand(name);
         for role in command().get_subcommands().filter(|role| is_role(role.get_name())) {
             for option in role.get_arguments().filter(|option| option.get_long().is_some_and(|long| long != "help")) {

@@ -38,13 +38,53 @@ impl Exit {
         Self { status: UNAVAILABLE, error: error.into() }
     }
 
+    /// The error with what caused it, each said once: many errors say their cause themselves.
+    #[must_use]
+    pub fn told(&self) -> String {
+        told(&self.error)
+    }
+
     pub fn code(&self) -> ExitCode {
         ExitCode::from(self.status)
     }
 }
 
+/// An error with everything that caused it, on one line. What the line says already is left out.
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => said.to_owned(),
+        said => format!("{said}: {cause}"),
+    })
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Exit {
     fn from(error: E) -> Self {
         Self { status: SOFTWARE, error: error.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("API_LISTEN: cannot listen: {source}")]
+    struct Listen {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_said_once_though_the_error_says_it_too() {
+        let in_use = || io::Error::new(io::ErrorKind::AddrInUse, "address in use");
+        let listen = || Listen { source: in_use() };
+        assert_eq!(Exit::unavailable(listen()).told(), "API_LISTEN: cannot listen: address in use");
+        let started = anyhow::Error::from(listen()).context("the API does not start");
+        assert_eq!(told(&started), "the API does not start: API_LISTEN: cannot listen: address in use");
+        let plain = anyhow::Error::from(in_use()).context("the ledger");
+        assert_eq!(told(&plain), "the ledger: address in use");
     }
 }

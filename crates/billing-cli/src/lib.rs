@@ -3,6 +3,7 @@
 pub mod celery;
 pub mod cli;
 mod demo;
+mod environment;
 pub mod exit;
 mod health;
 mod probes;
@@ -39,8 +40,8 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),
-        Command::Health { url } => {
-            let asked = async { health::check(&url).await.map_err(|error| Exit { status: exit::FAILED, error }) };
+        Command::Health(config) => {
+            let asked = async { health::check(&config).await.map_err(|error| Exit { status: exit::FAILED, error }) };
             unless_stopped(&signals, async { asked.await.map(|()| exit::OK) }).await
         }
     }

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let code = match runtime.block_on(billing_cli::run(cli)) {
         Ok(status) => ExitCode::from(status),
         Err(exit) => {
-            eprintln!("billing: {:#}", exit.error);
+            eprintln!("billing: {}", exit.told());
             exit.code()
         }
     };

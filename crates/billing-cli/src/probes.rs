@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::extract::State;
@@ -15,7 +16,10 @@ use axum::{Json, Router};
 use celeriac::beat::BeatHandle;
 use celeriac::worker::WorkerHandle;
 use clap::Args;
+use listener::{Limits, Listener};
 use serde_json::{Value, json};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 
@@ -25,6 +29,9 @@ pub struct ProbesConfig {
     #[arg(long, env = "HEALTH_LISTEN", value_name = "ADDRESS:PORT")]
     pub health_listen: Option<SocketAddr>,
 }
+
+/// Who asks are an orchestrator and an operator or two; the descriptors are for what the role does.
+const LIMITS: Limits = Limits { per_address: 16, in_all: 64, idle: Duration::from_secs(60), ..Limits::DEFAULT };
 
 /// How a role is.
 pub(crate) struct Report {
@@ -71,7 +78,9 @@ fn serve(listener: TcpListener, look: Arc<OnceLock<Look>>) {
     let served = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().and_then(|runtime| {
         runtime.block_on(async {
             let routes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(look);
-            axum::serve(tokio::net::TcpListener::from_std(listener)?, routes).await
+            let listener = Listener::new(tokio::net::TcpListener::from_std(listener)?, LIMITS);
+            listener.serve(routes, CancellationToken::new()).await;
+            Ok(())
         })
     });
     if let Err(error) = served {

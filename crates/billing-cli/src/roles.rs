@@ -93,7 +93,7 @@ pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Ex
 pub(crate) async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Signals) -> Result<u8, Exit> {
     let bound = cloudpayments_sandbox::bind(config).await.map_err(sandbox_error)?;
     tracing::info!(address = %bound.address(), "the gateway's sandbox listens");
-    bound.serve(signals.stop.warm.clone()).await?;
+    bound.serve(signals.stop.warm.clone()).await;
     Ok(exit::OK)
 }
 

@@ -1,9 +1,12 @@
 //! Logs and error reports. Started once, before any role.
 
+mod reports;
+
 use clap::{Args, ValueEnum};
 use sentry::ClientInitGuard;
-use sentry::integrations::tracing::{BreadcrumbLayer, ErrorLayer};
-use tracing_subscriber::filter::LevelFilter;
+use sentry::integrations::tracing::BreadcrumbLayer;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -11,7 +14,8 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetryConfig {
-    /// What is logged: a level, or target=level pairs divided by commas [default: info; standalone and demo: warn]
+    /// What is logged: a level, or target=level pairs divided by commas [default: info; standalone and demo: warn].
+    /// Libraries say nothing at trace, where they print passwords
     #[arg(long, env = "LOG", global = true, value_name = "FILTER")]
     log: Option<String>,
 
@@ -34,6 +38,16 @@ enum LogFormat {
     Json,
 }
 
+/// At TRACE libraries print the bytes of the wire: logins to servers with their passwords, whole messages. Whatever `LOG`
+/// asks for, those are not written.
+fn may_be_written(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() != Level::TRACE || is_ours(metadata)
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    ["billing", "celeriac", "cloudpayments", "listener"].iter().any(|ours| metadata.target().starts_with(ours))
+}
+
 /// Keeps error reporting alive; dropping it sends what is still waiting.
 pub struct Telemetry {
     _sentry: Option<ClientInitGuard>,
@@ -54,10 +68,10 @@ impl TelemetryConfig {
         };
         let sentry = self.sentry_dsn.as_ref().map(|dsn| self.start_sentry(&dsn.to_string()));
         tracing_subscriber::registry()
-            .with(lines.with_filter(filter))
+            .with(lines.with_filter(filter.and(filter_fn(may_be_written))))
             // What happened before goes along with each error.
             .with(sentry.as_ref().map(|_| BreadcrumbLayer::new().with_filter(LevelFilter::INFO)))
-            .with(sentry.as_ref().map(|_| ErrorLayer::new().with_filter(LevelFilter::ERROR)))
+            .with(sentry.as_ref().map(|_| reports::Reports::default().with_filter(filter_fn(reports::concerns))))
             .init();
         Ok(Telemetry { _sentry: sentry })
     }

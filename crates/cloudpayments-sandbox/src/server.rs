@@ -8,6 +8,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use listener::{Limits, Listener};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     config::Config,
-    http::{
-        self, Books, Gateway,
-        faults::Faults,
-        line::{Line, Lines},
-    },
+    http::{self, Books, Gateway, faults::Faults},
     journal::{Journal, JournalError},
     ledger::{Ledger, secret::Secret},
     wire::answer::Terminal,
@@ -28,6 +25,11 @@ use crate::{
 
 /// How long requests under way may take to end after the sandbox is told to stop.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
+/// Everything on a developer's machine has one address, and a shop may think for long between the halves of a request.
+fn limits() -> Limits {
+    Limits { body: Duration::from_secs(30), per_address: 1024, ..Limits::default() }
+}
 
 /// Why the sandbox does not start. The message names the setting to change.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +57,9 @@ impl From<JournalError> for StartError {
 ///
 /// # Errors
 ///
-/// It cannot start ([`StartError`]), or the listening socket fails.
+/// It cannot start ([`StartError`]).
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    bind(config).await?.serve(shutdown).await?;
+    bind(config).await?.serve(shutdown).await;
     Ok(())
 }
 
@@ -126,28 +128,20 @@ impl Bound {
     }
 
     /// Answers until told to stop, then lets requests under way end (a delayed one is cut) for at most three seconds.
-    ///
-    /// # Errors
-    ///
-    /// The listening socket fails.
-    pub async fn serve(self, shutdown: CancellationToken) -> io::Result<()> {
+    pub async fn serve(self, shutdown: CancellationToken) {
         tracing::info!(address = %self.address, "the CloudPayments sandbox is listening");
         let going_down = self.gateway.shutdown.clone();
-        let router = http::router(self.gateway).into_make_service_with_connect_info::<Line>();
-        let stop = {
-            let (shutdown, going_down) = (shutdown.clone(), going_down.clone());
-            async move {
-                shutdown.cancelled().await;
-                going_down.cancel();
-            }
-        };
+        let router = http::router(self.gateway);
+        let serving = Listener::new(self.listener, limits()).serve(router, shutdown.clone());
         let overdue = async {
-            going_down.cancelled().await;
+            shutdown.cancelled().await;
+            // What waits for its time is not waited for.
+            going_down.cancel();
             tokio::time::sleep(SHUTDOWN_LIMIT).await;
         };
         tokio::select! {
-            ended = axum::serve(Lines(self.listener), router).with_graceful_shutdown(stop) => ended,
-            () = overdue => Ok(()),
+            () = serving => {}
+            () = overdue => {}
         }
     }
 }
@@ -158,7 +152,7 @@ pub struct Sandbox {
     pub addr: SocketAddr,
     clock: Clock,
     shutdown: CancellationToken,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Sandbox {
@@ -189,10 +183,10 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// The listening socket failed.
+    /// It panicked.
     pub async fn stop(mut self) -> io::Result<()> {
         self.shutdown.cancel();
-        (&mut self.server).await.map_err(io::Error::other)?
+        (&mut self.server).await.map_err(io::Error::other)
     }
 }
 

@@ -78,3 +78,15 @@ fn no_log_line_names_a_secret() {
     }
     assert!(lines > 10, "nothing logs any more, or it is read wrongly");
 }
+
+#[test]
+fn every_port_is_served_through_the_listener() {
+    const ELSEWHERE: [&str; 3] = ["axum : : serve", "transport : : Server", "Server : : builder"];
+    for crate_name in ["billing-api", "billing-worker", "billing-beat", "billing-cli", "cloudpayments-sandbox"] {
+        for source in sources(&format!("{crate_name}/src")) {
+            let tokens = flat(&source.tokens);
+            let found: Vec<_> = ELSEWHERE.into_iter().filter(|words| contains(&tokens, words)).collect();
+            assert!(found.is_empty(), "{} serves without the limits of `listener`: {found:?}", source.path);
+        }
+    }
+}

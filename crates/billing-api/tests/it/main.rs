@@ -3,6 +3,7 @@
 
 mod access;
 mod bad_input;
+mod connections;
 mod create_payment;
 mod events;
 mod faults;
@@ -11,6 +12,7 @@ mod idempotency;
 mod limits;
 mod operations;
 mod other_clients;
+mod public;
 mod refused;
 mod scopes;
 mod secrecy;

@@ -23,7 +23,7 @@ use crate::world::{FRONTEND, SOON, World, by, config};
 async fn health_answers_for_the_server_and_each_service_without_a_token() {
     let world = World::start().await;
     let client = HealthClient::new(world.channel());
-    for service in ["", "billing.v1.Tariffs", "billing.v1.Payments", "billing.v1.Access"] {
+    for service in ["", "billing.v1.Tariffs", "billing.v1.Payments", "billing.v1.Access", "billing.v1.Events"] {
         eventually(SOON, || {
             let (mut client, request) = (client.clone(), HealthCheckRequest { service: service.into() });
             async move { client.check(request).await.expect("an answer").into_inner().status() == ServingStatus::Serving }

@@ -16,11 +16,12 @@ use clap::Parser;
 use diesel::QueryableByName;
 use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
+use http::uri::PathAndQuery;
 use testkit::{RedisDb, TestDatabase, Vhost};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Streaming};
+use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 /// Tokens of the clients that the default configuration knows.
@@ -38,6 +39,8 @@ pub(crate) struct World {
     pub(crate) services: Services,
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
+    /// One connection for all that is never said.
+    silence: Channel,
     running: Option<JoinHandle<anyhow::Result<()>>>,
     // Dropped last, after who uses them.
     _behind: Behind,
@@ -113,7 +116,8 @@ impl World {
         let bound = bind(api).await.expect("a free port");
         let (address, shutdown) = (bound.local_addr(), CancellationToken::new());
         let running = tokio::spawn(bound.run(services.clone(), shutdown.clone()));
-        Self { services, address, shutdown, running: Some(running), _behind: behind }
+        let silence = Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy();
+        Self { services, address, shutdown, silence, running: Some(running), _behind: behind }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -171,6 +175,27 @@ impl World {
     pub(crate) async fn watch(&self, payment_id: &str) -> Streaming<Payment> {
         let request = WatchPaymentRequest { payment_id: payment_id.to_owned() };
         self.payments().watch_payment(by(FRONTEND, request)).await.expect("a stream").into_inner()
+    }
+
+    /// Calls a method and never sends its message; answers with what the server says to that.
+    pub(crate) fn never_says(&self, method: &'static str, token: Option<&str>) -> impl Future<Output = Status> + use<> {
+        let (channel, mut request) = (self.silence.clone(), Request::new(futures_util::stream::pending::<()>()));
+        if let Some(token) = token {
+            request = by(token, futures_util::stream::pending());
+        }
+        async move {
+            let mut client = tonic::client::Grpc::new(channel);
+            client.ready().await.expect("a connection");
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            let answer = client.streaming(request, PathAndQuery::from_static(method), codec).await;
+            match answer {
+                Err(status) => status,
+                Ok(answers) => match answers.into_inner().message().await {
+                    Ok(_) => Status::ok("the server ended the stream"),
+                    Err(status) => status,
+                },
+            }
+        }
     }
 
     /// Messages waiting for the workers.

@@ -13,6 +13,7 @@ use clap::Args;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::environment;
 use crate::exit;
 
 use customer::Cinema;
@@ -64,7 +65,9 @@ impl DemoConfig {
             #[command(flatten)]
             demo: DemoConfig,
         }
-        <Defaults as clap::Parser>::parse_from(["demo"]).demo
+        let command = environment::read(<Defaults as clap::CommandFactory>::command());
+        let matches = command.get_matches_from(["demo"]);
+        <Defaults as clap::FromArgMatches>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).demo
     }
 }
 
@@ -74,7 +77,7 @@ pub(crate) fn status(played: anyhow::Result<bool>) -> u8 {
         Ok(true) => exit::OK,
         Ok(false) => exit::FAILED,
         Err(error) => {
-            tracing::error!("the demo could not be played: {error:#}");
+            tracing::error!("the demo could not be played: {}", exit::told(&error));
             exit::FAILED
         }
     }
@@ -109,7 +112,7 @@ async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
             narrator.scene($title);
             match $scene.await {
                 Ok(expectation) => expectations.push(expectation),
-                Err(error) => narrator.failed(format_args!("{error:#}")),
+                Err(error) => narrator.failed(exit::told(&error)),
             }
         }};
     }

@@ -74,7 +74,7 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
     let (demo, demo_and_exit) = (config.demo, config.demo_and_exit);
     let began = Instant::now();
     let mut system = System::start(config, &signals).await?;
-    system.introduce(began.elapsed());
+    system.introduce(began.elapsed(), !demo_and_exit);
     let mut status = exit::OK;
     if demo || demo_and_exit {
         let config = system.demo_config()?;

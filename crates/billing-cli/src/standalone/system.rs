@@ -34,7 +34,7 @@ pub(crate) struct System {
     /// Ends the roles that work; the sandbox they work with ends after them.
     stop_roles: CancellationToken,
     stop_sandbox: CancellationToken,
-    sandbox_task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    sandbox_task: tokio::task::JoinHandle<()>,
     services: Services,
     #[cfg(feature = "embedded")]
     postgres: Option<EmbeddedPostgres>,
@@ -64,7 +64,7 @@ impl System {
         let (stop_roles, stop_sandbox) = (CancellationToken::new(), CancellationToken::new());
         let sandbox_task = tokio::spawn({
             let stop = stop_sandbox.clone();
-            async move { sandbox.serve(stop).await.context("the sandbox ended") }
+            async move { sandbox.serve(stop).await }
         });
         let mut running = JoinSet::new();
         let (for_api, for_worker, for_beat) = (services.clone(), services.clone(), services.clone());
@@ -94,9 +94,10 @@ impl System {
 
     /// Says where everything is, and how long it took to get there.
     #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
-    pub(crate) fn introduce(&self, took: Duration) {
+    pub(crate) fn introduce(&self, took: Duration, stays: bool) {
         let Self { api, sandbox, data_dir, services, .. } = self;
-        println!("Billing is up after {:.2} s. Ctrl-C stops it.\n", took.as_secs_f64());
+        let how_it_ends = if stays { "Ctrl-C stops it." } else { "It ends with the demo." };
+        println!("Billing is up after {:.2} s. {how_it_ends}\n", took.as_secs_f64());
         println!("  gRPC API   http://{api}   (reflection, health and grpc-web are on)");
         println!("  sandbox    http://{sandbox}   test cards, the gateway's ledger");
         println!("  database   {}", services.db.address());
@@ -130,11 +131,11 @@ impl System {
         let ending = async {
             while let Some(ended) = roles.join_next().await {
                 if let Ok((role, Err(error))) = ended {
-                    tracing::error!(role, "{error:#}");
+                    tracing::error!(role, "{}", exit::told(&error));
                 }
             }
             stop_sandbox.cancel();
-            sandbox_task.await??;
+            sandbox_task.await.context("the sandbox")?;
             services.app.close().await;
             drop(services);
             #[cfg(feature = "embedded")]

@@ -10,13 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use listener::Peer;
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 
 use super::{
     Books, Gateway,
     faults::{Fault, FaultKind, Target},
-    line::Line,
 };
 use crate::{
     ledger::{Answer, Reply, transaction::RequestId},
@@ -28,8 +28,6 @@ use crate::{
 
 /// Longest `X-Request-ID`, in bytes.
 const MAX_REQUEST_ID: usize = 255;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that got past the door.
 struct Call {
@@ -56,7 +54,7 @@ enum Outcome {
 /// Handles one request to `path`. The work is a task of its own: a client that hangs up does not stop a bank.
 pub(crate) async fn handle(
     gateway: Arc<Gateway>,
-    line: Line,
+    peer: Peer,
     endpoint: Endpoint,
     path: &'static str,
     request: HttpRequest,
@@ -66,19 +64,18 @@ pub(crate) async fn handle(
             .into_response();
     }
     let headers = request.headers().clone();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(rejection)) => return rejection.into_response(),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    let body = match Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(rejection) => return rejection.into_response(),
     };
     let Ok(slot) = Arc::clone(&gateway.slots).try_acquire_owned() else {
-        return Outcome::Error(StatusCode::TOO_MANY_REQUESTS).leave(&line);
+        return Outcome::Error(StatusCode::TOO_MANY_REQUESTS).leave(&peer);
     };
     let call = match Call::read(endpoint, path, &headers, &body) {
         Ok(call) => call,
         Err(bad_request) => {
             let reply = Reply { answer: Answer::Refused(bad_request.0), at: gateway.clock.now() };
-            return Outcome::Answer(gateway.print(&gateway.books.lock(), &reply)).leave(&line);
+            return Outcome::Answer(gateway.print(&gateway.books.lock(), &reply)).leave(&peer);
         }
     };
     let work = tokio::spawn(async move {
@@ -89,7 +86,7 @@ pub(crate) async fn handle(
         tracing::error!(%error, path, "a request of the sandbox failed");
         Outcome::Error(StatusCode::INTERNAL_SERVER_ERROR)
     });
-    outcome.leave(&line)
+    outcome.leave(&peer)
 }
 
 impl Call {
@@ -260,7 +257,7 @@ impl Books {
 }
 
 impl Outcome {
-    fn leave(self, line: &Line) -> Response {
+    fn leave(self, peer: &Peer) -> Response {
         const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/json; charset=utf-8");
         match self {
             Self::Answer(body) => ([JSON], body).into_response(),
@@ -268,7 +265,7 @@ impl Outcome {
             Self::Garbage => ([JSON], "<html><body>502 Bad Gateway</body>").into_response(),
             Self::Refusal => ([JSON], r#"{"Success":false,"Message":"Internal error"}"#).into_response(),
             Self::Nothing => {
-                line.cut();
+                peer.cut();
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
         }

@@ -5,25 +5,25 @@ pub(crate) mod api;
 pub(crate) mod control;
 pub(crate) mod faults;
 mod html;
-pub(crate) mod line;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Extension, State},
     http::StatusCode,
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
+use listener::Peer;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::{faults::Faults, line::Line, turns::Turns};
+use self::{faults::Faults, turns::Turns};
 use crate::{
     clock::Clock,
     journal::Journal,
@@ -59,8 +59,8 @@ pub(crate) struct Gateway {
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     let mut router = Router::new();
     for (path, endpoint) in Endpoint::ALL {
-        let handler = move |State(gateway): State<Arc<Gateway>>, ConnectInfo(line): ConnectInfo<Line>, request| {
-            api::handle(gateway, line, endpoint, path, request)
+        let handler = move |State(gateway): State<Arc<Gateway>>, Extension(peer): Extension<Peer>, request| {
+            api::handle(gateway, peer, endpoint, path, request)
         };
         router = router.route(path, post(handler));
     }
