@@ -50,6 +50,7 @@ up() {
     cat "$dir"/{postgres,rabbitmq,redis}/env - >"$dir/env.new" <<ENV
 TEST_PYTHON=$ROOT/.venv/bin/python
 TEST_SERVICES_DIR=$dir
+PYTHONDONTWRITEBYTECODE=1
 ENV
     mv "$dir/env.new" "$dir/env"
 }
