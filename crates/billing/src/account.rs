@@ -5,6 +5,7 @@
 //! periods paid before it, and the length of one – so that ends never drift.
 
 mod machine;
+mod term;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -14,6 +15,8 @@ use crate::decline::DeclineGroup;
 use crate::macros::text_enum;
 use crate::payment::{Instrument, Payment, PaymentState};
 use crate::period::{Period, PeriodError};
+
+pub use self::term::{CHARGED_SHARE, Term};
 use crate::{AccountId, TariffId};
 
 text_enum! {
@@ -27,31 +30,8 @@ text_enum! {
     }
 }
 
-/// How long access goes on behind the paid time while we do not know whether the renewal was paid.
+/// How long access goes on behind the paid time while we do not know whether the renewal was paid: once for a period.
 pub const DOUBT: TimeDelta = TimeDelta::hours(48);
-
-/// The arithmetic of a running subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Term {
-    pub anchor_at: DateTime<Utc>,
-    /// Periods paid before the anchor: the first period after it has the next number.
-    pub anchor_period_no: i32,
-    pub period: Period,
-}
-
-impl Term {
-    /// When period `no` ends; its access is exclusive of that instant.
-    ///
-    /// # Errors
-    /// [`PeriodError::OutsideCalendar`] for a number that is absurd.
-    pub fn end_of(&self, no: i32, zone: Tz) -> Result<DateTime<Utc>, PeriodError> {
-        let n = no
-            .checked_sub(self.anchor_period_no)
-            .and_then(|n| u32::try_from(n).ok())
-            .ok_or(PeriodError::OutsideCalendar)?;
-        self.period.nth_instant(self.anchor_at, n, zone)
-    }
-}
 
 /// The state of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,22 +53,37 @@ pub struct Account {
     pub next_charge_at: Option<DateTime<Utc>>,
     /// A card to charge without the customer is kept.
     pub has_token: bool,
+    /// The bank forbids that card to be charged without the customer again.
+    pub card_barred: bool,
     pub cancel_at_period_end: bool,
     /// Refusals of the renewal that is owed now, and the time of the first.
     pub declines: i32,
     pub first_declined_at: Option<DateTime<Utc>>,
+    /// Charges of the renewal that is owed now that came to nothing through our own fault.
+    pub faults: i32,
+}
+
+/// What a payment leaves of the card that is charged without the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptCard {
+    /// It stays as it was.
+    Same,
+    /// The card that has paid takes its place.
+    New,
+    /// The card that has paid cannot be kept, and the one before it must not be charged any more.
+    None,
 }
 
 /// What happens to a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountEvent {
     /// A bill was paid.
-    Paid { kind: BillKind, tariff_id: TariffId, period: Period, period_no: i32, token: bool },
+    Paid { kind: BillKind, tariff_id: TariffId, period: Period, period_no: i32, card: KeptCard },
     /// A renewal was opened, or the next try of one; it is being charged.
     RenewalOpened,
     /// The charge for this period was refused.
     RenewalRefused { period_no: i32, group: DeclineGroup, retry_after: Option<DateTime<Utc>> },
-    /// The charge for this period came to nothing through no fault of the customer.
+    /// The charge for this period came to nothing through our own fault, not the customer's.
     RenewalNotCharged { period_no: i32 },
     /// Due, and there is no card to charge.
     NoCard,
@@ -139,7 +134,7 @@ pub enum AccountError {
 pub struct NextPeriod {
     pub no: i32,
     pub ends_at: DateTime<Utc>,
-    /// Periods that passed unpaid, as after an outage. They are not charged: service is paid in advance.
+    /// Periods that passed unpaid, as after an outage, the last of them perhaps not wholly. They are not charged.
     pub skipped: i32,
 }
 
@@ -151,6 +146,8 @@ pub struct Access {
     pub status: AccountStatus,
     /// The day on which the paid time ends, in the account's zone.
     pub expires_on: Option<NaiveDate>,
+    /// The next period is charged without the customer. Otherwise they must pay it themselves.
+    pub renews: bool,
 }
 
 impl Account {
@@ -168,9 +165,11 @@ impl Account {
             access_until: None,
             next_charge_at: None,
             has_token: false,
+            card_barred: false,
             cancel_at_period_end: false,
             declines: 0,
             first_declined_at: None,
+            faults: 0,
         }
     }
 
@@ -183,7 +182,14 @@ impl Account {
             tariff_id: self.tariff_id.filter(|_| running),
             status: self.status,
             expires_on: self.expires_on(),
+            renews: running && !self.cancel_at_period_end && self.can_be_charged(),
         }
+    }
+
+    /// Whether there is a card that may be charged without the customer.
+    #[must_use]
+    pub const fn can_be_charged(&self) -> bool {
+        self.has_token && !self.card_barred
     }
 
     /// Nothing is owed at `now`: the subscription runs, and so does the access it gives.

@@ -33,6 +33,32 @@ const TECHNICAL: &[i64] = &[2, 29];
 const CONDITIONAL: &[i64] = &[29];
 const NEVER: &[i64] = &[];
 
+/// Until when a charge that came to nothing through our own fault – the gateway did not understand it, it was never
+/// executed, its card could not be read – pauses: three charges in two days, so that operators can mend it meanwhile.
+/// After the last one the renewal is as good as refused.
+const OUR_FAULT: &[TimeDelta] = &[TimeDelta::hours(1), TimeDelta::hours(47)];
+
+/// No more charges than [`MOST_CHARGES`] are started for a card within this time.
+pub const CHARGES_COUNT_FOR: TimeDelta = TimeDelta::hours(24);
+/// The gateway's rule for charges without the customer, whatever the schedules above say.
+pub const MOST_CHARGES: usize = 2;
+
+/// When a renewal whose charge failed `faults` times through our own fault, the last time at `now`, is tried again;
+/// `None`: not any more.
+#[must_use]
+pub fn retry_after_fault(faults: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let step = usize::try_from(faults.max(1) - 1).ok()?;
+    OUR_FAULT.get(step).map(|pause| now + *pause)
+}
+
+/// Until when a card is left alone that was charged at these times: `None` if it may be charged at `now`.
+#[must_use]
+pub fn left_alone_until(charges: &[DateTime<Utc>], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let mut latest: Vec<_> = charges.iter().filter(|at| now - **at <= CHARGES_COUNT_FOR).collect();
+    latest.sort_unstable_by(|a, b| b.cmp(a));
+    latest.get(MOST_CHARGES - 1).map(|at| **at + CHARGES_COUNT_FOR + TimeDelta::seconds(1))
+}
+
 /// How long an account keeps its access while its renewal is refused.
 pub const GRACE: TimeDelta = TimeDelta::days(7);
 
@@ -49,6 +75,12 @@ impl DeclineGroup {
             3000..=3999 | 6000..=6999 => Self::Configuration,
             _ => Self::Conditional,
         }
+    }
+
+    /// Whether this card must not be charged again without the customer: they pay anew, with it or another.
+    #[must_use]
+    pub const fn bars_the_card(self) -> bool {
+        matches!(self, Self::Hard | Self::CustomerAction)
     }
 
     /// Hours after the first refusal at which a try may follow.

@@ -104,6 +104,19 @@ impl Period {
         let end = self.nth(wall.date(), n)?.and_time(wall.time());
         from_wall_clock(end, zone).ok_or(PeriodError::OutsideCalendar)
     }
+
+    /// The instant one period before the anchor, likewise.
+    ///
+    /// # Errors
+    /// As [`Period::nth`].
+    pub fn instant_before(self, anchor: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, PeriodError> {
+        let wall = anchor.with_timezone(&zone).naive_local();
+        let date = match self.0 {
+            Unit::Months(months) => wall.date().checked_sub_months(Months::new(months)),
+            Unit::Days(days) => wall.date().checked_sub_days(Days::new(u64::from(days))),
+        };
+        date.and_then(|date| from_wall_clock(date.and_time(wall.time()), zone)).ok_or(PeriodError::OutsideCalendar)
+    }
 }
 
 /// The instant at which `date` begins on the wall clocks of `zone`.

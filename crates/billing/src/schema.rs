@@ -23,6 +23,9 @@ diesel::table! {
         declines -> Int4,
         first_declined_at -> Nullable<Timestamptz>,
         card -> Nullable<Jsonb>,
+        faults -> Int4,
+        card_barred -> Bool,
+        card_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -46,6 +49,7 @@ diesel::table! {
         kind -> Text,
         period_no -> Int4,
         paid_at -> Nullable<Timestamptz>,
+        skipped_periods -> Int4,
     }
 }
 

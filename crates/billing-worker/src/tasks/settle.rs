@@ -72,6 +72,9 @@ fn tell(effect: &Effect) {
         Effect::AccessGranted { account_id, expires_on, .. } => {
             tracing::info!(%account_id, %expires_on, "access granted");
         }
+        Effect::CardNotKept { account_id } => {
+            tracing::warn!(%account_id, "the card that has paid cannot be kept: nothing is charged by itself any more");
+        }
         Effect::RenewalRefused { account_id, retry_at } => {
             tracing::info!(%account_id, ?retry_at, "renewal refused");
         }

@@ -2,16 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, NextPeriod, Term};
+use super::term::is_worth_its_price;
+use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, Term};
 use crate::bill::BillKind;
-use crate::decline::{DeclineGroup, GRACE};
+use crate::decline::{DeclineGroup, GRACE, retry_after_fault};
 use crate::period::{Period, start_of_day};
 
-/// When a renewal that failed through no fault of the customer is tried again.
-const OUR_FAULT_PAUSE: TimeDelta = TimeDelta::hours(1);
-
 impl Account {
-    /// The period a renewal under `period` would pay at `now`: the first unpaid one that is not over.
+    /// The period a renewal under `period` would pay at `now`: the first unpaid one of which enough lies ahead
+    /// ([`CHARGED_SHARE`](super::CHARGED_SHARE)).
     ///
     /// A tariff whose length was changed starts a new term where the paid time ends.
     ///
@@ -20,14 +19,20 @@ impl Account {
     pub fn next_period(&self, period: Period, now: DateTime<Utc>) -> Result<NextPeriod, AccountError> {
         let term = self.term_under(period)?;
         let first = self.period_no.saturating_add(1);
-        let mut no = first;
+        let (mut no, mut begins_at) = (first, term.end_of(self.period_no, self.time_zone)?);
         loop {
             let ends_at = term.end_of(no, self.time_zone)?;
-            if ends_at > now {
+            if is_worth_its_price(begins_at, ends_at, now) {
                 return Ok(NextPeriod { no, ends_at, skipped: no - first });
             }
-            no = no.saturating_add(1);
+            (no, begins_at) = (no.saturating_add(1), ends_at);
         }
+    }
+
+    /// Whether the period of an open bill is still to be charged for at `now`, and not the one after it.
+    #[must_use]
+    pub fn still_owes(&self, period_no: i32, period: Period, now: DateTime<Utc>) -> bool {
+        self.next_period(period, now).is_ok_and(|next| next.no <= period_no)
     }
 
     fn term_under(&self, period: Period) -> Result<Term, AccountError> {
@@ -47,33 +52,27 @@ impl Account {
     /// # Errors
     /// [`AccountError`] when this cannot happen to an account in its state.
     pub fn apply(self, event: AccountEvent, now: DateTime<Utc>) -> Result<Self, AccountError> {
-        use {AccountEvent as E, AccountStatus as S};
+        use AccountEvent as E;
         let running = self.is_running();
         match event {
-            E::Paid { kind, tariff_id, period, period_no, token } => self
-                .paid(kind, period, period_no, now)
-                .map(|paid| Self { tariff_id: Some(tariff_id), has_token: paid.has_token || token, ..paid }),
+            E::Paid { kind, tariff_id, period, period_no, card } => {
+                let paid = self.paid(kind, period, period_no, now)?;
+                Ok(Self { tariff_id: Some(tariff_id), ..paid.with_card(card) })
+            }
             E::RenewalOpened if running => {
-                let doubt_ends = (self.status == S::Active).then(|| self.end_or(now) + DOUBT);
-                Ok(Self { next_charge_at: None, access_until: self.access_until.max(doubt_ends), ..self })
+                Ok(Self { next_charge_at: None, access_until: self.access_while_charged(now), ..self })
             }
             E::RenewalRefused { period_no, group, retry_after } if self.awaits(period_no) => {
                 Ok(self.refused(group, retry_after, now))
             }
-            E::RenewalNotCharged { period_no } if self.awaits(period_no) => {
-                Ok(Self { next_charge_at: Some(now + OUR_FAULT_PAUSE), ..self })
-            }
+            E::RenewalNotCharged { period_no } if self.awaits(period_no) => Ok(self.not_charged(now)),
             E::RenewalRefused { .. } | E::RenewalNotCharged { .. } => Ok(self),
             E::NoCard if running => Ok(self.overdue(None, now)),
             E::CancelRequested if running => {
                 Ok(Self { cancel_at_period_end: true, next_charge_at: None, access_until: self.paid_until, ..self })
             }
-            E::Resumed if running && self.cancel_at_period_end => {
-                let resumed = Self { cancel_at_period_end: false, ..self };
-                let end = resumed.end_or(now);
-                Ok(Self { next_charge_at: resumed.due_at()?, access_until: Some(end + DOUBT), ..resumed })
-            }
-            E::CardForgotten => Ok(Self { has_token: false, ..self }),
+            E::Resumed if running && self.cancel_at_period_end => self.resumed(),
+            E::CardForgotten => Ok(self.with_card(KeptCard::None)),
             E::AccessRanOut => self.ran_out(now),
             E::RenewalOpened => Err(self.illegal("the opening of a renewal")),
             E::NoCard => Err(self.illegal("a renewal without a card")),
@@ -105,9 +104,18 @@ impl Account {
             cancel_at_period_end: keeps_cancellation,
             declines: 0,
             first_declined_at: None,
+            faults: 0,
             ..self
         };
         Ok(Self { next_charge_at: paid.due_at()?, ..paid })
+    }
+
+    fn with_card(self, card: KeptCard) -> Self {
+        match card {
+            KeptCard::Same => self,
+            KeptCard::New => Self { has_token: true, card_barred: false, ..self },
+            KeptCard::None => Self { has_token: false, card_barred: false, ..self },
+        }
     }
 
     /// When the next period falls due: when the day begins on which the paid time ends. (Charging begins a lead before
@@ -120,13 +128,24 @@ impl Account {
         if self.cancel_at_period_end {
             return Ok(None);
         }
-        let start = term.end_of(self.period_no.saturating_sub(1), self.time_zone)?;
-        let half = (end - start) / 2;
+        let half = (end - term.start_of(self.period_no, self.time_zone)?) / 2;
         Ok(Some(start_of_day(day, self.time_zone)?.max(end - half.min(TimeDelta::days(1)))))
     }
 
     fn end_or(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.paid_until.map_or(now, |end| end.max(now))
+    }
+
+    /// The doubt about the period behind the paid one was granted with that, and opening its renewal, once or again, adds
+    /// nothing. If that period has passed – nobody could be charged, as in an outage – the one that is charged now has a
+    /// doubt of its own, once.
+    fn access_while_charged(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let skips = |term: Term| self.next_period(term.period, now).is_ok_and(|next| next.skipped > 0);
+        let first_try = self.status == AccountStatus::Active && self.faults == 0;
+        if first_try && self.term.is_some_and(skips) {
+            return self.access_until.max(Some(now + DOUBT));
+        }
+        self.access_until
     }
 
     /// Whether the period is still to be paid. While it was being charged it may have been called off or paid
@@ -136,32 +155,67 @@ impl Account {
     }
 
     fn refused(self, group: DeclineGroup, retry_after: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let first = self.first_declined_at.unwrap_or(now);
-        let declines = self.declines.saturating_add(1);
+        let refused = Self { card_barred: self.card_barred || group.bars_the_card(), ..self };
+        if refused.was_put_off() {
+            return refused;
+        }
+        let first = refused.first_declined_at.unwrap_or(now);
+        let declines = refused.declines.saturating_add(1);
         let retry_at = group.retry_at(first, declines.unsigned_abs(), retry_after, now);
-        Self { declines, ..self.overdue(retry_at, now) }
+        Self { declines, ..refused.overdue(retry_at, now) }
     }
 
-    /// The week of grace begins with the first refusal, or with the end of the paid time if that comes later.
+    fn not_charged(self, now: DateTime<Utc>) -> Self {
+        if self.was_put_off() {
+            return self;
+        }
+        let failed = Self { faults: self.faults.saturating_add(1), ..self };
+        match retry_after_fault(failed.faults.unsigned_abs(), now) {
+            Some(at) if failed.status == AccountStatus::Active => Self { next_charge_at: Some(at), ..failed },
+            retry_at => failed.overdue(retry_at, now),
+        }
+    }
+
+    /// While its renewal was being charged the account was given another date by hand. What came of that charge is of no
+    /// consequence then: the next one is planned.
+    const fn was_put_off(&self) -> bool {
+        self.next_charge_at.is_some()
+    }
+
+    /// The week of grace begins with the first refusal, or with the end of the paid time if that comes later. It is
+    /// granted once, and nothing is tried after it.
     fn overdue(self, retry_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let first_time = self.first_declined_at.is_none();
+        let first_time = self.status != AccountStatus::Overdue;
         let access_until = if first_time { Some(self.end_or(now) + GRACE) } else { self.access_until };
         Self {
             status: AccountStatus::Overdue,
             first_declined_at: self.first_declined_at.or(Some(now)),
             access_until,
-            next_charge_at: retry_at,
+            next_charge_at: retry_at.filter(|at| access_until.is_some_and(|end| *at < end)),
             ..self
         }
+    }
+
+    /// As if it had never been called off – but a renewal that was refused is not tried again for that.
+    fn resumed(self) -> Result<Self, AccountError> {
+        let resumed = Self { cancel_at_period_end: false, ..self };
+        let (next_charge_at, behind) = match resumed.status {
+            AccountStatus::Overdue => (None, GRACE),
+            _ => (resumed.due_at()?, DOUBT),
+        };
+        let refused_at = resumed.first_declined_at.filter(|_| resumed.status == AccountStatus::Overdue);
+        let access_until = resumed.paid_until.max(refused_at).map(|end| end + behind);
+        Ok(Self { next_charge_at, access_until, ..resumed })
     }
 
     fn ran_out(self, now: DateTime<Utc>) -> Result<Self, AccountError> {
         use AccountStatus as S;
         let is_over = self.access_until.is_none_or(|end| now >= end);
+        // Nobody has tried to charge it yet, as when the timetable was down: that comes first.
+        let is_due = self.next_charge_at.is_some_and(|at| at <= now);
         match self.status {
             S::Active if is_over && self.cancel_at_period_end => Ok(self.canceled()),
-            // Nobody has tried to charge it yet, as when the timetable was down: that comes first.
-            S::Active if is_over && self.next_charge_at.is_none() => {
+            S::Active if is_over && !is_due => {
                 Ok(Self { status: S::Overdue, access_until: Some(self.end_or(now) + (GRACE - DOUBT)), ..self })
             }
             S::Overdue if is_over => Ok(self.canceled()),
@@ -176,6 +230,7 @@ impl Account {
             cancel_at_period_end: false,
             declines: 0,
             first_declined_at: None,
+            faults: 0,
             ..self
         }
     }

@@ -32,6 +32,10 @@ pub struct AccountRow {
     pub declines: i32,
     pub first_declined_at: Option<DateTime<Utc>>,
     pub card: Option<CardMask>,
+    pub faults: i32,
+    pub card_barred: bool,
+    /// When the attempt was begun that brought the kept card.
+    pub card_since: Option<DateTime<Utc>>,
 }
 
 impl AccountRow {
@@ -55,9 +59,11 @@ impl AccountRow {
             access_until: self.access_until,
             next_charge_at: self.next_charge_at,
             has_token: self.payment_token.is_some(),
+            card_barred: self.card_barred,
             cancel_at_period_end: self.cancel_at_period_end,
             declines: self.declines,
             first_declined_at: self.first_declined_at,
+            faults: self.faults,
         }
     }
 }
@@ -80,6 +86,8 @@ pub(crate) struct AccountChange {
     cancel_at_period_end: bool,
     declines: i32,
     first_declined_at: Option<DateTime<Utc>>,
+    faults: i32,
+    card_barred: bool,
 }
 
 impl AccountChange {
@@ -99,14 +107,19 @@ impl AccountChange {
             cancel_at_period_end: account.cancel_at_period_end,
             declines: account.declines,
             first_declined_at: account.first_declined_at,
+            faults: account.faults,
+            card_barred: account.card_barred,
         }
     }
 }
 
-/// The card that will be charged from now on. What is `None` stays as it is.
+/// The card that will be charged from now on, token and mask together; with nothing in it, none is.
 #[derive(Debug, Default, AsChangeset)]
-#[diesel(table_name = account)]
+#[diesel(table_name = account, treat_none_as_null = true)]
 pub(crate) struct CardChange {
+    /// Sealed.
     pub(crate) payment_token: Option<String>,
     pub(crate) card: Option<CardMask>,
+    /// When the attempt was begun that brought it.
+    pub(crate) card_since: Option<DateTime<Utc>>,
 }

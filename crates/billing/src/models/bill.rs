@@ -31,6 +31,8 @@ pub struct BillRow {
     pub kind: BillKind,
     pub period_no: i32,
     pub paid_at: Option<DateTime<Utc>>,
+    /// Periods since the last paid one that passed unpaid and are not charged for.
+    pub skipped_periods: i32,
 }
 
 impl BillRow {
@@ -60,6 +62,7 @@ pub(crate) struct NewBill {
     pub(crate) description: String,
     pub(crate) kind: BillKind,
     pub(crate) period_no: i32,
+    pub(crate) skipped_periods: i32,
 }
 
 /// What an attempt changes of its bill.

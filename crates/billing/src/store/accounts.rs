@@ -6,14 +6,15 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::prepared::Prepare;
-use super::{StoreError, events};
+use super::{StoreError, events, payments};
 use crate::AccountId;
 use crate::account::{Access, Account, AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillStatus};
 use crate::db::DbError;
 use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountChange, AccountRow, BillRow};
-use crate::schema::{account, bill};
+use crate::payment::{Instrument, PaymentState};
+use crate::schema::{account, bill, payment};
 
 /// Makes an account known, inactive, with its days counted on the wall clocks of `zone`. An account that is known
 /// already is left as it is. Returns whether it is new.
@@ -106,7 +107,8 @@ pub async fn access_after(
 
 /// Ends what has run out at `now`: grace that is over, paid time of who cancelled, doubt that lasted too long. At most
 /// `limit` accounts; call again while it returns that many. Returns those that have lost their access; who is closed
-/// while a payment is under way would be charged for nothing, so they wait for its end.
+/// while a payment is under way would be charged for nothing, so they wait for its end. A renewal that was never sent is
+/// taken back instead.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -118,10 +120,17 @@ pub async fn close_run_out(
     conn.transaction(async |conn| {
         let mut closed = Vec::new();
         for row in run_out(conn, now, limit).await? {
-            let account = row.machine().apply(AccountEvent::AccessRanOut, now)?;
+            let account = match row.machine().apply(AccountEvent::AccessRanOut, now) {
+                Ok(account) => account,
+                Err(error) => {
+                    tracing::error!(account = %row.id, %error, "its access is over, and it cannot be closed");
+                    continue;
+                }
+            };
             let closing = diesel::update(account::table.find(row.id)).set(AccountChange::new(&account, now));
             closing.prepared().execute(conn).await?;
             if account.status == AccountStatus::Canceled {
+                payments::withdraw_unsent_renewal(conn, row.id, now).await?;
                 give_up(conn, row.id, now).await?;
                 closed.push(row.id);
             }
@@ -133,14 +142,18 @@ pub async fn close_run_out(
 
 async fn run_out(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<AccountRow>, StoreError> {
     use diesel::dsl::{exists, not};
-    let in_work = bill::table.filter(bill::account_id.eq(account::id)).filter(bill::status.eq(BillStatus::InWork));
-    // Being charged for so long that we doubt it: overdue, but not closed.
+    let unsent_renewal = payment::state.eq(PaymentState::Created).and(payment::instrument.eq(Instrument::Token));
+    let under_way = bill::table
+        .inner_join(payment::table)
+        .filter(bill::account_id.eq(account::id).and(bill::status.eq(BillStatus::InWork)))
+        .filter(payment::is_success.is_null().and(not(unsent_renewal)));
+    // Being charged, or put off, for so long that we doubt it: overdue, but not closed.
     let in_doubt = account::status
         .eq(AccountStatus::Active)
         .and(not(account::cancel_at_period_end))
-        .and(account::next_charge_at.is_null());
+        .and(account::next_charge_at.is_null().or(account::next_charge_at.gt(now)));
     let to_close =
-        account::status.eq(AccountStatus::Overdue).or(account::cancel_at_period_end).and(not(exists(in_work)));
+        account::status.eq(AccountStatus::Overdue).or(account::cancel_at_period_end).and(not(exists(under_way)));
     Ok(account::table
         .filter(account::status.eq_any([AccountStatus::Active, AccountStatus::Overdue]))
         .filter(account::access_until.le(now))

@@ -31,6 +31,9 @@ pub enum StoreError {
     /// Somebody changed the attempt although we hold the account's lock: a bug.
     #[error("payment {id} is no longer {expected}")]
     Overtaken { id: PaymentId, expected: PaymentState },
+    /// Open bills were changed by hand while their renewals were opened: the same call finds them as they are now.
+    #[error("bills were changed meanwhile")]
+    BillsOvertaken,
     #[error(transparent)]
     Bill(#[from] IllegalBillEvent),
     #[error(transparent)]
@@ -46,7 +49,11 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Db(error) if error.is_transient())
+        match self {
+            Self::BillsOvertaken => true,
+            Self::Db(error) => error.is_transient(),
+            _ => false,
+        }
     }
 }
 

@@ -7,12 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::StoreError;
 use super::super::orphans::{self, Orphan};
-use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
+use super::{PaymentView, card};
 use crate::account::AccountEvent;
 use crate::bill::BillEvent;
 use crate::cipher::{Cipher, Place};
-use crate::models::{CardChange, NewPaymentRow, PaymentRow};
+use crate::decline::DeclineGroup;
+use crate::models::{NewPaymentRow, PaymentRow};
 use crate::payment::{Instrument, Outcome, Payment, PaymentState, SecondTransaction};
 use crate::schema::payment;
 use crate::{AccountId, Kopecks, PaymentId, TariffId};
@@ -30,6 +31,8 @@ pub struct Applied {
 pub enum Effect {
     /// The account may watch under this tariff until this day.
     AccessGranted { account_id: AccountId, tariff_id: TariffId, expires_on: NaiveDate },
+    /// The card that has paid cannot be kept: the customer must pay the next period themselves.
+    CardNotKept { account_id: AccountId },
     /// The renewal was refused; access goes on for the time of grace.
     RenewalRefused { account_id: AccountId, retry_at: Option<DateTime<Utc>> },
     /// Money was taken that nobody owes: it must go back.
@@ -249,15 +252,15 @@ async fn settle_account(
         };
     }
     if after.state == PaymentState::Succeeded {
+        let (card, change) = card::left_by(locked, after, sealed_token);
         let paid = AccountEvent::Paid {
             kind: bill.kind,
             tariff_id: bill.tariff_id,
             period: bill.paid_period,
             period_no: bill.period_no,
-            token: sealed_token.is_some(),
+            card,
         };
-        let card = CardChange { payment_token: sealed_token, card: after.card.clone() };
-        return locked.save_account_and_card(conn, &account.apply(paid, now)?, card, now).await;
+        return locked.save_account_and_card(conn, &account.apply(paid, now)?, change, now).await;
     }
     match AccountEvent::of_failure(before.state, after, bill.period_no) {
         Some(event) => locked.save_account(conn, &account.apply(event, now)?, now).await,
@@ -269,31 +272,42 @@ fn effects_of(locked: &Locked, before: &Payment, after: &Payment, given_back: Gi
     let is_back = after.transaction_id.filter(|_| given_back != GivenBack::Nothing && after.state.is_success());
     let whole = given_back == GivenBack::All;
     let back = is_back.map(|transaction_id| Effect::GivenBack { payment_id: after.id, transaction_id, whole });
-    let follows = effect_of(locked, before, after).filter(|_| is_back.is_none() || !whole);
-    back.into_iter().chain(follows).collect()
+    let follow = if is_back.is_some() && whole { Vec::new() } else { what_follows(locked, before, after) };
+    back.into_iter().chain(follow).collect()
 }
 
-fn effect_of(locked: &Locked, before: &Payment, after: &Payment) -> Option<Effect> {
-    let account_id = locked.account.id;
+fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effect> {
+    let account = &locked.account;
+    let account_id = account.id;
+    let alarm = || {
+        let what = after.info.clone().unwrap_or_else(|| "the gateway rejected our request".to_owned());
+        Effect::NeedsAttention { payment_id: after.id, what }
+    };
+    let is_renewal = after.instrument == Instrument::Token;
     match after.state {
-        PaymentState::Succeeded => locked.account.expiration_dt.map(|expires_on| Effect::AccessGranted {
-            account_id,
-            tariff_id: locked.bill.tariff_id,
-            expires_on,
-        }),
+        PaymentState::Succeeded => {
+            let granted = account.expiration_dt.map(|expires_on| Effect::AccessGranted {
+                account_id,
+                tariff_id: locked.bill.tariff_id,
+                expires_on,
+            });
+            let not_kept = account.payment_token.is_none().then_some(Effect::CardNotKept { account_id });
+            granted.into_iter().chain(not_kept).collect()
+        }
         PaymentState::SucceededDuplicate => {
-            after.transaction_id.map(|transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id })
+            let owed = |transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id };
+            after.transaction_id.map(owed).into_iter().collect()
         }
-        PaymentState::Rejected => Some(Effect::NeedsAttention {
-            payment_id: after.id,
-            what: after.info.clone().unwrap_or_else(|| "the gateway rejected our request".to_owned()),
-        }),
-        PaymentState::Declined | PaymentState::Abandoned
-            if before.state.is_live() && after.instrument == Instrument::Token =>
-        {
-            Some(Effect::RenewalRefused { account_id, retry_at: locked.account.next_charge_at })
+        // A renewal is tried again, and is refused again for the same reason: that is said once.
+        PaymentState::Rejected if is_renewal && account.faults > 1 => Vec::new(),
+        PaymentState::Rejected => vec![alarm()],
+        PaymentState::Declined | PaymentState::Abandoned if before.state.is_live() && is_renewal => {
+            let is_ours = after.decline.as_ref().is_some_and(|decline| decline.group == DeclineGroup::Configuration);
+            let refused = Effect::RenewalRefused { account_id, retry_at: account.next_charge_at };
+            let first = is_ours && account.declines <= 1;
+            first.then(alarm).into_iter().chain([refused]).collect()
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 

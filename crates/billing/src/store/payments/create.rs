@@ -76,9 +76,10 @@ impl From<diesel::result::Error> for CreateError {
 /// Opens the bill, or takes the open one, and writes down the attempt. After this returns send
 /// [`ChargePayment`](crate::tasks::ChargePayment).
 ///
-/// An open bill is taken again when it is for the same tariff at the same price and its period is not over; otherwise
-/// it is void and a new one is opened. So a declined first purchase leaves a bill that the next card pays, and an
-/// overdue customer pays the renewal that is owed – keeping the anchor – with whatever card.
+/// An open bill is taken again when it is for the same tariff and its period is still to be charged for; otherwise it is
+/// void and a new one is opened. So an overdue customer pays the renewal that is owed – keeping the anchor, at the price
+/// it was opened with – with whatever card, and a declined first purchase leaves a bill that the next card pays. (But who
+/// buys anew buys what is offered now: after a change of the price that is another bill.)
 ///
 /// # Errors
 /// [`CreateError`].
@@ -186,14 +187,16 @@ async fn bill_to_pay(
 
 /// Whether an open bill is what the customer asks for now.
 fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, now: DateTime<Utc>) -> bool {
-    let same = (open.tariff_id, open.amount, open.currency, open.paid_period)
-        == (tariff.id, tariff.amount, tariff.currency, tariff.period);
     let account = account.machine();
-    let still_ahead = match open.kind {
-        BillKind::Primary => !account.continues(tariff.id),
-        BillKind::Renewal => account.next_period(open.paid_period, now).is_ok_and(|next| next.no <= open.period_no),
+    let fits = match open.kind {
+        BillKind::Primary => {
+            let offered = (tariff.amount, tariff.currency, tariff.period);
+            (open.amount, open.currency, open.paid_period) == offered && !account.continues(tariff.id)
+        }
+        // A debt: it keeps its price.
+        BillKind::Renewal => account.continues(tariff.id) && account.still_owes(open.period_no, open.paid_period, now),
     };
-    same && still_ahead
+    fits && open.tariff_id == tariff.id
 }
 
 /// Puts the attempt's secrets on an open bill.
@@ -224,7 +227,7 @@ async fn open_bill(
     new: &NewPayment,
     cipher: &Cipher,
 ) -> Result<BillRow, CreateError> {
-    let (kind, period_no) = what_for(conn, account, tariff, new.now).await?;
+    let (kind, period_no, skipped_periods) = what_for(conn, account, tariff, new.now).await?;
     let id = BillId::new();
     let row = NewBill {
         id,
@@ -242,27 +245,29 @@ async fn open_bill(
         description: tariff.name.clone(),
         kind,
         period_no,
+        skipped_periods,
     };
     let opening = diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning());
     Ok(opening.prepared().get_result(conn).await?)
 }
 
-/// A running subscription goes on under the same tariff; anything else is a purchase, whose period gets the number
-/// after all that were ever billed – also after those that were given up.
+/// What a new bill is for: its kind, its period, and how many periods before it are not charged. A running subscription
+/// goes on under the same tariff; anything else is a purchase, whose period gets the number after all that were ever
+/// billed – also after those that were given up.
 async fn what_for(
     conn: &mut AsyncPgConnection,
     account: &AccountRow,
     tariff: &Tariff,
     now: DateTime<Utc>,
-) -> Result<(BillKind, i32), CreateError> {
+) -> Result<(BillKind, i32, i32), CreateError> {
     let machine = account.machine();
     if machine.continues(tariff.id) {
         let next = machine.next_period(tariff.period, now).map_err(StoreError::from)?;
-        return Ok((BillKind::Renewal, next.no));
+        return Ok((BillKind::Renewal, next.no, next.skipped));
     }
     let billed = bill::table.filter(bill::account_id.eq(account.id)).filter(sql::<Bool>("bill.status <> 'Void'"));
     let last: Option<i32> = billed.select(max(bill::period_no)).prepared().get_result(conn).await?;
-    Ok((BillKind::Primary, last.unwrap_or(0).max(machine.period_no).saturating_add(1)))
+    Ok((BillKind::Primary, last.unwrap_or(0).max(machine.period_no).saturating_add(1), 0))
 }
 
 async fn start(

@@ -111,15 +111,15 @@ impl Locked {
         next: &Account,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.save_account_and_card(conn, next, CardChange::default(), now).await
+        self.save_account_and_card(conn, next, None, now).await
     }
 
-    /// Likewise, with the card that has just paid, to be charged from now on.
+    /// Likewise, with the card to be charged from now on if that changes.
     pub(super) async fn save_account_and_card(
         &mut self,
         conn: &mut AsyncPgConnection,
         next: &Account,
-        card: CardChange,
+        card: Option<CardChange>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.account = diesel::update(account::table.find(self.account.id))

@@ -11,6 +11,7 @@
 //! | [`stranded`], [`unresolved`], [`overdue_three_ds`] | timetable | finds what nobody turns to |
 
 mod apply;
+mod card;
 mod create;
 mod find;
 mod load;
@@ -21,6 +22,7 @@ mod view;
 pub use self::apply::{Applied, Effect, apply};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
 pub use self::find::{Overdue, Stranded, Wake, overdue_three_ds, stranded, unresolved};
+pub(in crate::store) use self::send::withdraw_unsent_renewal;
 pub use self::send::{
     Begin, ChargeInstrument, ChargeOrder, Resend, Resolve, begin_resend, begin_resolving, begin_sending,
 };

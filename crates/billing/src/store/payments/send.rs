@@ -1,7 +1,8 @@
 //! Before a request leaves: what is written down so that a crash at any point is recognised.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::SecretString;
 
 use super::super::StoreError;
@@ -11,11 +12,12 @@ use super::three_ds::post_order;
 use super::view::sent;
 use super::{PaymentView, PostOrder};
 use crate::account::AccountEvent;
-use crate::bill::{BillEvent, BillKind};
+use crate::bill::{BillEvent, BillKind, BillStatus};
 use crate::cipher::{Cipher, CipherError, Place};
 use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{Instrument, Outcome, PaymentState};
 use crate::resolve::{ResolvePolicy, Step};
+use crate::schema::{bill, payment};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
 
 /// Everything the gateway must be told to charge.
@@ -110,7 +112,17 @@ pub async fn begin_sending(
             withdraw(conn, &mut locked, reason, now).await?;
             return Ok(Begin::NotNow(locked.payment.state));
         }
-        let instrument = instrument(&locked, cipher)?;
+        let instrument = match instrument(&locked, cipher) {
+            Err(error) if locked.payment.instrument == Instrument::Token => {
+                let account = &locked.account;
+                if account.faults == 0 {
+                    tracing::error!(account = %account.id, %error, "its card token cannot be opened: ENCRYPTION_KEYS?");
+                }
+                withdraw(conn, &mut locked, Reason::SealedCard, now).await?;
+                return Ok(Begin::NotNow(locked.payment.state));
+            }
+            opened => opened?,
+        };
         locked.save_payment(conn, &sending, now).await?;
         Ok(Begin::Send(Box::new(order(&locked, instrument, now))))
     })
@@ -122,7 +134,14 @@ pub async fn begin_sending(
 enum Reason {
     PaidOtherwise,
     NotToBeRenewed,
+    /// The account was moved to another date by hand.
+    NotDue,
+    /// It waited so long that too little of its period is left.
+    PeriodTooFarGone,
+    /// It waited until the subscription was closed.
+    SubscriptionEnded,
     NoCard,
+    SealedCard,
     CryptogramTooOld,
 }
 
@@ -131,6 +150,10 @@ impl Reason {
         match self {
             Self::PaidOtherwise => "the period is paid otherwise",
             Self::NotToBeRenewed => "the subscription is not to be renewed",
+            Self::NotDue => "it is not due any more",
+            Self::PeriodTooFarGone => "it could not be sent in time: too little of its period is left",
+            Self::SubscriptionEnded => "it could not be sent before the subscription ended",
+            Self::SealedCard => "the token of the card cannot be opened",
             Self::NoCard => "there is no card to charge",
             Self::CryptogramTooOld => "it could not be sent in time: the customer must pay anew",
         }
@@ -138,7 +161,20 @@ impl Reason {
 
     /// Whether nobody owes the bill any more.
     const fn voids_the_bill(self) -> bool {
-        matches!(self, Self::PaidOtherwise | Self::NotToBeRenewed)
+        matches!(self, Self::PaidOtherwise | Self::NotToBeRenewed | Self::PeriodTooFarGone)
+    }
+
+    /// What it means for the subscription.
+    const fn event(self, period_no: i32) -> Option<AccountEvent> {
+        match self {
+            Self::NoCard => Some(AccountEvent::NoCard),
+            Self::PeriodTooFarGone | Self::SealedCard => Some(AccountEvent::RenewalNotCharged { period_no }),
+            Self::PaidOtherwise
+            | Self::NotToBeRenewed
+            | Self::NotDue
+            | Self::SubscriptionEnded
+            | Self::CryptogramTooOld => None,
+        }
     }
 }
 
@@ -151,9 +187,14 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
     match locked.payment.instrument {
         _ if paid_otherwise => Some(Reason::PaidOtherwise),
         Instrument::Cryptogram if now - locked.payment.created_at > CRYPTOGRAM_LIVES => Some(Reason::CryptogramTooOld),
+        Instrument::Cryptogram => None,
         Instrument::Token if !account.is_running() || account.cancel_at_period_end => Some(Reason::NotToBeRenewed),
-        Instrument::Token if !account.has_token => Some(Reason::NoCard),
-        Instrument::Cryptogram | Instrument::Token => None,
+        Instrument::Token if account.next_charge_at.is_some_and(|at| at > now) => Some(Reason::NotDue),
+        Instrument::Token if !account.can_be_charged() => Some(Reason::NoCard),
+        Instrument::Token if !account.still_owes(bill.period_no, bill.paid_period, now) => {
+            Some(Reason::PeriodTooFarGone)
+        }
+        Instrument::Token => None,
     }
 }
 
@@ -174,11 +215,33 @@ async fn withdraw(
         bill = bill.apply(BillEvent::Voided, now)?;
     }
     locked.save_bill(conn, bill, &withdrawn, now).await?;
-    if reason == Reason::NoCard {
-        let account = locked.account.machine().apply(AccountEvent::NoCard, now)?;
+    if let Some(event) = reason.event(locked.bill.period_no) {
+        let account = locked.account.machine().apply(event, now)?;
         locked.save_account(conn, &account, now).await?;
     }
     Ok(())
+}
+
+/// Takes back a renewal of a closed account that was never sent: nobody would turn to it any more. Its bill is open again.
+///
+/// # Errors
+/// [`StoreError`].
+pub(in crate::store) async fn withdraw_unsent_renewal(
+    conn: &mut AsyncPgConnection,
+    account_id: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let unsent: Option<PaymentId> = payment::table
+        .inner_join(bill::table)
+        .filter(bill::account_id.eq(account_id).and(bill::status.eq(BillStatus::InWork)))
+        .filter(payment::state.eq(PaymentState::Created).and(payment::instrument.eq(Instrument::Token)))
+        .select(payment::id)
+        .first(conn)
+        .await
+        .optional()?;
+    let Some(id) = unsent else { return Ok(()) };
+    let mut locked = lock_known(conn, id).await?;
+    withdraw(conn, &mut locked, Reason::SubscriptionEnded, now).await
 }
 
 fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, StoreError> {
