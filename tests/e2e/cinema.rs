@@ -115,6 +115,12 @@ impl Cinema {
         PaymentsClient::new(self.channel.clone()).submit_three_ds(as_frontend(answer)).await.unwrap();
     }
 
+    /// Support moves the end of a paid day to today: its renewal is due.
+    pub(crate) async fn ends_today(&self, database: &tokio_postgres::Client, account_id: &str) {
+        let sql = format!("update account set expiration_dt = expiration_dt - 1 where id = '{account_id}'");
+        assert_eq!(database.execute(&sql, &[]).await.unwrap(), 1);
+    }
+
     /// The gateway charges this account but is slow to say so.
     pub(crate) async fn slow_answer(&self, account_id: &str, delay: Duration) {
         let delay_ms = delay.as_millis() as u64;

@@ -78,6 +78,9 @@ async fn no_cryptogram_answer_of_a_bank_token_or_card_number_is_to_be_read_anywh
     for payment in [&asks, &renews] {
         assert_eq!(cinema.outcome(&payment.payment_id, PATIENCE).await.status(), PaymentStatus::Succeeded);
     }
+    let (database, connection) = tokio_postgres::connect(system.database_url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    cinema.ends_today(&database, &renews.account_id).await;
     testkit::eventually(PATIENCE, async || cinema.successes_by_bill().await.len() == 3).await;
     worker.wait_for_line("billing.charge_renewal", PATIENCE).await;
     let tokens = cinema.tokens().await;

@@ -165,6 +165,11 @@ async fn a_worker_killed_at_any_step_charges_nobody_twice_and_loses_no_payment()
         steps.sent(payment).await;
         steps.lock(&locks, payment).await;
     }
+    for payment in [&renews_unprocessed, &renews_processed] {
+        let paid = steps.cinema.outcome(&payment.payment_id, PATIENCE).await;
+        assert_eq!(paid.status(), PaymentStatus::Succeeded);
+        steps.cinema.ends_today(&steps.database, &payment.account_id).await;
+    }
     steps.all_meet_their_faults().await;
     steps.wait_for_locks(4).await;
     // All is written down, and the message not acknowledged: its result cannot be stored.

@@ -10,13 +10,12 @@ use testkit::{Process, TestDatabase};
 const START: Duration = Duration::from_secs(30);
 
 /// Settings that make the system impatient, so that a test sees in seconds what takes minutes in production.
-const IMPATIENT: [(&str, &str); 13] = [
+const IMPATIENT: [(&str, &str); 12] = [
     ("GATEWAY_TIMEOUT", "2s"),
     ("GATEWAY_MAX_IN_FLIGHT", "20"),
     ("RESOLVE_FIRST_LOOK", "500ms"),
     ("RESOLVE_LOOK_ONLY", "4s"),
     ("STRANDED_AFTER", "3s"),
-    ("RENEWAL_LEAD", "24h"),
     ("OPEN_RENEWALS_EVERY", "1s"),
     ("REPUBLISH_STRANDED_EVERY", "1s"),
     ("RESOLVE_UNKNOWN_EVERY", "1s"),

@@ -33,6 +33,7 @@ pub(crate) fn payment(view: PaymentView) -> proto::Payment {
         access_expires_on: date(view.expires_on.filter(|_| paid)),
         created_at: Some(timestamp(view.created_at)),
         updated_at: Some(timestamp(view.updated_at)),
+        renews: paid && view.renews,
     }
 }
 
@@ -99,6 +100,7 @@ pub(crate) fn access(account_id: AccountId, access: &Access) -> proto::AccountAc
         status: status.into(),
         tariff_id: access.tariff_id.as_ref().map(TariffId::to_string).unwrap_or_default(),
         expires_on: date(access.expires_on),
+        renews: access.renews,
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use billing::duration;
 use billing::payment::identity::Terminal;
+use billing::period::Period;
 use billing::resolve::ResolvePolicy;
 use chrono::TimeDelta;
 use clap::{ArgAction, Args};
 use secrecy::SecretString;
 
+use crate::lead;
 use crate::life::LifeConfig;
 
 /// Options of `billing worker`.
@@ -111,7 +113,7 @@ pub struct Config {
     #[command(flatten)]
     pub life: LifeConfig,
 
-    /// How long before the end of the paid time its renewal is charged
+    /// How long before the day on which the paid time ends its renewal is charged; never before half of the period is over
     #[arg(long, env = "RENEWAL_LEAD", default_value = "6h", value_parser = duration::parse, value_name = "DURATION")]
     pub renewal_lead: Duration,
 
@@ -200,6 +202,8 @@ pub enum ConfigError {
     Resolve(#[from] billing::resolve::ContradictoryPolicy),
     #[error("{variable}: too long")]
     TooLong { variable: &'static str },
+    #[error("RENEWAL_LEAD: no renewal can be charged so early. The most is half of {longest}: {hours}h")]
+    LeadTooLong { longest: String, hours: i64 },
     #[error(
         "GATEWAY_TIMEOUT: with RESOLVE_RESEND_UNTIL it must stay within the hour for which the gateway knows a request again"
     )]
@@ -236,6 +240,8 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.gateway()?;
         self.resolve.policy()?;
+        let lead = delta("RENEWAL_LEAD", self.renewal_lead)?;
+        lead::fits(lead, Period::LONGEST, || "the longest period there can be".to_owned())?;
         if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
             return Err(ConfigError::NamelessQueue);
         }

@@ -182,8 +182,14 @@ impl Account {
             tariff_id: self.tariff_id.filter(|_| running),
             status: self.status,
             expires_on: self.expires_on(),
-            renews: running && !self.cancel_at_period_end && self.can_be_charged(),
+            renews: self.renews(),
         }
+    }
+
+    /// Whether the next period is charged without the customer.
+    #[must_use]
+    pub const fn renews(&self) -> bool {
+        self.is_running() && !self.cancel_at_period_end && self.can_be_charged()
     }
 
     /// Whether there is a card that may be charged without the customer.

@@ -49,6 +49,8 @@ impl Period {
     pub const MAX_MONTHS: u32 = 120;
     /// The longest period in days.
     pub const MAX_DAYS: u32 = 3_600;
+    /// The most time that a period can last: ten years with three leap days.
+    pub const LONGEST: TimeDelta = TimeDelta::days(3_653);
 
     /// `n` months; a year is 12 of them.
     ///
@@ -79,6 +81,19 @@ impl Period {
             Unit::Months(n) => (n, 0),
             Unit::Days(n) => (0, n),
         }
+    }
+
+    /// The most time that it can last, wherever it begins: a month has 31 days, a year 366.
+    #[must_use]
+    pub fn at_most(self) -> TimeDelta {
+        let days = match self.0 {
+            Unit::Days(days) => i64::from(days),
+            Unit::Months(months) => {
+                let (years, rest) = (i64::from(months / 12), i64::from(months % 12));
+                years * 365 + (years + 3) / 4 + rest * 31
+            }
+        };
+        TimeDelta::days(days)
     }
 
     /// The date `n` periods after the anchor.

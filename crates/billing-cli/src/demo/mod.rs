@@ -9,8 +9,9 @@ mod scenes;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use billing::db::Db;
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::environment;
@@ -38,6 +39,14 @@ pub struct DemoConfig {
     /// The auth service's token
     #[arg(long, env = "DEMO_AUTH_TOKEN", default_value = "auth-dev", hide_env_values = true, value_parser = token)]
     pub demo_auth_token: SecretString,
+
+    /// The system's database, to move the end of a paid time as support does; without it no renewal is shown
+    #[arg(long = "demo-database-url", env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub demo_database_url: Option<SecretString>,
+
+    /// A connection that is there already.
+    #[arg(skip)]
+    pub(crate) database: Option<Db>,
 
     /// How long one step may take before the demo gives up on it, in seconds
     #[arg(long, env = "DEMO_PATIENCE", default_value = "60", value_name = "SECONDS")]
@@ -99,9 +108,14 @@ async fn set(config: DemoConfig) -> anyhow::Result<Stage> {
     let cinema =
         Cinema::connect(config.demo_api_url.as_str(), config.demo_frontend_token, config.demo_auth_token, patience)
             .await?;
+    let database = match (config.database, config.demo_database_url) {
+        (Some(database), _) => Some(database),
+        (None, Some(url)) => Some(Db::connect(url.expose_secret(), 1).await.context("DATABASE_URL")?),
+        (None, None) => None,
+    };
     let tariffs = cinema.tariffs().await.context("cannot list the tariffs")?;
     let sandbox = Sandbox::new(http.clone(), config.demo_sandbox_url);
-    Ok(Stage { cinema, sandbox, http, patience, tariffs })
+    Ok(Stage { cinema, sandbox, http, database, patience, tariffs })
 }
 
 async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
@@ -120,7 +134,10 @@ async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
     scene!("A card with 3-D Secure", stage.card_with_three_ds(narrator));
     scene!("A card without funds", stage.card_without_funds(narrator));
     scene!("The same request twice, at the same time", stage.same_key_twice(narrator));
-    scene!("A subscription renews itself", stage.renewal(narrator));
+    match &stage.database {
+        Some(database) => scene!("A subscription renews itself", stage.renewal(database, narrator)),
+        None => narrator.scene("A subscription renews itself (left out: it needs DATABASE_URL)"),
+    }
     scene!("The gateway answers late", stage.lost_answer("delay", 1_500, narrator));
     scene!("The gateway charges and drops the connection", stage.lost_answer("drop_after", 0, narrator));
     expectations

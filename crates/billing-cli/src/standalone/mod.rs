@@ -6,6 +6,7 @@ mod system;
 
 use std::path::PathBuf;
 
+use billing::db::Db;
 use clap::{Args, Command};
 use tokio::time::Instant;
 
@@ -48,7 +49,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 14] = [
+    const DEFAULTS: [(&str, &str); 13] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -63,8 +64,6 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("worker_shutdown_timeout", "3s"),
         // Nobody would start it again.
         ("worker_watchdog", "0s"),
-        // A tariff of one day is due for renewal as soon as it is bought, so that a renewal can be seen.
-        ("renewal_lead", "24h"),
     ];
     DEFAULTS.into_iter().fold(command, |command, (id, value)| command.mut_arg(id, |arg| arg.default_value(value)))
 }
@@ -91,10 +90,11 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
 }
 
 impl DemoConfig {
-    fn against(api: std::net::SocketAddr, sandbox: std::net::SocketAddr) -> anyhow::Result<Self> {
+    fn against(api: std::net::SocketAddr, sandbox: std::net::SocketAddr, database: Db) -> anyhow::Result<Self> {
         Ok(Self {
             demo_api_url: format!("http://{api}").parse()?,
             demo_sandbox_url: format!("http://{sandbox}").parse()?,
+            database: Some(database),
             ..Self::local()
         })
     }

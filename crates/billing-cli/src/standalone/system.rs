@@ -89,7 +89,7 @@ impl System {
     }
 
     pub(crate) fn demo_config(&self) -> anyhow::Result<DemoConfig> {
-        DemoConfig::against(self.api, self.sandbox)
+        DemoConfig::against(self.api, self.sandbox, self.services.db.clone())
     }
 
     /// Says where everything is, and how long it took to get there.

@@ -58,6 +58,7 @@ async fn no_connection_is_held_across_a_call_to_the_gateway() {
     thinks_about(&world, "/payments/tokens/charge", &renews).await;
     world.charge(renews.id).await;
     world.ends_as(renews.id, PaymentState::Succeeded).await;
+    world.ends_today(renews.account_id).await;
     world.tick(OpenRenewals {}).await;
     assert_free(&world, "charge_renewal").await;
 

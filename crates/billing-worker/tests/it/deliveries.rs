@@ -17,8 +17,9 @@ async fn renewal(world: &World) -> PaymentId {
     let first = world.created(PAYS, DAY).await;
     world.charge(first.id).await;
     world.ends_as(first.id, PaymentState::Succeeded).await;
+    world.ends_today(first.account_id).await;
     let mut conn = world.services.db.conn().await.unwrap();
-    let opened = renewals::open_due(&mut conn, clock::now(), TimeDelta::hours(24), 10).await.unwrap();
+    let opened = renewals::open_due(&mut conn, clock::now(), TimeDelta::hours(6), 10).await.unwrap();
     assert_eq!(opened.payments.len(), 1);
     opened.payments[0]
 }

@@ -14,7 +14,9 @@ async fn a_due_account_is_renewed_once_however_many_beats_say_so() {
     let world = World::start().await;
     let payment = world.created(PAYS, DAY).await;
     world.charge(payment.id).await;
-    let first = world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.ends_today(payment.account_id).await;
+    let first = world.payment(payment.id).await;
     tokio::join!(world.tick(OpenRenewals {}), world.tick(OpenRenewals {}), world.tick(OpenRenewals {}));
     testkit::eventually(Duration::from_secs(30), || async {
         let seen = world.payment(payment.id).await.expires_on;
@@ -31,6 +33,7 @@ async fn a_declined_renewal_makes_the_account_overdue_and_keeps_its_access_for_n
     let payment = world.created(PAYS_ONCE, DAY).await;
     world.charge(payment.id).await;
     world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.ends_today(payment.account_id).await;
     world.tick(OpenRenewals {}).await;
     testkit::eventually(Duration::from_secs(30), || async {
         let mut conn = world.services.db.conn().await.unwrap();

@@ -88,8 +88,6 @@ impl World {
             "400ms",
             "--stranded-after",
             "0s",
-            "--renewal-lead",
-            "24h",
         ];
         for (name, value) in settings.iter().zip(settings.iter().skip(1)).step_by(2) {
             let at = arguments.iter().position(|argument| argument == name);
@@ -146,6 +144,14 @@ impl World {
     pub(crate) async fn charge(&self, payment_id: PaymentId) {
         let options = SendOptions::new().task_id(ChargePayment::task_id(payment_id));
         self.services.app.send_with(ChargePayment { payment_id }, options).await.unwrap();
+    }
+
+    /// Support moves the end of a paid day to today: its renewal is due.
+    pub(crate) async fn ends_today(&self, account_id: AccountId) {
+        let mut conn = self.services.db.conn().await.unwrap();
+        let account = accounts::get(&mut conn, account_id).await.unwrap().unwrap();
+        let today = account.expires_on().unwrap().pred_opt().unwrap();
+        assert!(accounts::move_expiration(&mut conn, account_id, today).await.unwrap());
     }
 
     /// Runs a task of the timetable to its end; answers what it answers.

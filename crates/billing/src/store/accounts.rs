@@ -1,6 +1,6 @@
 //! Who subscribes, and whether they may watch.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -103,6 +103,16 @@ pub async fn access_after(
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.machine().access(now))).collect())
+}
+
+/// Moves the day on which the paid time ends, as support does by hand; all that follows from it moves along (the trigger
+/// `account_expiration_moves`). Returns whether there is such an account, and it has ever paid.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn move_expiration(conn: &mut AsyncPgConnection, id: AccountId, to: NaiveDate) -> Result<bool, DbError> {
+    let paid = account::table.find(id).filter(account::expiration_dt.is_not_null());
+    Ok(diesel::update(paid).set(account::expiration_dt.eq(to)).execute(conn).await? > 0)
 }
 
 /// Ends what has run out at `now`: grace that is over, paid time of who cancelled, doubt that lasted too long. At most

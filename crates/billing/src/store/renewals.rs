@@ -132,4 +132,3 @@ async fn charges_of(
     }
     Ok(charges)
 }
-

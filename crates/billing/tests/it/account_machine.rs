@@ -1,6 +1,6 @@
 //! The life of a subscription.
 
-use billing::account::{Account, AccountEvent, AccountStatus, DOUBT, NextPeriod};
+use billing::account::{Account, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod};
 use billing::bill::BillKind;
 use billing::decline::{DeclineGroup, GRACE};
 use billing::payment::{Instrument, Payment, PaymentState};
@@ -29,7 +29,7 @@ fn new() -> Account {
 }
 
 fn paid(kind: BillKind, period: Period, period_no: i32) -> AccountEvent {
-    AccountEvent::Paid { kind, tariff_id: tariff(), period, period_no, token: true }
+    AccountEvent::Paid { kind, tariff_id: tariff(), period, period_no, card: KeptCard::New }
 }
 
 fn subscribed(period: Period, now: DateTime<Utc>) -> Account {

@@ -3,6 +3,7 @@
 
 mod shop;
 mod support;
+mod timetable;
 
 mod account_machine;
 mod bill_machine;
@@ -15,14 +16,17 @@ mod declines;
 mod defects;
 mod doubt;
 mod event_log;
-
+mod kept_card;
 mod many_attempts;
 mod migrations;
 mod payment_machine;
 mod payment_properties;
 mod periods;
+mod renewal_properties;
+mod renewals_end;
 mod renewing;
 mod resolving;
 mod services;
 mod task_contract;
 mod three_ds;
+mod which_period;

@@ -124,7 +124,17 @@ impl Shop {
     }
 
     pub(crate) async fn open_due(&self, now: DateTime<Utc>) -> Vec<PaymentId> {
-        renewals::open_due(&mut *self.conn().await, now, TimeDelta::hours(6), 100).await.unwrap().payments
+        self.open_due_ahead(now, TimeDelta::hours(6)).await
+    }
+
+    /// Likewise, with another lead.
+    pub(crate) async fn open_due_ahead(&self, now: DateTime<Utc>, lead: TimeDelta) -> Vec<PaymentId> {
+        renewals::open_due(&mut *self.conn().await, now, lead, 100).await.unwrap().payments
+    }
+
+    /// Ends what has run out.
+    pub(crate) async fn close(&self, now: DateTime<Utc>) -> Vec<AccountId> {
+        accounts::close_run_out(&mut *self.conn().await, now, 100).await.unwrap()
     }
 
     pub(crate) async fn sql(&self, statement: &str) -> Result<usize, diesel::result::Error> {

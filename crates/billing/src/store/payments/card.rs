@@ -10,11 +10,7 @@ use crate::payment::{Instrument, Payment};
 /// A card just typed in takes the place of the one before it, also when the gateway gave no token for it: then no card is
 /// kept, for the one before must not be charged any more. What an attempt brings that was begun before the card now kept
 /// was, is older than that card and changes nothing.
-pub(super) fn left_by(
-    locked: &Locked,
-    paid: &Payment,
-    sealed_token: Option<String>,
-) -> (KeptCard, Option<CardChange>) {
+pub(super) fn left_by(locked: &Locked, paid: &Payment, sealed_token: Option<String>) -> (KeptCard, Option<CardChange>) {
     let begun_at = locked.payment.created_at;
     if locked.account.card_since.is_some_and(|since| begun_at < since) {
         return (KeptCard::Same, None);

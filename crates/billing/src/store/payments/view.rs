@@ -48,6 +48,8 @@ pub struct PaymentView {
     pub card: Option<CardMask>,
     /// The day on which the account's paid time ends.
     pub expires_on: Option<NaiveDate>,
+    /// The account's next period is charged without the customer.
+    pub renews: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -111,6 +113,7 @@ impl PaymentView {
             look_again_at: payment.look_again_at,
             card: attempt.card,
             expires_on: account.expiration_dt,
+            renews: account.machine().renews(),
             created_at: payment.created_at,
             updated_at: payment.updated_at,
         }

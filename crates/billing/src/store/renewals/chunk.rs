@@ -57,7 +57,12 @@ impl Chunk {
     }
 
     /// Decides about one account. Nothing is taken up into the chunk if it fails.
-    pub(super) fn plan(&mut self, account: &Account, tariff: Option<&Tariff>, open: Option<BillRow>) -> Result<(), StoreError> {
+    pub(super) fn plan(
+        &mut self,
+        account: &Account,
+        tariff: Option<&Tariff>,
+        open: Option<BillRow>,
+    ) -> Result<(), StoreError> {
         let tariff = tariff.ok_or(AccountError::Illegal { status: account.status, event: "a renewal of no tariff" })?;
         let charged = account.can_be_charged();
         let event = if charged { AccountEvent::RenewalOpened } else { AccountEvent::NoCard };
@@ -167,8 +172,7 @@ impl Chunk {
     /// The database refuses a second bill for a period. Who has one already is not charged for it again: such an account
     /// is set aside, and keeps nobody else from being renewed.
     async fn insert_bills(&mut self, conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
-        let mut refused: HashMap<BillId, AccountId> =
-            self.bills.iter().map(|new| (new.id, new.account_id)).collect();
+        let mut refused: HashMap<BillId, AccountId> = self.bills.iter().map(|new| (new.id, new.account_id)).collect();
         for rows in chunks(std::mem::take(&mut self.bills)) {
             let inserting = diesel::insert_into(bill::table).values(rows).on_conflict_do_nothing();
             let inserted: Vec<BillId> = inserting.returning(bill::id).load(conn).await?;
