@@ -17,6 +17,6 @@ $$;
 drop trigger account_card_goes_with_its_token on account;
 drop function account_card_goes_with_its_token();
 drop function renewable_from(account);
-drop index bill_by_account;
+drop index bill_history;
 alter table bill drop column skipped_periods;
 alter table account drop column card_since, drop column card_barred, drop column faults;

@@ -13,7 +13,7 @@ alter table account
 alter table bill add column skipped_periods integer not null default 0 check (skipped_periods >= 0);
 
 -- The charges of an account by its kept card, to count them: also those of bills that are void.
-create index bill_by_account on bill (account_id, created_at);
+create index bill_history on bill (account_id, created_at);
 
 -- When half of the paid period is over. No renewal is charged before that, however early it may be.
 create function renewable_from(account account) returns timestamptz
