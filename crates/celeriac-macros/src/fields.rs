@@ -40,6 +40,8 @@ struct Serde {
     default: bool,
     skip: bool,
     flatten: bool,
+    /// Read by a function of its own: `serde` does not know then that an `Option` may be left out.
+    with: bool,
 }
 
 pub(crate) fn parse(fields: &Fields, attributes: &[Attribute]) -> syn::Result<Arguments> {
@@ -57,11 +59,12 @@ pub(crate) fn parse(fields: &Fields, attributes: &[Attribute]) -> syn::Result<Ar
             continue;
         }
         let name = name(field, &serde, container.rename_all);
-        if !(serde.default || container.default || is_option(&field.ty)) {
+        if !(serde.default || container.default || is_option(&field.ty) && !serde.with) {
             arguments.required.push(name.clone());
         }
         if is_redacted(field)? {
             arguments.redacted.push(name.clone());
+            arguments.redacted.extend(serde.aliases.iter().cloned());
         }
         if !serde.aliases.is_empty() {
             arguments.aliased.push(name.clone());
@@ -122,6 +125,10 @@ impl Serde {
             "alias" => self.aliases.push(meta.value()?.parse::<LitStr>()?.value()),
             "default" => {
                 self.default = true;
+                skip_value(meta)?;
+            }
+            "with" | "deserialize_with" => {
+                self.with = true;
                 skip_value(meta)?;
             }
             "skip" => self.skip = true,

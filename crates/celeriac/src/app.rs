@@ -17,7 +17,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, FixedOffset};
 use parking_lot::RwLock;
 use serde::Serialize;
 use uuid::Uuid;
@@ -35,7 +34,8 @@ use self::builder::Config;
 use self::postpone::Delays;
 use crate::backend::ResultBackend;
 use crate::broker::{Broker, BrokerError, Publication};
-use crate::protocol::{JsonError, RawJson, TaskMessage};
+use crate::canvas::Signature;
+use crate::protocol::{Due, JsonError, RawJson, TaskMessage};
 use crate::result::AsyncResult;
 use crate::task::{Task, TaskOptions};
 use crate::worker::Run;
@@ -164,10 +164,30 @@ impl App {
         options: SendOptions,
     ) -> Result<AsyncResult, SendError> {
         let encode = |reason| SendError::Encode { task: name.to_owned(), reason };
-        let args = RawJson::of(&args).and_then(|args| shaped(args, b'[', "args must be a list")).map_err(encode)?;
+        let args = self.json(&args).and_then(|args| shaped(args, b'[', "args must be a list")).map_err(encode)?;
         let kwargs =
-            RawJson::of(&kwargs).and_then(|kwargs| shaped(kwargs, b'{', "kwargs must be an object")).map_err(encode)?;
+            self.json(&kwargs).and_then(|kwargs| shaped(kwargs, b'{', "kwargs must be an object")).map_err(encode)?;
         self.send_json(name, args, kwargs, None, options).await
+    }
+
+    /// A value as this application writes it: with [type tags](AppBuilder::type_tags), if it was told of any.
+    ///
+    /// # Errors
+    /// The value cannot be written as JSON, or not as its tag needs it.
+    pub fn json<T: Serialize + ?Sized>(&self, value: &T) -> Result<RawJson, JsonError> {
+        match &self.inner.config.type_tags {
+            None => RawJson::of(value),
+            Some(tags) => RawJson::tagged(value, tags),
+        }
+    }
+
+    /// [`Signature::of`], the arguments as this application writes them: with [type tags](AppBuilder::type_tags), if it was
+    /// told of any.
+    ///
+    /// # Errors
+    /// As of [`json`](Self::json).
+    pub fn signature<T: Task>(&self, task: &T) -> Result<Signature, JsonError> {
+        Ok(Signature::with_arguments::<T>(&self.json(task)?))
     }
 
     /// Sends a task whose arguments are written already; `argsrepr` is shown for them if it is given.
@@ -182,6 +202,7 @@ impl App {
         let outgoing = || {
             let mut message = TaskMessage::new(name, id_of(&options), args.clone(), kwargs.clone());
             message.argsrepr.clone_from(&argsrepr);
+            complete(&mut message, &options);
             self.outgoing(message, &options, None)
         };
         match self.dispatch(outgoing()?).await {
@@ -255,7 +276,7 @@ impl App {
             self.declare_queue(queue).await?;
         }
         if let Some(late) = outgoing.late.take() {
-            Box::pin(self.postpone(&late.queue, &mut outgoing.publication, Some(late.eta))).await;
+            Box::pin(self.postpone(&late.queue, &mut outgoing.publication, Some(late.due))).await;
         }
         Ok(outgoing)
     }
@@ -274,7 +295,11 @@ impl App {
     /// Makes a task ready to be published. No part of this waits for anything, so that the futures of sending hold
     /// little more than what is published.
     fn typed<T: Task>(&self, task: &T, options: &SendOptions) -> Result<Outgoing, SendError> {
-        self.outgoing(typed_message(task, options)?, options, T::OPTIONS.queue)
+        let written = self.json(task).map_err(|reason| SendError::Encode { task: T::NAME.to_owned(), reason })?;
+        let mut message = typed_message::<T>(written, options)?;
+        complete(&mut message, options);
+        message.redact(T::FIELDS, T::REDACTED);
+        self.outgoing(message, options, T::OPTIONS.queue)
     }
 
     fn outgoing(
@@ -283,12 +308,10 @@ impl App {
         options: &SendOptions,
         task_queue: Option<&str>,
     ) -> Result<Outgoing, SendError> {
-        Run::adopt(&mut message);
-        options.apply(&mut message, crate::clock::now());
         let Destination { exchange, routing_key, queue, undeclared } =
             self.destination(&message, options.route(), task_queue);
         let queue = queue.filter(|_| options.is_late()).map(Cow::into_owned);
-        let late = queue.zip(message.eta).map(|(queue, eta)| Box::new(Late { queue, eta }));
+        let late = queue.zip(message.due()).map(|(queue, due)| Box::new(Late { queue, due }));
         message.origin = Some(self.inner.origin.clone());
         message.properties.reply_to = Some(self.inner.reply_to.clone());
         let (id, ignored) = (message.id.clone(), message.ignore_result == Some(true));
@@ -343,7 +366,7 @@ struct Outgoing {
 /// What is to start later.
 struct Late {
     queue: String,
-    eta: DateTime<FixedOffset>,
+    due: Due,
 }
 
 /// Where a task goes.
@@ -365,13 +388,20 @@ impl fmt::Debug for App {
     }
 }
 
+/// Adds to a message what its sender says, and what is known where it is sent.
+fn complete(message: &mut TaskMessage, options: &SendOptions) {
+    Run::adopt(message);
+    options.apply(message, crate::clock::now());
+    Run::redact(message);
+}
+
 fn id_of(options: &SendOptions) -> String {
     options.chosen_id().map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
-fn typed_message<T: Task>(task: &T, options: &SendOptions) -> Result<TaskMessage, SendError> {
+fn typed_message<T: Task>(written: RawJson, options: &SendOptions) -> Result<TaskMessage, SendError> {
     let encode = |reason| SendError::Encode { task: T::NAME.to_owned(), reason };
-    let mut message = TaskMessage::typed(task, id_of(options)).map_err(encode)?;
+    let mut message = TaskMessage::written::<T>(written, id_of(options)).map_err(encode)?;
     let TaskOptions { time_limit, soft_time_limit, expires, .. } = T::OPTIONS;
     message.time_limit = time_limit;
     message.soft_time_limit = soft_time_limit;

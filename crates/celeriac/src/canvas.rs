@@ -29,9 +29,9 @@ use node::Node;
 
 pub use crate::protocol::Signature;
 pub use ended::{Broken, FailedStep, after_failure, after_success, chord_failed, chord_ready};
-pub(crate) use replace::replacement;
+pub(crate) use replace::{added_to_chord, replacement};
 
-pub use plan::{ApplyChord, ChordSize, Parent, Plan, Publish, Publisher, Route, Step};
+pub use plan::{ApplyChord, ChordSize, KnownTask, Parent, Plan, Publish, Publisher, Route, Step};
 
 /// A workflow: one task, or tasks put together.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ pub enum CanvasError {
     #[error("a chord needs a body")]
     NoBody,
     /// A task cannot be replaced with this.
-    #[error("a task cannot be replaced with this: {0}")]
+    #[error("{0}")]
     Replacement(&'static str),
     /// An option of a signature has a value that it cannot have.
     #[error("option {name:?} of task {task}: {reason}")]
@@ -85,9 +85,23 @@ impl Canvas {
         self.0.to_json()
     }
 
-    /// Gives ids to all tasks in it that have none; answers where the result will be.
+    /// Gives ids to all tasks in it that have none.
     pub(crate) fn freeze(&mut self, publisher: &mut Publisher<'_>) -> ResultTuple {
         self.0.freeze_whole(publisher)
+    }
+
+    /// Says what to publish so that the workflow runs, and where its result will be; `arguments` come in front of those
+    /// of its first tasks.
+    ///
+    /// # Errors
+    /// A signature in it cannot be published.
+    pub fn begin(
+        mut self,
+        arguments: &[Json],
+        publisher: &mut Publisher<'_>,
+    ) -> Result<(Plan, ResultTuple), CanvasError> {
+        let result = self.freeze(publisher);
+        Ok((self.publish(arguments, publisher)?, result))
     }
 
     /// Says what to publish so that the workflow runs; `arguments` come in front of those of its first tasks.

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use crate::app::{App, PublishError};
 use crate::backend::{BackendError, StoredResult};
-use crate::canvas::{Canvas, Signature};
+use crate::canvas::Canvas;
 use crate::protocol::{JsonError, ResultMeta, ResultTuple, TaskMessage};
-use crate::result::AsyncResult;
+use crate::result::Published;
 use crate::task::{Failure, TaskError, TaskResult};
 use crate::worker::Run;
 
@@ -123,7 +123,8 @@ impl<S> Context<S> {
     /// # Errors
     /// `meta` cannot be written as JSON, or the result backend cannot be reached.
     pub async fn update_state<T: Serialize + ?Sized>(&self, state: &str, meta: &T) -> Result<(), UpdateStateError> {
-        let meta = self.run.described(ResultMeta::custom(self.run.request.id.clone(), state, meta)?);
+        let meta = ResultMeta::new(self.run.request.id.clone(), state.into(), self.app().json(meta)?);
+        let meta = self.run.described(meta);
         let stored =
             StoredResult { task_id: meta.task_id.clone(), meta: meta.to_json(), is_final: meta.state.is_ready() };
         self.run.recorded().await;
@@ -132,8 +133,9 @@ impl<S> Context<S> {
 }
 
 impl<S> Context<S> {
-    /// Adds a task to the header of the chord that this task is part of, and sends it (Celery's `self.add_to_chord`): the
-    /// body waits for it too, and gets its result beside that of this task.
+    /// Adds a task or a workflow to the header of the chord that this task is part of, and sends it (Celery's
+    /// `self.add_to_chord`): the body waits for it too, and gets its result beside that of this task. The result of a group
+    /// is the list of its results.
     ///
     /// A body that is run again, by a retry or by another worker, adds another one.
     ///
@@ -141,8 +143,8 @@ impl<S> Context<S> {
     /// [`PublishError::NoChord`]; [`PublishError::Backend`] where the result backend counts no chords (PostgreSQL). When
     /// sending fails after the chord was told, the chord waits for what never comes: fail the task then, which fails the
     /// chord.
-    pub async fn add_to_chord(&self, signature: Signature) -> Result<AsyncResult, PublishError> {
-        self.app().publish_in_chord(&self.run, signature).await
+    pub async fn add_to_chord(&self, canvas: impl Into<Canvas>) -> Result<Published, PublishError> {
+        self.app().publish_in_chord(&self.run, canvas.into()).await
     }
 
     /// Puts a task or a workflow in the place of this task (Celery's `self.replace`): under its id, with its callbacks,

@@ -11,6 +11,7 @@
 //! | [`canvas`] | workflows |
 //! | [`events`], [`control`], [`parking`] | what operators see and do |
 //! | [`broker`], [`backend`] | the servers behind it, and how to bring another one |
+//! | [`tagged`] | decimals, times and UUIDs as Python's own |
 //! | [`protocol`] | the wire format, without I/O |
 //! | [`testing`] | support for your tests |
 
@@ -28,6 +29,7 @@ pub mod events;
 pub mod parking;
 pub mod protocol;
 pub mod result;
+pub mod tagged;
 pub mod task;
 pub mod testing;
 pub mod worker;

@@ -49,7 +49,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Other names under which an argument may also arrive.
     const ALIASES: &'static [&'static str] = &[];
 
-    /// Those of [`FIELDS`](Self::FIELDS) whose values are not shown to operators (in `argsrepr`, events, logs).
+    /// Those of [`FIELDS`](Self::FIELDS), and their [`ALIASES`](Self::ALIASES), whose values are not shown to operators: in
+    /// `argsrepr` and `kwargsrepr`, events, `inspect`, results with `result_extended`, errors and logs.
     const REDACTED: &'static [&'static str] = &[];
 
     /// How it is run.

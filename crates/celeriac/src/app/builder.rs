@@ -12,6 +12,7 @@ use super::size::MAX_MESSAGE_SIZE;
 use super::{App, host_name};
 use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
 use crate::broker::{self, Broker, BrokerError, ConnectOptions};
+use crate::protocol::json::TypeTags;
 use crate::protocol::{Compression, TaskMessage};
 
 /// Settings of an [`App`]. Those that are not given are Celery's defaults.
@@ -49,6 +50,7 @@ pub struct AppBuilder {
     native_delay: Option<bool>,
     delay_queue_type: Option<QueueType>,
     max_message_size: Option<usize>,
+    type_tags: Option<Arc<TypeTags>>,
 }
 
 #[derive(Default)]
@@ -213,6 +215,21 @@ impl AppBuilder {
         self
     }
 
+    /// Writes values of these types so that Python gets its own: arguments of all tasks that are sent, the results of
+    /// tasks and the states that their bodies store. Without it they are text, as `serde` has it, except where a field says
+    /// otherwise ([`tagged`](crate::tagged)).
+    ///
+    /// ```
+    /// # use celeriac::App;
+    /// use celeriac::tagged::TypeTags;
+    ///
+    /// let app = App::builder().type_tags(TypeTags::known());
+    /// ```
+    pub fn type_tags(mut self, tags: TypeTags) -> Self {
+        self.type_tags = Some(Arc::new(tags));
+        self
+    }
+
     /// Announces every task that is sent as `task-sent` on `celeryev` (Celery's `task_send_sent_event`).
     pub fn sent_events(mut self, sent_events: bool) -> Self {
         self.sent_events = sent_events;
@@ -272,6 +289,7 @@ impl AppBuilder {
             max_message_size: self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
             queues: self.queues,
             routes: self.routes,
+            type_tags: self.type_tags,
         };
         Ok(App::new(broker, backend, config, origin))
     }
@@ -284,6 +302,7 @@ pub(super) struct Config {
     pub(super) delay_queue_type: QueueType,
     /// In bytes.
     pub(super) max_message_size: usize,
+    pub(super) type_tags: Option<Arc<TypeTags>>,
     queue_type: QueueType,
     max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,

@@ -86,6 +86,7 @@ impl App {
         message.parent_id = parent.as_ref().map(|parent| parent.id.clone());
         message.ignore_result = Some(true);
         message.eta = now.checked_add_signed(COUNTDOWN).map(|eta| eta.fixed_offset());
+        message.countdown = COUNTDOWN.to_std().ok();
         message.properties.reply_to = Some(self.inner.reply_to.clone());
         if let Some(Json::Int(priority)) = body.option("priority") {
             message.properties.priority = u8::try_from(*priority).ok();

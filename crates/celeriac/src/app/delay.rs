@@ -9,11 +9,11 @@
 //! exchange, which is what most are, are served here as well: bound to the bottom of the ladder under
 //! `<28 digits>.<queue>.celeriac`, a key that no message of Celery's own has.
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, Utc};
 
 use super::queue::{QueueDefinition, QueueType};
 use crate::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Queue, Topology};
-use crate::protocol::Headers;
+use crate::protocol::{Due, Headers};
 
 /// How many bits a delay has: 2²⁸ seconds are eight years and a half.
 const BITS: usize = 28;
@@ -27,9 +27,11 @@ const DIRECT: &str = "celeriac";
 const MAX_KEY: usize = 255;
 
 /// The whole seconds until a time, if there is one at least: for less the ladder is too coarse. What is left the worker
-/// waits.
-pub(super) fn seconds_until(eta: DateTime<FixedOffset>, now: DateTime<Utc>) -> Option<u32> {
-    let seconds = eta.signed_duration_since(now).num_seconds();
+/// waits. A countdown counts from here, as in Celery: the time that passed since it was said does not cost it a second.
+pub(super) fn seconds_until(due: Due, now: DateTime<Utc>) -> Option<u32> {
+    let left = due.eta.signed_duration_since(now);
+    let said = due.countdown.and_then(|countdown| i64::try_from(countdown.as_secs()).ok());
+    let seconds = said.filter(|said| (*said - 1..=*said).contains(&left.num_seconds())).unwrap_or(left.num_seconds());
     (seconds >= 1).then(|| u32::try_from(seconds).unwrap_or(MAX_SECONDS).min(MAX_SECONDS))
 }
 
@@ -150,6 +152,8 @@ fn is_plain(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use chrono::FixedOffset;
+
     use super::*;
 
     const ZEROS: &str = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.";
@@ -168,7 +172,28 @@ mod tests {
             ("2026-11-22T13:00:05.999+03:00", Some(5)),
             ("2099-01-01T00:00:00Z", Some(MAX_SECONDS)),
         ] {
-            assert_eq!(seconds_until(at(eta), now), expected, "{eta}");
+            assert_eq!(seconds_until(Due { eta: at(eta), countdown: None }, now), expected, "{eta}");
+        }
+    }
+
+    #[test]
+    fn a_countdown_of_so_many_seconds_is_left_to_the_broker_for_so_many() {
+        let said = at("2026-11-22T10:00:00Z");
+        for (countdown, milliseconds_later, expected) in [
+            (1.0, 1, Some(1)),
+            (5.0, 1, Some(5)),
+            (5.0, 999, Some(5)),
+            // The broker could not be reached for so long.
+            (5.0, 1001, Some(3)),
+            (5.0, 6000, None),
+            (1.5, 1, Some(1)),
+            (0.5, 1, None),
+            (0.0, 0, None),
+        ] {
+            let countdown = std::time::Duration::from_secs_f64(countdown);
+            let due = Due { eta: said + countdown, countdown: Some(countdown) };
+            let now = said.to_utc() + chrono::TimeDelta::milliseconds(milliseconds_later);
+            assert_eq!(seconds_until(due, now), expected, "{countdown:?} {milliseconds_later}");
         }
     }
 

@@ -47,6 +47,8 @@ struct Fields {
     soft_time_limit: Option<Duration>,
     ignore_result: Option<bool>,
     shadow: Option<String>,
+    argsrepr: Option<String>,
+    kwargsrepr: Option<String>,
     compression: Option<Compression>,
     stamps: Headers,
 }
@@ -219,6 +221,26 @@ impl SendOptions {
         self
     }
 
+    /// What operators see in place of the positional arguments: in events, in `inspect`, in results with
+    /// `result_extended`, wherever the task and its retries go.
+    ///
+    /// ```
+    /// # use celeriac::SendOptions;
+    /// SendOptions::new().argsrepr("('***',)").kwargsrepr("{}");
+    /// ```
+    #[must_use]
+    pub fn argsrepr(mut self, shown: impl Into<String>) -> Self {
+        self.fields().argsrepr = Some(shown.into());
+        self
+    }
+
+    /// The same for the keyword arguments. What a type hides (`#[task(redact)]`) stays hidden if this shows it.
+    #[must_use]
+    pub fn kwargsrepr(mut self, shown: impl Into<String>) -> Self {
+        self.fields().kwargsrepr = Some(shown.into());
+        self
+    }
+
     /// Compresses the body. Python reads it whatever its own `task_compression` is.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
@@ -244,7 +266,10 @@ impl SendOptions {
 impl Fields {
     fn apply(&self, message: &mut TaskMessage, now: DateTime<Utc>) {
         match &self.start {
-            Some(Start::In(countdown)) => message.eta = Some(later(now, *countdown).fixed_offset()),
+            Some(Start::In(countdown)) => {
+                message.eta = Some(later(now, *countdown).fixed_offset());
+                message.countdown = Some(*countdown);
+            }
             Some(Start::At(eta)) => message.eta = Some(*eta),
             None => {}
         }
@@ -280,6 +305,8 @@ impl Fields {
         overwrite(&mut message.soft_time_limit, &self.soft_time_limit);
         overwrite(&mut message.ignore_result, &self.ignore_result);
         overwrite(&mut message.shadow, &self.shadow);
+        overwrite(&mut message.argsrepr, &self.argsrepr);
+        overwrite(&mut message.kwargsrepr, &self.kwargsrepr);
         overwrite(&mut message.compression, &self.compression);
     }
 }

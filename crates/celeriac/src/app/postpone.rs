@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, FixedOffset};
 use parking_lot::RwLock;
 
 use super::{App, QueueDefinition, delay};
 use crate::broker::{BrokerError, ExchangeKind, Publication};
+use crate::protocol::Due;
 
 /// What an application has declared for messages that are late.
 #[derive(Default)]
@@ -22,8 +22,8 @@ pub(super) struct Delays {
 impl App {
     /// Makes a message to a queue come about when it is to start, if that is a second or more from now and the broker
     /// keeps such messages. Otherwise it comes at once, and its worker waits.
-    pub(crate) async fn postpone(&self, queue: &str, message: &mut Publication, eta: Option<DateTime<FixedOffset>>) {
-        let seconds = eta.and_then(|eta| delay::seconds_until(eta, crate::clock::now()));
+    pub(crate) async fn postpone(&self, queue: &str, message: &mut Publication, due: Option<Due>) {
+        let seconds = due.and_then(|due| delay::seconds_until(due, crate::clock::now()));
         let Some(seconds) = seconds.filter(|_| self.delays()) else { return };
         let definition = self.queue(queue);
         let late = delay::address(&definition, &message.exchange, &message.routing_key, seconds);

@@ -4,10 +4,12 @@ use super::chord::Opening;
 use super::{App, Destination, Route, SendError};
 use crate::backend::BackendError;
 use crate::broker::Publication;
-use crate::canvas::{Canvas, CanvasError, ChordSize, Parent, Plan, Publish, Publisher, Step, replacement};
+use crate::canvas::{
+    Canvas, CanvasError, ChordSize, KnownTask, Parent, Plan, Publish, Publisher, Step, added_to_chord, replacement,
+};
 use crate::protocol::trace::pass_on;
-use crate::protocol::{Json, Signature, TaskMessage};
-use crate::result::{AsyncResult, GetError, GroupResult, Published};
+use crate::protocol::{Json, TaskMessage};
+use crate::result::{GetError, GroupResult, Published};
 use crate::worker::Run;
 
 /// Why a workflow could not be published.
@@ -26,7 +28,7 @@ pub enum PublishError {
     #[error("result backend {0}")]
     Backend(#[from] BackendError),
     /// A task that is part of no chord cannot add another one to it.
-    #[error("the task is not part of a chord")]
+    #[error("Current task is not member of any chord")]
     NoChord,
 }
 
@@ -77,7 +79,7 @@ impl App {
     /// Publishes what takes the place of the task whose body is running.
     pub(crate) async fn publish_instead_of(&self, run: &Run, with: Canvas) -> Result<Published, PublishError> {
         let replacement = {
-            let known = |name: &str| run.options_of(name);
+            let known = |name: &str| run.known(name);
             let mut new_id = || uuid::Uuid::new_v4().to_string();
             let mut publisher = self.publisher(&mut new_id, &known, Some(run.as_parent()));
             replacement(&run.request, with, &mut publisher)?
@@ -85,34 +87,31 @@ impl App {
         self.publish_with(replacement, &[]).await
     }
 
-    /// Publishes a task that the body of another adds to the chord of both (`celery/app/task.py`, `add_to_chord`).
-    pub(crate) async fn publish_in_chord(
-        &self,
-        run: &Run,
-        mut signature: Signature,
-    ) -> Result<AsyncResult, PublishError> {
+    /// Publishes what the body of a task adds to the chord of both (`celery/app/task.py`, `add_to_chord`).
+    pub(crate) async fn publish_in_chord(&self, run: &Run, canvas: Canvas) -> Result<Published, PublishError> {
         let task = &run.request.message;
-        let (Some(body), Some(group)) = (&task.embed.chord, &task.group) else { return Err(PublishError::NoChord) };
-        let text = |text: &String| Json::Str(text.clone());
-        signature.set_option("group_id", text(group));
-        signature.set_option("group_index", task.group_index.map_or(Json::Null, |index| Json::Int(index.into())));
-        signature.set_option("chord", body.to_json());
-        signature.set_option("root_id", task.root_id.as_ref().map_or(Json::Null, text));
-        self.backend().add_to_chord(group).await?;
-        let published = self.publish_with(signature.into(), &[]).await?;
-        Ok(self.result(published.id()))
+        let added = {
+            let known = |name: &str| run.known(name);
+            let mut new_id = || uuid::Uuid::new_v4().to_string();
+            let mut publisher = self.publisher(&mut new_id, &known, Some(run.as_parent()));
+            added_to_chord(task, canvas, &mut publisher)
+        };
+        let (canvas, parts) = added.ok_or(PublishError::NoChord)?;
+        for _ in 0..parts {
+            self.backend().add_to_chord(task.group.as_deref().unwrap_or_default()).await?;
+        }
+        self.publish_with(canvas, &[]).await
     }
 
     /// Publishes a workflow; `arguments` come in front of those of its first tasks.
-    pub(crate) async fn publish_with(&self, mut canvas: Canvas, arguments: &[Json]) -> Result<Published, PublishError> {
+    pub(crate) async fn publish_with(&self, canvas: Canvas, arguments: &[Json]) -> Result<Published, PublishError> {
         let run = Run::current();
         let (plan, result) = {
-            let known = |name: &str| run.as_ref().and_then(|run| run.options_of(name));
+            let known = |name: &str| run.as_ref().and_then(|run| run.known(name));
             let parent = run.as_ref().map(|run| run.as_parent());
             let mut new_id = || uuid::Uuid::new_v4().to_string();
             let mut publisher = self.publisher(&mut new_id, &known, parent);
-            let result = canvas.freeze(&mut publisher);
-            (canvas.publish(arguments, &mut publisher)?, result)
+            canvas.begin(arguments, &mut publisher)?
         };
         if plan.steps.is_empty() && result.children.is_none() {
             return Err(PublishError::Empty);
@@ -148,7 +147,7 @@ impl App {
     pub(crate) fn publisher<'a>(
         &'a self,
         new_id: &'a mut dyn FnMut() -> String,
-        known: &'a dyn Fn(&str) -> Option<crate::task::TaskOptions>,
+        known: &'a dyn Fn(&str) -> Option<KnownTask>,
         parent: Option<Parent>,
     ) -> Publisher<'a> {
         Publisher { now: crate::clock::now(), reply_to: &self.inner.reply_to, new_id, known, parent }
@@ -181,12 +180,12 @@ impl App {
         if let Some(queue) = undeclared {
             self.declare_queue(&queue).await?;
         }
-        message.origin = Some(self.inner.origin.clone());
-        let eta = message.eta;
+        message.origin.get_or_insert_with(|| self.inner.origin.clone());
+        let due = message.due();
         let message = self.message(message)?;
         let mut publication = Publication { exchange, routing_key, mandatory: true, message };
         if let Some(queue) = queue {
-            self.postpone(&queue, &mut publication, eta).await;
+            self.postpone(&queue, &mut publication, due).await;
         }
         Ok(publication)
     }

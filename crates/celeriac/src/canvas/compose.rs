@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::node::{Chord, Node, append_to_list, option, to_list};
 use super::{Canvas, Signature};
-use crate::protocol::{Json, JsonError, RawJson};
+use crate::protocol::{Json, JsonError, RawJson, repr};
 use crate::task::Task;
 
 impl Signature {
@@ -13,8 +13,13 @@ impl Signature {
     /// # Errors
     /// The struct cannot be written as JSON.
     pub fn of<T: Task>(task: &T) -> Result<Self, JsonError> {
+        Ok(Self::with_arguments::<T>(&RawJson::of(task)?))
+    }
+
+    /// The struct is written already.
+    pub(crate) fn with_arguments<T: Task>(written: &RawJson) -> Self {
         let mut signature = Self::new(T::NAME);
-        if let Json::Object(kwargs) = RawJson::of(task)?.to_tree() {
+        if let Json::Object(kwargs) = written.to_tree() {
             signature.kwargs = kwargs;
         }
         // Whoever sends it, in the middle of a workflow, may not know the task.
@@ -24,7 +29,12 @@ impl Signature {
         if let Some(priority) = T::OPTIONS.priority {
             signature.set_option("priority", Json::Int(priority.into()));
         }
-        Ok(signature)
+        if !T::REDACTED.is_empty() {
+            // Nor what it hides; nobody is to see there what comes in front of its arguments either.
+            signature.set_option("argsrepr", repr::args(&RawJson::EMPTY_LIST).into());
+            signature.set_option("kwargsrepr", repr::redacted(written, T::REDACTED).into());
+        }
+        signature
     }
 
     /// Adds a positional argument. The result of the task before comes in front of these.

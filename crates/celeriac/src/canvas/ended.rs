@@ -85,6 +85,8 @@ pub struct FailedStep {
     pub chord: Option<Signature>,
     /// It is the body of a chord that has failed: Celery stores that without its group.
     pub is_body: bool,
+    /// How many of the children of the [plan](Broken::plan), which are in the order of the steps, are its errbacks.
+    pub errbacks: usize,
 }
 
 /// What follows when a task has failed for good: its errbacks and the end of its chain.
@@ -109,32 +111,88 @@ pub fn after_failure(task: &TaskMessage, publisher: &mut Publisher<'_>) -> Resul
 pub fn chord_failed(body: &Signature, publisher: &mut Publisher<'_>) -> Result<Broken, CanvasError> {
     let node = Node::from_json(&body.to_json())?;
     let mut broken = Broken::default();
-    let own_errbacks = to_list(option(&body.options, "link_error").cloned());
-    let mut fail = |shell: &Signature, errbacks: Vec<Json>, broken: &mut Broken| -> Result<(), CanvasError> {
-        let step = FailedStep { is_body: true, ..FailedStep::of(shell)? };
-        if let Some(id) = &step.task_id {
-            broken.plan.append(send_errbacks(&errbacks, id, id, publisher)?);
-        }
-        // Its part in an outer chord is handed in with the chain below.
-        broken.failed.push(step);
-        Ok(())
-    };
     match &node {
-        // A group has no result of its own to wait for: each of its tasks fails.
-        Node::Group { tasks, .. } => {
-            for task in tasks {
-                let mut errbacks = to_list(option(&task.shell().options, "link_error").cloned());
-                errbacks.extend(
-                    own_errbacks.iter().filter(|errback| !errbacks.contains(errback)).cloned().collect::<Vec<_>>(),
-                );
-                fail(task.shell(), errbacks, &mut broken)?;
+        // Each of its tasks fails, wherever its result is, and is told of by its own errbacks and those of the group. Then
+        // the group itself does.
+        Node::Group { tasks, shell } => {
+            let own = to_list(option(&shell.options, "link_error").cloned());
+            for task in members(tasks) {
+                let (result, mut errbacks) = result_and_errbacks(task);
+                errbacks.extend(own.iter().cloned());
+                broken.fail(FailedStep::of(result)?, errbacks, publisher)?;
             }
+            broken.failed.push(FailedStep { is_body: true, chord: None, ..FailedStep::of(shell)? });
         }
         // Of a chain only the last task, by whose id the chain goes.
-        other => fail(other.shell(), own_errbacks, &mut broken)?,
+        other => {
+            let (result, errbacks) = result_and_errbacks(other);
+            broken.fail(FailedStep::of(result)?, errbacks, publisher)?;
+        }
     }
     broken.failed.extend(fail_chain(to_list(option(&body.options, "chain").cloned())));
     Ok(broken)
+}
+
+impl Broken {
+    /// A task that stands for the body of a chord. Its part in an outer chord is handed in like that of any other step.
+    fn fail(
+        &mut self,
+        step: FailedStep,
+        errbacks: Vec<Json>,
+        publisher: &mut Publisher<'_>,
+    ) -> Result<(), CanvasError> {
+        let mut each = Vec::with_capacity(errbacks.len());
+        errbacks.into_iter().for_each(|errback| {
+            if !each.contains(&errback) {
+                each.push(errback);
+            }
+        });
+        let told = match &step.task_id {
+            Some(id) => send_errbacks(&each, id, id, publisher)?,
+            None => Plan::default(),
+        };
+        self.failed.push(FailedStep { is_body: true, errbacks: told.children.len(), ..step });
+        self.plan.append(told);
+        Ok(())
+    }
+}
+
+/// The tasks of a group, those of the groups in it among them.
+fn members(tasks: &[Node]) -> Vec<&Node> {
+    let mut flat = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        match task {
+            Node::Group { tasks, .. } => flat.extend(members(tasks)),
+            task => flat.push(task),
+        }
+    }
+    flat
+}
+
+/// The signature by whose id the result goes, and the errbacks that are called when it fails (`_result_errbacks`): for a
+/// chord they are those of its body too, for a chain only its own.
+fn result_and_errbacks(node: &Node) -> (&Signature, Vec<Json>) {
+    let mut errbacks = to_list(option(&node.shell().options, "link_error").cloned());
+    match node {
+        Node::Chord(chord) => {
+            let (result, of_body) = result_and_errbacks(&chord.body);
+            errbacks.extend(of_body);
+            (result, errbacks)
+        }
+        Node::Chain { tasks, shell } => (last_of(tasks).unwrap_or(shell), errbacks),
+        Node::Group { tasks, shell } => {
+            errbacks.extend(tasks.iter().flat_map(|task| result_and_errbacks(task).1));
+            (shell, errbacks)
+        }
+        Node::Task(signature) => (signature, errbacks),
+    }
+}
+
+/// The task by whose id a chain goes: it alone knows where the chain belongs.
+fn last_of(tasks: &[Node]) -> Option<&Signature> {
+    let last = tasks.iter().rfind(|task| !task.is_empty_group())?;
+    let (result, _) = result_and_errbacks(last);
+    result.task_id().is_some().then_some(result)
 }
 
 fn send_errbacks(
@@ -185,6 +243,7 @@ impl FailedStep {
             group_index,
             chord: option(options, "chord").map(Signature::from_json).transpose()?,
             is_body: false,
+            errbacks: 0,
         })
     }
 }

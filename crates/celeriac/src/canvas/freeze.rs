@@ -24,12 +24,25 @@ fn text(value: &str) -> Json {
 impl Node {
     /// Gives ids to a workflow before it is published; answers where its result will be.
     pub(super) fn freeze_whole(&mut self, publisher: &mut Publisher<'_>) -> ResultTuple {
-        if let Self::Group { tasks, .. } = self {
-            // The tasks of nested groups keep their order, as when it is published.
-            *tasks = flat(std::mem::take(tasks));
-        }
-        let id = self.freeze(Place::default(), publisher);
-        let mut result = self.result(None).unwrap_or_else(|| ResultTuple::task(id));
+        let mut result = match self {
+            // Nothing comes before its tasks, and nothing waits for them: nested groups stay, as Celery publishes them.
+            Self::Group { tasks, shell } => {
+                let id = shell.task_id().map_or_else(|| (publisher.new_id)(), str::to_owned);
+                shell.set_option("task_id", text(&id));
+                let mut members = Vec::new();
+                freeze_members(tasks, &id, text_option(&shell.options, "root_id").as_deref(), &mut members, publisher);
+                ResultTuple { id, parent: None, children: Some(members) }
+            }
+            other => {
+                // An id that is said of the whole is that of its result.
+                let id = other.shell().task_id().map(str::to_owned);
+                if let (Self::Chord(chord), Some(id)) = (&mut *other, &id) {
+                    chord.header_group.get_or_insert_with(header_group).set_option("task_id", text(id));
+                }
+                let id = other.freeze(Place { id, ..Place::default() }, publisher);
+                other.result(None).unwrap_or_else(|| ResultTuple::task(id))
+            }
+        };
         forget_ancestors(&mut result, ANCESTORS);
         result
     }
@@ -173,13 +186,31 @@ pub(super) fn freeze_group(
     id
 }
 
-/// The tasks of nested groups among the others.
-fn flat(tasks: Vec<Node>) -> Vec<Node> {
-    let nested = |task| match task {
-        Node::Group { tasks, .. } => flat(tasks),
-        task => vec![task],
-    };
-    tasks.into_iter().flat_map(nested).collect()
+/// Gives ids to the tasks of a group that is published (`_prepared`): each nested group counts its own tasks, while its
+/// place counts for the tasks after it. Answers where their results will be.
+pub(super) fn freeze_members(
+    tasks: &mut [Node],
+    group_id: &str,
+    root_id: Option<&str>,
+    results: &mut Vec<ResultTuple>,
+    publisher: &mut Publisher<'_>,
+) {
+    for (index, task) in tasks.iter_mut().enumerate() {
+        match task {
+            Node::Group { tasks, .. } => freeze_members(tasks, group_id, root_id, results, publisher),
+            Node::Chain { tasks, .. } if tasks.is_empty() => {}
+            task => {
+                let place = Place {
+                    group_id: Some(group_id.to_owned()),
+                    root_id: root_id.map(str::to_owned),
+                    group_index: Some(index),
+                    ..Place::default()
+                };
+                task.freeze(place, publisher);
+                results.extend(task.result(None));
+            }
+        }
+    }
 }
 
 /// The tasks of nested groups among the others, in the order in which Celery puts them: those of a nested group are

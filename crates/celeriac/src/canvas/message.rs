@@ -8,12 +8,15 @@ use super::CanvasError;
 use super::node::{Options, option, text_option, to_list};
 use super::plan::{Publish, Publisher, Route};
 use crate::protocol::json::{Tagged, elements};
-use crate::protocol::{Compression, Embed, Json, RawJson, Signature, TaskMessage, Value, parse_time};
+use crate::protocol::{
+    Compression, DeliveryMode, Embed, Json, Properties, RawJson, Signature, TaskMessage, Value, parse_time,
+};
 use crate::task::TaskOptions;
 
 pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Result<Publish, CanvasError> {
     let Signature { task, args, kwargs, options, .. } = signature;
-    let known = (publisher.known)(&task);
+    let known_task = (publisher.known)(&task);
+    let known = known_task.map(|task| task.options);
     let refused = |name, reason| CanvasError::Option { task: task.clone(), name, reason };
     let id = text_option(&options, "task_id").unwrap_or_else(|| (publisher.new_id)());
     let (args, kwargs) = (text(&Json::List(args))?, text(&Json::Object(kwargs))?);
@@ -36,6 +39,13 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
         Some(Json::Bool(ignore)) => Some(*ignore),
         _ => known.map(|known| known.ignore_result),
     };
+    message.origin = text_option(&options, "origin");
+    // Empty text hides, too.
+    let shown = |name| option(&options, name).and_then(Json::as_str).map(str::to_owned);
+    (message.argsrepr, message.kwargsrepr) = (shown("argsrepr"), shown("kwargsrepr"));
+    if let Some(task) = known_task {
+        message.redact(task.fields, task.redacted);
+    }
     let reply_to = text_option(&options, "reply_to").unwrap_or_else(|| publisher.reply_to.to_owned());
     message.properties.reply_to = Some(reply_to);
     message.properties.priority = match option(&options, "priority") {
@@ -50,6 +60,7 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
             let countdown = delta(countdown).ok_or_else(|| refused("countdown", "out of range"))?;
             let eta =
                 publisher.now.checked_add_signed(countdown).ok_or_else(|| refused("countdown", "out of range"))?;
+            message.countdown = countdown.to_std().ok();
             Some(eta.fixed_offset())
         }
         _ => match option(&options, "eta") {
@@ -57,6 +68,7 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
             Some(eta) => Some(time(eta).ok_or_else(|| refused("eta", "a time in ISO 8601 expected"))?),
         },
     };
+    properties(&options, &mut message.properties).map_err(|(name, reason)| refused(name, reason))?;
     let expires = match (option(&options, "expires"), seconds(&options, "expires")) {
         (None, _) => known
             .and_then(|known| known.expires)
@@ -85,6 +97,50 @@ pub(super) fn build(signature: Signature, publisher: &mut Publisher<'_>) -> Resu
 
     Ok(Publish { message, route: route(&options, known) })
 }
+
+/// What `apply_async` passes on to the message itself (`kombu/messaging.py`, `Producer.publish`).
+fn properties(options: &Options, properties: &mut Properties) -> Result<(), (&'static str, &'static str)> {
+    let text = |name: &'static str| match option(options, name) {
+        None => Ok(None),
+        Some(Json::Str(text)) if text.len() <= MAX_PROPERTY => Ok(Some(text.clone())),
+        Some(Json::Tagged(Tagged::Uuid(uuid))) => Ok(Some(uuid.to_string())),
+        Some(_) => Err((name, "a text of at most 255 bytes expected")),
+    };
+    if let Some(correlation_id) = text("correlation_id")? {
+        properties.correlation_id = Some(correlation_id);
+    }
+    properties.message_id = text("message_id")?;
+    properties.app_id = text("app_id")?;
+    properties.kind = text("type")?;
+    properties.user_id = text("user_id")?;
+    properties.delivery_mode = match option(options, "delivery_mode") {
+        None | Some(Json::Int(2)) => DeliveryMode::Persistent,
+        Some(Json::Int(1)) => DeliveryMode::Transient,
+        Some(Json::Str(mode)) if mode == "persistent" => DeliveryMode::Persistent,
+        Some(Json::Str(mode)) if mode == "transient" => DeliveryMode::Transient,
+        Some(_) => return Err(("delivery_mode", "1 (transient) or 2 (persistent) expected")),
+    };
+    properties.timestamp = match option(options, "timestamp") {
+        None => None,
+        Some(Json::Int(seconds)) => u64::try_from(*seconds).map(Some).map_err(|_| ("timestamp", TIMESTAMP))?,
+        Some(json) => {
+            let seconds = time(json).and_then(|time| u64::try_from(time.timestamp()).ok());
+            Some(seconds.ok_or(("timestamp", TIMESTAMP))?)
+        }
+    };
+    if option(options, "expiration").is_some() {
+        let milliseconds = seconds(options, "expiration").map(|seconds| (seconds * 1000.0).trunc());
+        let in_range = milliseconds.filter(|milliseconds| (0.0..=MAX_EXPIRATION).contains(milliseconds));
+        properties.expiration = Some(in_range.ok_or(("expiration", "seconds from 0 to 50 days expected"))? as u64);
+    }
+    Ok(())
+}
+
+/// The longest text that AMQP carries in a property.
+const MAX_PROPERTY: usize = 255;
+/// The longest life of a message that `RabbitMQ` takes, in milliseconds.
+const MAX_EXPIRATION: f64 = 4_294_967_295.0;
+const TIMESTAMP: &str = "a time in ISO 8601 or seconds since 1970 expected";
 
 /// Where a signature says that it goes, or what is known about its task.
 pub(super) fn route(options: &Options, known: Option<TaskOptions>) -> Route {

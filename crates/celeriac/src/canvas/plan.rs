@@ -79,6 +79,23 @@ pub struct Parent {
     pub root_id: String,
 }
 
+/// What a process knows about a task.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KnownTask {
+    /// How it is run.
+    pub options: TaskOptions,
+    /// The names of its arguments, in their order.
+    pub fields: &'static [&'static str],
+    /// Those of them whose values are hidden.
+    pub redacted: &'static [&'static str],
+}
+
+impl From<TaskOptions> for KnownTask {
+    fn from(options: TaskOptions) -> Self {
+        Self { options, fields: &[], redacted: &[] }
+    }
+}
+
 /// Who publishes.
 pub struct Publisher<'a> {
     /// The time from which countdowns count.
@@ -88,7 +105,7 @@ pub struct Publisher<'a> {
     /// Makes the ids of tasks and groups.
     pub new_id: &'a mut dyn FnMut() -> String,
     /// What this process knows about a task; `None` if it does not know the task.
-    pub known: &'a dyn Fn(&str) -> Option<TaskOptions>,
+    pub known: &'a dyn Fn(&str) -> Option<KnownTask>,
     /// The task that runs now, if one does.
     pub parent: Option<Parent>,
 }

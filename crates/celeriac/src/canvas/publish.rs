@@ -1,7 +1,7 @@
 //! Which messages a workflow begins with: `apply_async` of each kind.
 
 use super::compose::{append_errback, unchained, upgraded};
-use super::freeze::{Place, freeze_group, group_result, header_group};
+use super::freeze::{Place, freeze_group, freeze_members, group_result, header_group};
 use super::node::{Chord, Node, Options, append_to_list, merge, option, set_option, take_option, text_option, to_list};
 use super::plan::{ApplyChord, ChordSize, Plan, Publisher, Step};
 use super::{CanvasError, message};
@@ -170,9 +170,9 @@ fn unrolled_body(mut chord: Chord) -> Vec<Node> {
     std::iter::once(Node::Chord(Box::new(chord))).chain(tasks).collect()
 }
 
-/// `group.apply_async`
+/// `group.apply_async`. The options of a group are those of each of its tasks: its `link_error` takes the place of theirs.
 fn group(
-    tasks: Vec<Node>,
+    mut tasks: Vec<Node>,
     shell: &Signature,
     arguments: &[Json],
     given: Options,
@@ -186,14 +186,12 @@ fn group(
     set_option(&mut options, "group_id", Json::Str(group_id.clone()));
     let root_id = text_option(&options, "root_id");
     take_option(&mut options, "group_index");
-    take_option(&mut options, "link");
-    take_option(&mut options, "link_error");
     let chord = take_option(&mut options, "chord");
 
-    let mut members = Vec::new();
-    prepared_members(tasks, &group_id, root_id.as_deref(), &mut members, publisher);
+    let mut results = Vec::new();
+    freeze_members(&mut tasks, &group_id, root_id.as_deref(), &mut results, publisher);
+    let members = flat(tasks);
     let mut plan = Plan::default();
-    let results = members.iter().filter_map(|member| member.result(None)).collect();
     let mut size = 0;
     let count = members.len();
     for (index, member) in members.into_iter().enumerate() {
@@ -211,34 +209,18 @@ fn group(
     Ok(plan)
 }
 
-/// `_prepared`: nested groups unrolled in place, each with indices of its own.
-fn prepared_members(
-    tasks: Vec<Node>,
-    group_id: &str,
-    root_id: Option<&str>,
-    members: &mut Vec<Node>,
-    publisher: &mut Publisher<'_>,
-) {
-    for (index, task) in tasks.into_iter().enumerate() {
-        match task {
-            Node::Group { tasks, .. } => prepared_members(tasks, group_id, root_id, members, publisher),
-            Node::Chain { tasks, .. } if tasks.is_empty() => {}
-            mut task => {
-                let place = Place {
-                    group_id: Some(group_id.to_owned()),
-                    root_id: root_id.map(str::to_owned),
-                    group_index: Some(index),
-                    ..Place::default()
-                };
-                task.freeze(place, publisher);
-                members.push(task);
-            }
-        }
-    }
+/// The tasks of nested groups among the others. Empty chains are left out.
+fn flat(tasks: Vec<Node>) -> Vec<Node> {
+    let nested = |task| match task {
+        Node::Group { tasks, .. } => flat(tasks),
+        Node::Chain { tasks, .. } if tasks.is_empty() => Vec::new(),
+        task => vec![task],
+    };
+    tasks.into_iter().flat_map(nested).collect()
 }
 
 /// How many results a chord gets from one of its header tasks (`_chord._descend`).
-fn weight(node: &Node) -> usize {
+pub(super) fn weight(node: &Node) -> usize {
     match node {
         Node::Task(_) => 1,
         Node::Group { tasks, .. } => tasks.iter().map(weight).sum(),
@@ -307,7 +289,7 @@ fn run_chord(chord: Chord, arguments: &[Json], mut given: Options, publisher: &m
     let mut plan = Plan::default();
     if let Some(header) = group_result(&header, &group_shell, None) {
         let (body, parent) = (body.to_signature(), publisher.parent.clone());
-        let route = message::route(&body.options, (publisher.known)(&body.task));
+        let route = message::route(&body.options, (publisher.known)(&body.task).map(|task| task.options));
         plan.steps.push(Step::ApplyChord(Box::new(ApplyChord { header, body, route, parent })));
     }
     plan.append(group(header, &group_shell, &own, options, publisher)?);

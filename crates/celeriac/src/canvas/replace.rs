@@ -4,6 +4,7 @@ use super::compose::join;
 use super::freeze::Place;
 use super::node::{Node, append_to_list, option, set_option, take_option, to_list};
 use super::plan::Publisher;
+use super::publish::weight;
 use super::{Canvas, CanvasError};
 use crate::protocol::{Json, Signature, TaskMessage};
 
@@ -19,10 +20,10 @@ pub(crate) fn replacement(
 ) -> Result<Canvas, CanvasError> {
     let mut node = with.0;
     if option(&node.shell().options, "chord").is_some() {
-        return Err(CanvasError::Replacement("it must not be part of a chord"));
+        return Err(CanvasError::Replacement("A signature replacing a task must not be part of a chord"));
     }
-    if matches!(&node, Node::Chain { tasks, .. } if tasks.is_empty()) || node.is_empty_group() {
-        return Err(CanvasError::Replacement("it has no tasks"));
+    if matches!(&node, Node::Chain { tasks, .. } if tasks.is_empty()) {
+        return Err(CanvasError::Replacement("Cannot replace with an empty chain"));
     }
     node = answering(node);
     for (kind, signatures) in [("link", &task.embed.callbacks), ("link_error", &task.embed.errbacks)] {
@@ -55,6 +56,27 @@ pub(crate) fn replacement(
         node = join(node, next);
     }
     Ok(Canvas(node))
+}
+
+/// What a task adds to the chord that it is part of (`Task.add_to_chord`), and how many parts that hands in. `None`: the
+/// task is part of none. A group has no part to hand in, and would begin the body once more in Celery; here the list of
+/// its results is the part.
+pub(crate) fn added_to_chord(
+    task: &TaskMessage,
+    canvas: Canvas,
+    publisher: &mut Publisher<'_>,
+) -> Option<(Canvas, usize)> {
+    let place = Place {
+        chord: Some(task.embed.chord.as_ref()?.to_json()),
+        group_id: Some(task.group.clone()?),
+        group_index: task.group_index.and_then(|index| index.try_into().ok()),
+        root_id: task.root_id.clone(),
+        ..Place::default()
+    };
+    let mut node = answering(canvas.0);
+    node.freeze(place, publisher);
+    let parts = weight(&node);
+    Some((Canvas(node), parts))
 }
 
 /// A group has no result that could stand for the task's: the list of its results has.

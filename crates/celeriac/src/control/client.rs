@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// The broker cannot be reached or refuses.
     pub async fn cast(&self, command: Command) -> Result<(), BrokerError> {
-        self.publish(command.into_request(), false).await
+        self.publish(command.into_request()).await
     }
 
     /// Sends a command and asks for replies, of which there are as many as workers it is meant for. `patience` is how
@@ -76,20 +76,7 @@ impl Client {
         patience: Duration,
         limit: Option<usize>,
     ) -> Result<Replies, BrokerError> {
-        self.ask(command, patience, limit, false).await
-    }
-
-    /// As [`call`](Self::call); `None` if no worker listens.
-    pub(super) async fn call_anyone(
-        &self,
-        command: Command,
-        patience: Duration,
-    ) -> Result<Option<Replies>, BrokerError> {
-        match self.ask(command, patience, None, true).await {
-            Ok(replies) => Ok(Some(replies)),
-            Err(BrokerError::Unroutable { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.ask(command, patience, limit).await
     }
 
     async fn ask(
@@ -97,7 +84,6 @@ impl Client {
         command: Command,
         patience: Duration,
         limit: Option<usize>,
-        mandatory: bool,
     ) -> Result<Replies, BrokerError> {
         let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let mut request = command.into_request();
@@ -108,7 +94,7 @@ impl Client {
         self.broker.declare(&mailbox::reply_mailbox(&oid)).await?;
         let options = ConsumeOptions { queue: reply_queue(&oid), no_ack: true, ..ConsumeOptions::default() };
         let subscription = self.broker.consume(options).await?;
-        self.publish(request, mandatory).await?;
+        self.publish(request).await?;
         Ok(Replies {
             subscription,
             ticket,
@@ -119,14 +105,14 @@ impl Client {
         })
     }
 
-    /// No worker is no error unless `mandatory`.
-    async fn publish(&self, mut request: Request, mandatory: bool) -> Result<(), BrokerError> {
+    /// No worker is no error, and nothing that comes back: the client of AMQP logs such messages with their bodies.
+    async fn publish(&self, mut request: Request) -> Result<(), BrokerError> {
         self.broker.declare(&mailbox::control_exchange()).await?;
         request.clock = i64::try_from(self.clock.forward()).ok();
         let publication = Publication {
             exchange: CONTROL_EXCHANGE.to_owned(),
             routing_key: String::new(),
-            mandatory,
+            mandatory: false,
             message: request.to_message(),
         };
         self.broker.publish(publication).await

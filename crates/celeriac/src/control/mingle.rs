@@ -15,19 +15,18 @@ use crate::protocol::Json;
 /// How long the others have to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tells the other workers and is told. Where there are none it takes no time.
+/// Tells the other workers and is told. Where there are none it takes that long, as in Celery: nothing else tells.
 pub(crate) async fn mingle(node: &Node) {
     match say_hello(node).await {
-        Ok(Some(replies)) => hear(node, replies).await,
-        Ok(None) => tracing::debug!("mingle: all alone"),
+        Ok(replies) => hear(node, replies).await,
         Err(error) => tracing::warn!(%error, "mingle: other workers cannot be asked"),
     }
 }
 
-async fn say_hello(node: &Node) -> Result<Option<Replies>, BrokerError> {
+async fn say_hello(node: &Node) -> Result<Replies, BrokerError> {
     let client = Client::with_clock(Arc::clone(node.app.broker()), node.clock.clone());
     let hello = Command::hello(&node.hostname, node.state.revoked(Instant::now()));
-    client.call_anyone(hello, PATIENCE).await
+    client.call(hello, PATIENCE).await
 }
 
 async fn hear(node: &Node, mut replies: Replies) {
@@ -43,5 +42,8 @@ async fn hear(node: &Node, mut replies: Replies) {
         }
         adopt_revoked(node, value.get("revoked"));
     }
-    tracing::info!(nodes, "mingle: in sync with other workers");
+    match nodes {
+        0 => tracing::debug!("mingle: all alone"),
+        nodes => tracing::info!(nodes, "mingle: in sync with other workers"),
+    }
 }

@@ -3,17 +3,21 @@
 //! A message is scanned once ([`RawJson::parse`]) and kept as text. Typed values are read straight from that text by
 //! `serde_json`; only text that needs it (a tag, a `NaN`) goes through the tree of [`Json`].
 
+mod build;
+mod by_serde;
 mod object;
 mod raw;
 mod read;
 mod scan;
 mod tree;
+mod type_tags;
 mod write;
 
 pub(crate) use object::Object;
 pub use raw::RawJson;
 pub(crate) use raw::{elements, entries};
 pub use tree::{Json, Tagged};
+pub use type_tags::{Tag, TypeTags};
 pub(crate) use write::string;
 
 /// How deeply lists and objects may be nested. Celery's own limit is Python's recursion limit; a chain of fifty

@@ -17,5 +17,6 @@ pub use json::{Json, JsonError, RawJson, Tagged};
 pub use message::{DeliveryMode, Headers, Message, Properties, Value};
 pub use result::{Extended, ResultError, ResultMeta, ResultTuple, Revocation, State};
 pub use signature::{Embed, Signature};
+pub(crate) use task::Due;
 pub use task::{ArgumentsError, DecodeError, DecodeErrorKind, MAX_BODY, TaskMessage, read_arguments};
 pub use time::{format_time, format_utc, parse_time};

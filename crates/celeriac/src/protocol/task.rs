@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, Utc};
 
-use super::{Compression, Embed, Headers, JsonError, Properties, RawJson};
+use super::json::{elements, entries};
+use super::{Compression, Embed, Headers, JsonError, Properties, RawJson, repr};
 use crate::task::Task;
 
 pub use args::{ArgumentsError, read_arguments};
@@ -31,6 +32,9 @@ pub struct TaskMessage {
     pub shadow: Option<String>,
     /// Not to be started before.
     pub eta: Option<DateTime<FixedOffset>>,
+    /// The time from when it was made to `eta`, if that was said instead. It is not part of what is written: where the
+    /// broker keeps late messages, it keeps this one for so many seconds, however long sending took.
+    pub countdown: Option<Duration>,
     /// Not to be started after.
     pub expires: Option<DateTime<FixedOffset>>,
     /// The id of its group.
@@ -75,6 +79,13 @@ pub struct TaskMessage {
     pub properties: Properties,
 }
 
+/// When a message is to start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) eta: DateTime<FixedOffset>,
+    pub(crate) countdown: Option<Duration>,
+}
+
 impl TaskMessage {
     /// A task to send with arguments that are JSON already: `args` a list, `kwargs` an object.
     #[must_use]
@@ -93,6 +104,7 @@ impl TaskMessage {
             id,
             shadow: None,
             eta: None,
+            countdown: None,
             expires: None,
             group: None,
             group_index: None,
@@ -121,14 +133,40 @@ impl TaskMessage {
     /// # Errors
     /// The struct cannot be written as JSON.
     pub fn typed<T: Task>(task: &T, id: impl Into<String>) -> Result<Self, JsonError> {
-        let kwargs = args::write_arguments(task)?;
+        Self::written::<T>(RawJson::of(task)?, id)
+    }
+
+    /// [`typed`](Self::typed), the struct written already.
+    pub(crate) fn written<T: Task>(task: RawJson, id: impl Into<String>) -> Result<Self, JsonError> {
+        let kwargs = args::as_arguments::<T>(task)?;
         let mut message = Self::new(T::NAME, id, RawJson::EMPTY_LIST, kwargs);
         message.properties.priority = Some(T::OPTIONS.priority.unwrap_or(0));
         message.ignore_result = Some(T::OPTIONS.ignore_result);
-        if !T::REDACTED.is_empty() {
-            message.kwargsrepr = Some(super::repr::redacted(&message.kwargs, T::REDACTED));
-        }
+        message.redact(T::FIELDS, T::REDACTED);
         Ok(message)
+    }
+
+    /// Shows to operators nothing of the arguments `hidden`. `fields` are the names of all, in their order. What a sender
+    /// hides itself stays as it is.
+    pub(crate) fn redact(&mut self, fields: &[&str], hidden: &[&str]) {
+        if hidden.is_empty() {
+            return;
+        }
+        let positional = elements(&self.args).unwrap_or_default().into_iter().zip(fields);
+        let positional = positional.filter(|(_, field)| hidden.contains(field)).map(|(value, _)| value);
+        if !keeps(self.argsrepr.as_deref(), &self.args, positional) {
+            self.argsrepr = Some(repr::redacted_args(&self.args, fields, hidden));
+        }
+        let named = entries(&self.kwargs).unwrap_or_default().into_iter();
+        let named = named.filter(|(name, _)| hidden.contains(&&**name)).map(|(_, value)| value);
+        if !keeps(self.kwargsrepr.as_deref(), &self.kwargs, named) {
+            self.kwargsrepr = Some(repr::redacted(&self.kwargs, hidden));
+        }
+    }
+
+    /// When it is to start, if that is later.
+    pub(crate) fn due(&self) -> Option<Due> {
+        Some(Due { eta: self.eta?, countdown: self.countdown })
     }
 
     /// The arguments as the task's own type.
@@ -151,4 +189,9 @@ impl TaskMessage {
     pub fn name(&self) -> &str {
         self.shadow.as_deref().filter(|shadow| !shadow.is_empty()).unwrap_or(&self.task)
     }
+}
+
+/// Whether a text that the sender shows for arguments is a secret kept: it hides some, and none of `secrets` stands in it.
+fn keeps(shown: Option<&str>, arguments: &RawJson, mut secrets: impl Iterator<Item = RawJson>) -> bool {
+    shown.is_some_and(|shown| repr::hides(shown, arguments) && !secrets.any(|secret| repr::reveals(shown, &secret)))
 }

@@ -1,6 +1,6 @@
 //! Points in time as Python prints them.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timelike, Utc};
 
 /// Reads ISO 8601 as Celery does (`celery/utils/iso8601.py`): `T` or a space between date and time, any fraction of a
 /// second, any offset, and no offset for UTC (`enable_utc`).
@@ -29,6 +29,30 @@ pub(super) fn parse_naive(text: &str) -> Option<NaiveDateTime> {
 pub fn format_time(time: &DateTime<FixedOffset>) -> String {
     let precision = if time.nanosecond() / 1000 == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };
     time.to_rfc3339_opts(precision, false)
+}
+
+/// A time as `datetime.isoformat()` prints it; `None` outside Python's calendar. A leap second is the last microsecond
+/// before it.
+pub(super) fn isoformat(time: NaiveDateTime, offset: Option<FixedOffset>) -> Option<String> {
+    if !(1..=9999).contains(&time.year()) {
+        return None;
+    }
+    let offset = match offset.map(|offset| offset.local_minus_utc()) {
+        None => String::new(),
+        Some(seconds) => {
+            let (sign, seconds) = if seconds < 0 { ('-', -seconds) } else { ('+', seconds) };
+            let hours_and_minutes = format!("{sign}{:02}:{:02}", seconds / 3600, seconds / 60 % 60);
+            if seconds % 60 == 0 { hours_and_minutes } else { format!("{hours_and_minutes}:{:02}", seconds % 60) }
+        }
+    };
+    Some(format!("{}T{}{offset}", time.date(), isoformat_time(time.time())))
+}
+
+/// A time of a day as `time.isoformat()` prints it.
+pub(super) fn isoformat_time(time: NaiveTime) -> String {
+    let microseconds = (time.nanosecond() / 1000).min(999_999);
+    let seconds = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
+    if microseconds == 0 { seconds } else { format!("{seconds}.{microseconds:06}") }
 }
 
 /// [`format_time`] of a time in UTC.

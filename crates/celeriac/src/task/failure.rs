@@ -67,7 +67,21 @@ impl Failure {
     /// As Python's `repr` shows the exception: `CustomError(402, 'insufficient funds')`.
     #[must_use]
     pub fn repr(&self) -> String {
-        repr::call(&self.exc_type, &self.exc_message)
+        // Two of Celery's have words of their own (`celery/exceptions.py`).
+        match (self.exc_module.as_str(), self.exc_type.as_str(), self.exc_message.as_slice()) {
+            ("celery.exceptions", "NotRegistered", [name]) => {
+                // It is a `KeyError`, whose text is the `repr` of its key.
+                let mut key = String::new();
+                repr::python_value(name, &mut key);
+                format!("Task of kind {key} never registered, please make sure it's imported.")
+            }
+            ("celery.exceptions", "Reject", [reason, requeue]) => {
+                let requeue = if requeue == &Value::Bool(true) { "True" } else { "False" };
+                let reason = reason.as_str().map_or_else(|| repr::call("", &[reason.clone()]), str::to_owned);
+                format!("reject requeue={requeue}: {reason}")
+            }
+            _ => repr::call(&self.exc_type, &self.exc_message),
+        }
     }
 
     /// The same from another Python module.

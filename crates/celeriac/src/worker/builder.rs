@@ -224,8 +224,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
-    /// Asks other workers at the start which tasks are revoked, which takes a second where there are any; true by
-    /// default.
+    /// Asks other workers at the start which tasks are revoked, which takes a second; true by default.
     pub fn mingle(mut self, mingle: bool) -> Self {
         self.settings.mingle = mingle;
         self

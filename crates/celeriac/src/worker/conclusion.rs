@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::attempts::DELIVERY_COUNT;
 use crate::broker::Publication;
 use crate::context::{Request, soft_time_limit_exceeded};
-use crate::protocol::{Extended, RawJson, ResultMeta, ResultTuple, Revocation, TaskMessage};
+use crate::protocol::{Extended, RawJson, ResultMeta, ResultTuple, Revocation, TaskMessage, repr};
 use crate::task::{Failure, TaskError, TaskOptions};
 
 /// How a task ended.
@@ -257,14 +257,21 @@ fn extended_of(request: &Request) -> Extended {
     };
     Extended {
         name: Some(request.task.clone()),
-        args: Some(request.args.clone()),
-        kwargs: Some(request.kwargs.clone()),
+        args: Some(visible(request.argsrepr.as_deref(), &request.args)),
+        kwargs: Some(visible(request.kwargsrepr.as_deref(), &request.kwargs)),
         worker: Some(request.hostname.to_string()),
         retries: Some(request.retries),
         queue: Some(request.delivery_info.routing_key.clone()),
         stamped_headers: request.stamped_headers.clone(),
         stamps: request.stamped_headers.iter().flatten().filter_map(stamp).collect(),
     }
+}
+
+/// Arguments as operators may see them.
+fn visible(shown: Option<&str>, arguments: &RawJson) -> RawJson {
+    let mut text = Vec::new();
+    repr::visible(shown, arguments).write(&mut text);
+    RawJson::parse(text).unwrap_or(RawJson::NULL)
 }
 
 /// A stamp as JSON; stamps are text, numbers or lists of those.
@@ -293,6 +300,7 @@ fn again(message: &TaskMessage, delay: Duration, now: DateTime<Utc>) -> TaskMess
     retry.headers.retain(|name| name != DELIVERY_COUNT);
     // A countdown of zero is none (`celery/app/amqp.py`, `as_task_v2`).
     retry.eta = if delay.is_zero() { None } else { now.checked_add_signed(later).map(|eta| eta.fixed_offset()) };
+    retry.countdown = Some(delay);
     retry.parent_id = Some(message.id.clone());
     if let Some(expires) = message.expires {
         retry.expire_at(expires.to_utc(), now);

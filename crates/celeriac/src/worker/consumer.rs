@@ -81,17 +81,21 @@ impl Consumer {
         }
         let priority = message.properties.priority.unwrap_or(0);
         let original = redelivered.then(|| self.original(&message)).flatten();
-        let message = match TaskMessage::decode_within(message, self.shared.app.max_body()) {
+        let mut message = match TaskMessage::decode_within(message, self.shared.app.max_body()) {
             Ok(message) => message,
             Err(error) => return self.refuse(&error, tag, original, (&exchange, &routing_key)),
         };
+        let task = self.shared.registry.get(&message.task);
+        if let Some(task) = task {
+            message.redact(task.fields, task.redacted);
+        }
         let request = Request {
             message,
             delivery_info: DeliveryInfo { exchange, routing_key, redelivered, priority },
             hostname: Arc::clone(&self.shared.hostname),
         };
         let is_announced = self.shared.events.announces_tasks();
-        let Some(task) = self.shared.registry.get(&request.task) else {
+        let Some(task) = task else {
             return self.refuse_unknown(request, tag, original, now, is_announced);
         };
         let admission = admit(&request, self.shared.state.is_revoked(&request, at), now);
@@ -168,8 +172,7 @@ impl Consumer {
         }
         let (shared, channel) = (Arc::clone(&self.shared), Arc::clone(&self.channel));
         self.shared.runs.spawn(async move {
-            let ending = Ending { shared: &shared, channel: &channel, request: &request, run: None, tag, is_announced };
-            ending.settle(conclusion).await;
+            Ending::new(&shared, &channel, &request, None, tag, is_announced).settle(conclusion).await;
         });
     }
 

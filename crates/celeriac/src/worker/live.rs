@@ -291,7 +291,13 @@ fn park(run: &Run, conclusion: Conclusion) -> Conclusion {
     let DeliveryInfo { exchange, routing_key, .. } = &run.request.delivery_info;
     let (way, error) = ((exchange.as_str(), routing_key.as_str()), failure.repr());
     let why = (&Reason::DeliveryLimit, error.as_str());
-    let parked = parked(run.shared(), &run.channel, Message::clone(original), way, why);
+    let mut message = Message::clone(original);
+    if !run.task.redacted.is_empty() {
+        // Its sender may not know what this task hides.
+        message.headers.insert("argsrepr", run.request.argsrepr.clone());
+        message.headers.insert("kwargsrepr", run.request.kwargsrepr.clone());
+    }
+    let parked = parked(run.shared(), &run.channel, message, way, why);
     conclusion.park(parked)
 }
 

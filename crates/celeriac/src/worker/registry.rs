@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::rate::TokenBucket;
 use super::run::{Limits, Run};
 use super::threads::Threads;
+use crate::canvas::KnownTask;
 use crate::context::Context;
 use crate::protocol::{JsonError, RawJson};
 use crate::task::{Body, Failure, RateLimit, Task, TaskError, TaskOptions, TaskResult};
@@ -91,8 +92,9 @@ impl Registered {
             let (body, state) = (Arc::clone(&body), Arc::clone(&state));
             Box::pin(async move {
                 let arguments = run.request.arguments::<B::Task>().map_err(|error| TaskError::Fail(error.into()))?;
+                let app = run.app().clone();
                 let value = body.begin(arguments, Context::new(run, state)).await?;
-                RawJson::of(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
+                app.json(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
             })
         };
         let (fields, redacted) = (B::Task::FIELDS, B::Task::REDACTED);
@@ -113,8 +115,9 @@ impl Registered {
             Box::pin(async move {
                 let arguments = run.request.arguments::<T>().map_err(|error| TaskError::Fail(error.into()))?;
                 let function = move || {
+                    let app = run.app().clone();
                     let value = Run::scope_blocking(Arc::clone(&run), || body(arguments, &Context::new(run, state)))?;
-                    RawJson::of(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
+                    app.json(&value).map_err(|error| TaskError::Fail(encode_error(&error)))
                 };
                 threads.run(function).await
             })
@@ -158,6 +161,11 @@ impl Registered {
         };
         registered.set_rate_limit(options.rate_limit, Instant::now());
         registered
+    }
+
+    /// What is to be known of it to send it.
+    pub(crate) fn known(&self) -> KnownTask {
+        KnownTask { options: self.options, fields: self.fields, redacted: self.redacted }
     }
 
     pub(crate) fn run(&self, run: Arc<Run>) -> BodyFuture {

@@ -19,11 +19,10 @@ use super::shared::Shared;
 use super::workflow::parent;
 use crate::app::App;
 use crate::broker::DeliveryTag;
-use crate::canvas::Parent;
+use crate::canvas::{KnownTask, Parent};
 use crate::context::Request;
 use crate::protocol::trace::pass_on;
 use crate::protocol::{RawJson, ResultMeta, ResultTuple, TaskMessage};
-use crate::task::TaskOptions;
 
 tokio::task_local! {
     /// The task whose body is running.
@@ -205,6 +204,15 @@ impl Run {
         });
     }
 
+    /// Shows nothing of what a task hides that the worker of the sending task knows.
+    pub(crate) fn redact(message: &mut TaskMessage) {
+        let _ = CURRENT.try_with(|parent| {
+            if let Some(task) = parent.shared.registry.get(&message.task) {
+                message.redact(task.fields, task.redacted);
+            }
+        });
+    }
+
     /// The task whose body is running, if one is.
     pub(crate) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
@@ -216,8 +224,8 @@ impl Run {
     }
 
     /// What this worker knows about a task.
-    pub(crate) fn options_of(&self, task: &str) -> Option<TaskOptions> {
-        self.shared.registry.get(task).map(|task| task.options)
+    pub(crate) fn known(&self, task: &str) -> Option<KnownTask> {
+        self.shared.registry.get(task).map(|task| task.known())
     }
 
     /// A call of another task as a part of this one, with arguments of its own.

@@ -10,7 +10,9 @@ mod chord;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -23,7 +25,7 @@ use super::settle::Settlement;
 use super::settle::storing::{Blame, store_failure, store_one};
 use super::shared::Shared;
 use crate::app::{Prepared, SendError};
-use crate::backend::{BackendError, ChordPart};
+use crate::backend::{BackendError, ChordPart, StoredResult};
 use crate::broker::{BrokerError, DeliveryTag};
 use crate::canvas::{Broken, CanvasError, Parent, Plan, Publisher, Signature, after_failure, after_success};
 use crate::context::Request;
@@ -42,6 +44,8 @@ pub(super) struct Ending<'a> {
     pub(super) run: Option<&'a Arc<Run>>,
     pub(super) tag: DeliveryTag,
     pub(super) is_announced: bool,
+    /// What the task has sent until now.
+    children: Mutex<Vec<ResultTuple>>,
 }
 
 /// The task as the parent of what it sends.
@@ -54,8 +58,20 @@ impl<'a> Ending<'a> {
     /// That of a task which runs, or did.
     pub(super) fn of(run: &'a Arc<Run>) -> Self {
         let Run { request, tag, is_announced, .. } = &**run;
-        let (shared, channel) = (run.shared(), &*run.channel);
-        Self { shared, channel, request, run: Some(run), tag: *tag, is_announced: *is_announced }
+        let ending = Self::new(run.shared(), &run.channel, request, Some(run), *tag, *is_announced);
+        *ending.children.lock() = run.children();
+        ending
+    }
+
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        channel: &'a Channel,
+        request: &'a Request,
+        run: Option<&'a Arc<Run>>,
+        tag: DeliveryTag,
+        is_announced: bool,
+    ) -> Self {
+        Self { shared, channel, request, run, tag, is_announced, children: Mutex::default() }
     }
 
     /// Does what follows, then lets the message be settled. Boxed, so that tasks without a workflow do not carry the
@@ -88,6 +104,9 @@ impl<'a> Ending<'a> {
             }
         }
         let meta = conclusion.meta.take();
+        if let Some(children) = meta.as_ref().and_then(|meta| meta.children.as_ref()) {
+            self.children.lock().clone_from(children);
+        }
         if let Some(meta) = &meta
             && let Err(error) = store_one(self.shared, &stored(meta)).await
             && let Some(failure) = store_failure(self.shared, &stored(meta), &error).await
@@ -153,17 +172,12 @@ impl<'a> Ending<'a> {
     }
 
     /// Stores the failure of everything that will never run, tells the chords that wait for it, and sends errbacks.
+    ///
+    /// The body of a chord is failed by this task, so what this task has sent until then are its children: its errbacks
+    /// among them (`celery/backends/base.py`, `current_task_children`).
     async fn bring_down(&self, broken: Broken, failure: &Failure) {
         let now = crate::clock::now();
-        let metas: Vec<_> = broken
-            .failed
-            .iter()
-            .filter_map(|step| {
-                let meta = ResultMeta::failure(step.task_id.clone()?, failure, now);
-                let group_id = step.group_id.clone().filter(|_| !step.is_body);
-                Some(stored(&ResultMeta { group_id, ..meta }))
-            })
-            .collect();
+        let metas = self.failures(&broken, failure, now);
         for meta in &metas {
             if let Err(error) = store_one(self.shared, meta).await {
                 store_failure(self.shared, meta, &error).await;
@@ -182,6 +196,24 @@ impl<'a> Ending<'a> {
         }
     }
 
+    fn failures(&self, broken: &Broken, failure: &Failure, now: DateTime<Utc>) -> Vec<StoredResult> {
+        let mut sent = self.children.lock();
+        let mut errbacks = broken.plan.children.iter().cloned();
+        let mut metas = Vec::with_capacity(broken.failed.len());
+        for step in &broken.failed {
+            sent.extend(errbacks.by_ref().take(step.errbacks));
+            let Some(task_id) = step.task_id.clone() else { continue };
+            let meta = ResultMeta::failure(task_id, failure, now);
+            metas.push(stored(&if step.is_body {
+                ResultMeta { children: Some(sent.clone()), ..meta }
+            } else {
+                ResultMeta { group_id: step.group_id.clone(), ..meta }
+            }));
+        }
+        sent.extend(errbacks);
+        metas
+    }
+
     /// Asks what to publish. The ids that are made for it follow from the task and the occasion, so that a task that is
     /// run again publishes the same again.
     fn plan<T>(
@@ -195,7 +227,7 @@ impl<'a> Ending<'a> {
             let name = format!("{}:{occasion}:{count}", self.request.id);
             Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).to_string()
         };
-        let known = |name: &str| self.shared.registry.get(name).map(|task| task.options);
+        let known = |name: &str| self.shared.registry.get(name).map(|task| task.known());
         ask(&mut self.shared.app.publisher(&mut new_id, &known, Some(parent(self.request))))
     }
 

@@ -1,19 +1,17 @@
 //! A task as operators see it (`celery/worker/request.py`, `Request.info`).
 
 use super::json;
+use crate::context::Request;
+use crate::protocol::repr::REDACTED;
 use crate::protocol::{Json, RawJson, format_time, repr};
 use crate::worker::{Phase, Registered, Run};
-
-/// What stands for a value that operators must not see.
-const REDACTED: &str = "***";
 
 /// The task; with `safe` its arguments are text.
 pub(super) fn of(run: &Run, safe: bool) -> Json {
     let request = &run.request;
     let begun = run.begun();
-    let (args, kwargs) = arguments(&run.task, &request.args, &request.kwargs);
-    let (args, kwargs) =
-        if safe { (repr::args(&raw(&args)).into(), repr::kwargs(&raw(&kwargs)).into()) } else { (args, kwargs) };
+    let (args, kwargs) = arguments(&run.task, request);
+    let (args, kwargs) = if safe { (text(&args, repr::args), text(&kwargs, repr::kwargs)) } else { (args, kwargs) };
     let delivery = &request.delivery_info;
     json::object([
         ("id", request.id.as_str().into()),
@@ -58,21 +56,53 @@ pub(super) fn state(phase: Phase) -> &'static str {
     }
 }
 
-/// The arguments, those hidden that the task hides.
-fn arguments(task: &Registered, args: &RawJson, kwargs: &RawJson) -> (Json, Json) {
-    let (mut args, mut kwargs) = (args.to_tree(), kwargs.to_tree());
+/// The arguments, those hidden that the task or the sender of the message hides.
+fn arguments(task: &Registered, request: &Request) -> (Json, Json) {
+    let (args, kwargs) = (&request.args, &request.kwargs);
+    let (shown_args, shown_kwargs) = (request.argsrepr.as_deref(), request.kwargsrepr.as_deref());
+    if task.redacted.is_empty() {
+        return (repr::visible(shown_args, args), repr::visible(shown_kwargs, kwargs));
+    }
+    let args = if shown_args == Some(&repr::redacted_args(args, task.fields, task.redacted)) {
+        redacted_args(task, args)
+    } else {
+        repr::visible(shown_args, args)
+    };
+    let kwargs = if shown_kwargs == Some(&repr::redacted(kwargs, task.redacted)) {
+        redacted_kwargs(task, kwargs)
+    } else {
+        repr::visible(shown_kwargs, kwargs)
+    };
+    (args, kwargs)
+}
+
+fn redacted_args(task: &Registered, args: &RawJson) -> Json {
+    let mut args = args.to_tree();
     if let Json::List(args) = &mut args {
         let hidden = task.fields.iter().map(|field| task.redacted.contains(field));
         for (argument, _) in args.iter_mut().zip(hidden).filter(|(_, hidden)| *hidden) {
             *argument = REDACTED.into();
         }
     }
+    args
+}
+
+fn redacted_kwargs(task: &Registered, kwargs: &RawJson) -> Json {
+    let mut kwargs = kwargs.to_tree();
     if let Json::Object(kwargs) = &mut kwargs {
         for (_, argument) in kwargs.iter_mut().filter(|(name, _)| task.redacted.contains(&name.as_str())) {
             *argument = REDACTED.into();
         }
     }
-    (args, kwargs)
+    kwargs
+}
+
+/// Arguments as text; what stands for hidden ones is text already.
+fn text(arguments: &Json, repr: fn(&RawJson) -> String) -> Json {
+    match arguments {
+        Json::Str(text) => text.as_str().into(),
+        arguments => repr(&raw(arguments)).into(),
+    }
 }
 
 fn raw(value: &Json) -> RawJson {

@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::scan::Scanner;
 use super::tree::Json;
+use super::type_tags::TypeTags;
 use super::{JsonError, read};
 
 /// One JSON value as text, known to be well formed (as Python understands that: `NaN` is allowed).
@@ -54,6 +55,13 @@ impl RawJson {
     /// deeper than a reader would accept.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
         let text = serde_json::to_vec(value).map_err(|error| JsonError::Type(error.to_string()))?;
+        Self::parse(text)
+    }
+
+    /// Writes a value as JSON in which values of some types have kombu's tags.
+    pub(crate) fn tagged<T: Serialize + ?Sized>(value: &T, tags: &TypeTags) -> Result<Self, JsonError> {
+        let mut text = Vec::new();
+        Json::tagged(value, tags)?.write(&mut text);
         Self::parse(text)
     }
 

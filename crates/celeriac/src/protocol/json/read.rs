@@ -5,7 +5,9 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::JsonError;
+use super::by_serde::{TREE, Whole};
 use super::tree::{Json, Tagged, float};
+use crate::protocol::time::{parse_naive, parse_offset};
 
 /// Reads one checked value.
 pub(super) fn value<'de, S: DeserializeSeed<'de>>(
@@ -15,9 +17,41 @@ pub(super) fn value<'de, S: DeserializeSeed<'de>>(
 ) -> Result<S::Value, JsonError> {
     if plain {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
-        return seed.deserialize(&mut deserializer).map_err(|error| JsonError::Type(without_position(&error)));
+        let read = seed.deserialize(&mut deserializer);
+        return read.map_err(|error| in_words(text, JsonError::Type(without_position(&error))));
     }
     seed.deserialize(Json::from_checked(text))
+}
+
+/// Says of the text of a string that is a time why it is of no use, where that may be its offset from UTC.
+fn in_words(text: &[u8], error: JsonError) -> JsonError {
+    match text {
+        [b'"', text @ .., b'"'] if text.len() <= LONGEST_TIME => match std::str::from_utf8(text) {
+            Ok(text) => of_time(text, error),
+            Err(_) => error,
+        },
+        _ => error,
+    }
+}
+
+/// `2026-11-29T17:43:38.123456789+03:00:00` and some room.
+const LONGEST_TIME: usize = 48;
+
+/// Python's naive times have no offset from UTC, and none is made up here.
+fn of_time(text: &str, error: JsonError) -> JsonError {
+    let JsonError::Type(reason) = &error else { return error };
+    let has_time = text.contains(':');
+    let words = if parse_offset(text).is_some() {
+        "a time with an offset from UTC does not fit: read it as chrono::DateTime"
+    } else if parse_naive(text).is_none() {
+        return error;
+    } else if has_time {
+        "a time without an offset from UTC (a naive datetime of Python) does not fit: \
+         send it with a time zone, or read it as chrono::NaiveDateTime"
+    } else {
+        "a date, without a time and an offset from UTC, does not fit: read it as chrono::NaiveDate"
+    };
+    JsonError::Type(format!("{words} ({reason})"))
 }
 
 /// `serde_json` counts lines and columns from the start of the slice, which says nothing to who sees the message.
@@ -50,6 +84,9 @@ impl<'de> Deserializer<'de> for Json {
                 _ => visitor.visit_i128(value),
             },
             Self::Number(text) => visitor.visit_f64(float(&text)),
+            Self::Str(text) if text.len() <= LONGEST_TIME => {
+                visitor.visit_str(&text).map_err(|error| of_time(&text, error))
+            }
             Self::Str(text) => visitor.visit_string(text),
             Self::List(elements) => {
                 let mut elements = SeqDeserializer::new(elements.into_iter());
@@ -76,9 +113,12 @@ impl<'de> Deserializer<'de> for Json {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, JsonError> {
+        if name == TREE {
+            return visitor.visit_newtype_struct(Whole(self));
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -128,9 +168,8 @@ impl<'de> Deserializer<'de> for Json {
 impl Tagged {
     fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
         match self {
-            Self::DateTime(text) | Self::Date(text) | Self::Time(text) | Self::Decimal(text) => {
-                visitor.visit_string(text)
-            }
+            Self::DateTime(text) | Self::Date(text) => visitor.visit_str(&text).map_err(|error| of_time(&text, error)),
+            Self::Time(text) | Self::Decimal(text) => visitor.visit_string(text),
             Self::Uuid(uuid) => visitor.visit_string(uuid.to_string()),
             Self::Bytes(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => visitor.visit_string(text),

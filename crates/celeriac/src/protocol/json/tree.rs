@@ -2,9 +2,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::JsonError;
 use super::scan::Scanner;
 
@@ -137,7 +134,7 @@ impl Json {
     }
 
     /// An object, unless it is one of kombu's tags: exactly the two keys (`kombu/utils/json.py`, `object_hook`).
-    fn object(entries: Vec<(String, Self)>) -> Self {
+    pub(super) fn object(entries: Vec<(String, Self)>) -> Self {
         let value = Self::Object(entries);
         match (&value, value.get("__type__"), value.get("__value__")) {
             (Self::Object(entries), Some(Self::Str(tag)), Some(inner)) if entries.len() == 2 => {
@@ -195,6 +192,18 @@ impl From<f64> for Json {
     }
 }
 
+impl From<Tagged> for Json {
+    fn from(tagged: Tagged) -> Self {
+        Self::Tagged(tagged)
+    }
+}
+
+impl<T: Into<Json>> From<Option<T>> for Json {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
 impl<T: Into<Json>> From<Vec<T>> for Json {
     fn from(elements: Vec<T>) -> Self {
         Self::List(elements.into_iter().map(Into::into).collect())
@@ -212,7 +221,7 @@ impl Tagged {
             "decimal" => text.map(|text| Self::Decimal(text.to_owned())),
             "uuid" => value.get("hex").and_then(Json::as_str).and_then(|hex| hex.parse().ok()).map(Self::Uuid),
             "bytes" => text.map(|text| Self::Bytes(text.as_bytes().to_vec())),
-            "base64" => text.and_then(|text| STANDARD.decode(text).ok()).map(Self::Bytes),
+            "base64" => text.and_then(Self::from_base64),
             _ => return unknown("no such type"),
         };
         resolved.unwrap_or_else(|| unknown("the value does not fit the type"))

@@ -36,7 +36,14 @@ impl Json {
 
 impl Tagged {
     fn write(&self, out: &mut Vec<u8>) {
-        let (tag, value) = match self {
+        let (tag, value) = self.parts();
+        let entries = [("__type__", Json::Str(tag.to_owned())), ("__value__", value)];
+        Json::Object(entries.map(|(key, value)| (key.to_owned(), value)).into()).write(out);
+    }
+
+    /// `__type__` and `__value__` (`kombu/utils/json.py`).
+    pub(super) fn parts(&self) -> (&str, Json) {
+        match self {
             Self::DateTime(text) => ("datetime", Json::Str(text.clone())),
             Self::Date(text) => ("date", Json::Str(text.clone())),
             Self::Time(text) => ("time", Json::Str(text.clone())),
@@ -47,9 +54,7 @@ impl Tagged {
                 Err(_) => ("base64", Json::Str(STANDARD.encode(bytes))),
             },
             Self::Unknown { tag, value, .. } => (tag.as_str(), (**value).clone()),
-        };
-        let entries = [("__type__", Json::Str(tag.to_owned())), ("__value__", value)];
-        Json::Object(entries.map(|(key, value)| (key.to_owned(), value)).into()).write(out);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `saferepr`: like `repr`, but short: three levels deep and about 1,024 characters.
 
+use super::hidden::{REDACTED, masked};
 use super::python;
 use crate::protocol::RawJson;
 use crate::protocol::json::{Json, Tagged};
@@ -10,16 +11,11 @@ const MAX_LENGTH: isize = 1024;
 /// `task_repr_maxlevels`
 const MAX_LEVELS: usize = 3;
 
-/// What stands for a value that operators must not see.
-const REDACTED: &str = "***";
-
 /// The positional arguments as a tuple: `(2, 3)`.
 #[must_use]
 pub fn args(args: &RawJson) -> String {
     match args.to_tree() {
-        Json::List(elements) => {
-            shown(|repr| repr.sequence(&elements, "(", if elements.len() == 1 { ",)" } else { ")" }))
-        }
+        Json::List(elements) => shown(|repr| repr.tuple(&elements)),
         other => shown(|repr| repr.value(&other)),
     }
 }
@@ -47,6 +43,16 @@ pub fn redacted(kwargs: &RawJson, hidden: &[&str]) -> String {
         }
     }
     shown(|repr| repr.value(&kwargs))
+}
+
+/// Positional arguments, some of them hidden: `(7, '***')`. `fields` are their names, in their order.
+#[must_use]
+pub fn redacted_args(args: &RawJson, fields: &[&str], hidden: &[&str]) -> String {
+    let Json::List(mut elements) = args.to_tree() else { return REDACTED.to_owned() };
+    for (element, _) in elements.iter_mut().zip(fields).filter(|(_, field)| hidden.contains(field)) {
+        *element = Json::Str(REDACTED.to_owned());
+    }
+    shown(|repr| repr.tuple(&elements))
 }
 
 fn shown(write: impl FnOnce(&mut Repr)) -> String {
@@ -81,6 +87,10 @@ impl Repr {
         }
     }
 
+    fn tuple(&mut self, elements: &[Json]) {
+        self.sequence(elements, "(", if elements.len() == 1 { ",)" } else { ")" });
+    }
+
     fn sequence(&mut self, elements: &[Json], open: &str, close: &str) {
         self.nested(open, close, |repr| {
             for (index, element) in elements.iter().enumerate() {
@@ -93,6 +103,13 @@ impl Repr {
     }
 
     fn object(&mut self, entries: &[(String, Json)]) {
+        if let Some(entries) = masked(entries) {
+            return self.entries(&entries);
+        }
+        self.entries(entries);
+    }
+
+    fn entries(&mut self, entries: &[(String, Json)]) {
         self.nested("{", "}", |repr| {
             for (index, (key, value)) in entries.iter().enumerate() {
                 if index > 0 {
@@ -168,7 +185,7 @@ fn truncated(text: &str, limit: isize) -> std::borrow::Cow<'_, str> {
     }
 }
 
-fn number(text: &str) -> String {
+pub(super) fn number(text: &str) -> String {
     match text {
         "NaN" => "nan".to_owned(),
         "Infinity" => "inf".to_owned(),

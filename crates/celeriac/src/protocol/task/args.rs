@@ -88,9 +88,8 @@ impl From<ArgumentsError> for Failure {
     }
 }
 
-/// The struct as an object of keyword arguments.
-pub(super) fn write_arguments<T: Task>(task: &T) -> Result<RawJson, JsonError> {
-    let written = RawJson::of(task)?;
+/// The struct, as it is written, as an object of keyword arguments.
+pub(super) fn as_arguments<T: Task>(written: RawJson) -> Result<RawJson, JsonError> {
     match written.as_bytes() {
         [b'{', ..] => Ok(written),
         // A unit struct: a task without arguments.
@@ -111,6 +110,14 @@ pub fn read_arguments<T: Task>(task: &str, args: &RawJson, kwargs: &RawJson) -> 
     T::deserialize(Call { given: given.iter(), value: None }).map_err(|problem| match problem {
         Problem::Missing(field) => missing::<T>(task, &given, field),
         Problem::Duplicate(name) => ArgumentsError::Multiple { task: task.to_owned(), name: name.to_owned() },
+        Problem::Type { name, .. } if T::REDACTED.contains(&name.as_str()) => {
+            // `serde` shows the value that it did not expect.
+            ArgumentsError::Type {
+                task: task.to_owned(),
+                name,
+                reason: "its value does not fit, and is hidden".to_owned(),
+            }
+        }
         Problem::Type { name, reason } => ArgumentsError::Type { task: task.to_owned(), name, reason },
         Problem::Whole(reason) => ArgumentsError::Whole { task: task.to_owned(), reason },
     })

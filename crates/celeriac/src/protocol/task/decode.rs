@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset};
 use super::{DecodeError, DecodeErrorKind as Kind, MAX_BODY, TaskMessage};
 use crate::protocol::json::{elements, entries};
 use crate::protocol::time::parse_time;
-use crate::protocol::{Compression, Embed, Headers, Json, Message, Properties, RawJson, Value};
+use crate::protocol::{Compression, Embed, Headers, Json, Message, Properties, RawJson, Tagged, Value};
 
 type Decode<T> = Result<T, Kind>;
 
@@ -277,7 +277,26 @@ impl Value {
             Json::Object(entries) => {
                 Self::Table(entries.iter().map(|(name, value)| (name.clone(), Self::from_json(value))).collect())
             }
-            Json::Tagged(tagged) => Self::Str(tagged.to_string()),
+            Json::Tagged(tagged) => Self::from_tagged(tagged),
         }
     }
+
+    /// As py-amqp writes the Python value. What AMQP has no type for is text: Celery would not send it at all.
+    fn from_tagged(tagged: &Tagged) -> Self {
+        let typed = match tagged {
+            // A time without an offset is taken for UTC.
+            Tagged::DateTime(text) => parse_time(text).map(|time| Self::Timestamp(time.to_utc())),
+            Tagged::Decimal(text) => decimal(text),
+            Tagged::Bytes(bytes) => Some(Self::Bytes(bytes.clone().into())),
+            Tagged::Date(_) | Tagged::Time(_) | Tagged::Uuid(_) | Tagged::Unknown { .. } => None,
+        };
+        typed.unwrap_or_else(|| Self::Str(tagged.to_string()))
+    }
+}
+
+/// `-12.50` as `D`, which has 32 bits for the digits.
+fn decimal(text: &str) -> Option<Value> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mantissa: i32 = format!("{whole}{fraction}").parse().ok()?;
+    Some(Value::Decimal { scale: fraction.len().try_into().ok()?, mantissa: mantissa.into() })
 }

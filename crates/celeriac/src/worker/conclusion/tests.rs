@@ -171,6 +171,7 @@ fn a_retry_is_the_same_task_counted_up_later_and_its_own_parent() {
     let expected = TaskMessage {
         retries: 2,
         eta: Some("2026-01-01T12:00:01.5Z".parse().unwrap()),
+        countdown: after,
         parent_id: Some("id".into()),
         ..request.message.clone()
     };

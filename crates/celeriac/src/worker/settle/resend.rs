@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{SendError, was_delayed};
 use crate::broker::{BrokerError, Publication};
 use crate::context::Request;
-use crate::protocol::TaskMessage;
+use crate::protocol::{Due, TaskMessage};
 use crate::worker::awaited::Backoff;
 use crate::worker::channel::Channel;
 use crate::worker::live::not_retried;
@@ -25,7 +24,7 @@ const PARK_AGAIN_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Resend {
     publication: Publication,
-    eta: Option<DateTime<FixedOffset>>,
+    due: Option<Due>,
     purpose: Purpose,
 }
 
@@ -50,22 +49,22 @@ impl fmt::Debug for Purpose {
 
 impl Resend {
     pub(super) fn retry(message: TaskMessage, request: &Request, run: Option<&Arc<Run>>) -> Self {
-        let eta = message.eta;
+        let due = message.due();
         let publication = Publication {
             exchange: request.delivery_info.exchange.clone(),
             routing_key: request.delivery_info.routing_key.clone(),
             mandatory: true,
             message: message.into_message(),
         };
-        Self { publication, eta, purpose: Purpose::Retry(run.map(Arc::clone)) }
+        Self { publication, due, purpose: Purpose::Retry(run.map(Arc::clone)) }
     }
 
     pub(super) fn park(publication: Publication) -> Self {
-        Self { publication, eta: None, purpose: Purpose::Park }
+        Self { publication, due: None, purpose: Purpose::Park }
     }
 
     pub(super) fn park_or_leave(publication: Publication) -> Self {
-        Self { publication, eta: None, purpose: Purpose::ParkOrLeave }
+        Self { publication, due: None, purpose: Purpose::ParkOrLeave }
     }
 }
 
@@ -86,10 +85,10 @@ pub(super) async fn resend(
     resend: Resend,
     done: CancellationToken,
 ) -> Sent {
-    let Resend { mut publication, eta, purpose } = resend;
+    let Resend { mut publication, due, purpose } = resend;
     match purpose {
         Purpose::Retry(run) => {
-            let Err(error) = send_retry(&shared, &channel, &mut publication, eta).await else { return Sent::Done };
+            let Err(error) = send_retry(&shared, &channel, &mut publication, due).await else { return Sent::Done };
             if let Some(run) = run {
                 shared.runs.spawn(not_retried(run, error, publication));
             }
@@ -126,12 +125,12 @@ async fn send_retry(
     shared: &Shared,
     channel: &Channel,
     publication: &mut Publication,
-    eta: Option<DateTime<FixedOffset>>,
+    due: Option<Due>,
 ) -> Result<(), SendError> {
     let queue = &channel.queue;
     shared.app.check_size(&publication.message)?;
     let way = (publication.exchange.clone(), publication.routing_key.clone());
-    shared.app.postpone(queue, publication, eta).await;
+    shared.app.postpone(queue, publication, due).await;
     let mut declared = false;
     loop {
         match publish(shared, publication).await {

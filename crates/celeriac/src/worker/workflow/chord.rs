@@ -30,6 +30,16 @@ struct Breach {
     cause: Option<Failure>,
 }
 
+impl Breach {
+    /// As it is told of a header with groups in it: the failure itself, not whose it is.
+    fn of_join(self: Box<Self>) -> Box<Self> {
+        match &self.cause {
+            Some(cause) => Box::new(Self { error: chord_error(format!("Join error: {}", cause.repr())), cause: None }),
+            None => self,
+        }
+    }
+}
+
 impl Ending<'_> {
     /// Hands in a part; with the last one the chord goes on.
     pub(super) fn hand_in<'b>(&'b self, part: ChordPart, body: &'b Signature) -> BoxFuture<'b, ()> {
@@ -64,9 +74,12 @@ impl Ending<'_> {
 
     async fn complete(&self, group_id: &str, token: &str, chord: CompleteChord, body: &Signature) {
         let backend = self.shared.app.backend();
+        let is_nested = chord.group.is_some();
         let results = match self.join(chord).await {
             Ok(results) => results,
             Err(broke) => {
+                // Celery joins what is nested as a client does (`celery/backends/redis.py`, `on_chord_part_return`).
+                let broke = if is_nested { broke.of_join() } else { broke };
                 self.break_chord(body, broke).await;
                 // The parts stay; without its size the chord can not fail a second time.
                 let _ = self.ask(|| backend.fail_chord(group_id)).await;
@@ -178,6 +191,7 @@ impl Ending<'_> {
                 group_index: None,
                 chord: None,
                 is_body: true,
+                errbacks: 0,
             };
             Broken { failed: vec![step], ..Broken::default() }
         });

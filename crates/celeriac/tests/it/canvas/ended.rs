@@ -100,7 +100,39 @@ fn each_task_of_a_group_fails_when_the_group_was_the_body() {
     let broken = Ids::new().with(None, |publisher| chord_failed(&body, publisher)).unwrap();
     assert_eq!(names(&broken.plan), ["proj.own", "proj.all", "proj.all"]);
     let ids: Vec<_> = broken.failed.iter().filter_map(|step| step.task_id.as_deref()).collect();
-    assert_eq!(ids, ["one", "two"]);
+    assert_eq!(ids, ["one", "two", "group"]);
+}
+
+#[test]
+fn a_chord_in_a_group_that_was_the_body_fails_where_its_result_is() {
+    let outer = serde_json::json!({"task": "proj.outer", "options": {"task_id": "outer"}});
+    let body = signature(&serde_json::json!({
+        "task": "celery.group", "subtask_type": "group",
+        "kwargs": {"tasks": [
+            {"task": "celery.chord", "subtask_type": "chord",
+                "kwargs": {
+                    "header": [{"task": "proj.one", "options": {"task_id": "one"}}],
+                    "body": {"task": "proj.sum", "options": {"task_id": "sum", "link_error": [{"task": "proj.of_body"}],
+                        "chord": outer, "group_id": "g", "group_index": 0}},
+                },
+                "options": {"task_id": "header", "link_error": [{"task": "proj.of_chord"}, {"task": "proj.all"}]}},
+            {"task": "celery.chain", "subtask_type": "chain",
+                "kwargs": {"tasks": [
+                    {"task": "proj.two", "options": {"task_id": "two"}},
+                    {"task": "proj.three", "options": {"task_id": "three", "chord": outer, "group_id": "g", "group_index": 1}},
+                ]},
+                "options": {"task_id": "three"}},
+        ]},
+        "options": {"task_id": "group", "link_error": [{"task": "proj.all"}]},
+    }));
+    let broken = Ids::new().with(None, |publisher| chord_failed(&body, publisher)).unwrap();
+    assert_eq!(names(&broken.plan), ["proj.of_chord", "proj.all", "proj.of_body", "proj.all"]);
+    let told: Vec<_> = broken.plan.messages().map(|publish| publish.message.args.as_str()).collect();
+    assert_eq!(told, [r#"["sum"]"#, r#"["sum"]"#, r#"["sum"]"#, r#"["three"]"#]);
+    let ids: Vec<_> = broken.failed.iter().filter_map(|step| step.task_id.as_deref()).collect();
+    assert_eq!(ids, ["sum", "three", "group"]);
+    let parts: Vec<_> = broken.failed.iter().map(|step| (step.chord.is_some(), step.group_index)).collect();
+    assert_eq!(parts, [(true, Some(0)), (true, Some(1)), (false, None)], "an outer chord gets its parts");
 }
 
 #[test]
@@ -122,6 +154,14 @@ fn what_cannot_be_published_says_why() {
         ("expires", "never".into()),
         ("countdown", Json::Number("1e300".to_owned())),
         ("compression", "brotli".into()),
+        ("delivery_mode", Json::Int(3)),
+        ("timestamp", "yesterday".into()),
+        ("timestamp", Json::Int(-1)),
+        ("expiration", "soon".into()),
+        ("expiration", Json::Int(-1)),
+        ("expiration", Json::Int(5_000_000)),
+        ("message_id", Json::Int(7)),
+        ("app_id", "x".repeat(256).into()),
     ] {
         let error = publish(Signature::new("proj.add").with(option, value));
         assert!(matches!(&error, CanvasError::Option { name, .. } if *name == option), "{option}: {error}");
@@ -140,6 +180,81 @@ fn times_are_counted_from_now() {
     assert_eq!(message.eta.map(|eta| eta.to_utc()), Some(NOW + chrono::TimeDelta::milliseconds(1500)));
     assert_eq!(message.expires.map(|at| at.to_utc()), Some(NOW + chrono::TimeDelta::seconds(60)));
     assert_eq!(message.properties.expiration, Some(60_000));
+}
+
+#[test]
+fn what_a_signature_says_of_its_message_is_said_in_the_message() {
+    let when = tree(&serde_json::json!({"__type__": "datetime", "__value__": "2026-11-29T17:43:38.5+03:00"}));
+    let price = tree(&serde_json::json!({"__type__": "decimal", "__value__": "-12.50"}));
+    let headers = Json::Object(vec![("when".to_owned(), when.clone()), ("price".to_owned(), price)]);
+    let signature = Signature::new("proj.add")
+        .with("delivery_mode", 1)
+        .with("expiration", 1.5)
+        .with("correlation_id", "c")
+        .with("message_id", "m")
+        .with("app_id", "a")
+        .with("type", "t")
+        .with("timestamp", when)
+        .with("origin", "gen1@there")
+        .with("user_id", "guest")
+        .with("headers", headers);
+    // In the first message, and in one that is sent by the worker before.
+    let canvas = Signature::new("proj.one") | signature.clone();
+    let (first, _) = Ids::new().with(None, |publisher| canvas.begin(&[], publisher)).unwrap();
+    let before = first.messages().next().unwrap().message.clone();
+    let later = Ids::new().with(None, |publisher| after_success(&before, &Json::Null, publisher)).unwrap();
+    let at_once = Ids::new().with(None, |publisher| Canvas::from(signature).publish(&[], publisher)).unwrap();
+    for plan in [later, at_once] {
+        let message = plan.messages().next().unwrap().message.clone().into_message();
+        let properties = &message.properties;
+        assert_eq!(properties.delivery_mode, celeriac::protocol::DeliveryMode::Transient);
+        assert_eq!(properties.expiration, Some(1500));
+        assert_eq!(properties.correlation_id.as_deref(), Some("c"));
+        assert_eq!(properties.message_id.as_deref(), Some("m"));
+        assert_eq!(properties.app_id.as_deref(), Some("a"));
+        assert_eq!(properties.kind.as_deref(), Some("t"));
+        assert_eq!(properties.user_id.as_deref(), Some("guest"));
+        assert_eq!(properties.timestamp, Some(1_795_963_418));
+        assert_eq!(message.headers.get("origin").and_then(Value::as_str), Some("gen1@there"));
+        let when = "2026-11-29T14:43:38.5Z".parse().unwrap();
+        assert_eq!(message.headers.get("when"), Some(&Value::Timestamp(when)));
+        assert_eq!(message.headers.get("price"), Some(&Value::Decimal { scale: 2, mantissa: -1250 }));
+    }
+}
+
+#[test]
+fn nested_groups_count_their_tasks_as_celery_does() {
+    let task = |name: &str| Canvas::from(Signature::new(name));
+    let nested = Canvas::group([Canvas::group([task("a"), task("b")]), task("c")]);
+    let (plan, result) = Ids::new().with(None, |publisher| nested.begin(&[], publisher)).unwrap();
+    let indices: Vec<_> = plan.messages().map(|publish| publish.message.group_index.unwrap()).collect();
+    assert_eq!((names(&plan), indices), (vec!["a", "b", "c"], vec![0, 1, 1]));
+    let ids: Vec<_> = plan.messages().map(|publish| publish.message.id.clone()).collect();
+    let results: Vec<_> = result.children.unwrap().into_iter().map(|child| child.id).collect();
+    assert_eq!(results, ids, "their results are in their order");
+}
+
+#[test]
+fn options_of_a_group_are_those_of_its_tasks() {
+    let errback = |name: &str| Signature::new(name).to_json();
+    let chord = Canvas::chord([Signature::new("head")], Signature::new("body"));
+    let tasks = [Canvas::from(Signature::new("a")).link_error(Signature::new("own")), chord];
+    let mut group = Signature::from_json(&Canvas::group(tasks).to_json()).unwrap();
+    group.set_option("link_error", Json::List(vec![errback("of_group")]));
+    group.set_option("link", Json::List(vec![errback("callback")]));
+    let group = Canvas::from_json(&group.to_json()).unwrap();
+    let (plan, _) = Ids::new().with(None, |publisher| group.begin(&[], publisher)).unwrap();
+    let messages: Vec<_> = plan.messages().map(|publish| &publish.message).collect();
+    let [first, head] = messages.as_slice() else { panic!("{messages:?}") };
+    let linked =
+        |list: &Option<Vec<Signature>>| list.iter().flatten().map(|link| link.task.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (linked(&first.embed.errbacks), linked(&first.embed.callbacks)),
+        (vec!["of_group".into()], vec!["callback".into()])
+    );
+    let body = head.embed.chord.as_ref().unwrap();
+    assert!(format!("{:?}", body.option("link_error")).contains("of_group"), "{body:?}");
+    assert!(format!("{:?}", body.option("link")).contains("callback"), "{body:?}");
 }
 
 #[test]

@@ -25,8 +25,9 @@ impl Ids {
 
     /// Calls with a publisher that makes its ids here.
     pub(super) fn with<T>(&mut self, parent: Option<Parent>, call: impl FnOnce(&mut Publisher<'_>) -> T) -> T {
-        let known =
-            |name: &str| (name.starts_with("proj.") || name.starts_with("celery.")).then_some(TaskOptions::DEFAULT);
+        let known = |name: &str| {
+            (name.starts_with("proj.") || name.starts_with("celery.")).then_some(TaskOptions::DEFAULT.into())
+        };
         let mut new_id = || self.next();
         call(&mut Publisher { now: NOW, reply_to: OID, new_id: &mut new_id, known: &known, parent })
     }
@@ -42,7 +43,8 @@ struct Chord {
 pub(super) fn run(canvas: Canvas) -> Result<Vec<Step>, CanvasError> {
     let mut ids = Ids::new();
     let mut world = World::default();
-    let plan = ids.with(None, |publisher| canvas.publish(&[], publisher))?;
+    // As an application does it, ids first.
+    let (plan, _) = ids.with(None, |publisher| canvas.begin(&[], publisher))?;
     world.take(plan);
     let mut count = 0;
     while let Some(publish) = world.queue.pop_front() {

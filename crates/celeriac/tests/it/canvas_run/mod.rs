@@ -1,6 +1,7 @@
 //! Workflows that run: on our worker, on Python's, and on both.
 
 mod chords;
+mod endings;
 mod growing;
 mod metas;
 mod ours;

@@ -97,6 +97,12 @@ pub(super) fn kinds() -> Vec<(&'static str, Canvas, Value)> {
             json!(13),
         ),
         ("replaced by a group", replaced(Canvas::group(pair())).into(), json!([2, 4])),
+        ("replaced by an empty group", replaced(Canvas::group(Vec::<Signature>::new())).into(), json!([])),
+        (
+            "replaced by an empty group in a chain",
+            replaced(Canvas::group(Vec::<Signature>::new())) | task("echo", []),
+            json!([[]]),
+        ),
         (
             "replaced by a chain that ends in a group",
             replaced(task("add", [1]) | Canvas::group([task("add", [1]), task("add", [2])])).into(),
@@ -141,10 +147,14 @@ pub(super) async fn each_kind_of_workflow_gives_its_result(setup: Setup) {
 
 async fn what_nothing_can_be_replaced_with_fails_the_task(setup: Setup) {
     let serving = serve(&setup).await;
-    for with in [Canvas::chain(Vec::<Signature>::new()), Canvas::group(Vec::<Signature>::new())] {
+    let in_a_chord = task("add", [1]).with("chord", task("tsum", []).to_json());
+    for (with, text) in [
+        (Canvas::chain(Vec::<Signature>::new()), "Cannot replace with an empty chain"),
+        (in_a_chord.into(), "A signature replacing a task must not be part of a chord"),
+    ] {
         let published = serving.app.publish(replaced(with)).await.unwrap();
         let Err(GetError::Failed(failure)) = published.get::<Value>(SOON).await else { panic!("it has not failed") };
-        assert_eq!(failure.exc_type, "ImproperlyConfigured", "{}", failure.repr());
+        assert_eq!(failure.repr(), format!("ImproperlyConfigured('{text}')"));
     }
     serving.stop().await;
 }

@@ -41,9 +41,14 @@ pub(super) async fn python_worker(setup: &Setup, queue: &str) -> Process {
 
 /// A client of Celery's; answers what it printed as its answer.
 pub(super) async fn client(setup: &Setup, arguments: &[&str]) -> String {
+    client_of(setup, "client.py", arguments).await
+}
+
+/// The same for a script of its own.
+pub(super) async fn client_of(setup: &Setup, script: &'static str, arguments: &[&str]) -> String {
     let mut command = python(setup);
-    command.arg("client.py").args(arguments);
-    let mut client = Process::spawn("client.py", command);
+    command.arg(script).args(arguments);
+    let mut client = Process::spawn(script, command);
     let ended = client.wait(Duration::from_secs(150)).await;
     let output = client.output();
     assert!(ended.success(), "{output}");

@@ -16,7 +16,7 @@ pub(crate) async fn serve(setup: &Setup) -> Serving {
 pub(crate) fn serve_queue(app: App, queue: &str) -> Serving {
     // Built-in tasks that Celery adds to a workflow go to the default queue.
     let queues = if queue == "celery" { vec![queue] } else { vec![queue, "celery"] };
-    let worker = register(Worker::builder(app.clone())).queues(queues).hostname(format!("{queue}@rust"));
+    let worker = register(Worker::builder(app.clone())).queues(queues).hostname(format!("{queue}@rust")).mingle(false);
     Serving::start(app, worker.build().expect("the configuration can be"), Log::default())
 }
 
@@ -82,9 +82,13 @@ async fn become_another(call: Call, cx: Context) -> TaskResult<RawJson> {
     cx.replace(canvas).await
 }
 
-/// Adds a task that answers one to the chord; answers its own argument.
+/// Adds the workflow that its keyword argument `sig` is to the chord, or a task that answers one; answers its own argument.
 async fn join(call: Call, cx: Context) -> TaskResult<RawJson> {
-    cx.add_to_chord(task("add", [1])).await?;
+    let added = match call.kwargs.to_tree().get("sig") {
+        Some(sig) => Canvas::from_json(sig).map_err(|error| TaskError::fail(Failure::from_error(&error)))?,
+        None => task("add", [1]).into(),
+    };
+    cx.add_to_chord(added).await?;
     answer(&numbers(&call)?.iter().sum::<i64>())
 }
 

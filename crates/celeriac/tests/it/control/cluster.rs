@@ -15,7 +15,7 @@ async fn a_worker_that_starts_learns_what_is_revoked_before_it_takes_a_task(setu
     first.app.send_with(Nothing, SendOptions::new().task_id("revoked")).await.unwrap();
     first.app.send_with(Nothing, SendOptions::new().task_id("other")).await.unwrap();
 
-    let second = setup.serve(|worker| worker.hostname("second@test")).await;
+    let second = setup.serve(|worker| worker.hostname("second@test").mingle(true)).await;
     second.log.begun_count(1).await;
     second.settled("celery").await;
     assert_eq!(second.log.begun(), ["other"]);

@@ -7,5 +7,5 @@ mod effects;
 mod flower;
 mod obey;
 mod python;
-mod remote;
+pub(crate) mod remote;
 mod statedb;

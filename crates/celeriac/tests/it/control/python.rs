@@ -123,7 +123,7 @@ async fn workers_of_both_kinds_tell_each_other_what_is_revoked() {
     let remote = Remote::of(&client(&vhost).await, &["w1@python"]).await;
     remote.ask(Command::revoke(["of python"])).await;
 
-    let ours = serve(&vhost, |worker| worker).await;
+    let ours = serve(&vhost, |worker| worker.mingle(true)).await;
     Remote::of(&ours.app, &["w@test"]).await;
     assert_eq!(remote.ask(Command::revoked().to(["w@test"])).await, json!(["of python"]));
 

@@ -12,21 +12,21 @@ use crate::worker::setup::{SOON, Serving};
 use crate::worker::tasks::{Log, register};
 
 /// Longer than any worker takes to answer, even on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// For those who do not answer.
-pub(super) const SILENCE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 /// Directs the workers of an application.
 #[derive(Clone)]
-pub(super) struct Remote(pub(super) Client);
+pub(crate) struct Remote(pub(crate) Client);
 
 impl Remote {
-    pub(super) fn new(app: &App) -> Self {
+    pub(crate) fn new(app: &App) -> Self {
         Self(Client::new(app.broker().clone()))
     }
 
     /// Once these workers answer.
-    pub(super) async fn of(app: &App, nodes: &[&str]) -> Self {
+    pub(crate) async fn of(app: &App, nodes: &[&str]) -> Self {
         let remote = Self::new(app);
         for node in nodes {
             testkit::eventually(SOON, async || !remote.all(Command::ping().to([*node]), SILENCE).await.is_empty())
@@ -36,7 +36,7 @@ impl Remote {
     }
 
     /// The value of the one reply that there is.
-    pub(super) async fn ask(&self, command: Command) -> Value {
+    pub(crate) async fn ask(&self, command: Command) -> Value {
         let shown = format!("{command:?}");
         let mut replies = self.0.call_for(command, PATIENCE, Some(1)).await.unwrap();
         let reply = replies.next().await.unwrap_or_else(|| panic!("no reply to {shown}"));
@@ -44,14 +44,14 @@ impl Remote {
     }
 
     /// All replies by node.
-    pub(super) async fn all(&self, command: Command, patience: Duration) -> Vec<(String, Value)> {
+    pub(crate) async fn all(&self, command: Command, patience: Duration) -> Vec<(String, Value)> {
         let mut replies = self.0.call(command, patience).await.unwrap().collect().await;
         replies.sort_by(|a, b| a.node.cmp(&b.node));
         replies.iter().map(|reply| (reply.node.clone(), value(reply))).collect()
     }
 
     /// The names of those who answer.
-    pub(super) async fn nodes(&self, command: Command, expected: usize) -> Vec<String> {
+    pub(crate) async fn nodes(&self, command: Command, expected: usize) -> Vec<String> {
         let replies = self.0.call_for(command, PATIENCE, Some(expected)).await.unwrap().collect().await;
         let mut nodes: Vec<_> = replies.into_iter().map(|reply| reply.node).collect();
         nodes.sort();
@@ -64,10 +64,10 @@ fn value(reply: &Reply) -> Value {
 }
 
 /// Our worker `w@test`, with the tasks of the worker's tests, in a virtual host that the test can look into.
-pub(super) async fn serve(vhost: &Vhost, configure: impl FnOnce(WorkerBuilder<Log>) -> WorkerBuilder<Log>) -> Serving {
+pub(crate) async fn serve(vhost: &Vhost, configure: impl FnOnce(WorkerBuilder<Log>) -> WorkerBuilder<Log>) -> Serving {
     let backend = format!("memory://{}", vhost.name());
     let app = App::builder().broker(vhost.amqp_url()).backend(backend).build().await.unwrap();
     let log = Log::default();
-    let builder = register(Worker::builder(app.clone()).hostname("w@test"), &log);
+    let builder = register(Worker::builder(app.clone()).hostname("w@test").mingle(false), &log);
     Serving::start(app, configure(builder).build().unwrap(), log)
 }

@@ -1,8 +1,10 @@
 //! Tasks that are to start later, and that the broker keeps until then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac::broker::ExchangeKind;
+use celeriac::canvas::Signature;
 use celeriac::protocol::{RawJson, State};
 use celeriac::worker::Call;
 use celeriac::{
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 use testkit::{Process, Signal};
 
 use super::on_every_broker;
+use super::recording::RecordingBroker;
 use super::setup::{SOON, Serving, Setup};
 use super::tasks::{Add, Log, Nothing};
 
@@ -78,6 +81,45 @@ async fn a_task_is_retried_late_more_than_once(setup: Setup) {
     let serving = setup.serve_app(app, |worker| worker.task_named("t.stubborn", TaskOptions::DEFAULT, stubborn)).await;
     let sent = serving.app.send_named("t.stubborn", json!([]), json!({}), SendOptions::new()).await.unwrap();
     assert_eq!(sent.typed::<Value>().get(SOON).await.unwrap(), json!([2, ["", "celery"], 0]));
+    serving.stop().await;
+}
+
+/// The time between saying so and sending it does not cost a second.
+#[tokio::test]
+async fn a_countdown_of_so_many_seconds_goes_through_the_broker_for_so_many_however_it_is_said() {
+    async fn retried(call: Call, cx: Context<Log>) -> TaskResult<RawJson> {
+        match cx.request().retries {
+            0 => Err(TaskError::retry_in(Duration::from_secs(1), Failure::builtin("OSError", "not yet"))),
+            _ => Ok(call.args),
+        }
+    }
+    let setup = Setup::memory().await;
+    let inner = setup.app().await;
+    let broker = Arc::new(RecordingBroker::new(Arc::clone(inner.broker())));
+    let app = App::builder().broker_instance(Arc::clone(&broker) as _).backend(&setup.backend);
+    let app = app.native_delayed_delivery(true);
+    let serving = setup.serve_app(app, |worker| worker.task_named("t.retried", TaskOptions::DEFAULT, retried)).await;
+    let delays = || -> Vec<u32> {
+        let published = std::mem::take(&mut *broker.published.lock());
+        let late = published.iter().filter(|publication| publication.exchange.starts_with("celery_delayed_"));
+        let seconds = late.map(|publication| {
+            let digits = publication.routing_key.split('.').take(28);
+            digits.fold(0, |seconds, bit| seconds * 2 + u32::from(bit == "1"))
+        });
+        seconds.collect()
+    };
+    let retried = serving.app.send_named("t.retried", json!([]), json!({}), SendOptions::new()).await.unwrap();
+    retried.get(SOON).await.unwrap();
+    assert_eq!(delays(), [1], "a retry");
+    for seconds in [1, 5, 300] {
+        let later = SendOptions::new().countdown(Duration::from_secs(seconds.into()));
+        serving.app.send_with(Nothing, later).await.unwrap();
+        serving.app.publish(Signature::new("t.nothing").with("countdown", i64::from(seconds))).await.unwrap();
+        assert_eq!(delays(), [seconds, seconds]);
+    }
+    let eta = celeriac::clock::now() + Duration::from_secs(5);
+    serving.app.send_with(Nothing, SendOptions::new().eta(eta)).await.unwrap();
+    assert_eq!(delays(), [4], "never after the time that was said");
     serving.stop().await;
 }
 

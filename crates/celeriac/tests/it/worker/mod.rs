@@ -9,6 +9,7 @@ mod cluster;
 mod delayed;
 mod disruption;
 mod flows;
+mod hidden;
 mod hooks;
 mod lifetime;
 mod outcomes;
@@ -20,6 +21,7 @@ mod recording;
 mod settling;
 mod shutdown;
 mod storm;
+mod tagged;
 
 /// Runs each test on each kind of broker.
 macro_rules! on_every_broker {

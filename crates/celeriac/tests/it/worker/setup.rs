@@ -102,7 +102,7 @@ impl Setup {
     ) -> Serving {
         let app = app.build().await.expect("both servers are there");
         let log = Log::default();
-        let builder = super::tasks::register(Worker::builder(app.clone()).hostname("w@test"), &log);
+        let builder = super::tasks::register(Worker::builder(app.clone()).hostname("w@test").mingle(false), &log);
         Serving::start(app, configure(builder).build().expect("the configuration can be"), log)
     }
 }
