@@ -29,6 +29,7 @@ use syn::{Data, DeriveInput, Error, Fields, parse_macro_input};
 /// | `priority` | 0 to 255 | sent with the message |
 /// | `acks_late` | flag | acknowledge after the run |
 /// | `reject_on_worker_lost` | flag | changes nothing: with `acks_late` it always goes back when the worker dies |
+/// | `deduplicate_successful` | flag | with `acks_late`: what was delivered before and has a stored success is not run again |
 /// | `acks_on_failure_or_timeout` | `true`, `false` | with `acks_late`: acknowledge failures too (default) |
 /// | `acks_on_failure`, `acks_on_timeout` | `true`, `false` | the same for one of them |
 /// | `max_retries` | number or `"forever"` | 3 by default |

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     pub(crate) concurrency_key: Option<LitStr>,
 }
 
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 26] = [
     "name",
     "queue",
     "priority",
@@ -26,6 +26,7 @@ const KNOWN: [&str; 25] = [
     "acks_on_failure",
     "acks_on_timeout",
     "reject_on_worker_lost",
+    "deduplicate_successful",
     "max_retries",
     "default_retry_delay",
     "retry_backoff",

@@ -35,6 +35,7 @@ mod queues;
 mod rate;
 mod readiness;
 mod registry;
+mod renewal;
 mod revoked;
 mod run;
 mod settle;
@@ -46,6 +47,8 @@ mod supervise;
 mod threads;
 mod unlock;
 mod vitals;
+mod void;
+mod warnings;
 mod watchdog;
 mod workflow;
 

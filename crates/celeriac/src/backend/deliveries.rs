@@ -7,6 +7,11 @@ use super::BackendError;
 /// Counts deliveries. Only what is delivered a second time is counted, and forgotten when its task has come to an end.
 #[async_trait]
 pub trait DeliveryCounts: Send + Sync {
+    /// Makes what counting needs, before the first is counted.
+    async fn prepare(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// A task is about to begin whose message was delivered before. Answers how often it was so, this time included.
     async fn count(&self, task_id: &str) -> Result<u32, BackendError>;
 

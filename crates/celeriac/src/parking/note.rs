@@ -135,7 +135,7 @@ pub(crate) fn is_noted(headers: &Headers) -> bool {
 /// The message as it goes back: as it was before it was parked, and as if it had never been delivered. `queue` is where
 /// it came from if it does not say so itself.
 pub(super) fn returned(mut message: Message, queue: &str) -> Publication {
-    const COUNTS: [&str; 3] = ["x-delivery-count", "x-acquired-count", "x-death"];
+    const COUNTS: [&str; 4] = ["x-delivery-count", "x-acquired-count", "x-celeriac-deliveries", "x-death"];
     const NOTES: [&str; 3] = [PREFIX, "x-first-death-", "x-last-death-"];
     let Message { properties, headers, .. } = &mut message;
     let (exchange, routing_key) = match (text(headers, EXCHANGE), text(headers, ROUTING_KEY)) {

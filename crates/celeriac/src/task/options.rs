@@ -23,6 +23,9 @@ pub struct TaskOptions {
     /// Changes nothing: with `acks_late` the message goes back whenever the worker dies or drops the task. Bodies have no
     /// process of their own that could be lost alone (`billiard`'s `WorkerLostError`).
     pub reject_on_worker_lost: bool,
+    /// With `acks_late`: a message that was delivered before is acknowledged instead of being run if its success is stored
+    /// (`worker_deduplicate_successful_tasks`, for one task).
+    pub deduplicate_successful: bool,
     /// How often it is retried; `None` is without end.
     pub max_retries: Option<u32>,
     /// Between retries, where neither the body nor `retry_backoff` says otherwise.
@@ -65,6 +68,7 @@ impl TaskOptions {
         acks_on_failure: None,
         acks_on_timeout: None,
         reject_on_worker_lost: false,
+        deduplicate_successful: false,
         max_retries: Some(3),
         default_retry_delay: Duration::from_secs(180),
         retry_backoff: None,

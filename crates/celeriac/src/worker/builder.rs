@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -298,6 +299,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             pool: Pool::new(concurrency, self.prefetch_multiplier),
             autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
+            trials: Arc::new(Semaphore::new(1)),
             lines: Lines::default(),
             threads: self.threads,
             hooks: self.hooks,

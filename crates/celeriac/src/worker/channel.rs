@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::acks::AckTracker;
 use super::attempts::DeliveryLimit;
+use super::conclusion::Verdict;
 use super::settle::Settlement;
+use super::void::VoidEnds;
 use crate::broker::{BrokerError, ConsumerControl, DeliveryTag};
+use crate::protocol::TaskMessage;
 
 /// One consumer: its control, what is not acknowledged yet, and the way to the task that settles.
 pub(crate) struct Channel {
@@ -19,6 +22,8 @@ pub(crate) struct Channel {
     pub(crate) delivery_limit: Option<DeliveryLimit>,
     pub(crate) control: Arc<dyn ConsumerControl>,
     tracker: Mutex<AckTracker>,
+    /// Of tasks whose messages could not be settled.
+    void: Mutex<VoidEnds>,
     /// Something may be acknowledged.
     flush: Notify,
     settle: mpsc::UnboundedSender<Settlement>,
@@ -52,6 +57,7 @@ impl Channel {
             delivery_limit,
             control,
             tracker: Mutex::default(),
+            void: Mutex::default(),
             flush: Notify::new(),
             settle,
             held: AtomicUsize::new(0),
@@ -85,6 +91,21 @@ impl Channel {
     pub(crate) fn patience(&self, generation: u64) -> Option<CancellationToken> {
         let current = self.generation.lock();
         (current.0 == generation).then(|| current.1.clone())
+    }
+
+    /// Whether deliveries of this generation can still be settled.
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        self.generation.lock().0 == generation && self.control.is_current(generation)
+    }
+
+    /// All has been done for a task but to settle its message, which is not possible any longer.
+    pub(super) fn ended_in_void(&self, task: &TaskMessage, verdict: Verdict) {
+        self.void.lock().add(&task.id, task.retries, verdict);
+    }
+
+    /// What becomes of the message of such a task that has come again.
+    pub(super) fn void_end(&self, task: &TaskMessage) -> Option<Verdict> {
+        self.void.lock().get(&task.id, task.retries)
     }
 
     /// The message may be acknowledged; others may go with it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::attempts::DELIVERY_COUNT;
+use super::attempts::{DELIVERY_COUNT, FORMER_DELIVERIES};
 use crate::broker::Publication;
 use crate::context::{Request, soft_time_limit_exceeded};
 use crate::protocol::{Extended, RawJson, ResultMeta, ResultTuple, Revocation, TaskMessage, repr};
@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     Cancelled,
     /// No task of this name is known here.
     Unknown,
+    /// Its success was stored when it was delivered before.
+    Deduplicated,
     /// It was delivered so often before, and its task came to no end.
     Poison {
         deliveries: u32,
@@ -119,7 +121,9 @@ impl Case<'_> {
             }
             Outcome::Answered(TaskError::Retry { after, cause }) => self.retried(after, cause),
             Outcome::Answered(TaskError::Reject { requeue, reason }) => self.rejected(requeue, &reason),
-            Outcome::Answered(TaskError::Ignore) => self.conclusion(None, Verdict::Acknowledge, Report::Nothing),
+            Outcome::Answered(TaskError::Ignore) | Outcome::Deduplicated => {
+                self.conclusion(None, Verdict::Acknowledge, Report::Nothing)
+            }
             Outcome::SoftTimeLimit => self.failed(soft_time_limit_exceeded()),
             Outcome::TimeLimit(limit) => self.timed_out(limit),
             Outcome::Revoked(why) => self.revoked(why),
@@ -211,7 +215,7 @@ impl Case<'_> {
 
     /// As Celery tells it when the process of a task has died (`billiard.exceptions`), which here nobody is left to tell.
     fn poison(self, deliveries: u32) -> Conclusion {
-        let message = format!("delivered {deliveries} times, and no worker came to its end: it is parked");
+        let message = format!("delivered {deliveries} times, and no worker could tell of its end: it is parked");
         let failure = Failure::new("WorkerLostError", [message]).with_module("billiard.exceptions");
         self.failure(failure, Verdict::Reject { requeue: false })
     }
@@ -297,7 +301,7 @@ fn again(message: &TaskMessage, delay: Duration, now: DateTime<Utc>) -> TaskMess
     let later = TimeDelta::from_std(delay).unwrap_or(TimeDelta::days(36_500));
     retry.retries += 1;
     // What the broker has counted is not of this message.
-    retry.headers.retain(|name| name != DELIVERY_COUNT);
+    retry.headers.retain(|name| ![DELIVERY_COUNT, FORMER_DELIVERIES].contains(&name));
     // A countdown of zero is none (`celery/app/amqp.py`, `as_task_v2`).
     retry.eta = if delay.is_zero() { None } else { now.checked_add_signed(later).map(|eta| eta.fixed_offset()) };
     retry.countdown = Some(delay);

@@ -8,11 +8,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, admit};
+use super::attempts;
 use super::channel::Channel;
-use super::conclusion::{Case, Conclusion, Outcome};
+use super::conclusion::{Case, Conclusion, Outcome, Verdict};
 use super::live::{Place, live, stored};
 use super::parking::{Original, parked};
 use super::qos::Qos;
+use super::renewal;
 use super::run::Run;
 use super::settle::Settlement;
 use super::shared::Shared;
@@ -62,6 +64,9 @@ impl Consumer {
                         return Ended::ByBroker;
                     }
                     self.channel.delivered(batch.iter().map(|delivery| delivery.tag));
+                    if batch.iter().any(renewal::is_due) {
+                        Box::pin(renewal::renew(&self.shared, &self.channel, &mut batch)).await;
+                    }
                     let (now, at) = (crate::clock::now(), Instant::now());
                     batch.drain(..).for_each(|delivery| self.receive(delivery, now, at));
                 }
@@ -79,6 +84,7 @@ impl Consumer {
             let queue = self.shared.app.queue(&self.channel.queue);
             (exchange, routing_key) = arrived(&queue, &routing_key, &mut message.headers);
         }
+        let redelivered = redelivered || renewal::was_renewed(&message.headers);
         let priority = message.properties.priority.unwrap_or(0);
         let original = redelivered.then(|| self.original(&message)).flatten();
         let mut message = match TaskMessage::decode_within(message, self.shared.app.max_body()) {
@@ -94,6 +100,9 @@ impl Consumer {
             delivery_info: DeliveryInfo { exchange, routing_key, redelivered, priority },
             hostname: Arc::clone(&self.shared.hostname),
         };
+        if redelivered && self.is_known(&request, tag) {
+            return;
+        }
         let is_announced = self.shared.events.announces_tasks();
         let Some(task) = task else {
             return self.refuse_unknown(request, tag, original, now, is_announced);
@@ -119,6 +128,36 @@ impl Consumer {
         } else {
             self.shared.runs.spawn(life);
         }
+    }
+
+    /// Whether a message that has come again is that of a task which runs here, or has ended here, so that its former
+    /// delivery could not be settled: then this one is.
+    fn is_known(&self, request: &Request, tag: DeliveryTag) -> bool {
+        if let Some(run) = self.shared.state.find_begun(&request.id)
+            && Arc::ptr_eq(&run.channel, &self.channel)
+            && run.request.retries == request.retries
+            // Otherwise it is a second message.
+            && run.tag().generation != tag.generation
+            && run.take_over(tag)
+        {
+            tracing::info!(task = request.task, id = request.id, "the message of a task that runs here came again");
+            if !run.task.options.acks_late {
+                self.channel.acknowledge(tag);
+            }
+            return true;
+        }
+        let Some(verdict) = self.channel.void_end(&request.message) else { return false };
+        tracing::info!(task = request.task, id = request.id, "the message of a task that has ended here came again");
+        match verdict {
+            Verdict::Acknowledge => self.channel.acknowledge(tag),
+            Verdict::Reject { requeue } => self.channel.reject(tag, requeue),
+            Verdict::None => {}
+        }
+        if self.channel.delivery_limit.is_some() {
+            let (app, id) = (self.shared.app.clone(), request.id.clone());
+            self.shared.runs.spawn(async move { attempts::forget(&app, &id).await });
+        }
+        true
     }
 
     /// A copy of a message that may have to be parked.

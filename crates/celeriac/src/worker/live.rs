@@ -24,7 +24,7 @@ use crate::broker::Publication;
 use crate::context::DeliveryInfo;
 use crate::parking::Reason;
 use crate::protocol::event::EventBody;
-use crate::protocol::{Message, ResultMeta, Revocation};
+use crate::protocol::{Message, ResultMeta, Revocation, State};
 use crate::task::{Failure, TaskError};
 
 /// A task's place among those that want to run.
@@ -61,7 +61,7 @@ impl Place {
 /// Lives the life of a task.
 pub(super) async fn live(run: Arc<Run>, place: Place) {
     let shared = Arc::clone(run.shared());
-    let slot = shared.state.insert(Arc::clone(&run));
+    run.come();
     let mut claim = None;
     // Those that wait for a thread, or have one, must not keep away those that need none.
     let _held = run.task.is_blocking.then(|| cluster::hold(&run));
@@ -72,23 +72,37 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
         Place::Line(ticket) => with_patience(&run, wait_in_line(&run, ticket)).await,
         Place::Later(turn) => with_patience(&run, wait(&run, turn, &mut claim)).await,
     };
+    let mut trial = None;
+    let start = match start {
+        Start::Now(permit) if run.request.delivery_info.redelivered => {
+            Box::pin(begin_again(&run, permit, &mut trial)).await
+        }
+        start => start,
+    };
     let (outcome, permit) = match start {
-        Start::Now(permit) => (Some(attempt(&run).await), Some(permit)),
+        Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
+        Start::Succeeded => (Some(Outcome::Deduplicated), None),
         Start::Spent(deliveries) => (Some(Outcome::Poison { deliveries }), None),
         Start::Never(why) => (Some(Outcome::Revoked(why)), None),
         Start::GiveBack => {
-            run.channel.reject(run.tag, true);
+            run.channel.reject(run.tag(), true);
             (None, None)
         }
         Start::DeliveredAgain => (None, None),
     };
-    shared.state.remove(slot);
+    if outcome.is_some() && run.begun().is_some() && run.task.options.acks_late {
+        // Until its message is settled: it may come again meanwhile.
+        run.enter(Phase::Ended);
+    } else {
+        run.leave();
+    }
     if let Some(outcome) = outcome {
         let is_over = conclude(&run, outcome, permit, None).await;
-        if is_over && run.is_counted() {
-            Box::pin(attempts::forget(&run)).await;
+        if is_over && attempts::is_of_interest(&run) {
+            Box::pin(attempts::end(&run)).await;
         }
     }
+    drop(trial);
     if let Some(claim) = claim {
         claim.give_up().await;
     }
@@ -98,6 +112,8 @@ enum Start {
     Now(OwnedSemaphorePermit),
     Never(Revocation),
     Spent(u32),
+    /// Never again: it has succeeded before.
+    Succeeded,
     /// The worker stops: another one may run the task.
     GiveBack,
     /// The connection was lost, and this message comes again.
@@ -108,7 +124,7 @@ type Waited = Result<OwnedSemaphorePermit, Revocation>;
 
 /// Waits until the task may begin, unless the worker stops or the message's connection is lost meanwhile.
 async fn with_patience(run: &Run, wait: impl Future<Output = Waited>) -> Start {
-    let Some(patience) = run.channel.patience(run.tag.generation) else { return Start::DeliveredAgain };
+    let Some(patience) = run.channel.patience(run.tag().generation) else { return Start::DeliveredAgain };
     let waited = patience.run_until_cancelled(wait).await;
     // A slot that becomes free because the worker stops is no reason to begin.
     let waited = waited.filter(|_| !patience.is_cancelled());
@@ -184,14 +200,49 @@ pub(super) fn admission_now(run: &Run, now: DateTime<Utc>) -> Admission {
     admit(&run.request, run.shared().state.is_revoked(&run.request, Instant::now()), now)
 }
 
-/// Begins, if it may: what was delivered before has its attempts counted.
-async fn attempt(run: &Arc<Run>) -> Outcome {
-    if run.request.delivery_info.redelivered
-        && let Some(deliveries) = Box::pin(attempts::begin(run)).await
-    {
-        return Outcome::Poison { deliveries };
+/// Whether a task that was delivered before may begin now: it may have succeeded, or it is suspected to have killed its
+/// worker, or has done so too often. A suspect has a `trial`, beside which there is no other in this worker.
+async fn begin_again(
+    run: &Arc<Run>,
+    mut permit: OwnedSemaphorePermit,
+    trial: &mut Option<OwnedSemaphorePermit>,
+) -> Start {
+    if run.deduplicates() && has_succeeded(run).await {
+        return Start::Succeeded;
     }
-    perform(run).await
+    if attempts::is_suspect(run).await {
+        drop(permit);
+        match with_patience(run, wait_for_trial(run, trial)).await {
+            Start::Now(slot) => permit = slot,
+            start => return start,
+        }
+    }
+    match attempts::begin(run).await {
+        Some(deliveries) => Start::Spent(deliveries),
+        None => Start::Now(permit),
+    }
+}
+
+async fn wait_for_trial(run: &Run, trial: &mut Option<OwnedSemaphorePermit>) -> Waited {
+    // It is not the pool that it waits for.
+    run.enter(Phase::Limited);
+    *trial = Arc::clone(&run.shared().trials).acquire_owned().await.ok();
+    wait_in_line(run, run.slots().line_up()).await
+}
+
+/// Whether the success of a task is stored: the worker that ran it could not acknowledge its message
+/// (`celery/app/trace.py`, `deduplicate_successful_tasks`). Its part in a chord may be missing.
+async fn has_succeeded(run: &Arc<Run>) -> bool {
+    let stored = run.app().backend().get(&run.request.id).await.ok().flatten();
+    let Some(meta) = stored.and_then(|stored| ResultMeta::from_json(&stored).ok()) else { return false };
+    if meta.state != State::Success {
+        return false;
+    }
+    tracing::info!(task = run.request.task, id = run.request.id, "task has succeeded before, and is not run again");
+    if run.request.embed.chord.is_some() {
+        Ending::of(run).part(State::Success, meta.result).await;
+    }
+    true
 }
 
 /// Runs the body, with what is said and stored at its beginning.
@@ -200,7 +251,7 @@ async fn perform(run: &Arc<Run>) -> Outcome {
     let begun = run.begin(crate::clock::now(), Instant::now());
     let options = &run.task.options;
     if !options.acks_late {
-        run.channel.acknowledge(run.tag);
+        run.channel.acknowledge(run.tag());
     }
     let ignores_result = run.request.ignore_result.unwrap_or(options.ignore_result);
     if (options.track_started || shared.settings.track_started) && !ignores_result {
@@ -252,7 +303,7 @@ async fn conclude(
     }
     let is_over = attempts::is_over(&conclusion);
     hooks::tell(&run.shared().hooks, &run.request, &conclusion, unexpected);
-    let (request, tag, is_announced) = (&run.request, run.tag, run.is_announced);
+    let (request, tag, is_announced) = (&run.request, run.tag(), run.is_announced);
     if request.embed.is_empty() {
         run.channel.settle(Settlement::of(conclusion, request, Some(run), tag, is_announced));
     } else {

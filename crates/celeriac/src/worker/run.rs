@@ -33,7 +33,7 @@ tokio::task_local! {
 pub(crate) struct Run {
     pub(crate) request: Request,
     pub(crate) task: Arc<Registered>,
-    pub(crate) tag: DeliveryTag,
+    message: Mutex<Open>,
     pub(crate) channel: Arc<Channel>,
     pub(crate) cancellation: Cancellation,
     /// Events tell of it; decided when its message arrived.
@@ -43,6 +43,8 @@ pub(crate) struct Run {
     /// The message as it came, if it may have to be parked.
     pub(super) original: Option<Original>,
     shared: Arc<Shared>,
+    /// Its place among the runs of the worker, until it leaves it.
+    place: Mutex<Option<usize>>,
     /// Its attempts are counted.
     counted: AtomicBool,
     phase: AtomicU8,
@@ -50,6 +52,13 @@ pub(crate) struct Run {
     /// Cancelled once STARTED is stored, if that is to be stored.
     recorded: OnceLock<CancellationToken>,
     children: Mutex<Vec<ResultTuple>>,
+}
+
+/// The message of a run, while it is not settled.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    tag: DeliveryTag,
+    is_settled: bool,
 }
 
 /// When the body began.
@@ -77,6 +86,8 @@ pub(crate) enum Phase {
     /// Waits for a free slot.
     Reserved,
     Active,
+    /// Its body has ended, and its message is not settled yet.
+    Ended,
 }
 
 impl Run {
@@ -92,11 +103,12 @@ impl Run {
         Self {
             request,
             task,
-            tag,
+            message: Mutex::new(Open { tag, is_settled: false }),
             channel,
             shared,
             is_announced,
             original,
+            place: Mutex::default(),
             counted: AtomicBool::new(false),
             cancellation: Cancellation::default(),
             fence: OnceLock::new(),
@@ -113,6 +125,53 @@ impl Run {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Whether it does not run again once its success is stored.
+    pub(super) fn deduplicates(&self) -> bool {
+        let options = &self.task.options;
+        options.acks_late && (options.deduplicate_successful || self.shared.settings.deduplicate)
+    }
+
+    /// The delivery that is to be settled.
+    pub(crate) fn tag(&self) -> DeliveryTag {
+        self.message.lock().tag
+    }
+
+    /// Its message has come again while it runs, because the channel of the former delivery is gone: this one is to be
+    /// settled instead. False: the former one was just settled.
+    pub(super) fn take_over(&self, tag: DeliveryTag) -> bool {
+        let mut message = self.message.lock();
+        if !message.is_settled {
+            message.tag = tag;
+        }
+        !message.is_settled
+    }
+
+    /// Its message is about to be settled; `before` is told which delivery that is, before it can no longer be another one.
+    pub(super) fn close(&self, before: impl FnOnce(DeliveryTag)) -> DeliveryTag {
+        let mut message = self.message.lock();
+        before(message.tag);
+        message.is_settled = true;
+        message.tag
+    }
+
+    /// Whether the delivery can no longer be settled: its message comes again.
+    pub(super) fn is_void(&self) -> bool {
+        !self.channel.is_current(self.tag().generation)
+    }
+
+    /// Takes its place among the runs of the worker.
+    pub(super) fn come(self: &Arc<Self>) {
+        let place = self.shared.state.insert(Arc::clone(self));
+        *self.place.lock() = Some(place);
+    }
+
+    /// Leaves it, if it has not done so.
+    pub(super) fn leave(&self) {
+        if let Some(place) = self.place.lock().take() {
+            self.shared.state.remove(place);
+        }
     }
 
     pub(super) fn is_counted(&self) -> bool {
@@ -136,7 +195,7 @@ impl Run {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        const PHASES: [Phase; 4] = [Phase::Scheduled, Phase::Limited, Phase::Reserved, Phase::Active];
+        const PHASES: [Phase; 5] = [Phase::Scheduled, Phase::Limited, Phase::Reserved, Phase::Active, Phase::Ended];
         let phase = self.phase.load(Ordering::Relaxed);
         PHASES.into_iter().find(|candidate| *candidate as u8 == phase).unwrap_or(Phase::Reserved)
     }
@@ -235,7 +294,7 @@ impl Run {
         request.message.args = args;
         request.message.kwargs = RawJson::EMPTY_OBJECT;
         let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
-        let part = Self::new(request, Arc::clone(task), self.tag, channel, shared, false, None);
+        let part = Self::new(request, Arc::clone(task), self.tag(), channel, shared, false, None);
         if let Some(begun) = self.begun() {
             let _ = part.begun.set(*begun);
         }

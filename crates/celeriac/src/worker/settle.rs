@@ -33,12 +33,13 @@ use crate::protocol::event::EventBody;
 const BATCH: usize = 512;
 
 /// What is to be done for one task.
-#[derive(Debug)]
 pub(crate) struct Settlement {
     store: Option<StoredResult>,
     resend: Option<Box<Resend>>,
     events: Vec<EventBody<'static>>,
     message: Option<(DeliveryTag, Verdict)>,
+    /// The task whose message it is, if it was begun.
+    run: Option<Arc<Run>>,
     /// Dropped once all of this is done.
     done: Option<DropGuard>,
 }
@@ -46,19 +47,20 @@ pub(crate) struct Settlement {
 impl Settlement {
     /// A state to store on the way; the message stays as it is.
     pub(super) fn state(store: StoredResult, done: DropGuard) -> Self {
-        Self { store: Some(store), resend: None, events: Vec::new(), message: None, done: Some(done) }
+        Self { store: Some(store), resend: None, events: Vec::new(), message: None, run: None, done: Some(done) }
     }
 
     /// A message that is no task that could be run. Who waits for its result is told, if its id could be read.
     pub(super) fn refuse(tag: DeliveryTag, store: Option<StoredResult>) -> Self {
         let message = Some((tag, Verdict::Reject { requeue: false }));
-        Self { store, resend: None, events: Vec::new(), message, done: None }
+        Self { store, resend: None, events: Vec::new(), message, run: None, done: None }
     }
 
     /// Likewise, but it goes to the parking queue.
     pub(super) fn park(tag: DeliveryTag, publication: Publication, store: Option<StoredResult>) -> Self {
         let resend = Some(Box::new(Resend::park(publication)));
-        Self { store, resend, events: Vec::new(), message: Some((tag, Verdict::Acknowledge)), done: None }
+        let message = Some((tag, Verdict::Acknowledge));
+        Self { store, resend, events: Vec::new(), message, run: None, done: None }
     }
 
     /// `run` is the task itself, if it was begun.
@@ -82,6 +84,7 @@ impl Settlement {
             resend: retry.or(parked),
             events,
             message: Some((tag, verdict)),
+            run: run.map(Arc::clone),
             done: None,
         }
     }
@@ -160,9 +163,13 @@ impl Settler {
     }
 
     fn take(&mut self, batch: &mut Vec<Settlement>) {
-        let (unstored, rest): (Vec<_>, Vec<_>) = batch.drain(..).partition(|settlement| settlement.store.is_some());
-        self.unstored.extend(unstored);
-        self.go_on(rest);
+        if batch.iter().all(|settlement| settlement.store.is_some()) {
+            self.unstored.append(batch);
+        } else {
+            let (unstored, rest): (Vec<_>, Vec<_>) = batch.drain(..).partition(|settlement| settlement.store.is_some());
+            self.unstored.extend(unstored);
+            self.go_on(rest);
+        }
         self.store_next();
     }
 
@@ -206,6 +213,9 @@ impl Settler {
 
     /// Results are stored: what is to be sent again is next.
     fn go_on(&mut self, settlements: Vec<Settlement>) {
+        if settlements.iter().all(|settlement| settlement.resend.is_none()) {
+            return self.finish(settlements);
+        }
         let (sends, finished): (Vec<_>, Vec<_>) =
             settlements.into_iter().partition(|settlement| settlement.resend.is_some());
         for mut settlement in sends {
@@ -222,8 +232,24 @@ impl Settler {
             return;
         }
         self.shared.events.announce_all(settlements.iter_mut().flat_map(|settlement| settlement.events.drain(..)));
+        let mut known: Option<(u64, bool)> = None;
+        // Asked once for all that came on one channel.
+        let mut is_current = |generation: u64| match known {
+            Some((of, is_current)) if of == generation => is_current,
+            _ => known.insert((generation, self.channel.is_current(generation))).1,
+        };
         self.channel.with_tracker(|tracker| {
-            for (tag, verdict) in settlements.drain(..).filter_map(|settlement| settlement.message) {
+            for settlement in settlements.drain(..) {
+                let Some((tag, verdict)) = settlement.message else { continue };
+                let tag = settlement.run.as_ref().map_or(tag, |run| {
+                    let tag = run.close(|tag| {
+                        if !is_current(tag.generation) {
+                            self.channel.ended_in_void(&run.request, verdict);
+                        }
+                    });
+                    run.leave();
+                    tag
+                });
                 match verdict {
                     Verdict::Acknowledge => tracker.finished(tag),
                     Verdict::Reject { requeue } => tracker.rejected(tag, requeue),

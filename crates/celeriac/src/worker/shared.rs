@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     /// Between what bounds the pool scales, if it does.
     pub(crate) autoscale: Option<Autoscale>,
     pub(crate) queues: Queues,
+    /// Those that may have killed a worker run one at a time.
+    pub(crate) trials: Arc<Semaphore>,
     /// Where tasks wait that the cluster limits.
     pub(crate) lines: Lines,
     /// Where blocking bodies run.
@@ -79,6 +82,10 @@ pub(crate) struct Settings {
     pub(crate) gossip: bool,
     /// How often a message may be delivered.
     pub(crate) delivery_limit: Option<u32>,
+    /// What has succeeded does not run again.
+    pub(crate) deduplicate: bool,
+    /// How long the broker waits for an acknowledgement.
+    pub(crate) consumer_timeout: Option<Duration>,
     /// Park what is no task that is known here.
     pub(crate) parking: bool,
     /// How long the seat of a worker that died is kept from others.
@@ -94,6 +101,9 @@ pub(crate) struct Settings {
     /// It waits although nothing runs.
     pub(crate) soft_shutdown_on_idle: bool,
 }
+
+/// `RabbitMQ`'s default.
+const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 impl Settings {
     /// Whether any message may have to be parked.
@@ -111,6 +121,8 @@ impl Default for Settings {
             mingle: true,
             gossip: true,
             delivery_limit: None,
+            deduplicate: false,
+            consumer_timeout: Some(CONSUMER_TIMEOUT),
             parking: false,
             lease: Duration::from_secs(30),
             stalled_after: Duration::from_secs(30),

@@ -62,8 +62,11 @@ impl WorkerState {
 
     pub(crate) fn remove(&self, slot: usize) {
         let mut slots = self.runs.lock();
-        slots.runs[slot] = None;
-        slots.free.push(slot);
+        // All may have been forgotten meanwhile.
+        let run = slots.runs.get_mut(slot).and_then(Option::take);
+        if run.is_some() {
+            slots.free.push(slot);
+        }
     }
 
     /// The runs in any of these phases.
@@ -82,15 +85,31 @@ impl WorkerState {
                     survey.running += 1;
                     survey.overdue += usize::from(run.is_overdue(now, OVERDUE));
                 }
-                Phase::Scheduled | Phase::Limited => {}
+                Phase::Scheduled | Phase::Limited | Phase::Ended => {}
             }
         }
         survey
     }
 
-    /// The run of a task, whatever its phase.
+    /// The run of a task, unless it has ended.
     pub(crate) fn find(&self, task_id: &str) -> Option<Arc<Run>> {
-        self.runs.lock().runs.iter().flatten().find(|run| run.request.id == task_id).cloned()
+        self.find_in(task_id, |phase| phase != Phase::Ended)
+    }
+
+    /// The run of a task that has begun, and whose message is not settled.
+    pub(super) fn find_begun(&self, task_id: &str) -> Option<Arc<Run>> {
+        self.find_in(task_id, |phase| matches!(phase, Phase::Active | Phase::Ended))
+    }
+
+    fn find_in(&self, task_id: &str, is_in: impl Fn(Phase) -> bool) -> Option<Arc<Run>> {
+        let slots = self.runs.lock();
+        slots.runs.iter().flatten().find(|run| run.request.id == task_id && is_in(run.phase())).cloned()
+    }
+
+    /// Forgets the runs whose messages were never settled: the worker has ended.
+    pub(super) fn clear(&self) {
+        // Dropped after the lock is released.
+        let _runs = std::mem::take(&mut *self.runs.lock());
     }
 
     pub(crate) fn begun(&self) {

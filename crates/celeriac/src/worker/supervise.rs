@@ -19,6 +19,7 @@ use super::settle::settle_until;
 use super::shared::Shared;
 use super::shutdown::Patience;
 use super::vitals;
+use super::warnings;
 use super::{Worker, WorkerError};
 use crate::broker::{BrokerError, ConsumeOptions};
 use crate::control;
@@ -54,6 +55,7 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
         background.spawn(statedb.keep(Arc::clone(&shared), quiet.clone()));
     }
 
+    warnings::of_long_tasks(&shared);
     let mut consumers = JoinSet::new();
     let failed = tokio::select! {
         () = shutdown_asked => None,
@@ -76,6 +78,7 @@ pub(super) async fn run(worker: Worker, shutdown: CancellationToken) -> Result<(
     parts.close(&patience).await;
     quiet.cancel();
     let _ = timeout(LAST_WORDS, async { while background.join_next().await.is_some() {} }).await;
+    shared.state.clear();
     match failed {
         Some(error) => Err(error.into()),
         None => shared.fate.get().cloned().map_or(Ok(()), Err),
@@ -154,7 +157,8 @@ impl Parts {
         if shared.settings.parks() {
             shared.app.broker().declare(&queue.definition.parking()).await?;
         }
-        let delivery_limit = delivery_limit(shared, queue);
+        let delivery_limit = delivery_limit(shared, queue).await;
+        warnings::of_low_limit(&queue.definition);
         shared.app.receive_delayed(&queue.definition).await;
         let qos = Qos::new(shared.pool.prefetch());
         let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };
@@ -216,9 +220,16 @@ impl Parts {
     }
 }
 
-fn delivery_limit(shared: &Shared, queue: &Taken) -> Option<DeliveryLimit> {
-    let limit =
-        DeliveryLimit::new(shared.settings.delivery_limit?, &queue.definition, shared.app.backend().deliveries());
+async fn delivery_limit(shared: &Shared, queue: &Taken) -> Option<DeliveryLimit> {
+    let limit = shared.settings.delivery_limit?;
+    let mut counts = shared.app.backend().deliveries();
+    if let Some(backend) = counts
+        && let Err(error) = backend.prepare().await
+    {
+        tracing::warn!(%error, "the result backend cannot count how often tasks begin");
+        counts = None;
+    }
+    let limit = DeliveryLimit::new(limit, &queue.definition, counts);
     if limit.is_idle() {
         let (queue, backend) = (&queue.definition.name, shared.app.backend().address());
         tracing::warn!(queue, backend, "no delivery limit: neither a classic queue nor this result backend counts");

@@ -57,8 +57,8 @@ pub(super) fn parent(task: &TaskMessage) -> Parent {
 impl<'a> Ending<'a> {
     /// That of a task which runs, or did.
     pub(super) fn of(run: &'a Arc<Run>) -> Self {
-        let Run { request, tag, is_announced, .. } = &**run;
-        let ending = Self::new(run.shared(), &run.channel, request, Some(run), *tag, *is_announced);
+        let Run { request, is_announced, .. } = &**run;
+        let ending = Self::new(run.shared(), &run.channel, request, Some(run), run.tag(), *is_announced);
         *ending.children.lock() = run.children();
         ending
     }
@@ -141,7 +141,7 @@ impl<'a> Ending<'a> {
     }
 
     /// Hands in the task's own part, if a chord waits for it.
-    async fn part(&self, state: State, result: RawJson) {
+    pub(super) async fn part(&self, state: State, result: RawJson) {
         if let (Some(body), Some(group_id)) = (&self.request.embed.chord, &self.request.group) {
             let part = ChordPart {
                 group_id: group_id.clone(),

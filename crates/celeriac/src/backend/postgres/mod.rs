@@ -2,6 +2,7 @@
 
 mod address;
 mod channel;
+mod deliveries;
 mod link;
 mod listener;
 mod pickle;
@@ -27,7 +28,10 @@ pub(crate) use self::schema::Tables;
 pub(crate) use self::server::Server;
 use self::session::{CLEANUP_CHUNK, Session, Write};
 use super::parts::parts;
-use super::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, ResultSubscription, StoredResult};
+use super::{
+    BackendError, BackendOptions, ChordPart, ChordProgress, DeliveryCounts, ResultBackend, ResultSubscription,
+    StoredResult,
+};
 use crate::clock;
 
 /// `postgresql://` (Celery: `db+postgresql://`): results in the tables of Celery's SQLAlchemy backend, readable and
@@ -45,6 +49,8 @@ use crate::clock;
 ///   waits for it, up to [`BackendOptions::timeout`].
 /// * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them. Chords are
 ///   not counted here: who publishes one sends `celery.chord_unlock` too, which looks for its parts, as in Celery.
+/// * Attempts of tasks are counted in a table of our own, `celeriac_deliveries`, which a worker with a delivery limit makes
+///   when it is missing.
 /// * An expired result is not answered and may be overwritten; it is deleted by [`cleanup`](ResultBackend::cleanup), which
 ///   `celery.backend_cleanup` is for. A result that never became final stays, as in Celery.
 /// * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
@@ -161,7 +167,12 @@ impl ResultBackend for PostgresBackend {
         self.expires.map(Duration::from_secs_f64)
     }
 
+    fn deliveries(&self) -> Option<&dyn DeliveryCounts> {
+        Some(self)
+    }
+
     async fn cleanup(&self, older_than: DateTime<Utc>) -> Result<u64, BackendError> {
+        self.link.run(|session| async move { session.cleanup_deliveries().await }).await?;
         let mut deleted = 0;
         for table in ["celery_taskmeta", "celery_tasksetmeta"] {
             loop {

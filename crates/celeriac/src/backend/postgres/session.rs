@@ -5,9 +5,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::channel;
 use super::link::Prepared;
 use super::row::Row;
+use super::{channel, deliveries};
 
 /// `date_done` has no time zone: Celery's driver lets the server convert to that of the session, and so do we.
 const COLUMNS: &str = "task_id, status, result, date_done::timestamptz, traceback, children, \
@@ -157,6 +157,43 @@ impl Session {
 
     pub(super) async fn forget_group(&self, group_id: &str) -> Result<(), Error> {
         self.client.execute_typed(FORGET_GROUP, &[(&group_id, Type::TEXT)]).await.map(drop)
+    }
+
+    /// Makes the table of deliveries, unless it is there.
+    pub(super) async fn make_deliveries(&self) -> Result<(), Error> {
+        if self.has_deliveries().await? {
+            return Ok(());
+        }
+        self.client.batch_execute(deliveries::CREATE).await
+    }
+
+    async fn has_deliveries(&self) -> Result<bool, Error> {
+        self.client.query_typed(deliveries::IS_THERE, &[]).await?.first().map_or(Ok(false), |row| row.try_get(0))
+    }
+
+    /// Answers how often it was counted, this time included.
+    pub(super) async fn count_delivery(&self, task_id: &str) -> Result<i32, Error> {
+        self.client.query_typed(deliveries::COUNT, &[(&task_id, Type::TEXT)]).await?[0].try_get(0)
+    }
+
+    pub(super) async fn counted_deliveries(&self, task_id: &str) -> Result<i32, Error> {
+        let counted = self.client.query_typed_opt(deliveries::COUNTED, &[(&task_id, Type::TEXT)]).await?;
+        counted.map_or(Ok(0), |row| row.try_get(0))
+    }
+
+    pub(super) async fn forget_deliveries(&self, task_id: &str) -> Result<(), Error> {
+        if self.has_deliveries().await? {
+            self.client.execute_typed(deliveries::FORGET, &[(&task_id, Type::TEXT)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes counts that nobody needs any longer.
+    pub(super) async fn cleanup_deliveries(&self) -> Result<(), Error> {
+        if self.has_deliveries().await? {
+            self.client.execute_typed(deliveries::CLEANUP, &[]).await?;
+        }
+        Ok(())
     }
 
     /// Deletes some rows of a table that ended before; answers how many.

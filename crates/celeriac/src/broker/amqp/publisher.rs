@@ -5,6 +5,7 @@
 //! the broker works on their channels in parallel. While one lane has room the others rest: what goes together through
 //! one channel is read, written to disk and confirmed together, and costs the broker less.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -23,14 +24,18 @@ const QUEUE: usize = 256;
 /// From so many messages that wait or are on their way on, another lane is faster.
 const BUSY: usize = 64;
 
+/// How many exchanges have a channel without confirms at once.
+const MOST_UNCONFIRMED: usize = 8;
+
 type Answer = Result<(), BrokerError>;
 
 pub(super) struct Publisher {
     base: Base,
     timeout: Duration,
     lanes: Vec<Lane>,
-    /// The channel without confirms. It is opened on first use and after every error.
-    unconfirmed: Mutex<Option<(Weak<Live>, lapin::Channel)>>,
+    /// The channels without confirms, one for each exchange: where one may not be published to, the broker closes the
+    /// channel, and what goes elsewhere must not suffer for it. They are opened on first use and after every error.
+    unconfirmed: Mutex<HashMap<String, (Weak<Live>, lapin::Channel)>>,
 }
 
 /// The way to one lane.
@@ -49,7 +54,7 @@ impl Publisher {
                 Lane { jobs: sender, load: Load::default() }
             })
             .collect();
-        Self { base, timeout, lanes, unconfirmed: Mutex::new(None) }
+        Self { base, timeout, lanes, unconfirmed: Mutex::default() }
     }
 
     /// Publishes one message and waits for its confirm.
@@ -91,12 +96,12 @@ impl Publisher {
         let routing_key = short("a routing key", &routing_key).map_err(refused)?;
         let began = Instant::now();
         let sending = async {
-            let (live, channel) = self.unconfirmed_channel(began).await?;
+            let (live, channel) = self.unconfirmed_channel(exchange.as_str(), began).await?;
             let frame_max = live.connection.configuration().frame_max() as usize;
             let properties = encode_properties(&message, frame_max).map_err(refused)?;
             let options = BasicPublishOptions::default();
             tokio::select! {
-                sent = channel.basic_publish(exchange, routing_key, options, &message.body, properties) => {
+                sent = channel.basic_publish(exchange.clone(), routing_key, options, &message.body, properties) => {
                     sent.map(drop).map_err(|_| self.unavailable(began))
                 }
                 () = live.lost() => Err(self.unavailable(began)),
@@ -106,13 +111,17 @@ impl Publisher {
     }
 
     /// The open channel, or a new one. A lost connection and one that takes no messages are errors, at once.
-    async fn unconfirmed_channel(&self, began: Instant) -> Result<(Arc<Live>, lapin::Channel), BrokerError> {
+    async fn unconfirmed_channel(
+        &self,
+        exchange: &str,
+        began: Instant,
+    ) -> Result<(Arc<Live>, lapin::Channel), BrokerError> {
         let live = self.base.link.current().ok_or_else(|| self.unavailable(began))?;
         if live.blocked().borrow().is_some() {
             return Err(self.unavailable(began));
         }
-        let mut slot = self.unconfirmed.lock().await;
-        if let Some((of, channel)) = &*slot
+        let mut channels = self.unconfirmed.lock().await;
+        if let Some((of, channel)) = channels.get(exchange)
             && of.ptr_eq(&Arc::downgrade(&live))
             && channel.status().connected()
         {
@@ -126,7 +135,11 @@ impl Publisher {
             self.base.link.doubt();
             return Err(self.unavailable(began));
         };
-        *slot = Some((Arc::downgrade(&live), channel.clone()));
+        if channels.len() >= MOST_UNCONFIRMED {
+            // Those of exchanges that nobody publishes to any longer, such as for replies to somebody who is gone.
+            channels.clear();
+        }
+        channels.insert(exchange.to_owned(), (Arc::downgrade(&live), channel.clone()));
         Ok((live, channel))
     }
 

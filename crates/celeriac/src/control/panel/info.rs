@@ -52,7 +52,7 @@ pub(super) fn state(phase: Phase) -> &'static str {
         Phase::Active => "active",
         Phase::Reserved => "reserved",
         Phase::Scheduled => "scheduled",
-        Phase::Limited => "ready",
+        Phase::Limited | Phase::Ended => "ready",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Blocking tasks, hooks, and what becomes of poison messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -38,14 +39,35 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// its workers: then its task fails with `WorkerLostError`, and it goes to the [parking queue](crate::parking). 0, the
     /// default, is without a limit, as in Celery.
     ///
-    /// With `redis://` results only deliveries count whose body began and came to no end, and the first; with others, those
-    /// that a quorum queue counts: also such as a stopped worker, or a lost connection, gave back. Classic queues count
-    /// nothing: without Redis there is no limit, and with `memory://` one only for what the process survives.
+    /// With results in Redis or PostgreSQL only deliveries count whose body began and came to no end, and the first. With
+    /// `memory://`, and others that do not count, those count that a quorum queue tells: also such as a stopped worker, or a
+    /// lost connection, gave back; with a classic queue there is a limit only for what the process survives. An end that
+    /// cannot be acknowledged, because the channel is gone, is none.
     ///
-    /// `RabbitMQ` 4 drops by itself what a quorum queue has delivered 20 times (`x-delivery-limit`): what is about to
-    /// reach that is parked before.
+    /// A worker that dies takes down all that ran in it. So those that were counted run one at a time, beside tasks that
+    /// come for the first time, before any of them is condemned: with a limit of 1, too, a task is tried twice.
+    ///
+    /// What a quorum queue itself would drop sooner or later (`x-delivery-limit`, 20 in `RabbitMQ` 4) is renewed before,
+    /// with this limit or without: published again, and acknowledged.
     pub fn delivery_limit(mut self, deliveries: u32) -> Self {
         self.settings.delivery_limit = (deliveries > 0).then_some(deliveries);
+        self
+    }
+
+    /// A task that acknowledges late, was delivered before and has a stored success is not run again: its message is
+    /// acknowledged. Celery's `worker_deduplicate_successful_tasks`; false by default, or as a task says
+    /// (`#[task(deduplicate_successful)]`). What was delivered for the first time is not looked up.
+    pub fn deduplicate_successful_tasks(mut self, deduplicate: bool) -> Self {
+        self.settings.deduplicate = deduplicate;
+        self
+    }
+
+    /// How long the broker waits for an acknowledgement, which it tells nobody: `consumer_timeout` of `RabbitMQ`, 30 minutes
+    /// by default, in its configuration or a policy. Then it closes the channel and delivers again what was open on it. The
+    /// worker says at its start which tasks may run longer; 0 is without a timeout. What it runs when that happens it
+    /// finishes, and takes the message that comes again for the one that it has.
+    pub fn consumer_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.consumer_timeout = (!timeout.is_zero()).then_some(timeout);
         self
     }
 

@@ -1,6 +1,5 @@
 //! Publishes what is sent again: retries, and what is parked. Each waits for the broker by itself.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ const PARK_AGAIN: Duration = Duration::from_secs(1);
 const PARK_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// A message to publish before the one that it comes from is settled.
-#[derive(Debug)]
 pub(super) struct Resend {
     publication: Publication,
     due: Option<Due>,
@@ -35,16 +33,6 @@ enum Purpose {
     Park,
     /// Likewise, but what it tells is not worth more than a task that goes on: it is left if it cannot be parked.
     ParkOrLeave,
-}
-
-impl fmt::Debug for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Retry(_) => "Retry",
-            Self::Park => "Park",
-            Self::ParkOrLeave => "ParkOrLeave",
-        })
-    }
 }
 
 impl Resend {

@@ -1,5 +1,7 @@
 //! The application as a sender.
 
+mod size;
+
 use std::time::Duration;
 
 use celeriac::broker::{BrokerError, ExchangeKind, Topology};

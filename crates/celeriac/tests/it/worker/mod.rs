@@ -3,6 +3,7 @@
 pub(crate) mod setup;
 pub(crate) mod tasks;
 
+mod again;
 mod announcing;
 mod blocking;
 mod cluster;

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use celeriac::canvas::Signature;
 use celeriac::protocol::RawJson;
@@ -19,6 +20,9 @@ on_every_broker!(
 const LATE: TaskOptions = TaskOptions { acks_late: true, ..TaskOptions::DEFAULT };
 const LIMIT: u32 = 3;
 const KILL: &str = "t.kill";
+const HEALTHY: &str = "t.healthy";
+/// How many healthy tasks run beside the one that kills.
+const NEIGHBOURS: usize = 15;
 
 /// Where the worker that is to die finds its broker, its results, and of which type the queue is.
 const CHILD: [&str; 3] = ["CELERIAC_TEST_BROKER", "CELERIAC_TEST_BACKEND", "CELERIAC_TEST_QUORUM"];
@@ -145,10 +149,51 @@ async fn a_task_that_kills_its_worker_each_time_is_parked_and_runs_where_it_does
     }
 }
 
+/// Those that ran beside it were never alone when their worker died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_kills_its_worker_takes_none_of_its_neighbours_along() {
+    if std::env::var_os(CHILD[0]).is_some() {
+        return kill_myself().await;
+    }
+    let mut setups = vec![Setup::classic().await, Setup::quorum().await];
+    #[cfg(feature = "postgres")]
+    setups.push(Setup::postgres().await);
+    for setup in setups {
+        let app = setup.app().await;
+        app.send_named(KILL, json!([]), json!({}), SendOptions::new().task_id("k")).await.unwrap();
+        let mut healthy = Vec::new();
+        for number in 0..NEIGHBOURS {
+            let options = SendOptions::new().task_id(format!("healthy-{number}"));
+            healthy.push(app.send_named(HEALTHY, json!([]), json!({}), options).await.unwrap());
+        }
+        let test = "worker::parking::poison::a_task_that_kills_its_worker_takes_none_of_its_neighbours_along";
+        for _ in 0..LIMIT {
+            let mut child = child_of(&setup, test);
+            assert!(child.wait(SOON * 2).await.code().is_none(), "{}", child.output());
+        }
+        let survivor = child_of(&setup, test);
+        poison(app.result("k").get(SOON).await);
+        for result in healthy {
+            result
+                .typed::<String>()
+                .get(SOON * 2)
+                .await
+                .unwrap_or_else(|error| panic!("{error}\n{}", survivor.output()));
+        }
+        assert_eq!(parked(&app, 1).await[0].id.as_deref(), Some("k"));
+    }
+}
+
 /// This test once more, as a worker in a process of its own.
 fn child(setup: &Setup) -> Process {
+    child_of(
+        setup,
+        "worker::parking::poison::a_task_that_kills_its_worker_each_time_is_parked_and_runs_where_it_does_not",
+    )
+}
+
+fn child_of(setup: &Setup, test: &str) -> Process {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let test = "worker::parking::poison::a_task_that_kills_its_worker_each_time_is_parked_and_runs_where_it_does_not";
     command.args(["--exact", test, "--nocapture"]);
     let is_quorum = (setup.queue_type == QueueType::Quorum).to_string();
     command.envs(CHILD.into_iter().zip([&setup.broker, &setup.backend, &is_quorum]));
@@ -160,7 +205,15 @@ async fn kill_myself() {
     let [broker, backend, is_quorum] = CHILD.map(|name| std::env::var(name).unwrap());
     let queue_type = if is_quorum == "true" { QueueType::Quorum } else { QueueType::Classic };
     let app = App::builder().broker(broker).backend(backend).queue_type(queue_type).build().await.unwrap();
-    let worker = Worker::builder(app).hostname("child@test").delivery_limit(LIMIT);
-    let worker = worker.task_named(KILL, LATE, async |_, _: Context| std::process::abort());
+    let worker = Worker::builder(app).hostname("child@test").delivery_limit(LIMIT).concurrency(NEIGHBOURS + 1);
+    let worker = worker.task_named(KILL, LATE, async |_, _: Context| {
+        // Its neighbours have begun by then.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        std::process::abort()
+    });
+    let worker = worker.task_named(HEALTHY, LATE, async |_, _: Context| {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Ok(RawJson::of("fine").unwrap())
+    });
     worker.build().unwrap().run(CancellationToken::new()).await.unwrap();
 }

@@ -1,7 +1,6 @@
 //! What the broker does not take.
 
-use celeriac::QueueDefinition;
-use celeriac::broker::{Binding, BindingDestination, ExchangeKind, Publication, Queue, Topology};
+use celeriac::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Publication, Queue, Topology};
 use celeriac::canvas::{Canvas, Signature};
 use celeriac::protocol::{Headers, Message};
 use serde_json::json;
@@ -46,22 +45,26 @@ async fn a_retry_that_the_user_may_not_send_fails_its_task_and_what_follows_and_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_that_a_full_queue_rejects_fails_its_task_is_parked_and_holds_no_other() {
     let (vhost, redis) = places().await;
-    let news = || QueueDefinition::new("celery").exchange("news", ExchangeKind::Topic, "all.#");
-    let direct = app(vhost.amqp_url(), &redis).queue(news()).build().await.unwrap();
-    direct.send_with(Autoretry, SendOptions::new().task_id("retried")).await.unwrap();
+    let direct = app(vhost.amqp_url(), &redis).build().await.unwrap();
     let ordinary = send_ordinary(&direct, "ordinary").await;
-    // From now on what is sent there has to go into a queue too that takes nothing.
+    let bound = |queue: &str| Binding {
+        exchange: "news".into(),
+        destination: BindingDestination::Queue(queue.into()),
+        routing_key: "news".into(),
+    };
+    let exchange = Exchange { name: "news".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false };
+    let topology = Topology { exchanges: vec![exchange], bindings: vec![bound("celery")], ..Topology::default() };
+    direct.broker().declare(&topology).await.unwrap();
+    let options = SendOptions::new().task_id("retried").exchange("news", "news");
+    direct.send_with(Autoretry, options).await.unwrap();
+    // From now on what is sent there goes into a queue that takes nothing.
     let mut arguments = Headers::default();
     arguments.insert("x-max-length", 1_i64);
     arguments.insert("x-overflow", "reject-publish");
     let full = Queue { name: "full".into(), durable: true, exclusive: false, auto_delete: false, arguments };
-    let binding = Binding {
-        exchange: "news".into(),
-        destination: BindingDestination::Queue("full".into()),
-        routing_key: "all.#".into(),
-    };
-    let topology = Topology { queues: vec![full], bindings: vec![binding], ..Topology::default() };
+    let topology = Topology { queues: vec![full], bindings: vec![bound("full")], ..Topology::default() };
     direct.broker().declare(&topology).await.unwrap();
+    direct.broker().unbind(&bound("celery")).await.unwrap();
     let filler = Publication {
         exchange: String::new(),
         routing_key: "full".into(),
@@ -70,7 +73,7 @@ async fn a_retry_that_a_full_queue_rejects_fails_its_task_is_parked_and_holds_no
     };
     direct.broker().publish(filler).await.expect("there is room for one");
 
-    let worker = start(app(vhost.amqp_url(), &redis).queue(news()), |worker| worker.delivery_limit(5)).await;
+    let worker = start(app(vhost.amqp_url(), &redis), |worker| worker.delivery_limit(5)).await;
     all_have_results(&direct, &ordinary).await;
     let failure = failure(&direct, "retried").await;
     assert!(failure.exc_message[0].as_str().unwrap().contains("a queue is full"), "{failure:?}");
