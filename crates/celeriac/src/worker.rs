@@ -27,6 +27,7 @@ mod handle;
 mod heart;
 mod hooks;
 mod live;
+mod management;
 mod nodename;
 mod parking;
 mod pool;

@@ -19,6 +19,7 @@ use super::autoscale::Autoscale;
 use super::cluster::Lines;
 use super::events::EventSink;
 use super::hooks::TaskHooks;
+use super::management::Management;
 use super::pool::Pool;
 use super::queues::Queues;
 use super::registry::{Call, Registered, Registry};
@@ -86,6 +87,7 @@ pub struct WorkerBuilder<S = ()> {
     hooks: Vec<Box<dyn TaskHooks>>,
     autoscale: Option<(usize, usize)>,
     statedb: Option<PathBuf>,
+    management: Option<String>,
 }
 
 impl WorkerBuilder {
@@ -108,6 +110,7 @@ impl WorkerBuilder {
             hooks: Vec::new(),
             autoscale: None,
             statedb: None,
+            management: None,
         }
     }
 
@@ -131,6 +134,7 @@ impl WorkerBuilder {
             hooks: self.hooks,
             autoscale: self.autoscale,
             statedb: self.statedb,
+            management: self.management,
         }
     }
 }
@@ -273,6 +277,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             )));
         }
         let taken = self.taken()?;
+        let management = self.management.as_deref().map(Management::new).transpose();
+        let management = management.map_err(WorkerError::Configuration)?;
         let abort = self.abort;
         let shutdown_timeout = self.shutdown.timeout;
         let watchdog = self.watchdog.map(|limit| Watchdog { limit, abort, shutdown_timeout });
@@ -299,6 +305,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             pool: Pool::new(concurrency, self.prefetch_multiplier),
             autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
+            management,
             trials: Arc::new(Semaphore::new(1)),
             lines: Lines::default(),
             threads: self.threads,

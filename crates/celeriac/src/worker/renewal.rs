@@ -17,6 +17,8 @@ use crate::protocol::{Headers, Message, Value};
 
 /// From so many returns on a message is renewed. Queues with a lower limit drop messages nevertheless.
 pub(super) const RENEWED_AT: u32 = 2;
+/// So many returns a queue should allow, so that messages survive that workers die while they renew them.
+pub(super) const NEEDED_LIMIT: u32 = 5;
 /// How long the others wait for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -15,6 +15,7 @@ use super::channel::Channel;
 use super::cluster::Lines;
 use super::events::EventSink;
 use super::hooks::TaskHooks;
+use super::management::Management;
 use super::pool::Pool;
 use super::queues::Queues;
 use super::registry::Registry;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     /// Between what bounds the pool scales, if it does.
     pub(crate) autoscale: Option<Autoscale>,
     pub(crate) queues: Queues,
+    /// Tells of policies.
+    pub(super) management: Option<Management>,
     /// Those that may have killed a worker run one at a time.
     pub(crate) trials: Arc<Semaphore>,
     /// Where tasks wait that the cluster limits.

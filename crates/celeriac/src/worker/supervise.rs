@@ -13,6 +13,7 @@ use super::autoscale;
 use super::channel::Channel;
 use super::consumer::{Consumer, Ended};
 use super::heart;
+use super::management::look_at_policy;
 use super::qos::Qos;
 use super::queues::Taken;
 use super::settle::settle_until;
@@ -158,7 +159,10 @@ impl Parts {
             shared.app.broker().declare(&queue.definition.parking()).await?;
         }
         let delivery_limit = delivery_limit(shared, queue).await;
-        warnings::of_low_limit(&queue.definition);
+        if queue.definition.is_quorum() {
+            warnings::of_low_limit(&queue.definition);
+            look_at_policy(shared, name);
+        }
         shared.app.receive_delayed(&queue.definition).await;
         let qos = Qos::new(shared.pool.prefetch());
         let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };

@@ -1,6 +1,6 @@
 //! What is said at the start because it will be trouble later.
 
-use super::renewal::RENEWED_AT;
+use super::renewal::NEEDED_LIMIT;
 use super::shared::Shared;
 use crate::app::QueueDefinition;
 
@@ -26,11 +26,11 @@ pub(super) fn of_long_tasks(shared: &Shared) {
 
 /// A queue that drops messages sooner than they can be renewed.
 pub(super) fn of_low_limit(queue: &QueueDefinition) {
-    if let Some(limit) = queue.broker_delivery_limit().filter(|limit| *limit < RENEWED_AT) {
+    if let Some(limit) = queue.broker_delivery_limit().filter(|limit| *limit < NEEDED_LIMIT) {
         tracing::warn!(
             queue = queue.name,
             limit,
-            needed = RENEWED_AT,
+            needed = NEEDED_LIMIT,
             "the queue drops messages that came back so often, whether or not they began: raise its x-delivery-limit"
         );
     }

@@ -228,8 +228,8 @@ impl Lane {
             Fate::Confirmed => job.settle(Ok(())),
             Fate::Returned => job.unroutable(),
             // Its caller is told that it was rejected, rather than to run out of time.
-            Fate::Rejected if job.began.elapsed() + AFTER_NACK >= job.timeout => {
-                let (address, waited) = (self.base.address.to_string(), job.timeout);
+            Fate::Rejected if job.began.elapsed() + last_try(job.timeout) >= job.timeout => {
+                let (address, waited) = (self.base.address.to_string(), job.began.elapsed());
                 job.settle(Err(BrokerError::Rejected { address, waited }));
             }
             Fate::Rejected => {
@@ -260,6 +260,11 @@ impl Lane {
     fn refused(&self, reason: String) -> BrokerError {
         BrokerError::Refused { address: self.base.address.to_string(), reason }
     }
+}
+
+/// How long before its caller runs out of time a message is not tried once more: another answer may come too late.
+fn last_try(timeout: Duration) -> Duration {
+    AFTER_NACK + (timeout / 4).min(Duration::from_secs(2))
 }
 
 async fn open(live: &Live) -> Result<Channel, lapin::Error> {

@@ -62,6 +62,13 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
+    /// The management API of `RabbitMQ`, `http://user:password@host:15672`: asked at the start, for each quorum queue, whether a
+    /// policy lets it drop messages sooner than they can be renewed, which is said then. Not asked by default.
+    pub fn management_api(mut self, address: impl Into<String>) -> Self {
+        self.management = Some(address.into());
+        self
+    }
+
     /// How long the broker waits for an acknowledgement, which it tells nobody: `consumer_timeout` of `RabbitMQ`, 30 minutes
     /// by default, in its configuration or a policy. Then it closes the channel and delivers again what was open on it. The
     /// worker says at its start which tasks may run longer; 0 is without a timeout. What it runs when that happens it

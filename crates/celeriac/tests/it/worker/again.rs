@@ -1,11 +1,13 @@
 //! Messages that come again although their tasks run, or have ended.
 
+use std::process::Command;
 use std::time::Duration;
 
 use celeriac::protocol::State;
-use celeriac::{App, SendOptions};
+use celeriac::{App, Context, QueueType, SendOptions, TaskError, TaskOptions, Worker};
 use serde_json::json;
-use testkit::FaultProxy;
+use testkit::{FaultProxy, Process};
+use tokio_util::sync::CancellationToken;
 
 use super::disruption::every_message_is_acknowledged;
 use super::setup::{SOON, Serving, Setup};
@@ -151,6 +153,31 @@ async fn messages_that_come_back_more_often_than_a_quorum_queue_allows_are_not_l
     }
     worker.settled("celery").await;
     every_message_is_acknowledged(&setup, worker).await;
+}
+
+/// The environment of a worker that is to say something at its start.
+const CHILD: [&str; 2] = ["CELERIAC_TEST_LOW_BROKER", "CELERIAC_TEST_LOW_API"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_will_do_to_long_tasks_and_to_what_comes_back_is_said_at_the_start() {
+    if let [Ok(broker), Ok(api)] = CHILD.map(std::env::var) {
+        testkit::show_logs();
+        let app = App::builder().broker(broker).backend("memory://low").queue_type(QueueType::Quorum);
+        let options =
+            TaskOptions { acks_late: true, time_limit: Some(Duration::from_secs(3600)), ..TaskOptions::DEFAULT };
+        let worker = Worker::builder(app.build().await.unwrap()).management_api(api);
+        let worker = worker.task_named("t.long", options, async |_, _: Context| Err(TaskError::Ignore));
+        return worker.build().unwrap().run(CancellationToken::new()).await.unwrap();
+    }
+    let vhost = testkit::rabbitmq().await;
+    vhost.policy("limit", ".*", json!({"delivery-limit": 3})).await;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let test = "worker::again::what_the_broker_will_do_to_long_tasks_and_to_what_comes_back_is_said_at_the_start";
+    command.args(["--exact", test, "--nocapture"]);
+    command.envs(CHILD.into_iter().zip([vhost.amqp_url(), vhost.management_url()]));
+    let mut worker = Process::spawn("a worker", command);
+    worker.wait_for_line("a policy (delivery-limit) lets the queue drop messages", SOON).await;
+    worker.wait_for_line("the task may run longer than the broker waits for its acknowledgement", SOON).await;
 }
 
 /// RabbitMQ closes the channel of a consumer that takes too long, and delivers all again that was open on it.
