@@ -79,12 +79,7 @@ impl Client {
         self.ask(command, patience, limit).await
     }
 
-    async fn ask(
-        &self,
-        command: Command,
-        patience: Duration,
-        limit: Option<usize>,
-    ) -> Result<Replies, BrokerError> {
+    async fn ask(&self, command: Command, patience: Duration, limit: Option<usize>) -> Result<Replies, BrokerError> {
         let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let mut request = command.into_request();
         request.ticket = Some(ticket.clone());

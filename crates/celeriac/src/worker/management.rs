@@ -17,8 +17,8 @@ use super::shared::Shared;
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A queue that was just declared may not be known there yet.
-const ATTEMPTS: usize = 5;
+/// What is told of a queue that was just declared is not complete for some seconds.
+const ATTEMPTS: usize = 15;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -86,7 +86,8 @@ fn read(answer: &[u8]) -> Result<Option<i64>, String> {
         return Err(status.to_owned());
     }
     let queue: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
-    Ok(queue["effective_policy_definition"]["delivery-limit"].as_i64())
+    let policy = queue.get("effective_policy_definition").ok_or("it does not tell of policies yet")?;
+    Ok(policy["delivery-limit"].as_i64())
 }
 
 /// Says so if a policy lets a quorum queue drop messages sooner than they can be renewed.
@@ -145,6 +146,7 @@ mod tests {
         assert_eq!(read(&answer(r#"{"effective_policy_definition":{}}"#)), Ok(None));
         assert_eq!(read(&answer(r#"{"effective_policy_definition":[]}"#)), Ok(None));
         assert_eq!(read(b"HTTP/1.1 401 Unauthorized\r\n\r\n"), Err("HTTP/1.1 401 Unauthorized".to_owned()));
+        assert!(read(&answer(r#"{"arguments":{}}"#)).is_err(), "the queue is new");
         assert!(read(b"SSH-2.0").is_err());
     }
 

@@ -341,9 +341,10 @@ async fn no_broadcast_of_remote_control_asks_to_be_returned() {
     let inner = setup.app().await;
     let broker = Arc::new(RecordingBroker::new(Arc::clone(inner.broker())));
     let app = App::builder().broker_instance(Arc::clone(&broker) as _).backend(&setup.backend).build().await.unwrap();
-    let worker = Worker::builder(app.clone()).hostname("alone@test").task_named("t.any", LATE, |_: Call, _: Context| async {
-        Ok(RawJson::NULL)
-    });
+    let worker =
+        Worker::builder(app.clone())
+            .hostname("alone@test")
+            .task_named("t.any", LATE, |_: Call, _: Context| async { Ok(RawJson::NULL) });
     let serving = Serving::start(app.clone(), worker.build().unwrap(), Log::default());
     let remote = Remote::of(&app, &["alone@test"]).await;
     remote.0.cast(Command::revoke(["x"]).to(["nobody@nowhere"])).await.unwrap();
