@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use billing::tasks::{ExpireThreeDs, OpenRenewals, RepublishStranded, ResolveUnknown};
+use billing::tasks::{EndHolds, ExpireThreeDs, OpenRenewals, RepublishStranded, ResolveUnknown};
 use billing::{Services, duration};
 use celeriac::beat::{Beat, CatchUp, Entry, store};
 use clap::Args;
@@ -31,6 +31,10 @@ pub struct Config {
     /// How often unanswered 3-D Secure pages are looked for
     #[arg(long, env = "EXPIRE_THREE_DS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
     pub expire_three_ds_every: Duration,
+
+    /// How often money that is only held is looked for, to be taken or let go
+    #[arg(long, env = "END_HOLDS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
+    pub end_holds_every: Duration,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -64,6 +68,7 @@ pub async fn prepare(config: Config, services: Services) -> anyhow::Result<Beat>
         .entry(Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once))
         .entry(Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}))
         .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))
-        .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}));
+        .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}))
+        .entry(Entry::every("end-holds", config.end_holds_every, EndHolds {}));
     Ok(beat.build())
 }

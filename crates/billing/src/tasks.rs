@@ -97,6 +97,11 @@ pub struct ResolveUnknown {}
 #[task(name = "billing.expire_three_ds", queue = "billing", acks_late, expires = "5m", ignore_result)]
 pub struct ExpireThreeDs {}
 
+/// Takes the money of payments that is only held, or lets it go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.end_holds", queue = "billing", acks_late, expires = "5m", ignore_result)]
+pub struct EndHolds {}
+
 /// The result of the four tasks about one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentReceipt {

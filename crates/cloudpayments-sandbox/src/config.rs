@@ -90,6 +90,15 @@ pub struct Config {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     pub strict: bool,
+
+    /// A terminal of two stages: a charge only holds the money, until it is confirmed or, after seven days, let go
+    #[arg(
+        id = "sandbox_two_stage",
+        long = "sandbox-two-stage",
+        env = "SANDBOX_TWO_STAGE",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub two_stage: bool,
 }
 
 impl Default for Config {
@@ -104,6 +113,7 @@ impl Default for Config {
             ledger_file: None,
             max_transactions: MAX_TRANSACTIONS,
             strict: false,
+            two_stage: false,
         }
     }
 }

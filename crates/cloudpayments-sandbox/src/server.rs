@@ -89,6 +89,7 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
         terminal: Terminal { public_id: config.public_id, base_url },
         api_secret: config.api_secret,
         strict: config.strict,
+        two_stage: config.two_stage,
         latency: config.latency,
         clock,
         books: Mutex::new(books),

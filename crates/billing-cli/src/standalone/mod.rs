@@ -49,7 +49,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 13] = [
+    const DEFAULTS: [(&str, &str); 14] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -61,6 +61,7 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("republish_stranded_every", "5s"),
         ("resolve_unknown_every", "1s"),
         ("expire_three_ds_every", "10s"),
+        ("end_holds_every", "10s"),
         ("worker_shutdown_timeout", "3s"),
         // Nobody would start it again.
         ("worker_watchdog", "0s"),

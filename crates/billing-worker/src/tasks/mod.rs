@@ -4,6 +4,7 @@ mod charge;
 mod charge_payment;
 mod charge_renewal;
 mod complete_three_ds;
+mod end_holds;
 mod expire_three_ds;
 mod look_up;
 mod open_renewals;
@@ -28,4 +29,5 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(republish_stranded::republish_stranded)
         .task(resolve_unknown::resolve_unknown)
         .task(expire_three_ds::expire_three_ds)
+        .task(end_holds::end_holds)
 }

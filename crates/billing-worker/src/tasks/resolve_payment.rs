@@ -1,6 +1,7 @@
 //! A payment in doubt: the gateway is asked what became of it. Charged anew it is never; the identical request is
 //! repeated only while the gateway is known to remember the first (`billing::resolve`).
 
+use billing::payment::Outcome;
 use billing::resolve::{Sent, Step};
 use billing::store::payments::{self, PaymentView, Resend, Resolve};
 use billing::tasks::{PaymentReceipt, ResolvePayment};
@@ -99,6 +100,12 @@ async fn repeat(payment: &PaymentView, cx: &Context<Desk>) -> TaskResult<Payment
     match begun {
         Resend::Charge(order) => send(*order, cx).await,
         Resend::ThreeDs(order) => post(order, cx).await,
+        Resend::CannotOpen(error) => {
+            tracing::error!(payment_id = %payment.id, %error, "cannot be repeated, only looked up: ENCRYPTION_KEYS?");
+            let why = format!("it cannot be repeated: {error}");
+            let look_again_at = desk.resolve.next_look(payment.created_at, desk.now());
+            settle(payment.id, Outcome::Unknown { why, look_again_at }, cx).await
+        }
         Resend::NotNow(state) => not_ours(payment.id, state),
     }
 }

@@ -3,7 +3,7 @@
 use billing::PaymentId;
 use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
-use billing::tasks::{PaymentReceipt, ResolvePayment};
+use billing::tasks::{EndHolds, PaymentReceipt, ResolvePayment};
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
 
 use super::look_up::set_aside;
@@ -20,6 +20,13 @@ pub(super) async fn settle(id: PaymentId, heard: impl Into<Heard>, cx: &Context<
         PaymentState::Unknown => {
             look_later(&payment, cx).await;
             Ok(receipt(id, payment.state))
+        }
+        PaymentState::Authorized => {
+            // The timetable has it ended too, only later.
+            if let Err(error) = cx.app().send(EndHolds {}).await {
+                tracing::debug!(payment_id = %id, %error, "the hold is left to the timetable");
+            }
+            Err(TaskError::ignore())
         }
         state => Ok(receipt(id, state)),
     }
@@ -80,6 +87,13 @@ fn tell(effect: &Effect) {
         }
         Effect::RefundOwed { payment_id, transaction_id } => {
             tracing::error!(%payment_id, transaction_id, "charged without a debt: a refund is owed");
+        }
+        Effect::Held { payment_id, transaction_id } => {
+            tracing::warn!(
+                %payment_id,
+                transaction_id,
+                "held, not taken: the terminal works in two stages (set it to one in the gateway's cabinet); it is confirmed"
+            );
         }
         Effect::GivenBack { payment_id, transaction_id, whole } => {
             tracing::warn!(%payment_id, transaction_id, whole, "taken and given back, before it was known here");

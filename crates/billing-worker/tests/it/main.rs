@@ -4,6 +4,7 @@
 mod charging;
 mod connections;
 mod deliveries;
+mod holds;
 mod identity;
 mod in_doubt;
 mod refunded;

@@ -32,6 +32,52 @@ async fn an_answer_that_confirms_pays_once_however_often_it_is_passed_on() {
     world.assert_charged(payment.account_id, 1).await;
 }
 
+/// The customer answered so long ago, and nobody has passed the answer on.
+async fn come_back_long_ago(world: &World, payment: &PaymentView) {
+    let long_ago = clock::now() - chrono::TimeDelta::days(3);
+    let pa_res = world.answer_bank(payment, "confirm").await;
+    let md = payment.three_ds.as_ref().unwrap().md;
+    let mut conn = world.services.db.conn().await.unwrap();
+    submit_pa_res(&mut conn, payment.id, md, pa_res.into(), &world.services.cipher, long_ago).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_three_days_ago_is_not_passed_on_and_makes_room() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    come_back_long_ago(&world, &asked).await;
+    complete(&world, &asked).await;
+    let given_up = world.ends_as(payment.id, PaymentState::Abandoned).await;
+    assert_eq!(given_up.bill_status, billing::bill::BillStatus::NotPaid);
+    world.assert_charged(payment.account_id, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_answer_that_the_gateway_has_heard_of_otherwise_is_a_success() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    let pa_res = world.answer_bank(&asked, "confirm").await;
+    world.post_behind_our_back(&asked, &pa_res).await;
+    come_back_long_ago(&world, &asked).await;
+    complete(&world, &asked).await;
+    world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.assert_charged(payment.account_id, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_opened_is_given_up_and_makes_room() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    come_back(&world, &asked, "confirm").await;
+    world.sql(&format!("update bill set pa_res = 'lost.AAAA' where id = '{}'", asked.bill_id)).await;
+    complete(&world, &asked).await;
+    world.ends_as(payment.id, PaymentState::Abandoned).await;
+    world.assert_charged(payment.account_id, 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_rejects_is_a_decline() {
     let world = World::start().await;

@@ -53,6 +53,15 @@ impl World {
 
     /// With other settings than those of an impatient worker.
     pub(crate) async fn with(settings: &[&str]) -> Self {
+        Self::beside(Self::sandbox(), settings).await
+    }
+
+    pub(crate) fn sandbox() -> cloudpayments_sandbox::Config {
+        cloudpayments_sandbox::Config { max_concurrent: 30, ..cloudpayments_sandbox::Config::for_tests() }
+    }
+
+    /// Likewise, with another gateway.
+    pub(crate) async fn beside(gateway: cloudpayments_sandbox::Config, settings: &[&str]) -> Self {
         // Whoever is first installs it; the others find it there.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let database = testkit::postgres_from_template("billing-worker", |url| async move {
@@ -62,12 +71,7 @@ impl World {
             Ok(())
         })
         .await;
-        let sandbox = Sandbox::start(cloudpayments_sandbox::Config {
-            max_concurrent: 30,
-            ..cloudpayments_sandbox::Config::for_tests()
-        })
-        .await
-        .unwrap();
+        let sandbox = Sandbox::start(gateway).await.unwrap();
         let memory = format!("memory://{}", PaymentId::new());
         let gateway = sandbox.url();
         let mut arguments = vec![

@@ -17,6 +17,8 @@ pub(super) enum Step {
     Ask,
     /// Over, or in doubt, with what the outcome tells.
     To(PaymentState),
+    /// Over, if the answer of the bank's page was never passed on.
+    GiveUp,
     /// The request was not executed: back where it came from, unless an earlier one of the same id may have been.
     Undo(PaymentState),
     /// Evidence that counts only if the first half of it was written down before.
@@ -66,6 +68,7 @@ pub(super) const fn step(state: PaymentState, outcome: OutcomeKind) -> Step {
         (S::PostingThreeDs, O::Rejected) => Step::Undo(S::Rejected),
         (S::PostingThreeDs, O::NotSent) => Step::Undo(S::PostingThreeDs),
         (S::PostingThreeDs, O::Unknown) => Step::To(S::Unknown),
+        (S::PostingThreeDs, O::NeverAuthenticated) => Step::GiveUp,
         (S::PostingThreeDs, O::ThreeDsRequired | O::AwaitingAuthentication | O::Expired) => Step::Ignore,
         (S::PostingThreeDs, _) => Step::Illegal,
 

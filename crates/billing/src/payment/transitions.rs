@@ -56,6 +56,8 @@ impl Payment {
             Step::Hold => Ok(self.hold(outcome, now)),
             Step::Dispute => Ok(self.learn(outcome, now).wait_for_a_person()),
             Step::Ask => Ok(self.ask(outcome, now)),
+            Step::GiveUp if self.posts > 0 => Err(self.illegal(event)),
+            Step::GiveUp => Ok(self.learn(outcome, now).end(PaymentState::Abandoned, now)),
             Step::To(state) => Ok(self.learn(outcome, now).enter(state, now)),
             Step::Undo(state) => Ok(self.undo(state, outcome, now)),
         }
@@ -163,7 +165,7 @@ impl Payment {
             return Self { info: Some(remark), ..self.learn(outcome, now).wait_for_a_person() };
         }
         if self.owed {
-            self.learn(outcome, now).enter(PaymentState::Authorized, now)
+            Self { look_again_at: None, ..self.learn(outcome, now).enter(PaymentState::Authorized, now) }
         } else {
             // A hold nobody wants any more runs out by itself, or is released by hand.
             self.learn(outcome, now)

@@ -256,10 +256,135 @@ async fn a_key_taken_away_stops_the_charge_and_loses_nothing() {
     let shop = Shop::open().await;
     let payment = shop.created().await;
     let other = billing::cipher::Cipher::from_keys(&"other:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=".into());
-    let error = payments::begin_sending(&mut *shop.conn().await, payment.id, &other.unwrap(), noon()).await;
-    assert!(matches!(error, Err(StoreError::Cipher(_))));
-    assert_eq!(shop.state(payment.id).await, PaymentState::Created);
-    shop.send(payment.id, noon()).await;
+    let begun = payments::begin_sending(&mut *shop.conn().await, payment.id, &other.unwrap(), noon()).await;
+    assert!(matches!(begun, Ok(Begin::NotNow(PaymentState::Created))));
+    let waiting = shop.view(payment.id).await;
+    assert!(waiting.info.unwrap().contains("sealed with the key `test`"), "it says what is missing");
+    assert_eq!(waiting.look_again_at, Some(noon() + minutes(1)), "and is not tried at once");
+    shop.send(payment.id, noon() + minutes(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cryptogram_that_does_not_open_ends_its_payment_and_makes_room() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let other = shop.created().await;
+    shop.sql(&format!(
+        "update bill set card_cryptogram_packet = (select card_cryptogram_packet from bill where id = '{}') where id = '{}'",
+        other.bill_id, payment.bill_id
+    ))
+    .await
+    .unwrap();
+    assert!(matches!(shop.begin(payment.id, noon()).await, Begin::NotNow(PaymentState::NotExecuted)));
+    assert_eq!(shop.view(payment.id).await.bill_status, BillStatus::NotPaid);
+    shop.create(purchase(payment.account_id)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_transaction_is_written_down_with_the_money_that_the_gateway_took() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    shop.charge(payment.id, took(&payment, 1), noon()).await;
+    for (transaction_id, amount, currency) in [(2, 100, "RUB"), (3, 500, "JPY")] {
+        let second = Outcome::Completed {
+            transaction_id,
+            token: None,
+            amount: Kopecks::new(amount),
+            currency: currency.parse().unwrap(),
+            card: None,
+        };
+        let applied = shop.apply(payment.id, second, noon()).await;
+        assert!(applied.effects.iter().any(|effect| matches!(effect, Effect::RefundOwed { .. })), "{applied:?}");
+        let row = format!("select amount || ' ' || currency from payment where transaction_id = {transaction_id}");
+        assert_eq!(shop.text(&row).await.unwrap(), format!("{amount} {currency}"));
+    }
+    let absurd = Outcome::Completed {
+        transaction_id: 4,
+        token: None,
+        amount: Kopecks::new(0),
+        currency: Currency::RUB,
+        card: None,
+    };
+    shop.apply(payment.id, absurd, noon()).await;
+    assert_eq!(shop.count("orphan where transaction_id = 4 and amount = 0").await, 1, "a person is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_of_another_payment_ends_the_task_and_waits_for_a_person() {
+    let shop = Shop::open().await;
+    let first = shop.created().await;
+    shop.charge(first.id, took(&first, 1), noon()).await;
+    let second = shop.created().await;
+    let applied = shop.charge(second.id, took(&second, 1), noon()).await;
+    assert_eq!((applied.payment.state, applied.payment.transaction_id), (PaymentState::Unknown, None));
+    assert_eq!(applied.payment.look_again_at, None, "nothing is to be had by looking");
+    assert!(matches!(applied.effects[..], [Effect::NeedsAttention { .. }]));
+    assert!(!shop.account_of(second.account_id).await.access(noon()).has_access);
+    assert_eq!(shop.apply(second.id, took(&second, 1), noon()).await.effects, [], "said once");
+    assert_eq!(shop.count("orphan").await, 1);
+
+    let third = shop.created().await;
+    let refusal = Outcome::Declined {
+        transaction_id: Some(1),
+        code: 5051,
+        reason: "InsufficientFunds".into(),
+        cardholder_message: String::new(),
+        retry_after: Some("-200000-01-01T00:00:00Z".parse().unwrap()),
+    };
+    let declined = shop.charge(third.id, refusal, noon()).await;
+    assert_eq!((declined.payment.state, declined.payment.transaction_id), (PaymentState::Declined, None));
+    assert_eq!(shop.count("orphan").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_back_whole_pays_nothing_and_leaves_the_period_to_be_billed_anew() {
+    let shop = Shop::open().await;
+    let back = |transaction_id, whole| Outcome::Refunded {
+        transaction_id,
+        token: Some("tk".into()),
+        amount: Kopecks::new(39_900),
+        currency: Currency::RUB,
+        card: None,
+        whole,
+    };
+    let payment = shop.created().await;
+    let applied = shop.charge(payment.id, back(1, true), noon()).await;
+    assert_eq!((applied.payment.state, applied.payment.bill_status), (PaymentState::Succeeded, BillStatus::Refunded));
+    assert_eq!(applied.effects, [Effect::GivenBack { payment_id: payment.id, transaction_id: 1, whole: true }]);
+    let account = shop.account_of(payment.account_id).await;
+    assert!(!account.has_token && !account.access(noon()).has_access);
+    shop.create(purchase(payment.account_id)).await.unwrap();
+
+    let partly = shop.created().await;
+    let applied = shop.charge(partly.id, back(2, false), noon()).await;
+    assert_eq!(applied.payment.bill_status, BillStatus::PartiallyRefunded);
+    assert!(shop.account_of(partly.account_id).await.access(noon()).has_access);
+
+    let dead = shop.created().await;
+    shop.charge(dead.id, refused(5051), noon()).await;
+    let late = shop.apply(dead.id, back(3, true), noon()).await;
+    assert_eq!((late.payment.state, late.payment.bill_status), (PaymentState::SucceededDuplicate, BillStatus::NotPaid));
+    assert!(!late.effects.iter().any(|effect| matches!(effect, Effect::RefundOwed { .. })), "it is back already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_given_back_is_not_charged_again() {
+    let shop = Shop::open().await;
+    let account_id = shop.subscribed(month(), 1).await;
+    let due = shop.account_of(account_id).await.next_charge_at.unwrap();
+    let [renewal] = shop.open_due(due).await[..] else { panic!("one renewal") };
+    let back = Outcome::Refunded {
+        transaction_id: 2,
+        token: None,
+        amount: Kopecks::new(39_900),
+        currency: Currency::RUB,
+        card: None,
+        whole: true,
+    };
+    let applied = shop.charge(renewal, back, due).await;
+    assert_eq!(applied.payment.bill_status, BillStatus::Refunded);
+    let account = shop.account_of(account_id).await;
+    assert_eq!((account.period_no, account.next_charge_at, account.cancel_at_period_end), (1, None, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

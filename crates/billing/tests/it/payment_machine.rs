@@ -285,6 +285,13 @@ fn what_was_given_back_in_part_is_paid_and_in_whole_is_not_taken_for_a_debt() {
 }
 
 #[test]
+fn an_answer_of_the_page_that_was_never_passed_on_can_be_given_up() {
+    let answered = payment(PaymentState::AwaitingThreeDs).answer_three_ds().unwrap();
+    let given_up = answered.apply(outcome(OutcomeKind::NeverAuthenticated), noon()).unwrap();
+    assert_eq!((given_up.state, given_up.needs_pa_res()), (PaymentState::Abandoned, false));
+}
+
+#[test]
 fn a_dispute_waits_for_a_person() {
     let after = payment(PaymentState::Sending).apply(outcome(OutcomeKind::Disputed), noon()).unwrap();
     assert_eq!((after.state, after.look_again_at, after.transaction_id), (PaymentState::Unknown, None, None));

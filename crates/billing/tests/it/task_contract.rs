@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use billing::PaymentId;
 use billing::tasks::{
-    ChargePayment, ChargeRenewal, CompleteThreeDs, ExpireThreeDs, OpenRenewals, PaymentReceipt, RepublishStranded,
-    ResolvePayment, ResolveUnknown,
+    ChargePayment, ChargeRenewal, CompleteThreeDs, EndHolds, ExpireThreeDs, OpenRenewals, PaymentReceipt,
+    RepublishStranded, ResolvePayment, ResolveUnknown,
 };
 use celeriac::Task;
 
@@ -28,6 +28,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<RepublishStranded>(&mut page);
     line::<ResolveUnknown>(&mut page);
     line::<ExpireThreeDs>(&mut page);
+    line::<EndHolds>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -37,6 +38,7 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.republish_stranded() on billing, acks late: true, retries: Some(3)
     billing.resolve_unknown() on billing, acks late: true, retries: Some(3)
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
+    billing.end_holds() on billing, acks late: true, retries: Some(3)
     ");
 }
 

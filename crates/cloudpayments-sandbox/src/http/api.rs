@@ -19,7 +19,7 @@ use super::{
     faults::{Fault, FaultKind, Target},
 };
 use crate::{
-    ledger::{Answer, Reply, transaction::RequestId},
+    ledger::{Answer, Reply, command::Command, transaction::RequestId},
     wire::{
         params::{BadRequest, Params},
         request::{self, Endpoint, Request},
@@ -188,7 +188,7 @@ impl Gateway {
 
     /// Decide, write down, apply, print.
     fn answer(&self, call: &Call) -> io::Result<String> {
-        let request = call.endpoint.read(&call.params, self.strict);
+        let request = call.endpoint.read(&call.params, self.strict).map(|request| self.in_stages(request));
         let mut books = self.books.lock();
         let now = self.clock.now();
         let answer = match request {
@@ -212,6 +212,18 @@ impl Gateway {
         };
         tracing::debug!(path = call.path, %answer, "answered");
         Ok(self.print(&books, &Reply { answer, at: now }))
+    }
+
+    /// A charge at a terminal of two stages is an authorization.
+    fn in_stages(&self, mut request: Request) -> Request {
+        if let Request::Command(command) = &mut request {
+            match &mut **command {
+                Command::ChargeCard(charge) => charge.purpose.two_stage |= self.two_stage,
+                Command::ChargeToken(charge) => charge.purpose.two_stage |= self.two_stage,
+                _ => {}
+            }
+        }
+        request
     }
 
     fn print(&self, books: &Books, reply: &Reply) -> String {

@@ -45,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) terminal: Terminal,
     pub(crate) api_secret: SecretString,
     pub(crate) strict: bool,
+    /// Every charge only holds the money.
+    pub(crate) two_stage: bool,
     pub(crate) latency: Duration,
     pub(crate) clock: Clock,
     pub(crate) books: Mutex<Books>,

@@ -35,6 +35,8 @@ pub enum Effect {
     CardNotKept { account_id: AccountId },
     /// The renewal was refused; access goes on for the time of grace.
     RenewalRefused { account_id: AccountId, retry_at: Option<DateTime<Utc>> },
+    /// Money is held and not taken: the terminal works in two stages.
+    Held { payment_id: PaymentId, transaction_id: i64 },
     /// Money was taken that nobody owes: it must go back.
     RefundOwed { payment_id: PaymentId, transaction_id: i64 },
     /// Money was taken and given back, all of it (`whole`) or a part, without us.
@@ -293,6 +295,10 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effec
             });
             let not_kept = account.payment_token.is_none().then_some(Effect::CardNotKept { account_id });
             granted.into_iter().chain(not_kept).collect()
+        }
+        PaymentState::Authorized => {
+            let held = |transaction_id| Effect::Held { payment_id: after.id, transaction_id };
+            after.transaction_id.map(held).into_iter().collect()
         }
         PaymentState::SucceededDuplicate => {
             let owed = |transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id };

@@ -8,12 +8,14 @@
 //! | [`submit_pa_res`] | api | `awaiting_3ds` → `posting_3ds` |
 //! | [`begin_posting`] | worker, before the request | `posting_3ds`, marked as on its way |
 //! | [`begin_resolving`], [`begin_resend`] | worker | `sending` … → `unknown` → `sending` |
+//! | [`holds`] | timetable | finds what is `authorized`, to be taken or let go |
 //! | [`stranded`], [`unresolved`], [`overdue_three_ds`] | timetable | finds what nobody turns to |
 
 mod apply;
 mod card;
 mod create;
 mod find;
+mod hold;
 mod load;
 mod send;
 mod three_ds;
@@ -22,6 +24,7 @@ mod view;
 pub use self::apply::{Applied, Effect, apply};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
 pub use self::find::{Overdue, Stranded, Wake, overdue_three_ds, stranded, unresolved};
+pub use self::hold::{Hold, holds};
 pub(in crate::store) use self::send::withdraw_unsent_renewal;
 pub use self::send::{
     Begin, ChargeInstrument, ChargeOrder, Resend, Resolve, begin_resend, begin_resolving, begin_sending,

@@ -77,6 +77,8 @@ pub enum Begin {
 pub enum Resend {
     Charge(Box<ChargeOrder>),
     ThreeDs(PostOrder),
+    /// What it must be repeated with cannot be opened: only the gateway's word can end it.
+    CannotOpen(CipherError),
     NotNow(PaymentState),
 }
 
@@ -121,12 +123,42 @@ pub async fn begin_sending(
                 withdraw(conn, &mut locked, Reason::SealedCard, now).await?;
                 return Ok(Begin::NotNow(locked.payment.state));
             }
+            Err(StoreError::Cipher(error)) if locked.payment.instrument == Instrument::Cryptogram => {
+                return leave_sealed(conn, locked, &error, now).await;
+            }
             opened => opened?,
         };
         locked.save_payment(conn, &sending, now).await?;
         Ok(Begin::Send(Box::new(order(&locked, instrument, now))))
     })
     .await
+}
+
+/// How soon another worker may know the key.
+const ANOTHER_KEY: TimeDelta = TimeDelta::minutes(1);
+
+/// A cryptogram that does not open is not sent. Its key may come back, or another worker may have it: until the cryptogram
+/// is too old that is waited for. What is damaged ends at once. Each is said once.
+async fn leave_sealed(
+    conn: &mut AsyncPgConnection,
+    mut locked: Locked,
+    error: &CipherError,
+    now: DateTime<Utc>,
+) -> Result<Begin, StoreError> {
+    let why = format!("the cryptogram cannot be opened: {error}");
+    let payment_id = locked.payment.id;
+    if locked.payment.info.as_ref() != Some(&why) {
+        tracing::error!(%payment_id, why, "not sent: put the key back into ENCRYPTION_KEYS, or have the customer pay anew");
+    }
+    if matches!(error, CipherError::UnknownKey(_)) {
+        let put_off = Outcome::NotSent { why, retry_after: Some(now + ANOTHER_KEY) };
+        let waiting =
+            locked.attempt().apply(put_off, now).map_err(|source| StoreError::Illegal { id: payment_id, source })?;
+        locked.save_payment(conn, &waiting, now).await?;
+    } else {
+        withdraw(conn, &mut locked, Reason::CryptogramDamaged, now).await?;
+    }
+    Ok(Begin::NotNow(locked.payment.state))
 }
 
 /// Why an attempt is not sent after all.
@@ -143,6 +175,7 @@ enum Reason {
     NoCard,
     SealedCard,
     CryptogramTooOld,
+    CryptogramDamaged,
 }
 
 impl Reason {
@@ -155,6 +188,7 @@ impl Reason {
             Self::SubscriptionEnded => "it could not be sent before the subscription ended",
             Self::SealedCard => "the token of the card cannot be opened",
             Self::NoCard => "there is no card to charge",
+            Self::CryptogramDamaged => "its cryptogram cannot be opened: the customer must pay anew",
             Self::CryptogramTooOld => "it could not be sent in time: the customer must pay anew",
         }
     }
@@ -173,7 +207,8 @@ impl Reason {
             | Self::NotToBeRenewed
             | Self::NotDue
             | Self::SubscriptionEnded
-            | Self::CryptogramTooOld => None,
+            | Self::CryptogramTooOld
+            | Self::CryptogramDamaged => None,
         }
     }
 }
@@ -298,11 +333,17 @@ pub async fn begin_resend(
             _ => return Ok(Resend::NotNow(locked.payment.state)),
         };
         if next.state == PaymentState::PostingThreeDs {
-            let order = post_order(&locked, &next, cipher)?;
+            let order = match post_order(&locked, &next, cipher) {
+                Err(StoreError::Cipher(error)) => return Ok(Resend::CannotOpen(error)),
+                order => order?,
+            };
             locked.save_payment(conn, &next, now).await?;
             return Ok(Resend::ThreeDs(order));
         }
-        let instrument = instrument(&locked, cipher)?;
+        let instrument = match instrument(&locked, cipher) {
+            Err(StoreError::Cipher(error)) => return Ok(Resend::CannotOpen(error)),
+            instrument => instrument?,
+        };
         locked.save_payment(conn, &next, now).await?;
         Ok(Resend::Charge(Box::new(order(&locked, instrument, now))))
     })

@@ -1,6 +1,6 @@
 //! The customer's answer to the bank's page.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use secrecy::SecretString;
 
@@ -35,6 +35,12 @@ pub struct PostOrder {
 pub enum Begin3ds {
     /// Committed as on its way: send, once, and [`apply`](super::apply) what comes of it.
     Post(PostOrder),
+    /// The answer is not passed on any more. If the gateway has not heard of it otherwise, [`apply`](super::apply)
+    /// [`Outcome::NeverAuthenticated`](crate::payment::Outcome::NeverAuthenticated).
+    GiveUp {
+        payment: Box<PaymentView>,
+        why: String,
+    },
     NotNow(PaymentState),
 }
 
@@ -101,6 +107,17 @@ pub async fn submit_pa_res(
     .await
 }
 
+/// An answer that could not be passed on for so long is not passed on any more: its customer has gone, and would be
+/// surprised by the charge. (As a cryptogram, which is not sent after that time either.)
+const PA_RES_LIVES: TimeDelta = TimeDelta::minutes(30);
+
+fn is_too_old(locked: &Locked, now: DateTime<Utc>) -> bool {
+    // While an answer waits its bill is not written; and none is taken after the page has run out.
+    let came_at = locked.bill.updated_at;
+    let came_by = locked.payment.three_ds_expires_at.unwrap_or(came_at).min(came_at);
+    now - came_by > PA_RES_LIVES
+}
+
 /// Marks the answer as being passed on.
 ///
 /// # Errors
@@ -116,7 +133,18 @@ pub async fn begin_posting(
         let Ok(posting) = locked.attempt().begin_posting(now) else {
             return Ok(Begin3ds::NotNow(locked.payment.state));
         };
-        let order = post_order(&locked, &posting, cipher)?;
+        let give_up = |why: String| Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why };
+        if is_too_old(&locked, now) {
+            return Ok(give_up("the answer of the bank's page is too old: the customer must pay anew".to_owned()));
+        }
+        let order = match post_order(&locked, &posting, cipher) {
+            Err(StoreError::Cipher(error)) => {
+                return Ok(give_up(format!(
+                    "the answer of the bank's page cannot be opened ({error}): ENCRYPTION_KEYS?"
+                )));
+            }
+            order => order?,
+        };
         locked.save_payment(conn, &posting, now).await?;
         Ok(Begin3ds::Post(order))
     })

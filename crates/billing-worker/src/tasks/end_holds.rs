@@ -1,0 +1,70 @@
+//! On a terminal of two stages a charge only holds the money, and after seven days the gateway lets it go. Each hold is
+//! confirmed, or let go when its bill does not want it any more; what the gateway has done meanwhile is taken note of.
+
+use billing::payment::{Outcome, PaymentState};
+use billing::store::payments::{self, Hold};
+use billing::tasks::EndHolds;
+use celeriac::{Context, TaskResult};
+use cloudpayments::{Amount, Error, TransactionPart};
+
+use super::charge::request_id;
+use super::look_up::look_up;
+use super::settle::write_down;
+use crate::desk::Desk;
+use crate::gateway::{self, Heard};
+
+/// At most so many a time: the rest is found by the next tick, and the gateway is not flooded.
+const LIMIT: i64 = 50;
+
+/// Answers how many holds were ended.
+pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usize> {
+    let desk = cx.state();
+    let holds = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::holds(&mut conn, desk.now(), LIMIT).await?
+    };
+    let mut ended = 0;
+    for hold in holds {
+        let payment_id = hold.payment.id;
+        match end(desk, &hold).await {
+            Ok(Some(heard)) => {
+                let payment = write_down(payment_id, heard, desk).await?;
+                ended += usize::from(payment.state != PaymentState::Authorized);
+            }
+            Ok(None) => tracing::warn!(%payment_id, "held at the gateway, and not taken yet: it is tried again"),
+            Err(error) => {
+                desk.alarm(&error);
+                tracing::warn!(%payment_id, %error, "a hold could not be ended: it is tried again");
+            }
+        }
+    }
+    Ok(ended)
+}
+
+/// Looks first, then orders what is left to do, and looks what came of it. `None`: it is still held.
+async fn end(desk: &Desk, hold: &Hold) -> Result<Option<Heard>, Error> {
+    if let Some(ended) = look(desk, hold).await? {
+        return Ok(Some(ended));
+    }
+    let payment = &hold.payment;
+    let Some(transaction_id) = payment.transaction_id else { return Ok(None) };
+    if hold.is_wanted {
+        let amount = Amount::from_minor(payment.amount.get(), payment.currency.decimals());
+        let id = request_id(&format!("confirm:{}", payment.id))?;
+        desk.gateway.confirm(&TransactionPart::new(transaction_id, amount), &id).await?;
+    } else {
+        desk.gateway.void(transaction_id, &request_id(&format!("void:{}", payment.id))?).await?;
+    }
+    look(desk, hold).await
+}
+
+/// What became of the hold. `None`: it is still one.
+async fn look(desk: &Desk, hold: &Hold) -> Result<Option<Heard>, Error> {
+    let now = desk.now();
+    let times = gateway::Times { now, three_ds_expires_at: now, look_again_at: now };
+    let Some(looked) = look_up(desk, &hold.payment).await? else { return Ok(None) };
+    let heard = gateway::looked_up(looked, &hold.payment.identity(desk.terminal), times);
+    Ok(heard.filter(|heard| {
+        matches!(heard.outcome, Outcome::Completed { .. } | Outcome::Refunded { .. } | Outcome::Voided)
+    }))
+}

@@ -1,0 +1,66 @@
+//! A terminal of two stages: a charge only holds the money.
+
+use std::time::Duration;
+
+use billing::bill::BillStatus;
+use billing::payment::PaymentState;
+use billing::tasks::EndHolds;
+use serde_json::json;
+
+use crate::world::{MONTH, PAYS, SOON, World};
+
+async fn world() -> World {
+    World::beside(cloudpayments_sandbox::Config { two_stage: true, ..World::sandbox() }, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_is_only_held_is_taken_and_pays() {
+    let world = world().await;
+    let payment = world.pays(PAYS).await;
+    let paid = world.ends_as(payment.id, PaymentState::Succeeded).await;
+    assert_eq!(paid.bill_status, BillStatus::Paid);
+    assert!(world.has_access(payment.account_id).await);
+    world.assert_charged(payment.account_id, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_whose_answer_is_lost_takes_the_money_once() {
+    let world = world().await;
+    let payment = world.created(PAYS, MONTH).await;
+    let invoice = payment.invoice_no.to_string();
+    world
+        .order(json!({ "match": { "path": "/payments/confirm", "invoice_id": invoice }, "fault": "drop_after" }))
+        .await;
+    world.charge(payment.id).await;
+    testkit::eventually(SOON, || async {
+        world.sql("update payment set look_again_at = null where state = 'authorized'").await;
+        world.tick(EndHolds {}).await;
+        let payment = world.payment(payment.id).await;
+        if payment.state == PaymentState::Succeeded { Ok(()) } else { Err(payment) }
+    })
+    .await;
+    world.assert_charged(payment.account_id, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_the_gateway_let_go_after_seven_days_ends_and_makes_room() {
+    let world = world().await;
+    let payment = world.created(PAYS, MONTH).await;
+    let invoice = payment.invoice_no.to_string();
+    let fault = json!({
+        "match": { "path": "/payments/confirm", "invoice_id": invoice }, "fault": "error_500_before", "times": 1000
+    });
+    world.order(fault).await;
+    world.charge(payment.id).await;
+    world.ends_as(payment.id, PaymentState::Authorized).await;
+    world.sandbox.advance(Duration::from_secs(8 * 24 * 60 * 60));
+    testkit::eventually(SOON, || async {
+        world.sql("update payment set look_again_at = null where state = 'authorized'").await;
+        world.tick(EndHolds {}).await;
+        let payment = world.payment(payment.id).await;
+        if payment.state == PaymentState::Voided { Ok(()) } else { Err(payment) }
+    })
+    .await;
+    assert_eq!(world.payment(payment.id).await.bill_status, BillStatus::NotPaid);
+    assert!(!world.has_access(payment.account_id).await);
+}
