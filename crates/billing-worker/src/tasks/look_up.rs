@@ -21,7 +21,7 @@ pub(super) async fn look_up(desk: &Desk, payment: &PaymentView) -> Result<Option
         return Ok(Some(Looked { transaction, has_refund: false }));
     }
     let Some(found) = desk.gateway.find(&ours.invoice_no.to_string()).await? else { return Ok(None) };
-    if found.operation != Some(Operation::Refund) {
+    if !is_refund(&found) {
         let transaction = keep_if_ours(desk, &ours, found).await;
         return Ok(transaction.map(|transaction| Looked { transaction, has_refund: false }));
     }
@@ -43,7 +43,7 @@ pub(super) async fn listed(desk: &Desk, payment: &PaymentView, request: ListRequ
     let mut pages = desk.gateway.pages(request);
     while let Some(page) = pages.next().await? {
         for transaction in page.into_iter().filter(|transaction| gateway::is_named_by(transaction, &ours)) {
-            if transaction.operation == Some(Operation::Refund) {
+            if is_refund(&transaction) {
                 refunds_of.extend(transaction.original_transaction_id);
                 continue;
             }
@@ -57,6 +57,16 @@ pub(super) async fn listed(desk: &Desk, payment: &PaymentView, request: ListRequ
         let has_refund = refunds_of.contains(&transaction.transaction_id);
         Looked { transaction, has_refund }
     }))
+}
+
+/// Whether it gives a payment back. The documentation does not list the numbers of `Type`: what names an original and is
+/// not said to be a payment is none.
+const fn is_refund(transaction: &Transaction) -> bool {
+    match transaction.operation {
+        Some(Operation::Refund) => true,
+        Some(Operation::Payment | Operation::Payout) => false,
+        None => transaction.original_transaction_id.is_some(),
+    }
 }
 
 /// How much it says of the money.
