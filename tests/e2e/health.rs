@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use serde_json::Value;
 use testkit::{FaultProxy, Process, Signal, eventually};
 
@@ -89,4 +90,97 @@ async fn a_worker_that_has_done_its_part_ends_with_75() {
     let ended = worker.wait(PATIENCE).await;
     assert_eq!(ended.code(), Some(75), "{}", worker.output());
     assert!(worker.output().contains("2 tasks have ended"), "{}", worker.output());
+}
+
+/// An authority, and what it signed, as files.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    files: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self { issuer, files: tempfile::tempdir().unwrap() };
+        std::fs::write(authority.file("ca"), authority.issuer.pem()).unwrap();
+        authority.sign("server", ExtendedKeyUsagePurpose::ServerAuth);
+        authority.sign("client", ExtendedKeyUsagePurpose::ClientAuth);
+        authority
+    }
+
+    /// Writes a certificate for `NAME.example` and its key.
+    fn sign(&self, name: &str, purpose: ExtendedKeyUsagePurpose) {
+        let mut params = CertificateParams::new([format!("{name}.example")]).unwrap();
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(self.file(name), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        std::fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.files.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_asks_an_api_behind_tls() {
+    let (database, vhost, redis) = tokio::join!(testkit::postgres(), testkit::rabbitmq(), testkit::redis());
+    let (ours, strangers) = (Authority::new(), Authority::new());
+    let (ca, cert, key) = (ours.file("ca"), ours.file("server"), ours.file("server.key"));
+    let (client, client_key) = (ours.file("client"), ours.file("client.key"));
+    let (other, other_ca) = (strangers.file("server"), strangers.file("ca"));
+    let own = ("API_TLS_CERT", cert.as_str());
+    let (by_ca, named) = (("HEALTH_TLS_CA", ca.as_str()), ("HEALTH_TLS_NAME", "server.example"));
+    let shown = [("HEALTH_TLS_CERT", client.as_str()), ("HEALTH_TLS_KEY", client_key.as_str())];
+    let mutual = ("API_TLS_CLIENT_CA", ca.as_str());
+
+    for client_ca in [None, Some(mutual)] {
+        let mut api = Process::billing(&["api"], |command| {
+            command.env("DATABASE_URL", database.url()).env("BROKER_URL", vhost.amqp_url());
+            command.env("RESULT_BACKEND", redis.url()).env("API_LISTEN", "127.0.0.1:0");
+            command.envs([own, ("API_TLS_KEY", key.as_str())]).envs(client_ca);
+        })
+        .await;
+        let address = listening(&mut api).await;
+        let ask = async |scheme: &str, settings: &[(&str, &str)]| {
+            let url = format!("{scheme}://{address}");
+            let mut asked = Process::billing(&["health", &url], |command| {
+                command.envs(settings.iter().copied());
+            })
+            .await;
+            (asked.wait(PATIENCE).await.code(), asked.output())
+        };
+        let identity: &[_] = if client_ca.is_some() { &shown } else { &[] };
+        // As the health check of the compose file does, once it is ready.
+        let settings: Vec<_> = [own].into_iter().chain(identity.iter().copied()).collect();
+        eventually(PATIENCE, async || match ask("grpc", &settings).await {
+            (Some(0), _) => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        for scheme in ["grpcs", "https"] {
+            let settings: Vec<_> = [by_ca, named].into_iter().chain(identity.iter().copied()).collect();
+            let (code, output) = ask(scheme, &settings).await;
+            assert_eq!(code, Some(0), "{scheme}: {output}");
+        }
+        let refused: [(&str, Vec<(&str, &str)>); 5] = [
+            ("grpcs", vec![]),
+            ("grpcs", vec![by_ca]),
+            ("grpcs", vec![("HEALTH_TLS_CA", &other_ca), named]),
+            ("grpcs", vec![("API_TLS_CERT", &other)]),
+            ("grpc", vec![]),
+        ];
+        for (scheme, settings) in refused {
+            let settings: Vec<_> = settings.into_iter().chain(identity.iter().copied()).collect();
+            let (code, output) = ask(scheme, &settings).await;
+            assert_eq!(code, Some(1), "{scheme} with {settings:?}: {output}");
+            assert!(output.contains("cannot be reached"), "{output}");
+        }
+        if client_ca.is_some() {
+            let (code, output) = ask("grpcs", &[own]).await;
+            assert_eq!(code, Some(1), "without a certificate of its own: {output}");
+        }
+    }
 }

@@ -109,3 +109,31 @@ async fn a_demo_that_is_interrupted_or_not_as_told_does_not_end_well() {
     demo.signal(Signal::Interrupt);
     assert_eq!(demo.wait(Duration::from_secs(5)).await.code(), Some(130), "{}", demo.output());
 }
+
+#[tokio::test]
+async fn everything_is_kept_below_the_data_directory_and_no_home_is_needed() {
+    let (data, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let elsewhere = home.path().join("not there");
+    for home_directory in [Some(home.path()), Some(elsewhere.as_path()), None] {
+        let mut process = standalone(data.path(), &[], |command| {
+            command.env_remove("HOME").env_remove("XDG_CACHE_HOME").envs(home_directory.map(|home| ("HOME", home)));
+        })
+        .await;
+        process.wait_for_line("Billing is up", PATIENCE).await;
+        process.signal(Signal::Interrupt);
+        assert!(process.wait(Duration::from_secs(5)).await.success(), "{}", process.output());
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "something was written into the home directory");
+    assert!(data.path().join("cache").is_dir());
+}
+
+#[tokio::test]
+async fn a_demo_that_ends_by_itself_speaks_of_no_key_to_end_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut process = standalone(data.path(), &[], |command| {
+        command.env("STANDALONE_DEMO_AND_EXIT", "yes");
+    })
+    .await;
+    assert!(process.wait(PATIENCE).await.success(), "{}", process.output());
+    assert!(!process.output().contains("Ctrl-C"), "{}", process.output());
+}

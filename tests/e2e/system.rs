@@ -91,6 +91,19 @@ impl System {
         role(&["worker"], &environment).await
     }
 
+    /// A worker whose process may have so many files and connections open (`ulimit -n`).
+    pub(crate) async fn worker_with_descriptors(&self, limit: u32, settings: &[(&str, &str)]) -> Process {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" worker")).arg(testkit::billing_binary().await);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).envs(settings.iter().copied());
+        Process::spawn("billing worker", command)
+    }
+
+    /// The process of the API.
+    pub(crate) fn api_pid(&self) -> u32 {
+        self.processes[1].pid()
+    }
+
     /// Plays the demo against this system.
     pub(crate) async fn demo(&self) -> Process {
         let mut environment = self.environment.clone();

@@ -16,6 +16,18 @@ use cli::{Cli, Command};
 use exit::Exit;
 use signals::Signals;
 
+/// What has to be so before the first thread is started.
+///
+/// # Errors
+/// [`Exit`], where it cannot be had.
+pub fn prepare(cli: &Cli) -> Result<(), Exit> {
+    match &cli.command {
+        #[cfg(feature = "embedded")]
+        Command::Standalone(config) => standalone::settle(config),
+        _ => Ok(()),
+    }
+}
+
 /// Runs what the command line asks for and answers the exit status.
 ///
 /// # Errors

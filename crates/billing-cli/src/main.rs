@@ -14,6 +14,10 @@ fn main() -> ExitCode {
             return ExitCode::from(cli::status_of_usage(std::env::args_os()));
         }
     };
+    if let Err(exit) = billing_cli::prepare(&cli) {
+        eprintln!("billing: {}", exit.told());
+        return exit.code();
+    }
     // The libraries here could use either of two TLS providers and panic unless one is chosen.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("billing: the TLS provider was installed twice");

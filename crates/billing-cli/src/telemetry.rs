@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetryConfig {
     /// What is logged: a level, or target=level pairs divided by commas [default: info; standalone and demo: warn].
-    /// Libraries say nothing at trace, where they print passwords
+    /// Libraries say nothing at trace, where they print passwords, and the driver of PostgreSQL nothing at debug
     #[arg(long, env = "LOG", global = true, value_name = "FILTER")]
     log: Option<String>,
 
@@ -38,10 +38,11 @@ enum LogFormat {
     Json,
 }
 
-/// At TRACE libraries print the bytes of the wire: logins to servers with their passwords, whole messages. Whatever `LOG`
-/// asks for, those are not written.
+/// At TRACE libraries print the bytes of the wire: logins to servers with their passwords, whole messages; the driver of
+/// PostgreSQL prints the parameters of each statement at DEBUG. Whatever `LOG` asks for, those are not written.
 fn may_be_written(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() != Level::TRACE || is_ours(metadata)
+    let most = if metadata.target().starts_with("tokio_postgres") { Level::INFO } else { Level::DEBUG };
+    *metadata.level() <= most || is_ours(metadata)
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {

@@ -132,14 +132,14 @@ impl ServicesConfig {
     async fn database(&self, patience: &mut Patience) -> Result<Db, ServicesError> {
         let url = self.database_url.expose_secret();
         loop {
-            match Db::connect(url, self.database_pool_size).await {
-                Ok(db) => return Ok(db),
-                Err(error) => {
-                    let passes = error.is_transient();
-                    let problem = format!("{}: {}", db::address(url), reason(error));
-                    patience.endure(Trouble { variable: "DATABASE_URL", passes, problem }).await?;
-                }
-            }
+            let connecting = tokio::time::timeout(patience.left(), Db::connect(url, self.database_pool_size)).await;
+            let (passes, problem) = match connecting {
+                Ok(Ok(db)) => return Ok(db),
+                Ok(Err(error)) => (error.is_transient(), reason(error)),
+                Err(_) => (true, "it does not answer".to_owned()),
+            };
+            let problem = format!("{}: {problem}", db::address(url));
+            patience.endure(Trouble { variable: "DATABASE_URL", passes, problem }).await?;
         }
     }
 
@@ -187,10 +187,14 @@ impl Patience {
         Self { within, deadline: Instant::now() + within, pause: Self::FIRST_PAUSE }
     }
 
+    /// What is left of the time: a server that is mute has no more of it than one that refuses.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).max(Self::FIRST_PAUSE)
+    }
+
     /// How long one attempt may take.
     fn one_attempt(&self) -> Duration {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        left.clamp(Self::FIRST_PAUSE, Self::LONGEST_PAUSE)
+        self.left().min(Self::LONGEST_PAUSE)
     }
 
     /// Says what is wrong and pauses, unless it is hopeless or the time is over.

@@ -98,7 +98,12 @@ async fn serving(config: &HealthConfig, tls: Option<rustls::ClientConfig>) -> an
     };
     let channel: Channel = channel.with_context(|| format!("{url} cannot be reached"))?;
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
-    let answer = answer.map_err(|status| anyhow::anyhow!("{url} answers {:?}: {}", status.code(), status.message()))?;
+    let answer = answer.map_err(|status| match std::error::Error::source(&status) {
+        // No answer at all, but a connection that was lost.
+        Some(lost) if config.speaks_tls() => anyhow::anyhow!("{url} cannot be reached: {lost}"),
+        Some(lost) => anyhow::anyhow!("{url} cannot be reached: {lost}; if it is behind TLS, ask grpcs://"),
+        None => anyhow::anyhow!("{url} answers {:?}: {}", status.code(), status.message()),
+    })?;
     let status = answer.into_inner().status();
     ensure!(status == ServingStatus::Serving, "{url} says {}", status.as_str_name());
     Ok(())

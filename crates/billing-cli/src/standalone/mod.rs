@@ -1,6 +1,8 @@
 //! `billing standalone`: the whole system in one process, with nothing installed.
 
 #[cfg(feature = "embedded")]
+mod home;
+#[cfg(feature = "embedded")]
 mod postgres;
 mod system;
 
@@ -10,6 +12,8 @@ use billing::db::Db;
 use clap::{Args, Command};
 use tokio::time::Instant;
 
+#[cfg(feature = "embedded")]
+pub(crate) use home::settle;
 pub(crate) use system::System;
 
 use crate::demo::{self, DemoConfig};
@@ -23,7 +27,7 @@ const SANDBOX: &str = "sandbox";
 
 #[derive(Args, Debug)]
 pub struct StandaloneConfig {
-    /// Where the database and the sandbox's ledger are kept
+    /// Where everything is kept: the database, what the embedded PostgreSQL unpacks (100 MB), the sandbox's ledger
     #[arg(long, env = "BILLING_DATA_DIR", default_value = ".data", value_name = "DIRECTORY")]
     pub data_dir: PathBuf,
 
