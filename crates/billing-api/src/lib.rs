@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod gate;
 mod health;
+mod outage;
 mod payments;
 mod per_client;
 pub mod proto;

@@ -17,6 +17,7 @@ use crate::auth::Caller;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::ApiError;
+use crate::outage::Outages;
 use crate::proto::payments_server::Payments;
 use crate::proto::{CreatePaymentRequest, GetPaymentRequest, Payment, SubmitThreeDsRequest, WatchPaymentRequest};
 use crate::streams::Streams;
@@ -30,6 +31,9 @@ pub(crate) const REPLAYED: &str = "idempotent-replayed";
 /// How long an answer waits for the broker to take the message. The payment is stored already and the timetable sends
 /// the message again, so a customer need not wait for a broker that is out of reach.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Broker outages as they show when tasks are sent.
+static NOT_SENT: Outages = Outages::new();
 
 pub(crate) struct PaymentsApi {
     pub(crate) services: Services,
@@ -147,9 +151,13 @@ fn posted_before(payment: PaymentView, md: i64) -> Result<PaymentView, ApiError>
 /// timetable sends again what nobody has taken up.
 async fn wake_worker<T: Task>(services: &Services, task: T, task_id: String) {
     let sent = services.app.send_with(task, SendOptions::new().task_id(task_id.as_str()));
-    match tokio::time::timeout(PUBLISH_PATIENCE, sent).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(task = T::NAME, task_id, %error, "not sent; the timetable will"),
-        Err(_) => tracing::warn!(task = T::NAME, task_id, waited = ?PUBLISH_PATIENCE, "not sent; the timetable will"),
+    let error = match tokio::time::timeout(PUBLISH_PATIENCE, sent).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("not confirmed within {PUBLISH_PATIENCE:?}"),
+    };
+    tracing::debug!(task = T::NAME, task_id, error, "not sent; the timetable will");
+    if NOT_SENT.begins() {
+        tracing::warn!(task = T::NAME, task_id, error, "tasks cannot be sent for now; the timetable will");
     }
 }

@@ -14,12 +14,16 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::Denied;
 use crate::error::{ApiError, Resource, Violation};
+use crate::outage::Outages;
 
 /// Domain of the reasons in `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "billing.v1";
 
 /// How long a caller should wait before it tries again when we are short of something.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Servers that requests cannot do without.
+static UNAVAILABLE: Outages = Outages::new();
 
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
@@ -118,7 +122,10 @@ impl From<ApiError> for Status {
                 Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()
             }
             ApiError::Unavailable(cause) => {
-                tracing::warn!(error = %Chain(&*cause), "a server we need cannot be reached");
+                tracing::debug!(error = %Chain(&*cause), "a server we need cannot be reached");
+                if UNAVAILABLE.begins() {
+                    tracing::warn!(error = %Chain(&*cause), "a server we need cannot be reached for now");
+                }
                 Refusal::new(Code::Unavailable, "UNAVAILABLE", "not available at the moment: try again").retry().into()
             }
             ApiError::Internal(cause) => {

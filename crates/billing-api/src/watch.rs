@@ -20,6 +20,7 @@ use tonic::Status;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::{ApiError, Resource};
+use crate::outage::Outages;
 use crate::proto::{Payment, PaymentStatus};
 use crate::streams::StreamPermit;
 
@@ -27,6 +28,10 @@ use crate::streams::StreamPermit;
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_millis(250);
 /// How long to wait before a result backend that is out of reach is asked again.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
+
+/// Outages as all who follow a payment see them.
+static UNREAD: Outages = Outages::new();
+static UNSUBSCRIBED: Outages = Outages::new();
 
 /// A payment that is followed. Dropping it ends everything that belongs to it.
 pub(crate) struct Watch {
@@ -102,7 +107,12 @@ impl Watch {
             match read(&self.services, self.id).await {
                 Ok(payment) => self.next = Some(payment),
                 // The next look may be luckier; the caller is better off waiting here than calling again.
-                Err(ApiError::Unavailable(error)) => tracing::warn!(%error, "a watched payment cannot be read"),
+                Err(ApiError::Unavailable(error)) => {
+                    tracing::debug!(%error, "a watched payment cannot be read");
+                    if UNREAD.begins() {
+                        tracing::warn!(%error, "watched payments cannot be read for now");
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -198,7 +208,9 @@ async fn subscribe(backend: &dyn ResultBackend, task_id: &str) -> ResultSubscrip
         match backend.subscribe(task_id).await {
             Ok(subscription) => return subscription,
             Err(error) => {
-                tracing::warn!(%error, "cannot subscribe to results: payments are looked at less often");
+                if UNSUBSCRIBED.begins() {
+                    tracing::warn!(%error, "cannot subscribe to results: payments are looked at less often");
+                }
                 tokio::time::sleep(RESUBSCRIBE_AFTER).await;
             }
         }

@@ -2,6 +2,8 @@
 
 mod reports;
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, ValueEnum};
 use sentry::ClientInitGuard;
 use sentry::integrations::tracing::BreadcrumbLayer;
@@ -49,6 +51,18 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     ["billing", "celeriac", "cloudpayments", "listener"].iter().any(|ours| metadata.target().starts_with(ours))
 }
 
+/// What `lapin` says of a lost connection is said once and in words by those who use it. A message that no queue takes is
+/// an error for who sent it; the library would print its whole body, to whoever asks for the rest too.
+fn without_the_librarys_lines(filter: EnvFilter, asked: &str) -> anyhow::Result<EnvFilter> {
+    let filter = if asked.contains("lapin") { filter } else { filter.add_directive("lapin=off".parse()?) };
+    Ok(filter.add_directive("lapin::returned_messages=off".parse()?))
+}
+
+/// Lines have colors where a person reads them, unless that person does not want any (<https://no-color.org>).
+fn colors() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|said| said.is_empty())
+}
+
 /// Keeps error reporting alive; dropping it sends what is still waiting.
 pub struct Telemetry {
     _sentry: Option<ClientInitGuard>,
@@ -60,9 +74,8 @@ impl TelemetryConfig {
         let filter = EnvFilter::builder()
             .parse(self.log.as_deref().unwrap_or(default_log))
             .map_err(|error| anyhow::anyhow!("LOG: {error}; for example LOG=info,celeriac=debug"))?;
-        // A message that no queue takes is an error for who sent it; the library would print its whole body.
-        let filter = filter.add_directive("lapin::returned_messages=off".parse()?);
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let filter = without_the_librarys_lines(filter, self.log.as_deref().unwrap_or_default())?;
+        let lines = tracing_subscriber::fmt::layer().with_ansi(colors()).with_writer(std::io::stderr);
         let lines = match self.log_format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),

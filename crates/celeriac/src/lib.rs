@@ -26,6 +26,7 @@ pub mod clock;
 pub mod context;
 pub mod control;
 pub mod events;
+mod outage;
 pub mod parking;
 pub mod protocol;
 pub mod result;

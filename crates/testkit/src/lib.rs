@@ -33,7 +33,7 @@ mod redis;
 pub use binary::billing_binary;
 pub use celery::{CeleryCommandLine, Said};
 pub use eventually::{Observation, eventually};
-pub use logs::show_logs;
+pub use logs::{Logs, show_logs};
 pub use own::{OwnServer, own_postgres, own_rabbitmq, own_redis};
 pub use ports::free_port;
 pub use postgres::{TestDatabase, postgres, postgres_from_template};

@@ -26,8 +26,8 @@ pub(super) struct GlobalOptions {
     #[arg(long, env = "RESULT_BACKEND", hide_env_values = true, value_name = "URL")]
     result_backend: Option<String>,
 
-    /// Do not use colors
-    #[arg(short = 'C', long, env = "NO_COLOR", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, default_missing_value = "true")]
+    /// Do not use colors; there are none in any case where the output is no terminal
+    #[arg(short = 'C', long, env = "NO_COLOR", value_parser = any_text, num_args = 0, default_missing_value = "1")]
     no_color: Option<bool>,
 
     /// Say no more than what was asked
@@ -97,6 +97,12 @@ pub(super) struct RemoteOptions {
     /// Use json as output format
     #[arg(short, long)]
     pub(super) json: bool,
+}
+
+/// Whatever NO_COLOR says is a yes, unless it says nothing (<https://no-color.org>).
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a result")]
+fn any_text(text: &str) -> Result<bool, String> {
+    Ok(!text.is_empty())
 }
 
 /// Reads a number of seconds.

@@ -32,7 +32,7 @@ impl Awaited {
     }
 }
 
-/// Waits between attempts, longer each time. Of all who wait for a server the first says so, and the last that it is back.
+/// Waits between attempts, longer each time. The first who waits says so, and the last when it is over.
 pub(super) struct Backoff<'a> {
     server: &'a Awaited,
     next: Option<Duration>,
@@ -49,8 +49,8 @@ impl<'a> Backoff<'a> {
             waiting.count += 1;
             if waiting.since.is_none() {
                 waiting.since = Some(Instant::now());
-                let name = self.server.name;
-                tracing::warn!(%error, "{name} cannot be reached; tasks that have ended wait unacknowledged");
+                let server = self.server.name;
+                tracing::warn!(%error, "{server} cannot be reached; tasks that have ended wait unacknowledged");
             }
         }
         let delay = self.next.unwrap_or(MIN_BACKOFF);
@@ -59,34 +59,46 @@ impl<'a> Backoff<'a> {
     }
 
     pub(super) fn over(&mut self) {
-        if self.wait_no_longer() {
-            tracing::info!("{} is reached again", self.server.name);
+        if let Some(since) = self.wait_no_longer() {
+            let away = since.elapsed();
+            tracing::info!(away = format!("{away:.1?}"), "{} is reached again", self.server.name);
         }
     }
 
-    /// Answers whether nobody waits any longer.
-    fn wait_no_longer(&mut self) -> bool {
-        if self.next.take().is_none() {
-            return false;
-        }
+    /// Answers since when it was waited for, if this was the last one who did.
+    fn wait_no_longer(&mut self) -> Option<Instant> {
+        self.next.take()?;
         let mut waiting = self.server.waiting.lock();
         waiting.count -= 1;
-        if waiting.count == 0 {
-            waiting.since = None;
-        }
-        waiting.count == 0
+        if waiting.count == 0 { waiting.since.take() } else { None }
     }
 }
 
 impl Drop for Backoff<'_> {
     fn drop(&mut self) {
-        self.wait_no_longer();
+        let _ = self.wait_no_longer();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_told_once_when_it_begins_and_once_when_it_is_over_however_many_wait() {
+        let logs = testkit::Logs::of_this_thread("info");
+        let (server, error) = (Awaited::new("it"), std::fmt::Error);
+        let (mut first, mut second) = (Backoff::new(&server), Backoff::new(&server));
+        for _ in 0..5 {
+            first.wait(&error).await;
+            second.wait(&error).await;
+        }
+        first.over();
+        second.over();
+        let lines = logs.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("WARN") && lines[1].contains("it is reached again away="), "{lines:?}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_awaited_until_the_last_who_waits_has_reached_it_or_given_up() {

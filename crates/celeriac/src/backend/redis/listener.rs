@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::backend::payload::unpack;
 use crate::backend::{BackendError, Change, ResultSubscription, SUBSCRIPTION_CAPACITY};
+use crate::outage::Reachability;
 
 /// A connection without traffic is asked this often whether it still lives.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -119,21 +120,19 @@ enum End {
 impl ListenerTask {
     async fn run(mut self) {
         let mut backoff = MIN_BACKOFF;
+        let reach = Reachability::new("the result backend", &*self.address).connection();
         loop {
             match self.connected().await {
                 Ok(Some((sink, stream))) => {
+                    reach.back();
                     backoff = MIN_BACKOFF;
                     match self.session(sink, stream).await {
                         End::Closed => return,
-                        End::Lost(reason) => {
-                            tracing::warn!(address = %self.address, reason, "subscription lost");
-                        }
+                        End::Lost(reason) => reach.away(&reason),
                     }
                 }
                 Ok(None) => return,
-                Err(reason) => {
-                    tracing::warn!(address = %self.address, reason, "cannot subscribe to results");
-                }
+                Err(reason) => reach.away(&reason),
             }
             let jittered = backoff.mul_f32(0.5 + fastrand::f32() / 2.0);
             backoff = (backoff * 2).min(MAX_BACKOFF);

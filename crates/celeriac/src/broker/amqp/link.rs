@@ -21,6 +21,7 @@ use super::topology::Remembered;
 use crate::broker::backoff::Backoff;
 use crate::broker::url::{Endpoint, address_of};
 use crate::broker::{BrokerError, ConnectOptions};
+use crate::outage::{Reach, Reachability};
 
 /// A connection that lived this long was good: the next loss starts with short waits again.
 const STABLE: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub(super) struct Link(Arc<Shared>);
 
 struct Shared {
     address: String,
+    /// What the log says of the broker being away.
+    reach: Reach,
     /// One for each server of the address.
     servers: Vec<Server>,
     topology: Arc<Remembered>,
@@ -102,6 +105,7 @@ impl Link {
         endpoints: &[Endpoint],
         options: &ConnectOptions,
         topology: Arc<Remembered>,
+        broker: &Reachability,
     ) -> Result<Self, BrokerError> {
         let address = address_of(endpoints);
         let pulse = Pulse::default();
@@ -110,6 +114,7 @@ impl Link {
         let servers = servers.map_err(|reason| BrokerError::Refused { address: address.clone(), reason })?;
         let link = Self(Arc::new(Shared {
             address,
+            reach: broker.connection(),
             servers,
             topology,
             state: watch::Sender::new(State::Down(Failure::default())),
@@ -224,7 +229,11 @@ async fn supervise(shared: Arc<Shared>) {
                     }
                 }
                 Err(failure) => {
-                    tracing::warn!(address = shared.address, reason = failure.reason, "no connection to the broker");
+                    if failure.refused {
+                        shared.reach.refused(&failure.reason);
+                    } else {
+                        shared.reach.away(&failure.reason);
+                    }
                     shared.state.send_replace(State::Down(failure));
                 }
             }
@@ -276,6 +285,7 @@ impl Shared {
         let live = Arc::new(Live { connection, lost: lost.clone(), blocked });
         *self.since.lock() = Instant::now();
         self.state.send_replace(State::Live(live.clone()));
+        self.reach.back();
 
         let error = loop {
             let error = tokio::select! {
@@ -301,7 +311,7 @@ impl Shared {
             }
         };
         let why = error.as_ref().map_or_else(|| "it was closed".to_owned(), reason);
-        tracing::warn!(address = self.address, reason = why, "the connection to the broker is lost");
+        self.reach.away(&why);
         *self.since.lock() = Instant::now();
         lost.cancel();
         self.state.send_replace(State::Down(Failure { reason: why, refused: false }));

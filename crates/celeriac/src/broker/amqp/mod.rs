@@ -36,6 +36,7 @@ use super::{
     Binding, Broker, BrokerError, BrokerHealth, ConnectOptions, ConsumeOptions, Publication, QueueDepth, Subscription,
     Topology,
 };
+use crate::outage::Reachability;
 
 /// A pause before a command is tried again on the same connection.
 const AFTER_CHANNEL_ERROR: Duration = Duration::from_millis(100);
@@ -54,8 +55,9 @@ impl AmqpBroker {
     pub(super) async fn connect(endpoints: &[Endpoint], options: &ConnectOptions) -> Result<Self, BrokerError> {
         let address: Arc<str> = address_of(endpoints).into();
         let topology = Arc::new(Remembered::default());
-        let consumers = Link::start("consumer", endpoints, options, topology.clone())?;
-        let publishers = Link::start("publisher", endpoints, options, topology.clone())?;
+        let reachability = Reachability::new("the broker", &*address);
+        let consumers = Link::start("consumer", endpoints, options, topology.clone(), &reachability)?;
+        let publishers = Link::start("publisher", endpoints, options, topology.clone(), &reachability)?;
         let publisher = Publisher::start(publishers.clone(), address.clone(), options.publish_timeout);
         let broker = Self { address, timeout: options.publish_timeout, topology, consumers, publishers, publisher };
         tokio::try_join!(
