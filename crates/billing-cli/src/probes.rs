@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use celeriac::beat::BeatHandle;
-use celeriac::worker::WorkerHandle;
+use celeriac::worker::{Unserved, WorkerHandle};
 use clap::Args;
 use listener::{Limits, Listener};
 use serde_json::{Value, json};
@@ -114,11 +114,17 @@ fn status(is_well: bool) -> StatusCode {
 pub(crate) fn of_worker(worker: &WorkerHandle) -> Report {
     let readiness = worker.readiness();
     let reasons: Vec<_> = readiness.problems.iter().map(ToString::to_string).collect();
+    let mut not_consumed = BTreeMap::<_, Vec<_>>::new();
+    for Unserved { task, queue } in &readiness.unserved {
+        not_consumed.entry(queue).or_default().push(task);
+    }
     let broker = &readiness.broker;
     let details = json!({
         "ready": readiness.is_ready(),
         "reasons": reasons,
         "consuming": readiness.queues.iter().cloned().collect::<BTreeMap<_, _>>(),
+        // Queues of tasks that this worker knows: others have to consume them.
+        "not_consuming": not_consumed,
         "broker": {
             "connected": broker.connected,
             "blocked": broker.blocked,

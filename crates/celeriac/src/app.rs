@@ -2,6 +2,7 @@
 
 mod announce;
 mod builder;
+mod conf;
 mod chord;
 mod delay;
 mod error;

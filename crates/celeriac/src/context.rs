@@ -170,7 +170,10 @@ impl<S> Context<S> {
     pub async fn replace<R>(&self, canvas: impl Into<Canvas>) -> TaskResult<R> {
         let published = self.app().publish_instead_of(&self.run, canvas.into()).await;
         Err(match published {
-            Ok(_) => TaskError::ignore(),
+            Ok(_) => {
+                self.run.mark_replaced();
+                TaskError::ignore()
+            }
             Err(error @ (PublishError::Canvas(_) | PublishError::Empty)) => {
                 TaskError::fail(Failure::celery("ImproperlyConfigured", [error.to_string()]))
             }

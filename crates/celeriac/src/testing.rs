@@ -42,8 +42,9 @@
 //! # }
 //! ```
 //!
-//! An ETA or a countdown, that of a retry too, is remembered and not waited for. All else is as in production:
-//! arguments go through the wire format, limits end bodies, results are stored and can be asked for.
+//! An ETA or a countdown, that of a retry too, is remembered and not waited for, and neither is a rate limit
+//! ([`disable_rate_limits`](crate::WorkerBuilder::disable_rate_limits)). All else is as in production: arguments go
+//! through the wire format, limits end bodies, results are stored and can be asked for.
 
 mod recorder;
 
@@ -264,6 +265,7 @@ impl<S: Clone + Send + Sync + 'static> TestApp<S> {
     {
         // It is alone: nobody is there to talk to.
         let alone = Worker::builder(self.app.clone()).mingle(false).gossip(false).remote_control(false);
+        let alone = alone.disable_rate_limits(true).without_warning_of_other_queues();
         let worker = tasks(alone.state(self.state.clone())).queues(queues);
         let worker = worker.build().unwrap_or_else(|error| panic!("no worker for the test: {error}"));
         let (handle, shutdown) = (worker.handle(), CancellationToken::new());

@@ -47,6 +47,7 @@ mod statedb;
 mod supervise;
 mod threads;
 mod unlock;
+mod unserved;
 mod vitals;
 mod void;
 mod warnings;
@@ -60,12 +61,13 @@ use tokio_util::sync::CancellationToken;
 pub use self::builder::WorkerBuilder;
 pub use self::handle::{TaskInfo, WorkerHandle};
 pub(crate) use self::heart::heartbeat_on_demand;
-pub use self::hooks::{TaskFailure, TaskHooks};
+pub use self::hooks::{TaskEnd, TaskFailure, TaskHooks};
 pub use self::nodename::nodename;
 pub use self::readiness::{Readiness, Unready};
 pub use self::registry::Call;
+pub use self::unserved::Unserved;
 pub(crate) use self::registry::Registered;
-pub(crate) use self::revoked::shared_values;
+pub(crate) use self::revoked::{Remembered, shared_values};
 pub(crate) use self::run::{Limits, Phase, Run};
 pub(crate) use self::shared::Shared;
 
@@ -146,6 +148,9 @@ impl Worker {
     /// [`WorkerError::Broker`] if the broker refuses for good; [`WorkerError::Spent`] and [`WorkerError::Stuck`] as settings
     /// say.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        if self.shared.settings.warns_of_other_queues {
+            unserved::warn_of(&self.shared.destinations.unserved(&self.shared.queues));
+        }
         supervise::run(self, shutdown).await
     }
 }

@@ -290,6 +290,8 @@ impl AppBuilder {
             queues: self.queues,
             routes: self.routes,
             type_tags: self.type_tags,
+            sent_events: self.sent_events,
+            results: self.backend_options,
         };
         Ok(App::new(broker, backend, config, origin))
     }
@@ -303,10 +305,12 @@ pub(super) struct Config {
     /// In bytes.
     pub(super) max_message_size: usize,
     pub(super) type_tags: Option<Arc<TypeTags>>,
-    queue_type: QueueType,
-    max_priority: Option<u8>,
+    pub(super) queue_type: QueueType,
+    pub(super) max_priority: Option<u8>,
     queues: HashMap<String, QueueDefinition>,
     routes: Routers,
+    pub(super) sent_events: bool,
+    pub(super) results: BackendOptions,
 }
 
 impl Config {

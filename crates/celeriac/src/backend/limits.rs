@@ -28,6 +28,12 @@ pub trait ClusterLimits: Send + Sync {
 
     /// Takes the next start under a rate: answers how long it is until then.
     async fn reserve(&self, key: &str, interval: Duration) -> Result<Duration, BackendError>;
+
+    /// Gives a start back that was taken and is not used. However many are given back, one may be taken at once.
+    async fn give_back(&self, key: &str, interval: Duration) -> Result<(), BackendError> {
+        let _ = (key, interval);
+        Ok(())
+    }
 }
 
 /// What is asked for.

@@ -141,6 +141,14 @@ impl ClusterLimits for MemoryLimits {
         limits.rates.insert(key.to_owned(), start + interval.min(FOR_EVER));
         Ok(start - now)
     }
+
+    async fn give_back(&self, key: &str, interval: Duration) -> Result<(), BackendError> {
+        let now = Instant::now();
+        if let Some(next) = self.0.lock().rates.get_mut(key).filter(|next| **next > now) {
+            *next = next.checked_sub(interval.min(FOR_EVER)).map_or(now, |before| before.max(now));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) async fn mingle(node: &Node) {
 
 async fn say_hello(node: &Node) -> Result<Replies, BrokerError> {
     let client = Client::with_clock(Arc::clone(node.app.broker()), node.clock.clone());
-    let hello = Command::hello(&node.hostname, node.state.revoked(Instant::now()));
+    let hello = Command::hello(&node.hostname, node.state.revoked_to_tell(Instant::now()));
     client.call(hello, PATIENCE).await
 }
 

@@ -16,8 +16,9 @@ use crate::protocol::{Json, RawJson};
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// Commands that take their time at once. One more waits for the first of them to end.
 const MAX_LATER: usize = 64;
-/// The largest command that is read, in bytes.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// The largest command that is carried out, and the largest reply, in bytes: as large as a message may be in `RabbitMQ` 4
+/// unless its `max_message_size` says otherwise.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// Serves commands until `stop`.
 pub(crate) async fn serve(node: Node, stop: CancellationToken) {
@@ -49,6 +50,13 @@ async fn obey(node: &Node, mut subscription: Subscription) {
     let mut later = JoinSet::new();
     while let Some(delivery) = subscription.deliveries.recv().await {
         let Some(request) = read(node, &delivery) else { continue };
+        let bytes = delivery.message.body.len();
+        if bytes > MAX_MESSAGE {
+            tracing::warn!(method = request.method, bytes, "a command of remote control is too large");
+            let why = format!("{} was not carried out: it has {bytes} bytes, at most {MAX_MESSAGE} are", request.method);
+            reply(node, &request, &panel::error(&why)).await;
+            continue;
+        }
         match panel::dispatch(node, &request) {
             Answer::Value(value) => reply(node, &request, &value).await,
             Answer::Silence => {}
@@ -70,10 +78,6 @@ async fn obey(node: &Node, mut subscription: Subscription) {
 /// A command that is meant for this node.
 fn read(node: &Node, delivery: &Delivery) -> Option<Request> {
     node.clock.forward();
-    if delivery.message.body.len() > MAX_REQUEST {
-        tracing::warn!(bytes = delivery.message.body.len(), "a command of remote control is too large");
-        return None;
-    }
     let request = match Request::decode(&delivery.message) {
         Ok(request) => request,
         Err(error) => {
@@ -97,7 +101,11 @@ async fn reply(node: &Node, request: &Request, value: &Json) {
     let Some(reply_to) = &request.reply_to else { return };
     let mut text = Vec::new();
     value.write(&mut text);
-    let value = RawJson::parse(text).unwrap_or_else(|error| Reply::error(&error.to_string()));
+    let value = if text.len() > MAX_MESSAGE {
+        Reply::error(&format!("the reply to {} has {} bytes, at most {MAX_MESSAGE} are sent", request.method, text.len()))
+    } else {
+        RawJson::parse(text).unwrap_or_else(|error| Reply::error(&error.to_string()))
+    };
     let clock = i64::try_from(node.clock.forward()).unwrap_or(i64::MAX);
     let publication = Publication {
         exchange: reply_to.exchange.clone(),

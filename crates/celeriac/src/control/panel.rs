@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use self::arguments::{Arguments, Signature};
 pub(super) use self::events::adopt_revoked;
+pub(super) use self::json::error;
 pub(crate) use self::proc::resident;
 use crate::protocol::Json;
 use crate::protocol::pidbox::Request;

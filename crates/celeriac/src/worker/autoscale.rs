@@ -37,6 +37,7 @@ impl Autoscale {
         let mut bounds = self.0.lock();
         bounds.max = max.unwrap_or(bounds.max).clamp(1, Pool::MAX);
         bounds.min = min.unwrap_or(bounds.min).clamp(1, Pool::MAX);
+        pool.prefetch_for(bounds.max);
         let size = pool.size();
         if size > bounds.max {
             pool.shrink(size - bounds.max);
@@ -112,6 +113,18 @@ mod tests {
         assert!(!autoscale.scale(&pool, 0, start + KEEPALIVE));
         assert!(autoscale.scale(&pool, 0, start + KEEPALIVE + EVERY));
         assert_eq!(pool.size(), 2);
+    }
+
+    /// `celery/worker/components.py`, `Consumer`: `max_concurrency * prefetch_multiplier`.
+    #[test]
+    fn messages_are_fetched_for_the_largest_pool_whatever_its_size_is_now() {
+        let (pool, autoscale) = (Pool::new(2, 4), Autoscale::new(10, 2));
+        pool.prefetch_for(10);
+        assert_eq!(pool.prefetch(), 40);
+        assert!(autoscale.scale(&pool, 7, Instant::now()));
+        assert_eq!(pool.prefetch(), 40);
+        autoscale.update(&pool, Some(20), None);
+        assert_eq!(pool.prefetch(), 80);
     }
 
     #[test]

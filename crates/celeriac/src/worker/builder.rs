@@ -3,8 +3,8 @@
 mod extend;
 mod lifetime;
 mod queues;
+mod remote;
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,18 +20,21 @@ use super::cluster::Lines;
 use super::events::EventSink;
 use super::hooks::TaskHooks;
 use super::management::Management;
+use super::nodename::try_nodename;
 use super::pool::Pool;
 use super::queues::Queues;
 use super::registry::{Call, Registered, Registry};
+use super::revoked::RevokeLimits;
 use super::shared::{Settings, Shared};
 use super::shutdown::Shutdown;
 use super::state::WorkerState;
 use super::statedb::StateDb;
 use super::threads::Threads;
+use super::unserved::Destinations;
 use super::vitals::Vitals;
 use super::watchdog::{Abort, Watchdog};
 use super::{Worker, WorkerError};
-use crate::app::{App, host_name};
+use crate::app::App;
 use crate::clock::LamportClock;
 use crate::context::Context;
 use crate::protocol::RawJson;
@@ -86,8 +89,8 @@ pub struct WorkerBuilder<S = ()> {
     threads: Arc<Threads>,
     hooks: Vec<Box<dyn TaskHooks>>,
     autoscale: Option<(usize, usize)>,
-    statedb: Option<PathBuf>,
     management: Option<String>,
+    revokes: RevokeLimits,
 }
 
 impl WorkerBuilder {
@@ -109,8 +112,8 @@ impl WorkerBuilder {
             threads: Arc::default(),
             hooks: Vec::new(),
             autoscale: None,
-            statedb: None,
             management: None,
+            revokes: RevokeLimits::default(),
         }
     }
 
@@ -133,8 +136,8 @@ impl WorkerBuilder {
             threads: self.threads,
             hooks: self.hooks,
             autoscale: self.autoscale,
-            statedb: self.statedb,
             management: self.management,
+            revokes: self.revokes,
         }
     }
 }
@@ -192,7 +195,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
-    /// The node name; by default `celery@<host>`.
+    /// The node name, as `celery worker -n` takes it: `w1@%h`, see [`nodename`](crate::worker::nodename). By default
+    /// `celery@%h`.
     pub fn hostname(mut self, hostname: impl Into<String>) -> Self {
         self.hostname = Some(hostname.into());
         self
@@ -217,34 +221,9 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     }
 
     /// Lets the number of bodies that run at once follow the work, between `min` and `max`. It starts at `min`; the
-    /// concurrency counts no longer.
+    /// concurrency counts no longer. Messages are prefetched for `max` bodies from the beginning.
     pub fn autoscale(mut self, max: usize, min: usize) -> Self {
         self.autoscale = Some((max, min));
-        self
-    }
-
-    /// Obeys remote control (`celery inspect`, `celery control`, Flower); true by default.
-    pub fn remote_control(mut self, remote_control: bool) -> Self {
-        self.settings.remote_control = remote_control;
-        self
-    }
-
-    /// Asks other workers at the start which tasks are revoked, which takes a second; true by default.
-    pub fn mingle(mut self, mingle: bool) -> Self {
-        self.settings.mingle = mingle;
-        self
-    }
-
-    /// Listens to what other workers announce, and takes part in elections; true by default.
-    pub fn gossip(mut self, gossip: bool) -> Self {
-        self.settings.gossip = gossip;
-        self
-    }
-
-    /// A file in which this worker remembers across restarts which tasks are revoked (`celery worker --statedb`, but JSON:
-    /// not one that a Python worker can share). Each worker needs its own. Without it others are asked at the start.
-    pub fn statedb(mut self, path: impl Into<PathBuf>) -> Self {
-        self.statedb = Some(path.into());
         self
     }
 
@@ -259,6 +238,11 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// [`WorkerError::Configuration`] says which setting cannot be.
     pub fn build(mut self) -> Result<Worker, WorkerError> {
         self.registry.insert_builtins(super::builtins::all());
+        let doubled: Vec<_> = self.registry.doubled().collect();
+        if !doubled.is_empty() {
+            let doubled = doubled.join(", ");
+            return Err(WorkerError::Configuration(format!("more than one body was registered for {doubled}: leave one")));
+        }
         let concurrency = self.autoscale.map_or(self.concurrency, |(_, min)| min);
         let highest = self.autoscale.map_or(concurrency, |(max, _)| max);
         if concurrency == 0 || highest < concurrency || highest > Pool::MAX {
@@ -282,7 +266,9 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         let abort = self.abort;
         let shutdown_timeout = self.shutdown.timeout;
         let watchdog = self.watchdog.map(|limit| Watchdog { limit, abort, shutdown_timeout });
-        let hostname: Arc<str> = self.hostname.unwrap_or_else(|| format!("celery@{}", host_name())).into();
+        let hostname = try_nodename(self.hostname.as_deref().unwrap_or_default());
+        let hostname: Arc<str> =
+            hostname.map_err(|why| WorkerError::Configuration(format!("hostname: {why}")))?.into();
         let pid = std::process::id();
         let broker = Arc::clone(self.app.broker());
         let clock = LamportClock::default();
@@ -291,18 +277,23 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         for queue in taken {
             queues.add(self.app.queue(&queue), true);
         }
+        let pool = Pool::new(concurrency, self.prefetch_multiplier);
+        if self.autoscale.is_some() {
+            pool.prefetch_for(highest);
+        }
         let shared = Shared {
             events: EventSink::new(broker, Arc::clone(&hostname), pid, clock.clone(), self.events),
-            app: self.app,
+            app: self.app.clone(),
             hostname,
             pid,
             started: Instant::now(),
             clock,
+            destinations: Destinations::of(&self.app, &self.registry),
             registry: self.registry,
             settings: self.settings,
-            state: WorkerState::default(),
+            state: WorkerState::new(self.revokes),
             elections: Mutex::default(),
-            pool: Pool::new(concurrency, self.prefetch_multiplier),
+            pool,
             autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
             management,
@@ -320,7 +311,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             abandon: CancellationToken::new(),
             give_up: CancellationToken::new(),
         };
-        let statedb = self.statedb.map(StateDb::new);
+        let statedb = shared.settings.statedb.clone().map(StateDb::new);
         if let Some(statedb) = &statedb {
             statedb.recall(&shared)?;
         }

@@ -1,7 +1,7 @@
 //! What the parts of a worker share about one consumer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -16,6 +16,9 @@ use super::void::VoidEnds;
 use crate::broker::{BrokerError, ConsumerControl, DeliveryTag};
 use crate::protocol::TaskMessage;
 
+/// For how many tasks that wait for limits a consumer takes others instead: each takes the memory of its message.
+const MAX_LIMITED: usize = 10_000;
+
 /// One consumer: its control, what is not acknowledged yet, and the way to the task that settles.
 pub(crate) struct Channel {
     pub(crate) queue: String,
@@ -27,8 +30,12 @@ pub(crate) struct Channel {
     /// Something may be acknowledged.
     flush: Notify,
     settle: mpsc::UnboundedSender<Settlement>,
-    /// How many messages wait for their ETA.
+    /// How many messages the prefetch count makes room for: they wait for their ETA, or for a limit.
     held: AtomicUsize,
+    /// Of these, those that wait for a limit.
+    limited: AtomicUsize,
+    /// More wanted to wait than may, and that was told.
+    is_crowded: AtomicBool,
     /// Since when the settler is at its work, or is gone.
     pub(crate) settles: Since,
     /// Since when the broker is asked for another prefetch count.
@@ -61,6 +68,8 @@ impl Channel {
             flush: Notify::new(),
             settle,
             held: AtomicUsize::new(0),
+            limited: AtomicUsize::new(0),
+            is_crowded: AtomicBool::new(false),
             settles: Since::default(),
             asks: Since::default(),
             prefetch: AtomicU16::new(prefetch),
@@ -132,9 +141,28 @@ impl Channel {
     }
 
     pub(crate) fn hold(self: &Arc<Self>) -> Held {
+        self.make_room(false)
+    }
+
+    fn make_room(self: &Arc<Self>, is_limited: bool) -> Held {
         self.held.fetch_add(1, Ordering::Relaxed);
         self.room_changed.notify_one();
-        Held(Arc::clone(self))
+        Held { channel: Arc::clone(self), is_limited }
+    }
+
+    /// Room for another message while one waits for a limit of the cluster, or for a thread. So many may do so; what comes
+    /// above that counts as what can run soon, and the queue waits with it.
+    pub(crate) fn hold_limited(self: &Arc<Self>) -> Option<Held> {
+        let before = self.limited.fetch_add(1, Ordering::Relaxed);
+        if before < MAX_LIMITED {
+            return Some(self.make_room(true));
+        }
+        self.limited.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_crowded.swap(true, Ordering::Relaxed) {
+            let queue = &self.queue;
+            tracing::warn!(queue, "{MAX_LIMITED} tasks wait for limits, such as a concurrency_key: the queue waits with them");
+        }
+        None
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -216,12 +244,18 @@ impl Since {
     }
 }
 
-/// A message that waits for its ETA, which the prefetch count makes room for.
-pub(crate) struct Held(Arc<Channel>);
+/// A message that waits, which the prefetch count makes room for.
+pub(crate) struct Held {
+    channel: Arc<Channel>,
+    is_limited: bool,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.0.room_changed.notify_one();
+        self.channel.held.fetch_sub(1, Ordering::Relaxed);
+        if self.is_limited {
+            self.channel.limited.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.channel.room_changed.notify_one();
     }
 }

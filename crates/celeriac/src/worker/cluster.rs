@@ -28,8 +28,6 @@ use crate::backend::{BackendError, ClusterLimits, Grant, ResultSubscription, Sea
 use crate::protocol::Revocation;
 use crate::task::{ConcurrencyLimit, RateLimit};
 
-/// For how many waiting tasks a consumer takes others instead. Above it they count as those that can run soon.
-const MAX_HELD: usize = 1000;
 /// While the result backend cannot be reached it is asked this often.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -44,7 +42,7 @@ pub(super) fn line_up(run: &Run) -> Turn {
 
 /// Room for another message while this one waits, within bounds.
 pub(super) fn hold(run: &Run) -> Option<Held> {
-    (run.channel.held() < MAX_HELD).then(|| run.channel.hold())
+    run.channel.hold_limited()
 }
 
 fn rate_line(run: &Run) -> String {
@@ -56,7 +54,7 @@ fn rate_line(run: &Run) -> String {
 pub(super) async fn wait(
     run: &Arc<Run>,
     turn: Option<Turn>,
-    claim: &mut Option<Box<Claim>>,
+    claims: &mut Claims,
 ) -> Result<OwnedSemaphorePermit, Revocation> {
     let mut turn = turn;
     loop {
@@ -64,16 +62,19 @@ pub(super) async fn wait(
         let options = &run.task.options;
         if let Some(limit) = &options.concurrency {
             let turn = turn.take().unwrap_or_else(|| line_up(run));
-            let seat = waiting.seat(limit, turn, claim).await?;
-            *claim = Some(Box::new(seat));
+            let seat = waiting.seat(limit, turn, &mut claims.seat).await?;
+            claims.seat = Some(Box::new(seat));
         }
-        if let Some(rate) = options.cluster_rate {
+        if let Some(rate) = options.cluster_rate
+            && !run.shared().settings.disable_rate_limits
+            && claims.start.is_none()
+        {
             let turn = turn.take().unwrap_or_else(|| run.shared().lines.line_up(rate_line(run)));
-            waiting.start(rate, turn).await?;
+            waiting.start(rate, turn, &mut claims.start).await?;
         }
         drop(waiting);
         let permit = wait_in_line(run, run.slots().line_up()).await?;
-        if claim.as_ref().is_none_or(|claim| !claim.is_lost()) {
+        if claims.seat.as_ref().is_none_or(|seat| !seat.is_lost()) {
             return Ok(permit);
         }
     }
@@ -123,11 +124,12 @@ impl Waiting<'_> {
     }
 
     /// Waits for the next start under a rate.
-    async fn start(&mut self, rate: RateLimit, turn: Turn) -> Result<(), Revocation> {
+    async fn start(&mut self, rate: RateLimit, turn: Turn, start: &mut Option<Start>) -> Result<(), Revocation> {
         let _turn = self.turn(turn).await?;
         loop {
             match limits(self.run).reserve(&self.run.task.name, rate.interval()).await {
                 Ok(delay) => {
+                    *start = Some(Start { run: Arc::clone(self.run), interval: rate.interval() });
                     if !delay.is_zero() {
                         self.give_way();
                         sleep(delay).await;
@@ -199,8 +201,38 @@ fn limits(run: &Run) -> &dyn ClusterLimits {
     run.app().backend().limits().expect("without limits the worker was not built")
 }
 
-/// What a task has asked the cluster for.
-pub(super) struct Claim {
+/// What a task has of the cluster's.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// Asked for, or had.
+    seat: Option<Box<Claim>>,
+    /// Taken.
+    start: Option<Start>,
+}
+
+/// A start under a rate.
+struct Start {
+    run: Arc<Run>,
+    interval: Duration,
+}
+
+impl Claims {
+    /// Lets others have the seat, and the start if the task has not begun.
+    pub(super) async fn give_up(self, has_begun: bool) {
+        if let Some(seat) = self.seat {
+            seat.give_up().await;
+        }
+        if let Some(Start { run, interval }) = self.start.filter(|_| !has_begun) {
+            let task = &run.task.name;
+            if let Err(error) = limits(&run).give_back(task, interval).await {
+                tracing::warn!(task, %error, "a start that was not used is not given back");
+            }
+        }
+    }
+}
+
+/// A seat that a task has asked the cluster for.
+struct Claim {
     run: Arc<Run>,
     seat: Seat,
     lost: Arc<AtomicBool>,
@@ -225,7 +257,7 @@ impl Claim {
     }
 
     /// Lets others have the seat. If that cannot be said, they have it when the lease is over.
-    pub(super) async fn give_up(&self) {
+    async fn give_up(&self) {
         if let Err(error) = limits(&self.run).release(&self.seat).await {
             let Seat { key, lease, .. } = &self.seat;
             tracing::warn!(key, ?lease, %error, "seat not given up; it is free after its lease");

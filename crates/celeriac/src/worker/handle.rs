@@ -95,6 +95,15 @@ impl WorkerHandle {
         self.shared.state.processed()
     }
 
+    /// How many bodies were dropped before their end, because a shutdown was cold or its time was over. Their messages are
+    /// delivered again, if they acknowledge late.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let state = &self.shared.state;
+        // One that never awaits is not waited for any longer.
+        state.dropped() + if self.shared.abandon.is_cancelled() { state.active() } else { 0 }
+    }
+
     /// Messages that were delivered and are not acknowledged.
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
@@ -104,7 +113,7 @@ impl WorkerHandle {
     /// Takes a task as revoked: it is dropped when it arrives, or instead of being begun. With `terminate` its body is
     /// dropped if it runs.
     pub fn revoke(&self, task_id: &str, terminate: bool) {
-        self.shared.state.revoke(task_id, Instant::now());
+        self.shared.state.revoke([task_id], Instant::now());
         if terminate && let Some(run) = self.shared.state.find(task_id) {
             run.cancellation.terminate(SIGTERM);
         }

@@ -1,5 +1,5 @@
-//! What others want to know of each task, in the process itself: Celery's signals `task_prerun`, `task_success`,
-//! `task_retry`, `task_failure`, `task_revoked`.
+//! What others want to know of each task, in the process itself: Celery's signals `task_prerun`, `task_postrun`,
+//! `task_success`, `task_retry`, `task_failure`, `task_revoked`.
 
 use std::time::Duration;
 
@@ -41,6 +41,12 @@ pub trait TaskHooks: Send + Sync + 'static {
         let _ = request;
     }
 
+    /// The body has ended, in whatever way (`task_postrun`): called once after each [`on_start`](Self::on_start), behind the
+    /// more special ones below. `runtime` is how long it ran.
+    fn on_end(&self, request: &Request, end: TaskEnd, runtime: Duration) {
+        let _ = (request, end, runtime);
+    }
+
     /// `task_success`
     fn on_success(&self, request: &Request, runtime: Duration) {
         let _ = (request, runtime);
@@ -60,6 +66,32 @@ pub trait TaskHooks: Send + Sync + 'static {
     fn on_revoked(&self, request: &Request, why: Revocation) {
         let _ = (request, why);
     }
+}
+
+/// How a body came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskEnd {
+    /// With a value.
+    Succeeded,
+    /// With a failure, an error, a panic, or at a time limit.
+    Failed,
+    /// It will be tried again.
+    Retried,
+    /// It answered [`TaskError::Ignore`].
+    Ignored,
+    /// Something else takes its place ([`Context::replace`](crate::Context::replace)).
+    Replaced,
+    /// It answered [`TaskError::Reject`].
+    Rejected {
+        /// The message went back to its queue.
+        requeue: bool,
+    },
+    /// It was terminated.
+    Revoked,
+    /// It was dropped, because the worker stopped and did not wait any longer. Another one runs the task, if it
+    /// acknowledges late.
+    Dropped,
 }
 
 /// How a task failed.
@@ -82,6 +114,37 @@ pub(super) fn is_unexpected(outcome: &Outcome) -> bool {
         | Outcome::Poison { .. } => true,
         Outcome::Answered(TaskError::Fail(failure)) => failure.exc_type == super::executor::PANIC,
         _ => false,
+    }
+}
+
+/// What the outcome says of its end, where the report does not.
+pub(super) fn end_of(outcome: &Outcome, is_replaced: bool) -> Option<TaskEnd> {
+    match outcome {
+        Outcome::Answered(TaskError::Ignore) if is_replaced => Some(TaskEnd::Replaced),
+        Outcome::Answered(TaskError::Ignore) => Some(TaskEnd::Ignored),
+        Outcome::Answered(TaskError::Reject { requeue, .. }) => Some(TaskEnd::Rejected { requeue: *requeue }),
+        _ => None,
+    }
+}
+
+/// Tells all that a body that began so long ago has ended.
+pub(super) fn tell_end(
+    hooks: &[Box<dyn TaskHooks>],
+    request: &Request,
+    said: Option<TaskEnd>,
+    report: &Report,
+    since_begun: Duration,
+) {
+    let (end, runtime) = match report {
+        Report::Succeeded { runtime, .. } => (TaskEnd::Succeeded, *runtime),
+        Report::Retried(_) => (TaskEnd::Retried, since_begun),
+        Report::Revoked { .. } => (TaskEnd::Revoked, since_begun),
+        Report::Cancelled => (TaskEnd::Dropped, since_begun),
+        Report::Nothing => (TaskEnd::Ignored, since_begun),
+        Report::Failed(_) | Report::Unknown(_) => (TaskEnd::Failed, since_begun),
+    };
+    for hook in hooks {
+        hook.on_end(request, said.unwrap_or(end), runtime);
     }
 }
 

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use super::admission::{Admission, admit};
 use super::attempts;
-use super::cluster::{self, Claim, Turn};
+use super::cluster::{self, Claims, Turn};
 use super::conclusion::{Case, Conclusion, Outcome, Report};
 use super::executor::execute;
 use super::hooks;
 use super::parking::parked;
 use super::pool::Ticket;
+use super::rate::{self, Token};
 use super::run::{Phase, Run};
 use super::settle::Settlement;
 use super::workflow::Ending;
@@ -33,9 +34,16 @@ pub(super) enum Place {
     /// In line for a slot.
     Line(Ticket),
     /// Something else comes first: its ETA, its rate limit, or what the cluster says.
-    Later(Option<Turn>),
+    Later(Turns),
     /// None: it was delivered so often before, and may not be again.
     Spent(u32),
+}
+
+/// Places in line that were taken when the message arrived.
+#[derive(Default)]
+pub(super) struct Turns {
+    rate: Option<Turn>,
+    cluster: Option<Turn>,
 }
 
 impl Place {
@@ -47,11 +55,15 @@ impl Place {
         {
             return Self::Spent(deliveries);
         }
-        if admission != Admission::Run || run.task.is_rate_limited() {
-            return Self::Later(None);
+        if admission != Admission::Run {
+            return Self::Later(Turns::default());
         }
-        if run.task.options.is_cluster_limited() {
-            return Self::Later(Some(cluster::line_up(run)));
+        let turns = Turns {
+            rate: run.is_rate_limited().then(|| rate::line_up(run)),
+            cluster: run.task.options.is_cluster_limited().then(|| cluster::line_up(run)),
+        };
+        if turns.rate.is_some() || turns.cluster.is_some() {
+            return Self::Later(turns);
         }
         let pool = run.slots();
         pool.try_take().map_or_else(|| Self::Line(pool.line_up()), Self::Slot)
@@ -62,7 +74,7 @@ impl Place {
 pub(super) async fn live(run: Arc<Run>, place: Place) {
     let shared = Arc::clone(run.shared());
     run.come();
-    let mut claim = None;
+    let (mut claims, mut token) = (Claims::default(), None);
     // Those that wait for a thread, or have one, must not keep away those that need none.
     let _held = run.task.is_blocking.then(|| cluster::hold(&run));
     let start = match place {
@@ -70,7 +82,7 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
         Place::Spent(deliveries) => Start::Spent(deliveries),
         Place::Slot(permit) => Start::Now(permit),
         Place::Line(ticket) => with_patience(&run, wait_in_line(&run, ticket)).await,
-        Place::Later(turn) => with_patience(&run, wait(&run, turn, &mut claim)).await,
+        Place::Later(turns) => with_patience(&run, wait(&run, turns, &mut claims, &mut token)).await,
     };
     let mut trial = None;
     let start = match start {
@@ -79,6 +91,12 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
         }
         start => start,
     };
+    let begins = matches!(start, Start::Now(_));
+    if let Some(token) = token.take()
+        && begins
+    {
+        token.spend();
+    }
     let (outcome, permit) = match start {
         Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
         Start::Succeeded => (Some(Outcome::Deduplicated), None),
@@ -103,9 +121,7 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
         }
     }
     drop(trial);
-    if let Some(claim) = claim {
-        claim.give_up().await;
-    }
+    claims.give_up(begins).await;
 }
 
 enum Start {
@@ -136,14 +152,15 @@ async fn with_patience(run: &Run, wait: impl Future<Output = Waited>) -> Start {
     }
 }
 
-/// Waits for the ETA, for the rate limit, for the cluster and for a free slot.
-async fn wait(run: &Arc<Run>, turn: Option<Turn>, claim: &mut Option<Box<Claim>>) -> Waited {
+/// Waits for the ETA, for the rate limit, for the cluster and for a free slot. What is taken for the task on the way is in
+/// `claims` and `token`, also if this is dropped half way.
+async fn wait(run: &Arc<Run>, turns: Turns, claims: &mut Claims, token: &mut Option<Token>) -> Waited {
     wait_for_eta(run).await?;
-    if run.task.is_rate_limited() {
-        wait_for_rate(run).await;
+    if run.is_rate_limited() {
+        *token = Some(rate::wait(run, turns.rate).await?);
     }
     if run.task.options.is_cluster_limited() {
-        return Box::pin(cluster::wait(run, turn, claim)).await;
+        return Box::pin(cluster::wait(run, turns.cluster, claims)).await;
     }
     wait_in_line(run, run.slots().line_up()).await
 }
@@ -170,22 +187,6 @@ async fn wait_for_eta(run: &Run) -> Result<(), Revocation> {
                 held.get_or_insert_with(|| run.channel.hold());
                 sleep_towards(until, now).await;
             }
-        }
-    }
-}
-
-/// Waits for a place under the task's rate limit, and anew when that is changed.
-async fn wait_for_rate(run: &Run) {
-    let mut changes = run.task.rate_changes();
-    loop {
-        let delay = run.task.reserve_rate(Instant::now());
-        if delay.is_zero() {
-            return;
-        }
-        run.enter(Phase::Limited);
-        tokio::select! {
-            () = tokio::time::sleep(delay) => return,
-            _ = changes.changed() => {}
         }
     }
 }
@@ -293,6 +294,10 @@ async fn conclude(
         random: fastrand::f64(),
     };
     let unexpected = hooks::is_unexpected(&outcome);
+    let said = hooks::end_of(&outcome, run.is_replaced());
+    if outcome == Outcome::Cancelled {
+        run.shared().state.dropped_one();
+    }
     let is_poison = matches!(outcome, Outcome::Poison { .. });
     let mut conclusion = case.conclude(outcome);
     if is_poison {
@@ -302,7 +307,11 @@ async fn conclude(
         conclusion = park_retry(run, conclusion, retry);
     }
     let is_over = attempts::is_over(&conclusion);
-    hooks::tell(&run.shared().hooks, &run.request, &conclusion, unexpected);
+    let listening = &run.shared().hooks;
+    hooks::tell(listening, &run.request, &conclusion, unexpected);
+    if let Some(begun) = run.begun() {
+        hooks::tell_end(listening, &run.request, said, &conclusion.report, begun.at.elapsed());
+    }
     let (request, tag, is_announced) = (&run.request, run.tag(), run.is_announced);
     if request.embed.is_empty() {
         run.channel.settle(Settlement::of(conclusion, request, Some(run), tag, is_announced));

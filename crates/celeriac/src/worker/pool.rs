@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -13,6 +14,8 @@ pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     size: Mutex<usize>,
     prefetch_multiplier: usize,
+    /// For how many bodies messages are fetched, if not for as many as there are slots; 0: for those.
+    prefetch_for: AtomicUsize,
 }
 
 /// A place in the line for a slot.
@@ -21,7 +24,8 @@ pub(crate) type Ticket = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Sen
 impl Pool {
     /// `size` is at least 1 and at most [`Pool::MAX`].
     pub(crate) fn new(size: usize, prefetch_multiplier: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(size)), size: Mutex::new(size), prefetch_multiplier }
+        let slots = Arc::new(Semaphore::new(size));
+        Self { slots, size: Mutex::new(size), prefetch_multiplier, prefetch_for: AtomicUsize::new(0) }
     }
 
     pub(crate) const MAX: usize = Semaphore::MAX_PERMITS;
@@ -36,7 +40,16 @@ impl Pool {
 
     /// How many messages a consumer holds for the bodies that can run soon; 0 is without a limit.
     pub(crate) fn prefetch(&self) -> usize {
-        self.size().saturating_mul(self.prefetch_multiplier)
+        let bodies = match self.prefetch_for.load(Ordering::Relaxed) {
+            0 => self.size(),
+            most => most,
+        };
+        bodies.saturating_mul(self.prefetch_multiplier)
+    }
+
+    /// Has messages fetched for so many bodies, however many slots there are just now.
+    pub(crate) fn prefetch_for(&self, bodies: usize) {
+        self.prefetch_for.store(bodies, Ordering::Relaxed);
     }
 
     /// A slot, if one is free.

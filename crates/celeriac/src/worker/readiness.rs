@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::shared::Shared;
+use super::unserved::Unserved;
 use crate::app::QueueDefinition;
 use crate::broker::BrokerHealth;
 
@@ -18,6 +19,9 @@ pub struct Readiness {
     pub problems: Vec<Unready>,
     /// The queues that it takes tasks from, each with whether there is an active consumer now.
     pub queues: Vec<(String, bool)>,
+    /// Tasks that it knows and does not get, because it does not consume their queues. That keeps it from nothing, but
+    /// somebody else has to run them.
+    pub unserved: Vec<Unserved>,
     /// The connections to the broker.
     pub broker: BrokerHealth,
     /// How late the runtime is: more than a second or two means that bodies block its threads.
@@ -141,7 +145,8 @@ impl Shared {
             self.connection_problems(&broker, &queues, &mut problems);
             self.work_problems(now, &mut problems);
         }
-        Readiness { problems, queues, broker, lag: lag.unwrap_or_default() }
+        let unserved = self.destinations.unserved(&self.queues);
+        Readiness { problems, queues, unserved, broker, lag: lag.unwrap_or_default() }
     }
 
     fn connection_problems(&self, broker: &BrokerHealth, queues: &[(String, bool)], problems: &mut Vec<Unready>) {

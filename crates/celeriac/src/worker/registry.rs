@@ -1,6 +1,6 @@
 //! The tasks that a worker knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +25,8 @@ pub(crate) struct Registry {
     tasks: HashMap<String, Arc<Registered>>,
     /// Those of the worker itself: they are not shown, and a task of the same name takes their place.
     builtins: HashMap<String, Arc<Registered>>,
+    /// Names that were registered more than once.
+    doubled: BTreeSet<String>,
 }
 
 /// What a body's run answers: its value as JSON.
@@ -61,7 +63,15 @@ pub(crate) struct Registered {
 
 impl Registry {
     pub(crate) fn insert(&mut self, task: Registered) {
-        self.tasks.insert(task.name.clone(), Arc::new(task));
+        let name = task.name.clone();
+        if self.tasks.insert(name.clone(), Arc::new(task)).is_some() {
+            self.doubled.insert(name);
+        }
+    }
+
+    /// Names with more than one body: nobody knows which was meant.
+    pub(crate) fn doubled(&self) -> impl Iterator<Item = &str> {
+        self.doubled.iter().map(String::as_str)
     }
 
     pub(crate) fn insert_builtins(&mut self, builtins: Vec<Registered>) {
@@ -219,9 +229,16 @@ impl Registered {
         self.is_rate_limited.load(Ordering::Relaxed)
     }
 
-    /// Takes the next place under the rate limit: answers how long to wait for it.
-    pub(crate) fn reserve_rate(&self, now: Instant) -> Duration {
-        self.bucket.lock().as_mut().map_or(Duration::ZERO, |bucket| bucket.reserve(now))
+    /// Takes a token under the rate limit, or answers how long it is until there may be one.
+    pub(crate) fn take_token(&self, now: Instant) -> Result<(), Duration> {
+        self.bucket.lock().as_mut().map_or(Ok(()), |bucket| bucket.take(now))
+    }
+
+    /// Gives a token back whose task has not begun.
+    pub(crate) fn give_token_back(&self, now: Instant) {
+        if let Some(bucket) = self.bucket.lock().as_mut() {
+            bucket.give_back(now);
+        }
     }
 }
 

@@ -1,159 +1,209 @@
-//! The ids of revoked tasks, limited in number and age (`celery/worker/state.py`, `revoked`).
+//! What is revoked, limited in number and age (`celery/worker/state.py`, `revoked` and `revoked_stamps`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::protocol::{TaskMessage, Value};
 
-/// Celery's `REVOKES_MAX` and `REVOKE_EXPIRES`.
-const MAX: usize = 50_000;
-const EXPIRES: Duration = Duration::from_secs(3 * 60 * 60);
+/// A longer id is none: it would not fit into a message's `correlation_id`.
+const LONGEST_ID: usize = 255;
 
+/// More are never remembered: all workers, and their state files, have to take them.
+pub(crate) const MOST_REVOKED: usize = 1_000_000;
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RevokeLimits {
+    /// Celery's `REVOKES_MAX`: how many ids, and how many values of stamps.
+    pub(crate) max: usize,
+    /// Celery's `REVOKE_EXPIRES`, of ids.
+    pub(crate) expires: Duration,
+}
+
+impl Default for RevokeLimits {
+    fn default() -> Self {
+        Self { max: 50_000, expires: Duration::from_secs(3 * 60 * 60) }
+    }
+}
+
+/// What a revocation has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// Those that are revoked now.
+    pub(crate) new: usize,
+    /// Those that are not, because no more are remembered.
+    pub(crate) refused: usize,
+    /// Those of before that were forgotten for them, long before their time.
+    pub(crate) forgotten: usize,
+}
+
+/// The ids of revoked tasks, in the order of their revocation.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked {
-    ids: HashMap<String, Instant>,
-    /// In the order of their revocation. One that was revoked again leaves its former place behind.
-    order: VecDeque<(Instant, String)>,
+    limits: RevokeLimits,
+    /// The place of each.
+    ids: HashMap<Arc<str>, u64>,
+    order: BTreeMap<u64, (Instant, Arc<str>)>,
+    next: u64,
 }
 
 impl Revoked {
-    pub(crate) fn add(&mut self, task_id: impl Into<String>, now: Instant) {
-        self.recall(task_id.into(), now, now);
+    pub(crate) fn new(limits: RevokeLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Adds ids that are revoked together. Above the limit the oldest of before are forgotten; of more than the limit the
+    /// first are taken.
+    pub(crate) fn add<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>, now: Instant) -> Remembered {
+        self.expire(now);
+        let (before, first) = (self.ids.len(), self.next);
+        let (mut refused, mut known) = (0, 0);
+        for id in ids {
+            let is_here = self.ids.get(id).copied();
+            let is_of_now = is_here.is_some_and(|place| place >= first);
+            let taken = self.next - first;
+            if id.len() > LONGEST_ID || (!is_of_now && taken >= self.limits.max as u64) {
+                refused += 1;
+                continue;
+            }
+            known += usize::from(is_here.is_some() && !is_of_now);
+            if !is_of_now {
+                self.insert(id, now);
+            }
+        }
+        let new = usize::try_from(self.next - first).unwrap_or(usize::MAX);
+        let forgotten = before - known - self.shrink(before - known, new);
+        Remembered { new, refused, forgotten }
     }
 
     /// Adds one that was revoked at `at`, which is not before the last one.
-    pub(crate) fn recall(&mut self, task_id: String, at: Instant, now: Instant) {
-        self.ids.insert(task_id.clone(), at);
-        self.order.push_back((at, task_id));
-        self.purge(now);
+    pub(crate) fn recall(&mut self, id: &str, at: Instant, now: Instant) {
+        if id.len() <= LONGEST_ID {
+            self.insert(id, at);
+            self.expire(now);
+            while self.ids.len() > self.limits.max {
+                self.forget_first();
+            }
+        }
     }
 
     pub(crate) fn contains(&self, task_id: &str, now: Instant) -> bool {
         // Asked for every task, and nearly always empty.
-        !self.ids.is_empty() && self.ids.get(task_id).is_some_and(|at| now.duration_since(*at) < EXPIRES)
+        !self.ids.is_empty()
+            && self.ids.get(task_id).and_then(|place| self.order.get(place)).is_some_and(|(at, _)| self.counts(*at, now))
     }
 
-    /// The ids that are still remembered, in no order.
-    pub(crate) fn ids(&self, now: Instant) -> impl Iterator<Item = &str> {
-        self.ages(now).map(|(id, _)| id)
-    }
-
-    /// The ids that are still remembered, and how long ago each was revoked.
+    /// The ids that are still remembered, the oldest first, and how long ago each was revoked.
     pub(crate) fn ages(&self, now: Instant) -> impl Iterator<Item = (&str, Duration)> {
-        let ages = self.ids.iter().map(move |(id, at)| (id.as_str(), now.duration_since(*at)));
-        ages.filter(|(_, age)| *age < EXPIRES)
+        let counting = self.order.values().filter(move |(at, _)| self.counts(*at, now));
+        counting.map(move |(at, id)| (&**id, now.saturating_duration_since(*at)))
     }
 
-    fn purge(&mut self, now: Instant) {
-        while let Some((at, task_id)) = self.order.front()
-            && (self.ids.len() > MAX || now.duration_since(*at) >= EXPIRES || self.order.len() > 2 * MAX)
-        {
-            if self.ids.get(task_id) == Some(at) {
-                self.ids.remove(task_id);
-            }
-            self.order.pop_front();
+    fn counts(&self, at: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(at) < self.limits.expires
+    }
+
+    fn insert(&mut self, id: &str, at: Instant) {
+        let id: Arc<str> = id.into();
+        if let Some(former) = self.ids.insert(Arc::clone(&id), self.next) {
+            self.order.remove(&former);
+        }
+        self.order.insert(self.next, (at, id));
+        self.next += 1;
+    }
+
+    /// Forgets of `old` ids as many as have no room beside `new` ones; answers how many are left.
+    fn shrink(&mut self, old: usize, new: usize) -> usize {
+        let surplus = (old + new).saturating_sub(self.limits.max).min(old);
+        (0..surplus).for_each(|_| self.forget_first());
+        old - surplus
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.order.first_key_value().is_some_and(|(_, (at, _))| !self.counts(*at, now)) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, (_, id))) = self.order.pop_first() {
+            self.ids.remove(&id);
         }
     }
 }
 
 /// Values of stamps whose tasks are revoked. They are remembered until the worker ends.
 #[derive(Debug, Default)]
-pub(crate) struct RevokedStamps(HashMap<String, Vec<Value>>);
-
-/// How many values are remembered of one stamp, and how many stamps; what comes after is not.
-const MAX_STAMPS: usize = 10_000;
+pub(crate) struct RevokedStamps {
+    max: usize,
+    stamps: HashMap<String, HashSet<String>>,
+    count: usize,
+}
 
 impl RevokedStamps {
-    pub(crate) fn add(&mut self, stamp: &str, values: impl IntoIterator<Item = Value>) {
-        if !self.0.contains_key(stamp) && self.0.len() >= MAX_STAMPS {
-            return;
-        }
-        let known = self.0.entry(stamp.to_owned()).or_default();
+    pub(crate) fn new(limits: RevokeLimits) -> Self {
+        Self { max: limits.max, ..Self::default() }
+    }
+
+    /// Adds values of one stamp. Above the limit no more are taken: those of before count until the worker ends.
+    pub(crate) fn add<'a>(&mut self, stamp: &str, values: impl IntoIterator<Item = &'a Value>) -> Remembered {
+        let mut remembered = Remembered::default();
+        let mut known = self.stamps.remove(stamp).unwrap_or_default();
         for value in values {
-            if known.len() < MAX_STAMPS && !known.contains(&value) {
-                known.push(value);
+            let value = written(value);
+            if known.contains(&value) {
+                remembered.new += 1;
+            } else if self.count >= self.max {
+                remembered.refused += 1;
+            } else {
+                self.count += 1;
+                remembered.new += 1;
+                known.insert(value);
             }
         }
+        if !known.is_empty() {
+            self.stamps.insert(stamp.to_owned(), known);
+        }
+        remembered
     }
 
     /// Whether a task carries one of them. What names no stamp among its `stamped_headers` has none.
     pub(crate) fn contains(&self, task: &TaskMessage) -> bool {
         // Asked for every task, and nearly always empty.
-        !self.0.is_empty() && task.stamped_headers.iter().flatten().any(|stamp| self.has(stamp, task))
+        !self.stamps.is_empty() && task.stamped_headers.iter().flatten().any(|stamp| self.has(stamp, task))
     }
 
     fn has(&self, stamp: &str, task: &TaskMessage) -> bool {
-        let Some(revoked) = self.0.get(stamp) else { return false };
-        task.stamps.get(stamp).is_some_and(|value| !shared_values(value, revoked).is_empty())
+        let Some(revoked) = self.stamps.get(stamp) else { return false };
+        task.stamps.get(stamp).is_some_and(|value| values(value).iter().any(|value| revoked.contains(&written(value))))
+    }
+}
+
+/// A value as it is compared: texts and numbers are never the same.
+fn written(value: &Value) -> String {
+    match value {
+        Value::Str(text) => format!("'{text}"),
+        Value::Int(number) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The values of a stamp, which may be a list.
+fn values(stamp: &Value) -> &[Value] {
+    match stamp {
+        Value::List(values) => values,
+        one => std::slice::from_ref(one),
     }
 }
 
 /// The values of a task's stamp, which may be a list, that are among others.
 pub(crate) fn shared_values<'a>(stamp: &'a Value, others: &[Value]) -> Vec<&'a Value> {
-    let values = match stamp {
-        Value::List(values) => values.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    values.iter().filter(|value| others.contains(value)).collect()
+    let others: HashSet<String> = others.iter().map(written).collect();
+    values(stamp).iter().filter(|value| others.contains(&written(value))).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::{Headers, RawJson};
-
-    fn stamped(stamps: &[(&str, Value)]) -> TaskMessage {
-        let mut task = TaskMessage::new("t", "id", RawJson::EMPTY_LIST, RawJson::EMPTY_OBJECT);
-        task.stamped_headers = Some(stamps.iter().map(|(name, _)| (*name).to_owned()).collect());
-        task.stamps = stamps.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<Headers>();
-        task
-    }
-
-    #[test]
-    fn a_task_is_revoked_by_any_value_of_any_of_its_stamps() {
-        let mut revoked = RevokedStamps::default();
-        assert!(!revoked.contains(&stamped(&[("tenant", "t-1".into())])));
-        revoked.add("tenant", ["t-1".into(), Value::Int(7)]);
-        for (task, expected) in [
-            (stamped(&[("tenant", "t-1".into())]), true),
-            (stamped(&[("tenant", Value::Int(7))]), true),
-            (stamped(&[("tenant", "t-2".into())]), false),
-            (stamped(&[("other", "t-1".into())]), false),
-            (stamped(&[("tenant", vec!["t-2", "t-1"].into()), ("other", "x".into())]), true),
-            (stamped(&[]), false),
-        ] {
-            assert_eq!(revoked.contains(&task), expected, "{:?}", task.stamps);
-        }
-        let unnamed = TaskMessage { stamped_headers: None, ..stamped(&[("tenant", "t-1".into())]) };
-        assert!(!revoked.contains(&unnamed));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_revocation_is_forgotten_after_three_hours() {
-        let mut revoked = Revoked::default();
-        let start = Instant::now();
-        revoked.add("a", start);
-        assert!(revoked.contains("a", start + EXPIRES - Duration::from_secs(1)));
-        assert!(!revoked.contains("a", start + EXPIRES));
-        revoked.add("b", start + EXPIRES);
-        assert_eq!(revoked.ids(start + EXPIRES).collect::<Vec<_>>(), ["b"]);
-        assert_eq!(revoked.order.len(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_are_forgotten_above_the_limit_and_revoking_again_makes_young() {
-        let mut revoked = Revoked::default();
-        let now = Instant::now();
-        revoked.add("first", now);
-        revoked.add("second", now);
-        revoked.add("first", now + Duration::from_secs(1));
-        for number in 0..MAX - 1 {
-            revoked.add(format!("{number}"), now + Duration::from_secs(2));
-        }
-        assert!(revoked.contains("first", now + Duration::from_secs(2)));
-        assert!(!revoked.contains("second", now + Duration::from_secs(2)));
-        assert_eq!(revoked.ids.len(), MAX);
-    }
-}
+mod tests;

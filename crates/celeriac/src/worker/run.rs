@@ -47,6 +47,8 @@ pub(crate) struct Run {
     place: Mutex<Option<usize>>,
     /// Its attempts are counted.
     counted: AtomicBool,
+    /// Something else takes its place.
+    replaced: AtomicBool,
     phase: AtomicU8,
     begun: OnceLock<Begun>,
     /// Cancelled once STARTED is stored, if that is to be stored.
@@ -110,6 +112,7 @@ impl Run {
             original,
             place: Mutex::default(),
             counted: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
             cancellation: Cancellation::default(),
             fence: OnceLock::new(),
             phase: AtomicU8::new(Phase::Reserved as u8),
@@ -182,6 +185,14 @@ impl Run {
         self.counted.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn mark_replaced(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
     /// STARTED is about to be stored: what is dropped when it is.
     pub(crate) fn record(&self) -> DropGuard {
         self.recorded.get_or_init(CancellationToken::new).clone().drop_guard()
@@ -247,6 +258,11 @@ impl Run {
     /// [`scope`](Self::scope) for a body that blocks.
     pub(crate) fn scope_blocking<T>(self: Arc<Self>, body: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self, body)
+    }
+
+    /// Whether it has to wait for a token of this worker.
+    pub(super) fn is_rate_limited(&self) -> bool {
+        self.task.is_rate_limited() && !self.shared.settings.disable_rate_limits
     }
 
     /// The slots in which such a body runs.

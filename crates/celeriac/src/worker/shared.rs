@@ -1,5 +1,6 @@
 //! What all parts of a worker share.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::queues::Queues;
 use super::registry::Registry;
 use super::state::WorkerState;
 use super::threads::Threads;
+use super::unserved::Destinations;
 use super::vitals::Vitals;
 use crate::app::App;
 use crate::clock::LamportClock;
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) clock: LamportClock,
     pub(crate) events: EventSink,
     pub(crate) registry: Registry,
+    /// Where its tasks go.
+    pub(crate) destinations: Destinations,
     pub(crate) settings: Settings,
     pub(crate) state: WorkerState,
     pub(crate) elections: Mutex<Elections>,
@@ -71,7 +75,7 @@ pub(crate) struct Shared {
     pub(crate) give_up: CancellationToken,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Store more about each task.
     pub(crate) result_extended: bool,
@@ -103,6 +107,12 @@ pub(crate) struct Settings {
     pub(crate) soft_shutdown_timeout: Duration,
     /// It waits although nothing runs.
     pub(crate) soft_shutdown_on_idle: bool,
+    /// Tasks wait for no rate limit, neither their own nor the cluster's.
+    pub(crate) disable_rate_limits: bool,
+    /// Say so if some of its tasks go to queues that it does not consume.
+    pub(crate) warns_of_other_queues: bool,
+    /// Where the worker remembers what is revoked.
+    pub(crate) statedb: Option<PathBuf>,
 }
 
 /// `RabbitMQ`'s default.
@@ -133,6 +143,9 @@ impl Default for Settings {
             max_memory: None,
             soft_shutdown_timeout: Duration::ZERO,
             soft_shutdown_on_idle: false,
+            disable_rate_limits: false,
+            warns_of_other_queues: true,
+            statedb: None,
         }
     }
 }

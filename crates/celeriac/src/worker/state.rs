@@ -1,5 +1,6 @@
 //! What a worker is doing, for remote control and for its own shutdown.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::revoked::{Revoked, RevokedStamps};
+use super::revoked::{Remembered, RevokeLimits, Revoked, RevokedStamps};
 use super::run::{Phase, Run};
 use crate::protocol::{TaskMessage, Value};
 
@@ -20,8 +21,10 @@ pub(crate) struct WorkerState {
     /// Wakes who writes down what is revoked.
     revocation: Notify,
     revoked_stamps: RwLock<RevokedStamps>,
+    revoke_limits: RevokeLimits,
     active: AtomicU64,
     processed: AtomicU64,
+    dropped: AtomicU64,
 }
 
 /// What the tasks do that take slots of the pool.
@@ -45,6 +48,15 @@ struct Slots {
 }
 
 impl WorkerState {
+    pub(crate) fn new(revoke_limits: RevokeLimits) -> Self {
+        Self {
+            revoked: RwLock::new(Revoked::new(revoke_limits)),
+            revoked_stamps: RwLock::new(RevokedStamps::new(revoke_limits)),
+            revoke_limits,
+            ..Self::default()
+        }
+    }
+
     /// Adds a run; the answer removes it.
     pub(crate) fn insert(&self, run: Arc<Run>) -> usize {
         let mut slots = self.runs.lock();
@@ -112,6 +124,11 @@ impl WorkerState {
         let _runs = std::mem::take(&mut *self.runs.lock());
     }
 
+    /// The runs of those of some tasks that are here, whatever their phase.
+    pub(crate) fn find_all(&self, task_ids: &BTreeSet<String>) -> Vec<Arc<Run>> {
+        self.runs.lock().runs.iter().flatten().filter(|run| task_ids.contains(&run.request.id)).cloned().collect()
+    }
+
     pub(crate) fn begun(&self) {
         self.active.fetch_add(1, Ordering::Relaxed);
     }
@@ -132,23 +149,49 @@ impl WorkerState {
         self.processed.load(Ordering::Relaxed)
     }
 
-    /// Takes a task as revoked: it is dropped when it arrives, or instead of being begun.
-    pub(crate) fn revoke(&self, task_id: &str, now: Instant) {
-        self.revoked.write().add(task_id, now);
+    /// A body was dropped because the worker does not wait for it any longer.
+    pub(crate) fn dropped_one(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bodies that were dropped, or that nobody waits for any longer.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many revocations are remembered.
+    pub(crate) fn revoke_limits(&self) -> RevokeLimits {
+        self.revoke_limits
+    }
+
+    /// Takes tasks as revoked: they are dropped when they arrive, or instead of being begun.
+    pub(crate) fn revoke<'a>(&self, task_ids: impl IntoIterator<Item = &'a str>, now: Instant) -> Remembered {
+        let remembered = self.revoked.write().add(task_ids, now);
+        if remembered.refused > 0 || remembered.forgotten > 0 {
+            let Remembered { refused, forgotten, .. } = remembered;
+            let limit = self.revoke_limits.max;
+            tracing::warn!(refused, forgotten, limit, "more tasks are revoked than are remembered");
+        }
         self.revocation.notify_one();
+        remembered
     }
 
     /// Takes all tasks as revoked that carry one of these values of a stamp.
-    pub(crate) fn revoke_stamps(&self, stamp: &str, values: impl IntoIterator<Item = Value>) {
-        self.revoked_stamps.write().add(stamp, values);
+    pub(crate) fn revoke_stamps(&self, stamp: &str, values: &[Value]) -> Remembered {
+        self.revoked_stamps.write().add(stamp, values)
+    }
+
+    /// Whether a task was revoked by its id.
+    pub(crate) fn is_id_revoked(&self, task_id: &str, now: Instant) -> bool {
+        self.revoked.read().contains(task_id, now)
     }
 
     pub(crate) fn is_revoked(&self, task: &TaskMessage, now: Instant) -> bool {
-        self.revoked.read().contains(&task.id, now) || self.revoked_stamps.read().contains(task)
+        self.is_id_revoked(&task.id, now) || self.revoked_stamps.read().contains(task)
     }
 
     /// Takes a task as revoked that was so before the worker started; the oldest come first.
-    pub(crate) fn recall_revoked(&self, task_id: String, at: Instant, now: Instant) {
+    pub(crate) fn recall_revoked(&self, task_id: &str, at: Instant, now: Instant) {
         self.revoked.write().recall(task_id, at, now);
     }
 
@@ -162,7 +205,26 @@ impl WorkerState {
         self.revoked.read().ages(now).map(|(id, age)| (id.to_owned(), age)).collect()
     }
 
+    /// The ids that are remembered as revoked, the oldest first.
     pub(crate) fn revoked(&self, now: Instant) -> Vec<String> {
-        self.revoked.read().ids(now).map(str::to_owned).collect()
+        self.revoked.read().ages(now).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// As many of them as fit into a message for another worker: those revoked last, and still the oldest first.
+    pub(crate) fn revoked_to_tell(&self, now: Instant) -> Vec<String> {
+        /// In bytes. RabbitMQ 4 takes messages of 16 MiB.
+        const ROOM: usize = 8 << 20;
+        let mut ids = self.revoked(now);
+        let (mut told, mut room) = (0, ROOM);
+        for id in ids.iter().rev() {
+            // With its quotes and the comma; escapes are rare in ids.
+            let Some(left) = room.checked_sub(id.len() + 4) else { break };
+            room = left;
+            told += 1;
+        }
+        if told < ids.len() {
+            tracing::warn!(told, of = ids.len(), "other workers are told of the latest revocations only");
+        }
+        ids.split_off(ids.len() - told)
     }
 }

@@ -26,8 +26,8 @@ use super::shared::Shared;
 use crate::clock;
 
 const VERSION: u32 = 1;
-/// Far above what the most revoked tasks that are remembered take.
-const MAX_BYTES: u64 = 64 << 20;
+/// Above what the most revoked tasks that can be remembered take ([`MOST_REVOKED`](super::revoked::MOST_REVOKED)).
+const MAX_BYTES: u64 = 512 << 20;
 
 /// The file of one worker.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Contents {
         for (age, id) in revoked {
             // What cannot be told in this clock is older than any revocation that counts.
             if let Some(at) = now.checked_sub(age) {
-                shared.state.recall_revoked(id, at, now);
+                shared.state.recall_revoked(&id, at, now);
             }
         }
     }

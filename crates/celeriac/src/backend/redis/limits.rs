@@ -86,11 +86,23 @@ redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - 
 return start - now
 ";
 
+const GIVE_BACK: &str = r"
+local interval = tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local next = tonumber(redis.call('GET', KEYS[1]) or 0)
+if next > now then
+  local before = math.max(next - interval, now)
+  redis.call('SET', KEYS[1], string.format('%.0f', before), 'PX', math.ceil((before - now) / 1000) + 1)
+end
+";
+
 pub(super) struct Scripts {
     claim: Script,
     renew: Script,
     release: Script,
     reserve: Script,
+    give_back: Script,
 }
 
 impl Scripts {
@@ -100,6 +112,7 @@ impl Scripts {
             renew: Script::new(RENEW),
             release: Script::new(RELEASE),
             reserve: Script::new(RESERVE),
+            give_back: Script::new(GIVE_BACK),
         }
     }
 }
@@ -136,10 +149,20 @@ impl ClusterLimits for RedisBackend {
     async fn reserve(&self, key: &str, interval: Duration) -> Result<Duration, BackendError> {
         let mut call = self.limits.reserve.prepare_invoke();
         call.key(format!("{RATE_PREFIX}{key}"));
-        call.arg(u64::try_from(interval.min(LONGEST).as_micros()).unwrap_or(u64::MAX));
+        call.arg(microseconds(interval));
         let delay: Result<u64, RedisError> = call.invoke_async(&mut self.connection()).await;
         delay.map(Duration::from_micros).map_err(|error| self.failed(&error))
     }
+
+    async fn give_back(&self, key: &str, interval: Duration) -> Result<(), BackendError> {
+        let mut call = self.limits.give_back.prepare_invoke();
+        call.key(format!("{RATE_PREFIX}{key}")).arg(microseconds(interval));
+        call.invoke_async(&mut self.connection()).await.map_err(|error| self.failed(&error))
+    }
+}
+
+fn microseconds(interval: Duration) -> u64 {
+    u64::try_from(interval.min(LONGEST).as_micros()).unwrap_or(u64::MAX)
 }
 
 fn key(seat: &Seat, suffix: &str) -> String {

@@ -39,17 +39,20 @@ pub(super) fn hello(node: &Node, arguments: &Arguments) -> Answer {
     }
     tracing::info!(from, "sync with another worker");
     adopt_revoked(node, arguments.get("revoked"));
-    let revoked = json::list(node.state.revoked(Instant::now()));
+    let revoked = json::list(node.state.revoked_to_tell(Instant::now()));
     Ok(json::object([("revoked", revoked), ("clock", node.clock.forward().into())])).into()
 }
 
 /// Adopts revoked ids: a list, or the keys of an object as workers up to Celery 5.5 send them.
 pub(in crate::control) fn adopt_revoked(node: &Node, revoked: Option<&Json>) {
     let now = Instant::now();
-    match revoked {
-        Some(Json::List(ids)) => ids.iter().filter_map(Json::as_str).for_each(|id| node.state.revoke(id, now)),
-        Some(Json::Object(ids)) => ids.iter().for_each(|(id, _)| node.state.revoke(id, now)),
-        _ => {}
+    let ids: Vec<&str> = match revoked {
+        Some(Json::List(ids)) => ids.iter().filter_map(Json::as_str).collect(),
+        Some(Json::Object(ids)) => ids.iter().map(|(id, _)| id.as_str()).collect(),
+        _ => return,
+    };
+    if !ids.is_empty() {
+        node.state.revoke(ids, now);
     }
 }
 

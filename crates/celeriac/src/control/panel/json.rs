@@ -8,7 +8,7 @@ pub(super) fn ok(text: &str) -> Json {
 }
 
 /// `{"error": …}`
-pub(super) fn error(text: &str) -> Json {
+pub(in crate::control) fn error(text: &str) -> Json {
     object([("error", text.into())])
 }
 

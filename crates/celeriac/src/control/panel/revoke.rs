@@ -1,17 +1,21 @@
 //! `revoked`, `revoke`, `terminate`, `revoke_by_stamped_headers`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use futures_util::stream::{self, StreamExt as _};
+use tokio::time::{Instant, timeout};
 
 use super::arguments::Arguments;
 use super::{Answer, Exception, Node, Reply, json, python, quoted, signals};
 use crate::backend::{BackendError, StoredResult};
 use crate::protocol::{Json, ResultMeta, Revocation, State, Value};
-use crate::worker::{Phase, Run, shared_values};
+use crate::worker::{Phase, Remembered, Run, shared_values};
 
-/// More ids than anybody revokes in one command.
-const MAX_IDS: usize = 10_000;
+/// Tasks that are marked in the result backend at once.
+const MARKS_AT_ONCE: usize = 64;
+/// How long the reply waits until all are marked. Who asks waits for a second; the rest is marked afterwards.
+const MARK_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn revoked(node: &Node, _: &Arguments) -> Answer {
     Ok(json::list(node.state.revoked(Instant::now()))).into()
@@ -26,10 +30,11 @@ pub(super) fn terminate(node: &Node, arguments: &Arguments) -> Answer {
 }
 
 fn revoke_all(node: &Node, arguments: &Arguments, terminate: bool) -> Answer {
-    let ids: BTreeSet<String> = arguments.texts("task_id").into_iter().take(MAX_IDS).collect();
-    let now = Instant::now();
-    for id in &ids {
-        node.state.revoke(id, now);
+    let mut ids: BTreeSet<String> = arguments.texts("task_id").into_iter().collect();
+    let (asked, now) = (ids.len(), Instant::now());
+    let remembered = node.state.revoke(ids.iter().map(String::as_str), now);
+    if remembered.refused > 0 {
+        ids.retain(|id| node.state.is_id_revoked(id, now));
     }
     // Told now, so that a task which begins meanwhile is terminated too; a wrong signal is told after the marks, as
     // Celery's order has it.
@@ -39,41 +44,65 @@ fn revoke_all(node: &Node, arguments: &Arguments, terminate: bool) -> Answer {
         tracing::info!(ids = ids.len(), "tasks revoked");
         Ok(format!("tasks {} flagged as revoked", set(&ids)))
     };
-    let node = node.clone();
+    let limit = node.state.revoke_limits().max;
+    let marking = tokio::spawn(mark_all(node.clone(), ids));
     Answer::Later(Box::pin(async move {
-        for id in &ids {
-            if let Err(error) = mark(&node, id).await {
-                tracing::warn!(id, %error, "task is not marked as revoked in the result backend");
-                if matches!(error, BackendError::Unavailable { .. }) {
-                    break;
-                }
-            }
-        }
-        text.map(|text| json::ok(&text))
+        let _ = timeout(MARK_PATIENCE, marking).await;
+        text.map(|text| told(&text, &format!("{asked} tasks"), remembered, limit))
     }))
+}
+
+/// The answer to a revocation: an error if not all of it is remembered.
+fn told(text: &str, asked: &str, remembered: Remembered, limit: usize) -> Json {
+    let Remembered { new, refused, forgotten } = remembered;
+    let limit = format!("a worker remembers {limit} (REVOKES_MAX)");
+    match (refused, forgotten) {
+        (0, 0) => json::ok(text),
+        (0, forgotten) => json::ok(&format!("{text}; {forgotten} that were revoked before are forgotten: {limit}")),
+        (refused, _) => {
+            json::error(&format!("of {asked} {new} are flagged as revoked and {refused} are not: {limit}"))
+        }
+    }
 }
 
 /// Terminates those of the tasks that are here.
 fn terminated(node: &Node, ids: &BTreeSet<String>, signal: i32) -> String {
-    let mut terminated = Vec::new();
-    for id in ids {
-        if let Some(run) = node.state.find(id) {
-            tracing::info!(id, signal, "task terminated");
-            run.cancellation.terminate(signal);
-            terminated.push(id.as_str());
-        }
+    let runs = node.state.find_all(ids);
+    for run in &runs {
+        tracing::info!(id = run.request.id, signal, "task terminated");
+        run.cancellation.terminate(signal);
     }
+    let terminated: BTreeSet<&str> = runs.iter().map(|run| run.request.id.as_str()).collect();
     if terminated.is_empty() {
         return "terminate: tasks unknown".to_owned();
     }
-    format!("terminate: {}", terminated.join(", "))
+    format!("terminate: {}", terminated.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+/// Marks all, as far as the result backend can be reached.
+async fn mark_all(node: Node, mut ids: BTreeSet<String>) {
+    for run in node.state.find_all(&ids).iter().filter(|run| run.phase() == Phase::Active) {
+        ids.remove(&run.request.id);
+    }
+    let marks = stream::iter(ids).map(|id| {
+        let node = node.clone();
+        async move {
+            let marked = mark(&node, &id).await;
+            (id, marked)
+        }
+    });
+    let mut marks = marks.buffer_unordered(MARKS_AT_ONCE);
+    while let Some((id, marked)) = marks.next().await {
+        let Err(error) = marked else { continue };
+        tracing::warn!(id, %error, "task is not marked as revoked in the result backend");
+        if matches!(error, BackendError::Unavailable { .. }) {
+            return;
+        }
+    }
 }
 
 /// Stores REVOKED for a task that has not begun anywhere, so that who waits for it need not wait for its turn.
 async fn mark(node: &Node, id: &str) -> Result<(), BackendError> {
-    if node.state.find(id).is_some_and(|run| run.phase() == Phase::Active) {
-        return Ok(());
-    }
     let backend = node.app.backend();
     let state = match backend.get(id).await? {
         Some(stored) => match ResultMeta::from_json(&stored) {
@@ -97,16 +126,26 @@ pub(super) fn revoke_by_stamped_headers(node: &Node, arguments: &Arguments) -> A
 fn by_stamps(node: &Node, arguments: &Arguments) -> Reply {
     let signal = signals::number(arguments.get("signal"))?;
     let stamps = stamps(arguments.get("headers"))?;
+    let mut remembered = Remembered::default();
     for (stamp, values) in &stamps {
-        node.state.revoke_stamps(stamp, wire_values(values));
+        let Remembered { new, refused, .. } = node.state.revoke_stamps(stamp, &wire_values(values));
+        remembered.new += new;
+        remembered.refused += refused;
     }
-    let shown = python(&Json::Object(stamps.clone()));
+    let text = terminated_by_stamps(node, arguments, &stamps, signal);
+    let asked = format!("{} stamps", remembered.new + remembered.refused);
+    Ok(told(&text, &asked, remembered, node.state.revoke_limits().max))
+}
+
+/// Terminates the tasks that carry the stamps, if that is asked for; answers in Celery's words.
+fn terminated_by_stamps(node: &Node, arguments: &Arguments, stamps: &[(String, Json)], signal: i32) -> String {
+    let shown = python(&Json::Object(stamps.to_vec()));
     if !arguments.truth("terminate") {
-        return Ok(json::ok(&format!("headers {shown} flagged as revoked, but not terminated")));
+        return format!("headers {shown} flagged as revoked, but not terminated");
     }
     let mut terminated: Vec<(&str, BTreeSet<String>)> = Vec::new();
     for run in node.state.runs(&[Phase::Active]) {
-        for (stamp, values) in &stamps {
+        for (stamp, values) in stamps {
             let shared = shared(&run, stamp, &wire_values(values));
             if shared.is_empty() {
                 continue;
@@ -119,12 +158,12 @@ fn by_stamps(node: &Node, arguments: &Arguments) -> Reply {
         }
     }
     if terminated.is_empty() {
-        return Ok(json::ok(&format!("headers {shown} were not terminated")));
+        return format!("headers {shown} were not terminated");
     }
     // Python's answer shows the type of its dictionary.
     let entries: Vec<_> =
         terminated.iter().map(|(stamp, values)| format!("{}: {{{}}}", quoted(stamp), joined(values))).collect();
-    Ok(json::ok(&format!("headers defaultdict(<class 'set'>, {{{}}}) revoked", entries.join(", "))))
+    format!("headers defaultdict(<class 'set'>, {{{}}}) revoked", entries.join(", "))
 }
 
 /// The stamps and their values: an object, or a list of `key=value` as the command line sends it.

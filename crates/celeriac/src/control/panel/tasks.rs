@@ -27,9 +27,9 @@ fn listed(node: &Node, phase: Phase, show: impl Fn(&Run) -> Json) -> Answer {
 
 /// Those of the tasks that are here, with where they stand.
 pub(super) fn query_task(node: &Node, arguments: &Arguments) -> Answer {
-    let found = arguments.texts("ids").into_iter().filter_map(|id| node.state.find(&id));
-    let shown = found.map(|run| {
-        let told = Json::List(vec![info::state(run.phase()).into(), info::of(&run, false)]);
+    let found = node.state.find_all(&arguments.texts("ids").into_iter().collect());
+    let shown = found.iter().map(|run| {
+        let told = Json::List(vec![info::state(run.phase()).into(), info::of(run, false)]);
         (run.request.id.clone(), told)
     });
     Ok(json::object(shown)).into()

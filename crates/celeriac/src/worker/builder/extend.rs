@@ -85,6 +85,13 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
+    /// Lets tasks begin whatever their `rate_limit` and their `cluster_rate` say; false by default. Celery's
+    /// `worker_disable_rate_limits`.
+    pub fn disable_rate_limits(mut self, disabled: bool) -> Self {
+        self.settings.disable_rate_limits = disabled;
+        self
+    }
+
     /// Tells `hooks` of each task.
     pub fn hooks(mut self, hooks: impl TaskHooks) -> Self {
         self.hooks.push(Box::new(hooks));

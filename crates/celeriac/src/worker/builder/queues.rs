@@ -18,6 +18,12 @@ impl<S> WorkerBuilder<S> {
         self
     }
 
+    /// For a worker that is to consume only what a test has sent.
+    pub(crate) fn without_warning_of_other_queues(mut self) -> Self {
+        self.settings.warns_of_other_queues = false;
+        self
+    }
+
     /// `celery/worker/worker.py`, `setup_queues`: those that were chosen, or else all; without those that are excluded,
     /// whether or not they are among them.
     pub(super) fn taken(&self) -> Result<Vec<String>, WorkerError> {

@@ -23,7 +23,7 @@ pub(crate) struct Turn {
 
 impl Lines {
     /// Takes the last place of a line.
-    pub(super) fn line_up(&self, name: String) -> Turn {
+    pub(in crate::worker) fn line_up(&self, name: String) -> Turn {
         let line = Arc::clone(self.0.lock().entry(name.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))));
         let mut turn = Turn { lines: self.clone(), name, ticket: None, permit: None };
         let mut ticket = Box::pin(async move { line.acquire_owned().await.expect("the semaphore is never closed") });
@@ -37,12 +37,12 @@ impl Lines {
 }
 
 impl Turn {
-    pub(super) fn has_come(&self) -> bool {
+    pub(in crate::worker) fn has_come(&self) -> bool {
         self.permit.is_some()
     }
 
     /// Waits until all before have gone.
-    pub(super) async fn come(&mut self) {
+    pub(in crate::worker) async fn come(&mut self) {
         if let Some(ticket) = &mut self.ticket {
             self.permit = Some(ticket.await);
             self.ticket = None;

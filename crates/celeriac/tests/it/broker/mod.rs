@@ -2,6 +2,7 @@
 
 mod conformance;
 mod interop;
+mod outages;
 mod recovery;
 mod refusals;
 mod restart;
