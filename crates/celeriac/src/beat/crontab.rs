@@ -107,8 +107,8 @@ impl Crontab {
     /// that it never has).
     ///
     /// Where clocks go forward, a time that does not exist is run when they have; where they go back, a time that
-    /// comes twice is run the first time. Only with `hour` at `*` every real hour counts: nothing is added and the hour
-    /// that comes twice is served twice.
+    /// comes twice is run the first time. Only with an `hour` that allows all (`*`, `*/1`, `0-23`) every real hour counts:
+    /// nothing is added and the hour that comes twice is served twice.
     #[must_use]
     pub fn next_after(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
         // A day early: where clocks went back over midnight, the local date of `after` may come again.
@@ -136,7 +136,8 @@ impl Crontab {
     }
 
     fn moments(&self, local: NaiveDateTime, zone: Tz) -> [Option<DateTime<Utc>>; 2] {
-        let every_hour = self.hour.text == "*";
+        // However it is written.
+        let every_hour = self.hour.bits == HOUR.all();
         match zone.from_local_datetime(&local) {
             MappedLocalTime::Single(time) => [Some(time.to_utc()), None],
             MappedLocalTime::Ambiguous(first, second) => [Some(first.to_utc()), every_hour.then(|| second.to_utc())],
@@ -195,6 +196,11 @@ struct Range {
 }
 
 impl Range {
+    /// The bits of all values.
+    fn all(&self) -> u64 {
+        (self.min..=self.max).fold(0, |bits, value| bits | 1 << value)
+    }
+
     fn parse(&self, text: &str) -> Result<Field, CrontabError> {
         let mut bits = 0;
         for part in text.split(',') {
@@ -388,6 +394,26 @@ mod tests {
             moments("30 * * * *", "2026-10-24T23:45:00Z", Tz::Europe__Berlin, 3),
             ["10-25 02:30 +0200", "10-25 02:30 +0100", "10-25 03:30 +0100"]
         );
+    }
+
+    #[test]
+    fn crontabs_that_mean_the_same_are_due_at_the_same_moments_where_clocks_change() {
+        // An hour comes twice in Berlin, half an hour on Lord Howe Island, and one is left out.
+        for (zone, after) in [
+            (Tz::Europe__Berlin, "2026-10-24T23:45:00Z"),
+            (Tz::Europe__Berlin, "2026-03-29T00:15:00Z"),
+            (Tz::Australia__Lord_Howe, "2026-04-04T14:00:00Z"),
+            (Tz::Australia__Lord_Howe, "2026-10-03T15:00:00Z"),
+        ] {
+            let expected = moments("*/10 * * * *", after, zone, 30);
+            for same in ["*/1", "0-23", "*/1,5", "0-11,12-23", "23-22", "0-22/2,1-23/2", "12-23,*"] {
+                assert_eq!(moments(&format!("*/10 {same} * * *"), after, zone, 30), expected, "{same} {zone} {after}");
+            }
+            let one = moments("10 2 * * *", after, zone, 3);
+            for same in ["2-2", "2,2", "2-3/2"] {
+                assert_eq!(moments(&format!("10 {same} * * *"), after, zone, 3), one, "{same} {zone} {after}");
+            }
+        }
     }
 
     #[test]

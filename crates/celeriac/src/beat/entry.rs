@@ -15,7 +15,8 @@ use crate::app::{App, SendError, SendOptions};
 use crate::protocol::{RawJson, repr};
 use crate::task::Task;
 
-type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
+/// The sending of one tick.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
 
 /// A task and the times at which it is sent.
 ///
@@ -61,6 +62,7 @@ enum When {
 struct Stored {
     one_off: bool,
     last_run_at: Option<DateTime<Utc>>,
+    total_run_count: u64,
 }
 
 impl Entry {
@@ -121,7 +123,11 @@ impl Entry {
             end: definition.expires,
             catch_up: definition.catch_up,
             enabled: definition.enabled,
-            stored: Some(Stored { one_off: definition.one_off, last_run_at: definition.last_run_at }),
+            stored: Some(Stored {
+                one_off: definition.one_off,
+                last_run_at: definition.last_run_at,
+                total_run_count: definition.total_run_count,
+            }),
             options,
             ..Self::named(name, schedule, &task, args, kwargs)
         }
@@ -168,17 +174,19 @@ impl Entry {
             timetable: Timetable { schedule, start: self.start, end: self.end, catch_up: self.catch_up },
             is_stored: self.stored.is_some(),
             one_off: self.stored.as_ref().is_some_and(|stored| stored.one_off || ends_itself),
+            // `ModelEntry.is_due`
+            is_spent: self.stored.as_ref().is_some_and(|stored| stored.one_off && stored.total_run_count > 0),
             last_run_at: self.stored.as_ref().and_then(|stored| stored.last_run_at),
         })
     }
 
     /// Sends the task of one tick. `again`: it may have been sent before.
-    pub(super) async fn send(&self, app: &App, tick: DateTime<Utc>, again: bool) -> Result<(), SendError> {
+    pub(super) fn send(&self, app: &App, tick: DateTime<Utc>, again: bool) -> Sending {
         let mut options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
         if again {
             options = options.header(super::SENT_AGAIN, true);
         }
-        (self.send)(app.clone(), options).await
+        (self.send)(app.clone(), options)
     }
 }
 

@@ -1,13 +1,16 @@
 //! Leads or waits to lead, and while it leads sends the tasks of the entries.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -164,8 +167,15 @@ impl Beat {
             let waiting = async { tenure.wait_for(leads).await.ok().and_then(|tenure| tenure.clone()) };
             let Some(Some(Tenure { lease, .. })) = shutdown.run_until_cancelled(waiting).await else { return };
             tracing::info!(term = lease.term, "beat leads");
-            let reign =
-                Reign { beat: self, tenure: tenure.clone(), lease, schedule: None, seen: None, is_hindered: false };
+            let reign = Reign {
+                beat: self,
+                tenure: tenure.clone(),
+                lease,
+                schedule: None,
+                seen: None,
+                sends: FuturesUnordered::new(),
+                is_hindered: false,
+            };
             reign.run(shutdown).await;
             if shutdown.is_cancelled() {
                 return;
@@ -209,6 +219,9 @@ impl BeatBuilder {
     }
 }
 
+/// The sending of one tick; `Err`: it took longer than the beat may send.
+type Sending = Pin<Box<dyn Future<Output = (Tick, Result<Result<(), SendError>, Elapsed>)> + Send>>;
+
 /// A beat while it leads.
 struct Reign<'a> {
     beat: &'a Beat,
@@ -218,6 +231,8 @@ struct Reign<'a> {
     schedule: Option<Loaded>,
     /// When the store was last asked for changes.
     seen: Option<Instant>,
+    /// Ticks on their way. None waits for another.
+    sends: FuturesUnordered<Sending>,
     is_hindered: bool,
 }
 
@@ -257,9 +272,29 @@ impl Reign<'_> {
                 }
             };
             let pause = pause.min(ends.saturating_duration_since(Instant::now()));
-            if shutdown.is_cancelled() || shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
-                return;
+            tokio::select! {
+                () = shutdown.cancelled() => return self.finish().await,
+                () = sleep(pause) => {}
+                Some((tick, outcome)) = self.sends.next() => {
+                    self.arrived(&tick, outcome);
+                    // Those that have arrived by now are recorded together.
+                    while let Some(Some((tick, outcome))) = self.sends.next().now_or_never() {
+                        self.arrived(&tick, outcome);
+                    }
+                }
             }
+        }
+    }
+
+    /// The last ticks on their way are waited for, not for long, and recorded.
+    async fn finish(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while let Ok(Some((tick, outcome))) = timeout_at(deadline, self.sends.next()).await {
+            self.arrived(&tick, outcome);
+        }
+        // What is not recorded is sent again by the next beat.
+        if let Ok(Err(error)) = timeout(LAST_WORDS, self.record()).await {
+            tracing::debug!(%error, "the last ticks are not recorded");
         }
     }
 
@@ -270,17 +305,14 @@ impl Reign<'_> {
         tenure.map(|tenure| tenure.ends)
     }
 
-    /// Claims what is due, sends it, and records that. Answers how long there is nothing to do.
+    /// Records what was sent, claims what is due and begins to send it. Answers how long there is nothing to do, unless a tick
+    /// arrives before.
     async fn round(&mut self) -> Result<Duration, StoreError> {
         if self.seen.is_none_or(|seen| seen.elapsed() >= LOOK_EVERY) {
             self.load().await?;
         }
         self.record().await?;
-        let ticks = self.schedule.as_ref().map(|loaded| loaded.ticker.to_send(Instant::now())).unwrap_or_default();
-        if !ticks.is_empty() {
-            self.send(ticks).await;
-            self.record().await?;
-        }
+        self.begin_to_send();
         let pause = self.schedule.as_ref().and_then(|loaded| loaded.ticker.pause(clock::now(), Instant::now()));
         Ok(pause.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
     }
@@ -321,40 +353,48 @@ impl Reign<'_> {
         Ok(())
     }
 
-    /// Sends them all at once, and waits for all.
-    async fn send(&mut self, ticks: Vec<Tick>) {
+    /// Sends what is due, each tick by itself.
+    fn begin_to_send(&mut self) {
         let Some(ends) = self.ends() else { return };
         let Some(Loaded { stored, ticker, .. }) = &mut self.schedule else { return };
-        let stored = &*stored;
         let Beat { app, entries, .. } = self.beat;
-        let sends = ticks.iter().map(|tick| {
+        for tick in ticker.to_send(Instant::now()) {
             let in_code = || entries.iter().find(|entry| entry.name == tick.entry);
-            let entry = stored.get(&tick.entry).or_else(in_code);
-            async move {
-                let entry = entry?;
-                Some(timeout_at(ends, entry.send(app, tick.time, tick.again)).await)
-            }
-        });
-        let outcomes = join_all(sends).await;
-        for (tick, outcome) in ticks.iter().zip(outcomes) {
-            let entry = &tick.entry;
-            match outcome {
-                Some(Ok(Ok(()))) => {
-                    tracing::debug!(entry, tick = %tick.time, "tick sent");
-                    ticker.sent(tick, clock::now());
-                }
-                Some(Ok(Err(error @ SendError::Encode { .. }))) => {
-                    tracing::error!(entry, tick = %tick.time, %error, "tick cannot be sent; it is left out");
-                    ticker.given_up(tick);
-                }
-                Some(Ok(Err(error))) => {
-                    if !tick.again {
-                        tracing::warn!(entry, tick = %tick.time, %error, "tick not sent; trying again");
-                    }
-                    ticker.failed(tick, Instant::now());
-                }
-                Some(Err(_)) | None => ticker.failed(tick, Instant::now()),
-            }
+            let Some(entry) = stored.get(&tick.entry).or_else(in_code) else {
+                ticker.failed(&tick, Instant::now());
+                continue;
+            };
+            let sending = entry.send(app, tick.time, tick.again);
+            self.sends.push(Box::pin(async move {
+                let outcome = timeout_at(ends, sending).await;
+                (tick, outcome)
+            }));
         }
+    }
+
+    /// A tick has come to the broker, or not.
+    fn arrived(&mut self, tick: &Tick, outcome: Result<Result<(), SendError>, Elapsed>) {
+        let Some(Loaded { ticker, .. }) = &mut self.schedule else { return };
+        let entry = &tick.entry;
+        let error = match outcome {
+            Ok(Ok(())) => {
+                tracing::debug!(entry, tick = %tick.time, "tick sent");
+                return ticker.sent(tick, clock::now());
+            }
+            Ok(Err(error @ SendError::Encode { .. })) => {
+                tracing::error!(entry, tick = %tick.time, %error, "tick cannot be sent; it is left out");
+                return ticker.given_up(tick);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no confirmation for as long as this beat was sure to lead".to_owned(),
+        };
+        let failures = tick.failures + 1;
+        // That the broker is away is told once, and after that for no entry again.
+        if tick.failures == 0 || self.beat.app.broker().health().connected {
+            tracing::warn!(entry, tick = %tick.time, failures, error, "tick not sent; trying again");
+        } else {
+            tracing::debug!(entry, tick = %tick.time, failures, error, "tick not sent; trying again");
+        }
+        ticker.failed(tick, Instant::now());
     }
 }

@@ -16,8 +16,11 @@ use super::store::{Progress, Record};
 
 /// How many ticks are claimed by one write.
 const MAX_CLAIMS: usize = 256;
-/// How long a tick that could not be sent is left alone.
+/// How many ticks are on their way at once. Each entry has one at most.
+const MAX_SENDING: usize = 256;
+/// How long a tick that could not be sent is left alone at first, and at most: its entry waits, and no other.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(60);
 
 /// What the ticker knows of an entry.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Plan {
     pub(super) is_stored: bool,
     /// Switched off after its first tick.
     pub(super) one_off: bool,
+    /// It has had its first tick, of a beat that did not come to switching it off.
+    pub(super) is_spent: bool,
     /// What a Python beat, which has no [`Progress`], did last.
     pub(super) last_run_at: Option<DateTime<Utc>>,
 }
@@ -51,7 +56,12 @@ enum Stage {
     Claimed {
         tick: DateTime<Utc>,
         again: bool,
+        /// How often it could not be sent.
+        failures: u32,
         not_before: Option<Instant>,
+    },
+    Sending {
+        tick: DateTime<Utc>,
     },
     Sent {
         tick: DateTime<Utc>,
@@ -68,6 +78,8 @@ pub(super) struct Tick {
     pub(super) time: DateTime<Utc>,
     /// It may have been sent before.
     pub(super) again: bool,
+    /// How often it could not be sent.
+    pub(super) failures: u32,
 }
 
 impl Plan {
@@ -85,10 +97,16 @@ impl Plan {
     }
 }
 
+impl Stage {
+    fn claimed(tick: DateTime<Utc>, again: bool) -> Self {
+        Self::Claimed { tick, again, failures: 0, not_before: None }
+    }
+}
+
 impl Job {
     fn new(plan: Plan, progress: Option<Progress>) -> Self {
         let stage = match progress.and_then(|progress| progress.sending) {
-            Some(tick) => Stage::Claimed { tick, again: true, not_before: None },
+            Some(tick) => Stage::claimed(tick, true),
             None => Stage::Idle,
         };
         Self { plan, progress, stage }
@@ -104,12 +122,15 @@ impl Job {
         let record =
             |progress| Record { entry: entry.to_owned(), progress: Some(progress), sent_at: None, disable: false };
         match self.stage {
-            Stage::Claimed { .. } | Stage::Done => None,
+            Stage::Claimed { .. } | Stage::Sending { .. } | Stage::Done => None,
             Stage::Sent { tick, at } => Some(Record {
                 sent_at: at,
                 disable: self.plan.one_off,
                 ..record(Progress { handled: Some(tick), sending: None })
             }),
+            Stage::Idle if self.plan.is_spent => {
+                Some(Record { disable: true, ..record(Progress { handled, sending: None }) })
+            }
             Stage::Idle => match self.plan.timetable.due(self.handled(now), now) {
                 Due::Now(tick) => Some(record(Progress { handled, sending: Some(tick) })),
                 _ if self.plan.is_stored && self.plan.is_over(now) => {
@@ -125,7 +146,7 @@ impl Job {
         self.progress = record.progress;
         self.stage = match (record.disable, record.progress.and_then(|progress| progress.sending)) {
             (true, _) => Stage::Done,
-            (false, Some(tick)) => Stage::Claimed { tick, again: false, not_before: None },
+            (false, Some(tick)) => Stage::claimed(tick, false),
             (false, None) => Stage::Idle,
         };
     }
@@ -191,47 +212,67 @@ impl Ticker {
         }
     }
 
-    /// The ticks that are to be sent now.
-    pub(super) fn to_send(&self, now: Instant) -> Vec<Tick> {
+    /// The ticks that are to be sent now, those first that failed least. They are on their way from here on.
+    pub(super) fn to_send(&mut self, now: Instant) -> Vec<Tick> {
         let tick = |(entry, job): (&String, &Job)| match job.stage {
-            Stage::Claimed { tick, again, not_before } if not_before.is_none_or(|time| time <= now) => {
-                Some(Tick { entry: entry.clone(), time: tick, again })
+            Stage::Claimed { tick, again, failures, not_before } if not_before.is_none_or(|time| time <= now) => {
+                Some(Tick { entry: entry.clone(), time: tick, again, failures })
             }
             _ => None,
         };
-        self.jobs.iter().filter_map(tick).collect()
+        let mut ticks: Vec<_> = self.jobs.iter().filter_map(tick).collect();
+        ticks.sort_by_key(|tick| (tick.failures, tick.time));
+        ticks.truncate(MAX_SENDING.saturating_sub(self.sending()));
+        for tick in &ticks {
+            if let Some(job) = self.jobs.get_mut(&tick.entry) {
+                job.stage = Stage::Sending { tick: tick.time };
+            }
+        }
+        ticks
+    }
+
+    fn sending(&self) -> usize {
+        self.jobs.values().filter(|job| matches!(job.stage, Stage::Sending { .. })).count()
     }
 
     /// The broker has it.
     pub(super) fn sent(&mut self, tick: &Tick, at: DateTime<Utc>) {
-        self.set_stage(tick, Stage::Sent { tick: tick.time, at: Some(at) });
+        self.arrived(tick, Stage::Sent { tick: tick.time, at: Some(at) });
     }
 
     /// It can never be sent, and was not.
     pub(super) fn given_up(&mut self, tick: &Tick) {
-        self.set_stage(tick, Stage::Sent { tick: tick.time, at: None });
+        self.arrived(tick, Stage::Sent { tick: tick.time, at: None });
     }
 
-    /// Nobody knows whether the broker has it.
+    /// Nobody knows whether the broker has it. Its entry tries again, less often each time.
     pub(super) fn failed(&mut self, tick: &Tick, now: Instant) {
-        let not_before = Some(now + RETRY_AFTER);
-        self.set_stage(tick, Stage::Claimed { tick: tick.time, again: true, not_before });
+        let pause = RETRY_AFTER.saturating_mul(1 << tick.failures.min(10)).min(RETRY_AFTER_AT_MOST);
+        let failures = tick.failures.saturating_add(1);
+        self.arrived(tick, Stage::Claimed { tick: tick.time, again: true, failures, not_before: Some(now + pause) });
     }
 
-    fn set_stage(&mut self, tick: &Tick, stage: Stage) {
-        if let Some(job) = self.jobs.get_mut(&tick.entry) {
+    /// Unless the entry has gone meanwhile, or another of its name has come.
+    fn arrived(&mut self, tick: &Tick, stage: Stage) {
+        if let Some(job) = self.jobs.get_mut(&tick.entry)
+            && job.stage == (Stage::Sending { tick: tick.time })
+        {
             job.stage = stage;
         }
     }
 
     /// How long nothing is to be done; `None`: until the entries change.
     pub(super) fn pause(&self, now: DateTime<Utc>, instant: Instant) -> Option<Duration> {
+        let is_full = self.sending() >= MAX_SENDING;
         let pause = |job: &Job| match job.stage {
             Stage::Idle => match job.plan.timetable.due(job.handled(now), now) {
                 Due::Now(_) => Some(Duration::ZERO),
                 Due::At(time) => Some((time - now).to_std().unwrap_or_default()),
                 Due::Never => None,
             },
+            // When one of those that are on their way arrives, its sender looks again.
+            Stage::Sending { .. } => None,
+            Stage::Claimed { .. } if is_full => None,
             Stage::Claimed { not_before, .. } => {
                 Some(not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(instant)))
             }

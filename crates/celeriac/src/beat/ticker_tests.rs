@@ -16,6 +16,7 @@ fn plan(schedule: Schedule, catch_up: CatchUp) -> Plan {
         timetable: Timetable { schedule, start: None, end: None, catch_up },
         is_stored: false,
         one_off: false,
+        is_spent: false,
         last_run_at: None,
     }
 }
@@ -192,7 +193,7 @@ fn an_entry_that_nobody_has_handled_begins_with_its_next_tick_and_the_successor_
     // It dies before the first tick.
     let mut successor = Model::lead(&mut store, &every(60, CatchUp::Once));
     assert!(successor.record(&mut store, at(61)));
-    let tick = Tick { entry: "a".to_owned(), time: at(60), again: false };
+    let tick = Tick { entry: "a".to_owned(), time: at(60), again: false, failures: 0 };
     assert_eq!(successor.ticker.to_send(Instant::now()), [tick]);
 }
 
@@ -255,6 +256,78 @@ fn a_change_of_the_schedule_keeps_what_was_handled() {
     beat.ticker.change(plans(every(15, CatchUp::All)));
     assert!(beat.record(&mut store, at(16)));
     assert_eq!(beat.ticker.to_send(Instant::now())[0].time, at(15));
+}
+
+#[test]
+fn a_one_off_entry_that_another_beat_has_sent_is_switched_off_and_not_sent_again() {
+    let sent = Plan {
+        is_stored: true,
+        one_off: true,
+        is_spent: true,
+        last_run_at: Some(at(100)),
+        ..every(10, CatchUp::All)
+    };
+    let mut beat = Model::lead(&mut Store::default(), &sent);
+    let records = beat.ticker.records(at(500));
+    assert!(records.len() == 1 && records[0].disable && records[0].sent_at.is_none(), "{records:?}");
+    beat.ticker.recorded(&records);
+    assert_eq!(beat.ticker.to_send(Instant::now()), []);
+}
+
+#[test]
+fn an_entry_that_cannot_be_sent_tries_less_often_each_time_up_to_a_minute() {
+    let mut store = Store::default();
+    let mut beat = Model::lead(&mut store, &every(10, CatchUp::All));
+    assert!(beat.record(&mut store, at(5)));
+    assert!(beat.record(&mut store, at(10)));
+    let mut instant = Instant::now();
+    for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let ticks = beat.ticker.to_send(instant);
+        assert_eq!(ticks.len(), 1, "after {pause} s");
+        beat.ticker.failed(&ticks[0], instant);
+        let pause = Duration::from_secs(pause);
+        assert_eq!(beat.ticker.pause(at(10), instant), Some(pause));
+        instant += pause;
+    }
+}
+
+#[test]
+fn a_tick_on_its_way_is_not_sent_twice_and_its_end_is_nobody_elses() {
+    let mut store = Store::default();
+    let mut beat = Model::lead(&mut store, &every(10, CatchUp::All));
+    assert!(beat.record(&mut store, at(5)));
+    assert!(beat.record(&mut store, at(10)));
+    let instant = Instant::now();
+    let ticks = beat.ticker.to_send(instant);
+    assert_eq!((beat.ticker.to_send(instant), beat.ticker.pause(at(10), instant)), (Vec::new(), None));
+    // The entry goes, and one of its name comes back.
+    beat.ticker.change(HashMap::new());
+    assert!(beat.record(&mut store, at(11)));
+    beat.ticker.change(plans(every(10, CatchUp::All)));
+    assert!(beat.record(&mut store, at(12)));
+    beat.ticker.sent(&ticks[0], at(13));
+    assert_eq!(beat.ticker.records(at(13)), []);
+}
+
+#[test]
+fn so_many_entries_that_hang_keep_no_more_than_their_places() {
+    let names: Vec<_> = (0..300).map(|number| format!("{number:03}")).collect();
+    let plans: HashMap<_, _> = names.iter().map(|name| (name.clone(), every(10, CatchUp::All))).collect();
+    let before = Progress { handled: Some(at(5)), sending: None };
+    let mut beat = Ticker::new(plans, &names.iter().map(|name| (name.clone(), before)).collect());
+    for _ in 0..2 {
+        let records = beat.records(at(10));
+        beat.recorded(&records);
+    }
+    let instant = Instant::now();
+    let first = beat.to_send(instant);
+    assert_eq!((first.len(), beat.to_send(instant).len()), (MAX_SENDING, 0));
+    for tick in &first {
+        beat.failed(tick, instant);
+    }
+    // Those that have not failed come first.
+    let then = beat.to_send(instant + RETRY_AFTER);
+    assert!(then[..44].iter().all(|tick| tick.failures == 0) && then.len() == MAX_SENDING);
 }
 
 #[test]

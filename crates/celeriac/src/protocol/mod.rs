@@ -2,6 +2,7 @@
 
 mod compression;
 pub mod event;
+mod isoparse;
 pub mod json;
 mod message;
 pub mod pidbox;

@@ -2,8 +2,11 @@
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timelike, Utc};
 
-/// Reads ISO 8601 as Celery does (`celery/utils/iso8601.py`): `T` or a space between date and time, any fraction of a
-/// second, any offset, and no offset for UTC (`enable_utc`).
+use super::isoparse::isoparse;
+
+/// Reads ISO 8601 as Celery does (`dateutil.parser.isoparse`, by `celery.utils.time.maybe_iso8601`): the extended format and
+/// the basic one, dates by day, by week and by number of the day, any character between date and time, fractions behind a dot
+/// or a comma, `24:00`, any offset, and no offset for UTC (`enable_utc`).
 #[must_use]
 pub fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
     let text = text.trim();
@@ -12,16 +15,13 @@ pub fn parse_time(text: &str) -> Option<DateTime<FixedOffset>> {
 
 /// A time with an offset.
 pub(super) fn parse_offset(text: &str) -> Option<DateTime<FixedOffset>> {
-    const FORMATS: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"];
-    let rfc3339 = DateTime::parse_from_rfc3339(text).ok();
-    rfc3339.or_else(|| FORMATS.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()))
+    let (time, offset) = isoparse(text)?;
+    time.and_local_timezone(offset?).single()
 }
 
 /// A time without an offset.
 pub(super) fn parse_naive(text: &str) -> Option<NaiveDateTime> {
-    const FORMATS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    FORMATS.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()).or_else(date)
+    isoparse(text).filter(|(_, offset)| offset.is_none()).map(|(time, _)| time)
 }
 
 /// Prints a time as `datetime.isoformat()` does: microseconds only where there are some, the offset as `+00:00`.

@@ -69,7 +69,7 @@ impl State {
         if record.disable {
             entry.enabled = false;
             entry.last_run_at = None;
-            entry.total_run_count = if record.sent_at.is_some() { 0 } else { entry.total_run_count };
+            entry.total_run_count = if record.sent_at.is_some() || entry.one_off { 0 } else { entry.total_run_count };
             self.version += 1;
         }
     }

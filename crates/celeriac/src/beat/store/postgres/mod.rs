@@ -26,7 +26,8 @@ use crate::backend::postgres::{Link, Server};
 ///   tells Django so later). Two more are ours: `celeriac_beat_lease`, and `celeriac_beat_progress`, in whose column
 ///   `catch_up` an operator may say `once`, `skip`, `all` or how many for an entry.
 /// * Who leads and what was done is written in statements of one transaction each, all with the clock of the server.
-/// * Python's own beat must not run on the same tables at the same time: it knows of no lease.
+/// * Python's own beat must not run on the same tables at the same time: it knows of no lease. It may run before and after:
+///   what it has sent meanwhile, as `last_run_at` tells, is not sent again, whatever the catch-up policy.
 ///
 /// The address is that of the result backend `postgresql://`; another schema is `?options=-csearch_path%3Dname`. It takes
 /// one connection.

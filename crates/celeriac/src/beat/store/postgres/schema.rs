@@ -5,7 +5,9 @@ use crate::backend::postgres::Tables;
 pub(super) const SCHEDULE: Tables = Tables { missing: MISSING, create: CREATE };
 
 const MISSING: &str = "
-SELECT count(*) FROM (VALUES
+SELECT (NOT EXISTS (
+    SELECT FROM pg_attribute WHERE attrelid = to_regclass('celeriac_beat_progress') AND attname = 'sent_at'
+))::int + count(*) FROM (VALUES
     ('django_celery_beat_periodictask'), ('django_celery_beat_periodictasks'), ('django_celery_beat_intervalschedule'),
     ('django_celery_beat_crontabschedule'), ('django_celery_beat_clockedschedule'), ('django_celery_beat_solarschedule'),
     ('celeriac_beat_lease'), ('celeriac_beat_progress')
@@ -90,4 +92,5 @@ CREATE TABLE IF NOT EXISTS celeriac_beat_progress (
     handled timestamp with time zone,
     sending timestamp with time zone,
     catch_up text
-);";
+);
+ALTER TABLE celeriac_beat_progress ADD COLUMN IF NOT EXISTS sent_at timestamp with time zone;";

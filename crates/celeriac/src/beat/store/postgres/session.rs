@@ -30,8 +30,18 @@ SELECT concat_ws(' ',
         FROM celeriac_beat_progress WHERE catch_up IS NOT NULL),
     floor(extract(epoch FROM now()) / 300)::bigint)";
 
+/// Where a Python beat has run an entry since ours did, all up to then is handled: what is in `last_run_at` is not what was
+/// written there by us, and it is later.
 const PROGRESS: &str = "
-SELECT entry, handled, sending FROM celeriac_beat_progress WHERE handled IS NOT NULL OR sending IS NOT NULL";
+SELECT entry, greatest(handled, ran_elsewhere), CASE WHEN sending <= ran_elsewhere THEN NULL ELSE sending END
+FROM (
+    SELECT progress.*, CASE
+        WHEN task.last_run_at > coalesce(progress.sent_at, progress.handled, '-infinity') THEN task.last_run_at
+    END AS ran_elsewhere
+    FROM celeriac_beat_progress AS progress
+    LEFT JOIN django_celery_beat_periodictask AS task ON task.name = progress.entry
+) AS progress
+WHERE handled IS NOT NULL OR sending IS NOT NULL";
 
 /// The lease is locked while this goes on, so that nobody takes it in the middle. Written again, a record changes
 /// nothing: what is recorded as handled already is not counted (all parts see the rows as they were before).
@@ -46,15 +56,18 @@ WITH lease AS MATERIALIZED (
     SELECT given.* FROM lease, unnest($3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::bool[])
     AS given (entry, handled, sending, sent_at, disable)
 ), written AS (
-    INSERT INTO celeriac_beat_progress AS progress (entry, handled, sending)
-    SELECT entry, handled, sending FROM given
-    ON CONFLICT (entry) DO UPDATE SET handled = excluded.handled, sending = excluded.sending
+    INSERT INTO celeriac_beat_progress AS progress (entry, handled, sending, sent_at)
+    SELECT entry, handled, sending, sent_at FROM given
+    ON CONFLICT (entry) DO UPDATE SET
+        handled = excluded.handled, sending = excluded.sending, sent_at = coalesce(excluded.sent_at, progress.sent_at)
 ), counted AS (
     UPDATE django_celery_beat_periodictask AS task
     SET enabled = task.enabled AND NOT disable,
         last_run_at = CASE WHEN disable THEN NULL ELSE sent_at END,
         total_run_count = CASE
-            WHEN sent_at IS NULL THEN total_run_count WHEN disable THEN 0 ELSE total_run_count + 1 END
+            WHEN disable AND (sent_at IS NOT NULL OR one_off) THEN 0
+            WHEN sent_at IS NULL THEN total_run_count
+            ELSE total_run_count + 1 END
     FROM given
     WHERE task.name = given.entry AND (disable OR sent_at IS NOT NULL) AND NOT EXISTS (
         SELECT FROM celeriac_beat_progress AS progress
