@@ -15,4 +15,5 @@ mod roles;
 mod secrecy;
 mod standalone;
 mod steps;
+mod stops;
 mod system;

@@ -123,8 +123,6 @@ async fn role(arguments: &[&str], environment: &[(String, String)]) -> Process {
 /// The address in a role's line `… listens address=HOST:PORT`.
 pub(crate) async fn listening(process: &mut Process) -> SocketAddr {
     let line = process.wait_for_line("listens", START).await;
-    // Log lines may be coloured.
-    let plain: String = line.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)).collect();
-    let address = plain.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
     address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
 }

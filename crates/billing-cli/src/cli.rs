@@ -16,7 +16,7 @@ use crate::telemetry::TelemetryConfig;
 
 /// Billing of an online cinema: every role is a subcommand of this one program
 ///
-/// Exit status: 0 done, 1 the demo or a check failed, 64 a setting is wrong (the message names the variable), 69 a server
+/// Exit status: 0 done, 1 the demo or a check failed or a worker has dropped tasks that ran, 64 a setting is wrong (the message names the variable), 69 a server
 /// was not reached, 70 an error of ours or the worker's watchdog, 75 a worker has run as many tasks, or takes as much memory,
 /// as it may: start it again, 130 a signal came before the work was done. Celery's verbs (inspect, control, status, events,
 /// call, result, purge, list, report, and in their manner parked, requeue, discard) end as Celery's: 2 the command line is

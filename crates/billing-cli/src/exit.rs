@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 /// Everything went as asked.
 pub const OK: u8 = 0;
-/// The command ran and its answer is no: the demo saw something that should not be.
+/// The command ran and its answer is no: the demo saw something that should not be. Or a worker has dropped tasks before
+/// their end, as Celery's ends after a cold shutdown.
 pub const FAILED: u8 = 1;
 /// The command line of one of Celery's verbs is wrong, as Celery says it.
 pub const CELERY_USAGE: u8 = 2;

@@ -54,11 +54,18 @@ pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8
     let app = services.app.clone();
     let worker = billing_worker::prepare(config.worker, services, &signals.stop, end_process).map_err(worker_error)?;
     let handle = worker.handle();
-    probes.tell(move || probes::of_worker(&handle));
+    let watched = handle.clone();
+    probes.tell(move || probes::of_worker(&watched));
     let ended = worker.run(signals.stop.clone()).await;
     app.close().await;
     ended.map_err(worker_error)?;
-    Ok(exit::OK)
+    match handle.dropped() {
+        0 => Ok(exit::OK),
+        dropped => {
+            tracing::warn!(dropped, "tasks were dropped before their end; their messages were given back");
+            Ok(exit::FAILED)
+        }
+    }
 }
 
 /// The runtime does not answer: nobody else can end the process.

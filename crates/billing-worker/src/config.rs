@@ -84,13 +84,27 @@ pub struct Config {
     )]
     pub worker_exclude_queues: Vec<String>,
 
-    /// The name of this worker in dashboards; %h stands for the host's name. By default celery@%h
+    /// The name of this worker in dashboards: %h stands for the host's name, %n and %d for its parts. By default celery@%h
     #[arg(short = 'n', long, visible_alias = "hostname", env = "WORKER_NAME", value_name = "NAME@HOST")]
     pub worker_name: Option<String>,
 
     /// A file in which this worker remembers across restarts which tasks were revoked; each worker needs its own
     #[arg(long, visible_alias = "statedb", env = "WORKER_STATEDB", value_name = "FILE")]
     pub worker_statedb: Option<PathBuf>,
+
+    /// How many revoked tasks are remembered; above it the oldest are forgotten
+    #[arg(long, env = "WORKER_REVOKES_MAX", default_value_t = 50_000, value_parser = revokes, value_name = "N")]
+    pub worker_revokes_max: usize,
+
+    /// How long a revoked task is remembered
+    #[arg(
+        long,
+        env = "WORKER_REVOKE_EXPIRES",
+        default_value = "3h",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub worker_revoke_expires: Duration,
 
     /// How long running tasks may take to finish after SIGTERM
     #[arg(
@@ -191,6 +205,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn revokes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => Err("expected a number from 1 to 1000000".to_owned()),
+    }
+}
+
 /// A setting that cannot be worked with. Names the variable; what is wrong with it may stand in the source.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -210,7 +231,7 @@ pub enum ConfigError {
     ForgottenRequest,
     #[error("WORKER_QUEUES: one of the names is empty")]
     NamelessQueue,
-    #[error("WORKER_STATEDB, WORKER_EXCLUDE_QUEUES or WORKER_AUTOSCALE: {0}")]
+    #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES or WORKER_AUTOSCALE: {0}")]
     Worker(String),
 }
 

@@ -12,7 +12,7 @@ mod tasks;
 
 use anyhow::Context as _;
 use billing::Services;
-use celeriac::worker::{Worker, WorkerHandle, nodename};
+use celeriac::worker::{Worker, WorkerHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, ConfigError, ResolveConfig};
@@ -58,10 +58,12 @@ pub fn prepare(
         .exclude_queues(config.worker_exclude_queues)
         .delivery_limit(config.worker_delivery_limit)
         .parking(config.worker_parking)
+        .revokes_max(config.worker_revokes_max)
+        .revoke_expires(config.worker_revoke_expires)
         .shutdown_timeout(config.worker_shutdown_timeout)
         .cold(stop.cold.clone());
     let builder = match config.worker_name {
-        Some(name) => builder.hostname(nodename(&name)),
+        Some(name) => builder.hostname(name),
         None => builder,
     };
     let builder = match config.worker_statedb {

@@ -2,8 +2,8 @@
 
 mod announce;
 mod builder;
-mod conf;
 mod chord;
+mod conf;
 mod delay;
 mod error;
 mod options;

@@ -65,11 +65,11 @@ pub use self::hooks::{TaskEnd, TaskFailure, TaskHooks};
 pub use self::nodename::nodename;
 pub use self::readiness::{Readiness, Unready};
 pub use self::registry::Call;
-pub use self::unserved::Unserved;
 pub(crate) use self::registry::Registered;
 pub(crate) use self::revoked::{Remembered, shared_values};
 pub(crate) use self::run::{Limits, Phase, Run};
 pub(crate) use self::shared::Shared;
+pub use self::unserved::Unserved;
 
 use self::queues::Taken;
 use self::shutdown::Shutdown;

@@ -47,7 +47,13 @@ pub(super) async fn run(args: ListArgs) -> Result<(), Failure> {
     let url = bindings_url(&args)?;
     let shown = without_password(&url);
     // Anonymous here: a library's error would show the password.
-    let failed = |error: reqwest::Error| Failure::error(format!("{shown}: {}", error.without_url()));
+    let failed = |error: reqwest::Error| {
+        let error = anyhow::Error::new(error.without_url());
+        Failure::error(format!(
+            "RabbitMQ's management API at {shown} cannot be asked: {error:#}. BROKER_API (--broker-api URL) says where it is, and \
+             with which user"
+        ))
+    };
     let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(failed)?;
     let answer = client.get(url.clone()).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let bindings: Vec<Binding> = answer.json().await.map_err(failed)?;

@@ -1,13 +1,14 @@
 //! `result`: prints what a task has returned (`celery/bin/result.py`).
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use celeriac::protocol::{Json, ResultMeta, Tagged, repr};
 use celeriac::{App, AsyncResult, GetError};
 use clap::Args;
 
 use super::failure::Failure;
-use super::options::GlobalOptions;
+use super::options::{GlobalOptions, seconds};
 use super::output::Output;
 use super::python;
 
@@ -23,6 +24,10 @@ pub struct ResultArgs {
     /// Show traceback instead
     #[arg(long)]
     traceback: bool,
+
+    /// How many seconds to wait for the end of the task; 0 is without a limit
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "FLOAT")]
+    timeout: Duration,
 
     #[command(flatten)]
     global: GlobalOptions,
@@ -41,7 +46,22 @@ pub(super) async fn run(args: ResultArgs) -> Result<(), Failure> {
         // None is printed as an empty line.
         return Ok(out.line(&meta.and_then(|meta| meta.traceback).unwrap_or_default())?);
     }
-    print(&ended(&result).await.map_err(Failure::error)?, out)
+    let meta = if args.timeout.is_zero() {
+        ended(&result).await
+    } else {
+        let in_time = tokio::time::timeout(args.timeout, ended(&result)).await;
+        in_time.map_err(|_| timed_out(&result, args.timeout))?
+    };
+    print(&meta.map_err(Failure::error)?, out)
+}
+
+/// As Python's `AsyncResult.get` says it, and what to do.
+fn timed_out(result: &AsyncResult, waited: Duration) -> Failure {
+    let (id, waited) = (result.id(), waited.as_secs_f64());
+    Failure::exception(format!(
+        "celery.exceptions.TimeoutError: The operation timed out.\nTask {id} has no result after {waited} s: it has not ended, or \
+         nothing is known of it (--timeout SECONDS waits longer)"
+    ))
 }
 
 /// Waits for the end of the task, however long that takes.

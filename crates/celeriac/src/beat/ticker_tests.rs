@@ -260,13 +260,8 @@ fn a_change_of_the_schedule_keeps_what_was_handled() {
 
 #[test]
 fn a_one_off_entry_that_another_beat_has_sent_is_switched_off_and_not_sent_again() {
-    let sent = Plan {
-        is_stored: true,
-        one_off: true,
-        is_spent: true,
-        last_run_at: Some(at(100)),
-        ..every(10, CatchUp::All)
-    };
+    let sent =
+        Plan { is_stored: true, one_off: true, is_spent: true, last_run_at: Some(at(100)), ..every(10, CatchUp::All) };
     let mut beat = Model::lead(&mut Store::default(), &sent);
     let records = beat.ticker.records(at(500));
     assert!(records.len() == 1 && records[0].disable && records[0].sent_at.is_none(), "{records:?}");

@@ -53,7 +53,8 @@ async fn obey(node: &Node, mut subscription: Subscription) {
         let bytes = delivery.message.body.len();
         if bytes > MAX_MESSAGE {
             tracing::warn!(method = request.method, bytes, "a command of remote control is too large");
-            let why = format!("{} was not carried out: it has {bytes} bytes, at most {MAX_MESSAGE} are", request.method);
+            let why =
+                format!("{} was not carried out: it has {bytes} bytes, at most {MAX_MESSAGE} are", request.method);
             reply(node, &request, &panel::error(&why)).await;
             continue;
         }
@@ -102,7 +103,11 @@ async fn reply(node: &Node, request: &Request, value: &Json) {
     let mut text = Vec::new();
     value.write(&mut text);
     let value = if text.len() > MAX_MESSAGE {
-        Reply::error(&format!("the reply to {} has {} bytes, at most {MAX_MESSAGE} are sent", request.method, text.len()))
+        Reply::error(&format!(
+            "the reply to {} has {} bytes, at most {MAX_MESSAGE} are sent",
+            request.method,
+            text.len()
+        ))
     } else {
         RawJson::parse(text).unwrap_or_else(|error| Reply::error(&error.to_string()))
     };

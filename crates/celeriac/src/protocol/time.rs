@@ -1,6 +1,6 @@
 //! Points in time as Python prints them.
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, NaiveTime, SecondsFormat, Timelike, Utc};
 
 use super::isoparse::isoparse;
 

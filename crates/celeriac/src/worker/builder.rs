@@ -241,7 +241,9 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         let doubled: Vec<_> = self.registry.doubled().collect();
         if !doubled.is_empty() {
             let doubled = doubled.join(", ");
-            return Err(WorkerError::Configuration(format!("more than one body was registered for {doubled}: leave one")));
+            return Err(WorkerError::Configuration(format!(
+                "more than one body was registered for {doubled}: leave one"
+            )));
         }
         let concurrency = self.autoscale.map_or(self.concurrency, |(_, min)| min);
         let highest = self.autoscale.map_or(concurrency, |(max, _)| max);
@@ -267,8 +269,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         let shutdown_timeout = self.shutdown.timeout;
         let watchdog = self.watchdog.map(|limit| Watchdog { limit, abort, shutdown_timeout });
         let hostname = try_nodename(self.hostname.as_deref().unwrap_or_default());
-        let hostname: Arc<str> =
-            hostname.map_err(|why| WorkerError::Configuration(format!("hostname: {why}")))?.into();
+        let hostname: Arc<str> = hostname.map_err(|why| WorkerError::Configuration(format!("hostname: {why}")))?.into();
         let pid = std::process::id();
         let broker = Arc::clone(self.app.broker());
         let clock = LamportClock::default();

@@ -160,7 +160,10 @@ impl Channel {
         self.limited.fetch_sub(1, Ordering::Relaxed);
         if !self.is_crowded.swap(true, Ordering::Relaxed) {
             let queue = &self.queue;
-            tracing::warn!(queue, "{MAX_LIMITED} tasks wait for limits, such as a concurrency_key: the queue waits with them");
+            tracing::warn!(
+                queue,
+                "{MAX_LIMITED} tasks wait for limits, such as a concurrency_key: the queue waits with them"
+            );
         }
         None
     }

@@ -93,7 +93,11 @@ impl Revoked {
     pub(crate) fn contains(&self, task_id: &str, now: Instant) -> bool {
         // Asked for every task, and nearly always empty.
         !self.ids.is_empty()
-            && self.ids.get(task_id).and_then(|place| self.order.get(place)).is_some_and(|(at, _)| self.counts(*at, now))
+            && self
+                .ids
+                .get(task_id)
+                .and_then(|place| self.order.get(place))
+                .is_some_and(|(at, _)| self.counts(*at, now))
     }
 
     /// The ids that are still remembered, the oldest first, and how long ago each was revoked.

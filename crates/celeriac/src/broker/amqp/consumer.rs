@@ -13,7 +13,7 @@ use super::control::{Command, Control, Current};
 use super::error::{reason, refusal};
 use super::link::{Link, Live};
 use super::stack::{Names, Stack};
-use super::topology::{Remembered, declare, steps};
+use super::topology::{Remembered, ensure, steps};
 use super::wire::decode_message;
 use crate::broker::backoff::Backoff;
 use crate::broker::{BrokerError, ConsumeOptions, Delivery, DeliveryTag, Subscription};
@@ -154,10 +154,9 @@ impl Consumer {
 
     async fn open(&self, live: &Live) -> Result<(Channel, Stack), End> {
         let opening = async {
-            let channel = live.connection.create_channel().await?;
             // A queue that is not durable is gone after a restart of the broker.
             let steps = steps(&self.topology.of_queue(&self.queue)).unwrap_or_default();
-            declare(&channel, &steps).await?;
+            let channel = ensure(&live.connection, &steps).await?;
             let mut stack = Stack::default();
             stack.set(&channel, &self.names, self.prefetch).await?;
             Ok((channel, stack))

@@ -49,6 +49,12 @@ pub(super) fn is_not_found(error: &Error) -> bool {
         if *protocol.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
+/// Whether the broker answered that this user may not do that.
+pub(super) fn is_forbidden(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(protocol)
+        if *protocol.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

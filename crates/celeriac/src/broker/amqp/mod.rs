@@ -27,9 +27,9 @@ use lapin::types::{FieldTable, ShortString};
 use tokio::time::{sleep, timeout};
 
 use self::error::{is_not_found, refusal};
-use self::link::Link;
+use self::link::{Link, Live};
 use self::publisher::Publisher;
-use self::topology::{Remembered, bound, declare, steps};
+use self::topology::{Remembered, bound, ensure, steps};
 use self::wire::short;
 use super::url::{Endpoint, address_of};
 use super::{
@@ -72,19 +72,28 @@ impl AmqpBroker {
     where
         F: Future<Output = Result<T, lapin::Error>> + Send,
     {
+        let run = &run;
+        let with_channel = |live: Arc<Live>| async move {
+            let channel = live.connection.create_channel().await?;
+            let value = run(channel.clone()).await?;
+            // The broker closes it itself when it has not found something.
+            if channel.status().connected() {
+                channel.close(200, "OK".into()).await?;
+            }
+            Ok(value)
+        };
+        self.attempt(with_channel).await
+    }
+
+    /// Does something on a connection, again on the next one when this one is lost.
+    async fn attempt<T, F>(&self, run: impl Fn(Arc<Live>) -> F) -> Result<T, BrokerError>
+    where
+        F: Future<Output = Result<T, lapin::Error>>,
+    {
         let attempts = async {
             while let Some(live) = self.consumers.live().await {
-                let attempt = async {
-                    let channel = live.connection.create_channel().await?;
-                    let value = run(channel.clone()).await?;
-                    // The broker closes it itself when it has not found something.
-                    if channel.status().connected() {
-                        channel.close(200, "OK".into()).await?;
-                    }
-                    Ok(value)
-                };
                 let done = tokio::select! {
-                    done = attempt => done,
+                    done = run(Arc::clone(&live)) => done,
                     () = live.lost() => continue,
                 };
                 match done {
@@ -128,7 +137,11 @@ impl Broker for AmqpBroker {
     async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
         let steps = steps(topology).map_err(|reason| self.refused(reason))?;
         let steps = &steps;
-        self.command(|channel| async move { declare(&channel, steps).await }).await?;
+        let declared = self.attempt(|live| async move {
+            let channel = ensure(&live.connection, steps).await?;
+            channel.close(200, "OK".into()).await
+        });
+        declared.await?;
         self.topology.add(topology);
         Ok(())
     }

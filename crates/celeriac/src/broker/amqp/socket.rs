@@ -9,15 +9,17 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// A runtime for lapin whose sockets give up when they cannot connect within `limit`, when nothing comes within
 /// `limit` of connecting, and later when nothing comes for `silence` (for ever if `None`). `pulse` follows what comes.
@@ -102,46 +104,89 @@ impl Reactor for Impatient {
 }
 
 /// A stream that fails when nothing comes.
+///
+/// A task of the runtime looks after that, because the thread that reads may outlive the runtime, and a timer that is polled
+/// then panics: a program may end without having closed its connections.
 pub(super) struct Watched<S> {
     stream: S,
+    silence: Arc<Silence>,
+    /// The patience after the first bytes; `None`: for ever.
+    patience: Option<Duration>,
+    pulse: Pulse,
+    _watch: AbortOnDropHandle<()>,
+}
+
+/// What a stream and its watch know of each other.
+struct Silence {
+    heard: Mutex<Heard>,
+    /// Whoever reads.
+    reader: AtomicWaker,
+}
+
+struct Heard {
     /// When something came last, or the stream began.
     last: Instant,
-    /// How long it may be silent from `last` on.
-    patience: Duration,
-    /// The patience after the first bytes.
-    silence: Option<Duration>,
-    /// Wakes the reader when the time may be over; `None` when it never is.
-    alarm: Option<Pin<Box<Sleep>>>,
-    pulse: Pulse,
+    /// How long it may be silent from then on; `None`: for ever.
+    patience: Option<Duration>,
+    /// It was silent for so long, or `None` nobody looks after it any more.
+    end: Option<Option<Duration>>,
 }
 
 impl<S> Watched<S> {
-    fn new(stream: S, limit: Duration, silence: Option<Duration>, pulse: Pulse) -> Self {
-        let alarm = Some(Box::pin(sleep(limit)));
-        Self { stream, last: Instant::now(), patience: limit, silence, alarm, pulse }
+    fn new(stream: S, limit: Duration, patience: Option<Duration>, pulse: Pulse) -> Self {
+        let heard = Heard { last: Instant::now(), patience: Some(limit), end: None };
+        let silence = Arc::new(Silence { heard: Mutex::new(heard), reader: AtomicWaker::new() });
+        let watch = AbortOnDropHandle::new(tokio::spawn(watch(Watch(Arc::clone(&silence)))));
+        Self { stream, silence, patience, pulse, _watch: watch }
     }
 
-    fn heard(&mut self) {
-        self.last = Instant::now();
-        *self.pulse.0.lock() = self.last;
-        match self.silence {
-            Some(silence) => self.patience = silence,
-            None => self.alarm = None,
-        }
+    fn heard(&self) {
+        let now = Instant::now();
+        *self.pulse.0.lock() = now;
+        let mut heard = self.silence.heard.lock();
+        (heard.last, heard.patience) = (now, self.patience);
     }
 
     /// Ready when it was silent for too long.
-    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(alarm) = &mut self.alarm else { return Poll::Pending };
-        loop {
-            ready!(alarm.as_mut().poll(context));
-            let end = self.last + self.patience;
-            if end <= Instant::now() {
-                return Poll::Ready(silent(self.patience));
-            }
-            // Something came since the alarm was set.
-            alarm.as_mut().reset(end);
+    fn poll_silent(&self, context: &Context<'_>) -> Poll<io::Error> {
+        self.silence.reader.register(context.waker());
+        match self.silence.heard.lock().end {
+            None => Poll::Pending,
+            Some(Some(patience)) => Poll::Ready(silent(patience)),
+            Some(None) => Poll::Ready(io::Error::new(io::ErrorKind::NotConnected, "the runtime has ended")),
         }
+    }
+}
+
+/// Ends the stream when the watch goes, and if it goes with its runtime.
+struct Watch(Arc<Silence>);
+
+impl Watch {
+    fn end(&self, why: Option<Duration>) {
+        self.0.heard.lock().end.get_or_insert(why);
+        self.0.reader.wake();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+async fn watch(watch: Watch) {
+    loop {
+        let (last, patience) = {
+            let heard = watch.0.heard.lock();
+            (heard.last, heard.patience)
+        };
+        // Without heartbeats nothing is expected. The patience never changes back.
+        let Some(patience) = patience else { return std::future::pending().await };
+        let end = last + patience;
+        if end <= Instant::now() {
+            return watch.end(Some(patience));
+        }
+        sleep_until(end).await;
     }
 }
 

@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Error};
 use parking_lot::Mutex;
 
-use super::error::{reason, refusal};
+use super::error::{is_forbidden, is_not_found, reason, refusal};
 use super::wire::{encode_table, short};
 use crate::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Queue, Topology};
 
@@ -155,6 +155,23 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether it is there, without declaring it; `None`: a binding cannot be looked at.
+    async fn look(&self, channel: &Channel) -> Option<Result<(), Error>> {
+        match self {
+            Self::Exchange(name, kind, options) => {
+                let options = ExchangeDeclareOptions { passive: true, ..*options };
+                Some(channel.exchange_declare(name.clone(), kind.clone(), options, FieldTable::default()).await)
+            }
+            Self::Queue(name, options, _) => {
+                let options = QueueDeclareOptions { passive: true, ..*options };
+                Some(channel.queue_declare(name.clone(), options, FieldTable::default()).await.map(drop))
+            }
+            Self::Binding(_) => None,
+        }
+    }
+}
+
 impl Bound {
     async fn bind(&self, channel: &Channel) -> Result<(), Error> {
         let (to, from, key) = (self.destination.clone(), self.source.clone(), self.routing_key.clone());
@@ -175,12 +192,26 @@ impl Bound {
     }
 }
 
-/// Declares in order, up to the first error.
-pub(super) async fn declare(channel: &Channel, steps: &[Step]) -> Result<(), Error> {
+/// Declares in order, up to the first error; answers the channel, for more. Who may not configure anything finds what
+/// somebody else has declared: it is looked at then, and its bindings are taken for made.
+pub(super) async fn ensure(connection: &Connection, steps: &[Step]) -> Result<Channel, Error> {
+    let mut channel = connection.create_channel().await?;
+    let mut is_found = false;
     for step in steps {
-        step.run(channel).await?;
+        let Err(error) = step.run(&channel).await else { continue };
+        if !is_forbidden(&error) {
+            return Err(error);
+        }
+        channel = connection.create_channel().await?;
+        match step.look(&channel).await {
+            Some(Ok(())) => is_found = true,
+            Some(Err(missing)) if is_not_found(&missing) => return Err(error),
+            Some(Err(other)) => return Err(other),
+            None if is_found => {}
+            None => return Err(error),
+        }
     }
-    Ok(())
+    Ok(channel)
 }
 
 /// Declares again what this process had declared. What the broker refuses now is logged and left out: one queue that
@@ -192,15 +223,25 @@ pub(super) async fn restore(connection: &Connection, topology: &Topology) -> Res
         return Ok(());
     }
     let mut channel = connection.create_channel().await?;
+    let mut is_found = false;
     for step in &steps {
-        match step.run(&channel).await {
-            Ok(()) => {}
-            Err(error) if refusal(&error).is_some() && connection.status().connected() => {
-                tracing::warn!(reason = reason(&error), "the broker refused to declare an object again");
-                channel = connection.create_channel().await?;
-            }
-            Err(error) => return Err(error),
+        let Err(error) = step.run(&channel).await else { continue };
+        if refusal(&error).is_none() || !connection.status().connected() {
+            return Err(error);
         }
+        channel = connection.create_channel().await?;
+        if is_forbidden(&error) {
+            match step.look(&channel).await {
+                Some(Ok(())) => {
+                    is_found = true;
+                    continue;
+                }
+                None if is_found => continue,
+                Some(Err(_)) => channel = connection.create_channel().await?,
+                None => {}
+            }
+        }
+        tracing::warn!(reason = reason(&error), "the broker refused to declare an object again");
     }
     channel.close(200, "OK".into()).await
 }

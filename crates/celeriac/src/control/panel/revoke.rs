@@ -59,9 +59,7 @@ fn told(text: &str, asked: &str, remembered: Remembered, limit: usize) -> Json {
     match (refused, forgotten) {
         (0, 0) => json::ok(text),
         (0, forgotten) => json::ok(&format!("{text}; {forgotten} that were revoked before are forgotten: {limit}")),
-        (refused, _) => {
-            json::error(&format!("of {asked} {new} are flagged as revoked and {refused} are not: {limit}"))
-        }
+        (refused, _) => json::error(&format!("of {asked} {new} are flagged as revoked and {refused} are not: {limit}")),
     }
 }
 

@@ -24,6 +24,7 @@ on_every_backend!(
     a_seat_that_is_freed_is_told_to_who_waits,
     a_place_in_the_line_that_nobody_asks_for_is_lost,
     starts_are_reserved_one_interval_apart_by_whoever_asks,
+    starts_that_are_given_back_leave_neither_debt_nor_burst,
 );
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -96,6 +97,20 @@ async fn a_place_in_the_line_that_nobody_asks_for_is_lost(setup: Setup) {
     backend.limits().unwrap().release(&holder).await.unwrap();
     assert_eq!(claim(&backend, &patient).await, None, "the dead one is first, for a while");
     testkit::eventually(SOON, async || claim(&backend, &patient).await).await;
+}
+
+async fn starts_that_are_given_back_leave_neither_debt_nor_burst(setup: Setup) {
+    let (backend, key, interval) = (setup.open().await, id(), Duration::from_secs(600));
+    let limits = backend.limits().unwrap();
+    for _ in 0..5 {
+        limits.reserve(&key, interval).await.unwrap();
+    }
+    for _ in 0..20 {
+        limits.give_back(&key, interval).await.unwrap();
+    }
+    assert!(limits.reserve(&key, interval).await.unwrap() < Duration::from_secs(1));
+    assert!(limits.reserve(&key, interval).await.unwrap() > Duration::from_secs(590));
+    limits.give_back(&id(), interval).await.unwrap();
 }
 
 async fn starts_are_reserved_one_interval_apart_by_whoever_asks(setup: Setup) {

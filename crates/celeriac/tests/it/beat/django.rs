@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac::Beat;
 use celeriac::beat::PostgresScheduleStore;
 use celeriac::protocol::Value;
+use celeriac::{Beat, Entry, SendOptions};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -79,4 +79,46 @@ async fn tables_that_the_beat_has_made_are_those_of_django() {
     let entries = celeriac::beat::ScheduleStore::entries(&store, None).await.unwrap().unwrap().entries;
     assert_eq!(entries.len(), 3);
     assert!(entries.iter().all(|entry| entry.enabled));
+}
+
+/// Runs our beat on the tables until it has sent ticks of its own entry.
+async fn lead_for_a_while(app: &celeriac::App, url: &str) {
+    let alive = Entry::every("alive", Duration::from_millis(100), super::Tick { number: 1 });
+    let alive = alive.options(SendOptions::new().queue("alive"));
+    let stop = CancellationToken::new();
+    let beat = Beat::builder(app.clone()).store(Arc::new(connect(url).await)).entry(alive).build();
+    let beat = tokio::spawn(beat.run(stop.clone()));
+    drain(app, "alive", 3).await;
+    stop.cancel();
+    tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_python_beat_has_sent_between_two_of_ours_is_not_sent_again() {
+    let database = testkit::postgres().await;
+    let url = database.url();
+    django(url, "migrate").await;
+    let app = Setup::memory().await.app().await;
+    for queue in ["ticks", "alive"] {
+        app.declare_queue(queue).await.unwrap();
+    }
+    django(url, "hourly").await;
+    lead_for_a_while(&app, url).await;
+    // Five ticks are missed, and all are to be caught up.
+    django(url, "rewind").await;
+    let by_python = django(url, "beat").await;
+    assert_eq!(by_python.lines().collect::<Vec<_>>(), ["hourly True 1 True", "single True 1 True"]);
+
+    lead_for_a_while(&app, url).await;
+    let ticks = app.broker().queue_depth("ticks").await.unwrap().unwrap().messages;
+    assert_eq!(ticks, 0, "Python had sent all that was due");
+    let by_us = django(url, "show").await;
+    assert_eq!(by_us.lines().collect::<Vec<_>>(), ["hourly True 1 True", "single False 0 False"]);
+
+    // Without a Python beat in between all five are caught up.
+    django(url, "rewind").await;
+    lead_for_a_while(&app, url).await;
+    let ticks = app.broker().queue_depth("ticks").await.unwrap().unwrap().messages;
+    assert_eq!(ticks, 5);
+    assert!(django(url, "show").await.starts_with("hourly True 6 True"));
 }

@@ -13,7 +13,7 @@ use celeriac::beat::store::Progress;
 use celeriac::beat::{CatchUp, Crontab, MemoryScheduleStore, Schedule};
 use celeriac::broker::Delivery;
 use celeriac::protocol::{RawJson, Value};
-use celeriac::{Beat, Entry, SendOptions, Task};
+use celeriac::{Beat, Entry, QueueDefinition, SendOptions, Task};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use testkit::FaultProxy;
@@ -189,6 +189,31 @@ async fn a_broker_that_was_away_gets_what_was_missed() {
     // A tick whose confirmation was lost is sent again with the same id; none is left out.
     let ids: HashSet<_> = before.iter().chain(&after).map(id).collect();
     assert!(ids.len() >= 10, "{}", ids.len());
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_published_holds_no_other_up_and_each_failure_names_it() {
+    let setup = Setup::classic().await;
+    let logs = testkit::Logs::of_this_thread("celeriac=warn");
+    let full = QueueDefinition::new("full").argument("x-max-length", 0_i64).argument("x-overflow", "reject-publish");
+    let app = setup.builder().queue(full).publish_timeout(Duration::from_secs(5)).build().await.unwrap();
+    app.declare_queue("ticks").await.unwrap();
+    let entry = |name: &str| Entry::every(name, EVERY, Tick { number: 1 });
+    let beat = Beat::builder(app.clone())
+        .entry(entry("good"))
+        .entry(entry("full").options(SendOptions::new().queue("full")))
+        .entry(entry("nowhere").options(SendOptions::new().exchange("no.such.exchange", "x")));
+    let stop = CancellationToken::new();
+    let (beat, began) = (tokio::spawn(beat.build().run(stop.clone())), std::time::Instant::now());
+    drain(&app, "ticks", 30).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "30 ticks of 0.1 s took {took:?}");
+    for name in ["full", "nowhere"] {
+        testkit::eventually(SOON, async || !logs.with(&format!("entry=\"{name}\"")).is_empty()).await;
+    }
+    assert!(logs.with("entry=\"good\"").is_empty(), "{:#?}", logs.lines());
+    stop.cancel();
+    tokio::time::timeout(SOON, beat).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

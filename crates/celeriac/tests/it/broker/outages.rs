@@ -30,3 +30,34 @@ async fn an_outage_of_the_broker_is_one_line_when_it_begins_and_one_when_it_is_o
     assert!(lines[1].contains("away=\"2") || lines[1].contains("away=\"3"), "{lines:#?}");
     broker.close().await;
 }
+
+/// What the other test runs as a program of its own: it connects, publishes, and ends without a word.
+const PROGRAM: &str = "CELERIAC_TEST_UNCLOSED";
+
+#[test]
+fn a_program_that_does_not_close_its_connections_ends_without_a_panic() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let Ok(url) = std::env::var(PROGRAM) {
+        let runtime = runtime();
+        let broker = runtime.block_on(async {
+            let broker = connect(&url, ConnectOptions::default()).await.unwrap();
+            declare(&*broker, durable("q")).await;
+            publish(&*broker, "q", ["1"]).await;
+            broker
+        });
+        drop(runtime);
+        // The connections' own threads have time to stumble.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        drop(broker);
+        return;
+    }
+    let vhost = runtime().block_on(testkit::rabbitmq());
+    let name = "broker::outages::a_program_that_does_not_close_its_connections_ends_without_a_panic";
+    let program = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(PROGRAM, vhost.amqp_url())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&program.stderr);
+    assert!(program.status.success() && !said.contains("panicked"), "{said}");
+}

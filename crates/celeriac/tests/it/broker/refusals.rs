@@ -6,9 +6,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac::broker::{BrokerError, ConnectOptions, ConsumeOptions, Publication, Topology, connect};
+use celeriac::broker::{
+    Binding, BindingDestination, BrokerError, ConnectOptions, ConsumeOptions, Exchange, ExchangeKind, Publication,
+    Topology, connect,
+};
 use celeriac::protocol::Value;
-use testkit::FaultProxy;
+use testkit::{FaultProxy, Permissions};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -231,4 +234,38 @@ async fn bytes_that_are_no_text_survive() {
     broker.publish(publication.clone()).await.unwrap();
     let mut subscription = consume(&*broker, "q", 1).await;
     assert_eq!(next(&mut subscription.deliveries).await.message.body, publication.message.body);
+}
+
+#[tokio::test]
+async fn a_user_who_may_configure_nothing_uses_what_others_have_declared() {
+    let vhost = testkit::rabbitmq().await;
+    let owner = connect(&vhost.amqp_url(), ConnectOptions::default()).await.unwrap();
+    let topology = Topology {
+        exchanges: vec![Exchange { name: "x".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false }],
+        queues: vec![durable("q")],
+        bindings: vec![Binding {
+            exchange: "x".into(),
+            destination: BindingDestination::Queue("q".into()),
+            routing_key: "k".into(),
+        }],
+    };
+    owner.declare(&topology).await.unwrap();
+    let url = vhost.amqp_url_of("guest", Permissions { configure: "", ..Permissions::ALL }).await;
+    let proxy = FaultProxy::start(&url).await;
+    let broker = connect(&proxy.url(&url), ConnectOptions::default()).await.unwrap();
+    broker.declare(&topology).await.unwrap();
+    broker.publish(to("q", "1")).await.unwrap();
+    let mut subscription = consume(&*broker, "q", 10).await;
+    assert_eq!(bodies(&take(&mut subscription.deliveries, 1).await), ["1"]);
+    // It is found again after a lost connection.
+    proxy.cut();
+    testkit::eventually(SOON, async || broker.publish(to("q", "2")).await.is_ok()).await;
+    while subscription.deliveries.recv().await.unwrap().message.body != "2" {}
+
+    // What nobody has declared is refused, with the reason.
+    let missing = Topology { queues: vec![durable("missing")], ..Topology::default() };
+    let error = broker.declare(&missing).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, BrokerError::Refused { .. }) && text.contains("ACCESS_REFUSED"), "{text}");
+    assert!(text.contains("check the user, the password and the permissions"), "{text}");
 }

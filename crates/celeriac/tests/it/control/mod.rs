@@ -8,4 +8,6 @@ mod flower;
 mod obey;
 mod python;
 pub(crate) mod remote;
+mod remote;
+mod revoking;
 mod statedb;

@@ -309,10 +309,40 @@ async fn settings_are_told_under_celerys_names() {
     let all = remote.ask(Command::conf(true)).await;
     assert_eq!((&all["worker_prefetch_multiplier"], &all["timezone"]), (&json!(4), &json!("UTC")));
     assert!(changed.as_object().unwrap().keys().all(|name| all.get(name).is_some()));
+    assert_eq!((&all["task_send_sent_event"], changed.get("task_send_sent_event")), (&json!(false), None));
     let report = remote.ask(Command::report()).await;
     let report = report["ok"].as_str().unwrap();
     assert!(report.contains("software -> celeriac:") && report.contains("\ntask_track_started: True\n"), "{report}");
     serving.stop().await;
+}
+
+/// The names are those of a real worker of Celery 5.7.0 (`inspect conf`), and of its environment.
+#[tokio::test]
+async fn settings_of_the_application_are_told_too_and_no_name_is_our_own() {
+    let setup = Setup::memory().await;
+    let builder = setup.builder().sent_events(true).max_priority(5).result_expires(Some(Duration::from_secs(60)));
+    let serving = setup.serve_app(builder, |worker| worker.revokes_max(7)).await;
+    let remote = Remote::of(&serving.app, &["w@test"]).await;
+    let changed = remote.ask(Command::conf(false)).await;
+    for (name, value) in [
+        ("task_send_sent_event", json!(true)),
+        ("task_queue_max_priority", json!(5)),
+        ("result_expires", json!(60.0)),
+        ("CELERY_WORKER_REVOKES_MAX", json!(7)),
+    ] {
+        assert_eq!(changed[name], value, "{name}");
+    }
+    let known = testkit::run_python(fixture("conf.py"), [] as [&str; 0]).await;
+    let known: std::collections::HashSet<_> = known.lines().collect();
+    let all = remote.ask(Command::conf(true)).await;
+    for name in all.as_object().unwrap().keys().filter(|name| !name.starts_with("CELERY_")) {
+        assert!(known.contains(name.as_str()), "{name} is no setting of Celery");
+    }
+    serving.stop().await;
+}
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/control").join(name)
 }
 
 #[tokio::test]

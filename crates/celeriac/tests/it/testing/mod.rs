@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use celeriac::testing::TestApp;
-use celeriac::{App, Context, Failure, Route, SendOptions, Task, TaskError, TaskResult};
+use celeriac::{App, Context, Failure, Route, SendOptions, Task, TaskError, TaskResult, Worker, WorkerError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Task, Serialize, Deserialize, Debug, PartialEq)]
@@ -42,6 +42,15 @@ struct Hang;
 
 async fn hang(_: Hang, _: Context<Shop>) -> TaskResult<()> {
     std::future::pending().await
+}
+
+/// Runs twice an hour at most.
+#[derive(Task, Serialize, Deserialize)]
+#[task(name = "shop.rare", rate_limit = "2/h", cluster_rate = "2/h")]
+struct Rare;
+
+async fn rare(_: Rare, _: Context<Shop>) -> TaskResult<()> {
+    Ok(())
 }
 
 #[derive(Task, Serialize, Deserialize)]
@@ -119,6 +128,44 @@ async fn everything_runs_that_follows_from_what_was_sent_and_no_delay_is_waited_
     let result = test.app().result::<u64>(shipped.message.id);
     assert_eq!(result.get(Duration::ZERO).await.unwrap(), 2);
     assert_eq!(test.run_until_idle(register).await, 0, "nothing is left");
+}
+
+#[tokio::test]
+async fn rate_limits_are_not_waited_for_in_real_time() {
+    let test = shop(0).await;
+    for _ in 0..20 {
+        test.app().send(Rare).await.unwrap();
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(test.run_until_idle(|worker| worker.task(rare)).await, 20);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn two_bodies_for_one_task_name_do_not_build() {
+    let app = TestApp::new().await.app().clone();
+    let other = async |_: Rare, _: Context<Shop>| -> TaskResult<()> { Ok(()) };
+    let twice = Worker::builder(app.clone()).state(Shop::default()).task(rare).task(other).build();
+    let Err(WorkerError::Configuration(told)) = twice else { panic!("it was built") };
+    assert_eq!(told, "more than one body was registered for shop.rare: leave one");
+    // What the worker brings along itself may be replaced.
+    let own = async |_: celeriac::worker::Call, _: Context| Ok(celeriac::protocol::RawJson::NULL);
+    let built = Worker::builder(app).task_named("celery.accumulate", celeriac::TaskOptions::DEFAULT, own).build();
+    assert!(built.is_ok());
+}
+
+#[tokio::test]
+async fn the_name_of_a_node_is_expanded_as_celery_does() {
+    let app = TestApp::new().await.app().clone();
+    let named = |name: &str| Worker::builder(app.clone()).hostname(name).build();
+    let host = celeriac::worker::nodename("%h").strip_prefix("celery@").unwrap().to_owned();
+    for (name, expanded) in
+        [("w1@%h", format!("w1@{host}")), ("w1", "celery@w1".to_owned()), ("w%%1@x", "w%1@x".to_owned())]
+    {
+        assert_eq!(named(name).unwrap().handle().hostname(), expanded);
+    }
+    let Err(WorkerError::Configuration(told)) = named("w1@%x") else { panic!("it was built") };
+    assert_eq!(told, "hostname: %x stands for nothing: %h, %n, %d, %i, %I or %% expected");
 }
 
 #[tokio::test]

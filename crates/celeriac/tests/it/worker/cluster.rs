@@ -318,3 +318,50 @@ async fn a_backend_that_cannot_limit_is_refused_when_the_worker_is_built() {
     let Err(error) = register(app, "a@test", &Ledger::default()).build() else { panic!("it cannot be") };
     assert!(error.to_string().contains("is limited in the whole cluster"), "{error}");
 }
+
+/// With 1,000 it was a whole queue that stood still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_tasks_that_wait_for_one_key_keep_no_other_task_waiting() {
+    const WAITING: u64 = 3_000;
+    let setup = Setup::classic().await;
+    let ledger = Ledger::default();
+    let serving = serve(&setup, "w@test", &ledger, 8).await;
+    let app = &serving.app;
+    app.send(Hold { account_id: 1 }).await.unwrap();
+    ledger.begun_count(1).await;
+    let waiting = (0..WAITING).map(|n| (Charge { account_id: 1, n }, SendOptions::new()));
+    for sent in app.send_many(waiting).await {
+        sent.unwrap();
+    }
+    app.send(Charge { account_id: 2, n: 0 }).await.unwrap();
+    testkit::eventually(Duration::from_secs(60), async || ledger.begun().iter().any(|entry| entry.account_id == 2))
+        .await;
+    serving.stop().await;
+}
+
+/// A start that is taken, and whose task is lost with its connection, is given back to the cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_of_the_cluster_that_is_not_used_is_given_back() {
+    let setup = Setup::classic().await;
+    let ledger = Ledger::default();
+    let serving = serve(&setup, "w@test", &ledger, 1).await;
+    let app = &serving.app;
+    // The only slot is taken: whoever has its start waits for that.
+    app.send(Hold { account_id: 1 }).await.unwrap();
+    ledger.begun_count(1).await;
+    app.send_with(Rated, SendOptions::new().task_id("rated")).await.unwrap();
+    testkit::eventually(SOON, async || serving.handle.reserved().len() == 1).await;
+    serving.handle.revoke("rated", false);
+    ledger.gate.gate.add_permits(1);
+    serving.settled("celery").await;
+    let limits = app.backend().limits().unwrap();
+    let long = Duration::from_secs(3600);
+    // It left no place behind; of two that are taken and given back none is left either.
+    assert_eq!(limits.reserve("c.rated", long).await.unwrap(), Duration::ZERO);
+    assert!(limits.reserve("c.rated", long).await.unwrap() > Duration::from_secs(3000));
+    for _ in 0..2 {
+        limits.give_back("c.rated", long).await.unwrap();
+    }
+    assert!(limits.reserve("c.rated", long).await.unwrap() < Duration::from_secs(1));
+    serving.stop().await;
+}

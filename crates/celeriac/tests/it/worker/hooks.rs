@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use celeriac::canvas::Signature;
 use celeriac::protocol::{RawJson, Revocation};
-use celeriac::worker::{Call, TaskFailure, TaskHooks};
-use celeriac::{Context, Failure, Request, SendOptions, TaskOptions, TaskResult, Worker};
+use celeriac::worker::{Call, TaskEnd, TaskFailure, TaskHooks};
+use celeriac::{Context, Failure, Request, SendOptions, TaskError, TaskOptions, TaskResult, Worker};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::tasks::{Autoretry, FailUnacknowledged, Log, Nothing, Panic, Unexpecte
 
 on_every_broker!(
     hooks_are_told_of_each_task_and_whether_its_failure_was_foreseen,
+    each_beginning_that_is_told_has_its_end_with_how_long_the_body_ran,
     a_trace_goes_with_all_that_a_task_sends_and_with_what_follows_it,
 );
 
@@ -83,6 +84,95 @@ async fn hooks_are_told_of_each_task_and_whether_its_failure_was_foreseen(setup:
         ]
     );
     worker.stop().await;
+}
+
+/// Beginnings without their ends, and the ends.
+#[derive(Clone, Default)]
+struct Pairs {
+    open: Arc<Mutex<Vec<String>>>,
+    ends: Arc<Mutex<Vec<(String, TaskEnd, Duration)>>>,
+}
+
+impl TaskHooks for Pairs {
+    fn on_start(&self, request: &Request) {
+        self.open.lock().push(request.id.clone());
+    }
+
+    fn on_end(&self, request: &Request, end: TaskEnd, runtime: Duration) {
+        let mut open = self.open.lock();
+        let begun = open.iter().position(|id| *id == request.id).expect("it has begun");
+        open.remove(begun);
+        self.ends.lock().push((request.id.clone(), end, runtime));
+    }
+}
+
+/// Ends as its argument says, after a moment.
+async fn ends(call: Call, cx: Context) -> TaskResult<RawJson> {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let how: Vec<String> = serde_json::from_str(call.args.as_str())?;
+    let failure = || Failure::new("Busy", ["later"]);
+    match how[0].as_str() {
+        "ignore" => Err(TaskError::ignore()),
+        "reject" => Err(TaskError::reject(false, "no")),
+        "requeue" if !cx.redelivered() => Err(TaskError::reject(true, "later")),
+        "retry" if cx.request().retries == 0 => Err(TaskError::retry_in(Duration::ZERO, failure())),
+        "replace" => cx.replace(Signature::new("h.ends").arg("value")).await,
+        "fail" => Err(TaskError::fail(failure())),
+        "panic" => panic!("out of cheese"),
+        "hang" => std::future::pending().await,
+        _ => Ok(RawJson::NULL),
+    }
+}
+
+async fn each_beginning_that_is_told_has_its_end_with_how_long_the_body_ran(setup: Setup) {
+    let pairs = Pairs::default();
+    let app = setup.app().await;
+    let options = TaskOptions { acks_late: true, ..TaskOptions::DEFAULT };
+    let worker = Worker::builder(app.clone()).hostname("w@test").task_named("h.ends", options, ends);
+    let cold = tokio_util::sync::CancellationToken::new();
+    let worker = worker.hooks(pairs.clone()).cold(cold.clone()).build().unwrap();
+    let worker = Serving::start(app.clone(), worker, Log::default());
+    let send = async |how: &str, id: &str| {
+        app.send_named("h.ends", [how], json!({}), SendOptions::new().task_id(id)).await.unwrap();
+    };
+    for how in ["value", "ignore", "reject", "requeue", "retry", "replace", "fail", "panic"] {
+        send(how, how).await;
+    }
+    for id in ["terminated", "dropped"] {
+        send("hang", id).await;
+        testkit::eventually(SOON, async || pairs.open.lock().iter().any(|open| open == id)).await;
+    }
+    testkit::eventually(SOON, async || pairs.ends.lock().len() >= 11).await;
+    worker.handle.revoke("terminated", true);
+    testkit::eventually(SOON, async || pairs.ends.lock().len() >= 12).await;
+    cold.cancel();
+    let handle = worker.handle.clone();
+    worker.ended().await;
+
+    assert_eq!(*pairs.open.lock(), Vec::<String>::new());
+    let ends = pairs.ends.lock().clone();
+    let mut told: Vec<_> = ends.iter().map(|(id, end, _)| format!("{id} {end:?}")).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "dropped Dropped",
+            "fail Failed",
+            "ignore Ignored",
+            "panic Failed",
+            "reject Rejected { requeue: false }",
+            "replace Replaced",
+            "replace Succeeded",
+            "requeue Rejected { requeue: true }",
+            "requeue Succeeded",
+            "retry Retried",
+            "retry Succeeded",
+            "terminated Revoked",
+            "value Succeeded",
+        ]
+    );
+    assert!(ends.iter().all(|(_, _, runtime)| *runtime >= Duration::from_millis(15)), "{ends:?}");
+    assert_eq!(handle.dropped(), 1);
 }
 
 /// Answers the trace headers that it came with.

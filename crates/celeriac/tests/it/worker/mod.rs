@@ -17,6 +17,7 @@ mod outcomes;
 mod parking;
 mod peers;
 mod python;
+mod rates;
 mod readiness;
 mod recording;
 mod settling;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac::broker::{Queue, Topology};
 use celeriac::protocol::Headers;
-use celeriac::worker::Unready;
+use celeriac::worker::{Unready, WorkerHandle};
 use celeriac::{App, Context, QueueDefinition, Task, TaskResult, Worker, WorkerBuilder, WorkerError};
 use serde::{Deserialize, Serialize};
 use testkit::{FaultProxy, eventually};
@@ -287,4 +287,28 @@ async fn a_worker_takes_from_the_queues_that_are_chosen_without_those_that_are_e
     }
     let nothing = Worker::builder(app).queues(["a"]).exclude_queues(["a"]).build();
     assert!(matches!(nothing, Err(WorkerError::Configuration(_))));
+}
+
+#[tokio::test]
+async fn tasks_whose_queue_is_not_consumed_are_said_at_the_start_and_in_readiness_without_being_a_problem() {
+    let logs = testkit::Logs::of_this_thread("celeriac=warn");
+    let setup = Setup::memory().await;
+    let builder = setup.builder().route("t.a*", celeriac::Route::queue("adding"));
+    let serving = setup.serve_app(builder, |worker| worker.queues(["celery"])).await;
+    testkit::eventually(SOON, async || serving.handle.readiness().is_ready()).await;
+    let unserved = |handle: &WorkerHandle| {
+        let unserved = handle.readiness().unserved;
+        unserved.iter().map(|unserved| format!("{} {}", unserved.task, unserved.queue)).collect::<Vec<_>>()
+    };
+    assert_eq!(unserved(&serving.handle), ["t.add adding", "t.autoretry adding"]);
+    let warned = logs.with("does not consume the queue");
+    assert!(
+        warned.len() == 1 && warned[0].contains("adding") && warned[0].contains("t.add, t.autoretry"),
+        "{warned:?}"
+    );
+    let remote = celeriac::control::Client::new(serving.app.broker().clone());
+    let add = celeriac::control::Command::add_consumer("adding");
+    remote.call_for(add, SOON, Some(1)).await.unwrap().next().await.unwrap();
+    assert_eq!(unserved(&serving.handle), Vec::<String>::new());
+    serving.stop().await;
 }
