@@ -50,27 +50,33 @@ pub(crate) struct Reach {
 impl Reach {
     /// The server cannot be reached by this connection, or no longer.
     pub(crate) fn away(&self, reason: &str) {
-        if self.is_away.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let Server { name, address, outage } = &*self.server.0;
-        let mut outage = outage.lock();
-        outage.connections += 1;
-        if outage.since.is_none() {
-            outage.since = Some(Instant::now());
+        if self.joins_outage() {
+            let Server { name, address, .. } = &*self.server.0;
             tracing::warn!(address, reason, "{name} cannot be reached; trying again until it is back");
         }
     }
 
     /// It can be reached, and wants nothing to do with us: that does not pass by itself, so each new reason is told.
     pub(crate) fn refused(&self, reason: &str) {
-        self.away(reason);
+        self.joins_outage();
         let Server { name, address, outage } = &*self.server.0;
         let mut outage = outage.lock();
         if outage.refusal.as_deref() != Some(reason) {
             outage.refusal = Some(reason.to_owned());
             tracing::warn!(address, reason, "{name} refuses us; trying again");
         }
+    }
+
+    /// This connection is without the server. Answers whether the outage begins with that.
+    fn joins_outage(&self) -> bool {
+        if self.is_away.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let mut outage = self.server.0.outage.lock();
+        outage.connections += 1;
+        let begins = outage.since.is_none();
+        outage.since.get_or_insert_with(Instant::now);
+        begins
     }
 
     /// This connection has reached it.
@@ -144,6 +150,8 @@ mod tests {
             reach.back();
         });
         assert_eq!(lines.len(), 4, "{lines:?}");
+        let lines = logged(|| Reachability::new("broker", "amqp://h").connection().refused("ACCESS_REFUSED"));
+        assert_eq!(lines.len(), 1, "{lines:?}");
     }
 
     #[test]
