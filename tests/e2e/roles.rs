@@ -39,7 +39,7 @@ async fn an_idle_worker_keeps_less_than_15_mb_of_its_own() {
 }
 
 /// What is wrong by itself, whatever else is there.
-const WRONG: &[(&str, &str, &str)] = &[
+const WRONG: [(&str, &str, &str); 74] = [
     ("api", "API_LISTEN", "nowhere"),
     ("api", "API_TOKENS", "nonsense"),
     ("api", "API_TOKENS", "shop:long-enough:payments:soon"),
@@ -63,6 +63,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("api", "PUBLISH_TIMEOUT", "1"),
     ("api", "CONNECT_WITHIN", "1"),
     ("worker", "DATABASE_URL", "mysql://127.0.0.1/billing"),
+    ("worker", "WORKER_REVOKES_MAX", "0"),
+    ("worker", "WORKER_REVOKE_EXPIRES", "soon"),
     ("worker", "ENCRYPTION_KEYS", "short:AAAA"),
     ("worker", "ENCRYPTION_KEYS", "nonsense"),
     ("worker", "GATEWAY_URL", "nonsense"),
@@ -150,8 +152,9 @@ async fn an_address_that_no_server_can_have_ends_the_process_with_64_though_all_
             ("RESULT_BACKEND", "nonsense"),
             ("RESULT_BACKEND", "mongodb://127.0.0.1"),
             ("WORKER_STATEDB", file.path().to_str().unwrap()),
+            ("WORKER_NAME", "w@%x"),
         ] {
-            if variable == "WORKER_STATEDB" && role != "worker" {
+            if variable.starts_with("WORKER") && role != "worker" {
                 continue;
             }
             let mut process = Process::billing(&[role], |command| {

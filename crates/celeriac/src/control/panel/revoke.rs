@@ -79,7 +79,7 @@ fn terminated(node: &Node, ids: &BTreeSet<String>, signal: i32) -> String {
 
 /// Marks all, as far as the result backend can be reached.
 async fn mark_all(node: Node, mut ids: BTreeSet<String>) {
-    for run in node.state.find_all(&ids).iter().filter(|run| run.phase() == Phase::Active) {
+    for run in node.state.find_all(&ids).iter().filter(|run| matches!(run.phase(), Phase::Active | Phase::Ended)) {
         ids.remove(&run.request.id);
     }
     let marks = stream::iter(ids).map(|id| {
