@@ -17,3 +17,4 @@ mod standalone;
 mod steps;
 mod stops;
 mod system;
+mod verbs;

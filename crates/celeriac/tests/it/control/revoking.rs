@@ -113,7 +113,7 @@ async fn a_worker_that_starts_is_told_all_revocations_the_oldest_first_and_keeps
 async fn a_command_too_large_to_be_carried_out_is_answered_with_an_error() {
     let setup = Setup::memory().await;
     let (serving, remote) = serve(&setup, |worker| worker).await;
-    let reply = remote.ask(Command::revoke(ids(420_000))).await;
+    let reply = remote.ask(Command::revoke(ids(450_000))).await;
     let told = reply["error"].as_str().unwrap_or_else(|| panic!("{}", cut(&reply)));
     assert!(
         told.starts_with("revoke was not carried out: it has ") && told.ends_with("at most 16777216 are"),

@@ -26,11 +26,10 @@ async fn connections_that_are_lost_put_a_rate_limited_task_into_no_debt() {
     const TASKS: usize = 60;
     let (setup, proxy, serving) = behind_a_proxy(|worker| worker.concurrency(16)).await;
     let sender = setup.app().await;
+    let began = Instant::now();
     for _ in 0..TASKS {
         sender.send(Limited).await.unwrap();
     }
-    serving.log.begun_count(1).await;
-    let began = Instant::now();
     for begun in [5, 10, 15] {
         serving.log.begun_count(begun).await;
         proxy.cut();
