@@ -8,6 +8,5 @@ mod flower;
 mod obey;
 mod python;
 pub(crate) mod remote;
-mod remote;
 mod revoking;
 mod statedb;
