@@ -39,7 +39,7 @@ async fn an_idle_worker_keeps_less_than_15_mb_of_its_own() {
 }
 
 /// What is wrong by itself, whatever else is there.
-const WRONG: [(&str, &str, &str); 74] = [
+const WRONG: &[(&str, &str, &str)] = &[
     ("api", "API_LISTEN", "nowhere"),
     ("api", "API_TOKENS", "nonsense"),
     ("api", "API_TOKENS", "shop:long-enough:payments:soon"),
