@@ -15,6 +15,7 @@
 //! ```
 
 mod compose;
+mod conceal;
 mod ended;
 mod freeze;
 mod message;
@@ -85,11 +86,6 @@ impl Canvas {
         self.0.to_json()
     }
 
-    /// Gives ids to all tasks in it that have none.
-    pub(crate) fn freeze(&mut self, publisher: &mut Publisher<'_>) -> ResultTuple {
-        self.0.freeze_whole(publisher)
-    }
-
     /// Says what to publish so that the workflow runs, and where its result will be; `arguments` come in front of those
     /// of its first tasks.
     ///
@@ -100,7 +96,8 @@ impl Canvas {
         arguments: &[Json],
         publisher: &mut Publisher<'_>,
     ) -> Result<(Plan, ResultTuple), CanvasError> {
-        let result = self.freeze(publisher);
+        conceal::conceal(&mut self.0, publisher);
+        let result = self.0.freeze_whole(publisher);
         Ok((self.publish(arguments, publisher)?, result))
     }
 

@@ -77,8 +77,12 @@ impl Failure {
             }
             ("celery.exceptions", "Reject", [reason, requeue]) => {
                 let requeue = if requeue == &Value::Bool(true) { "True" } else { "False" };
-                let reason = reason.as_str().map_or_else(|| repr::call("", &[reason.clone()]), str::to_owned);
-                format!("reject requeue={requeue}: {reason}")
+                let mut text = String::new();
+                match reason {
+                    Value::String(reason) => text.push_str(reason),
+                    reason => repr::python_value(reason, &mut text),
+                }
+                format!("reject requeue={requeue}: {text}")
             }
             _ => repr::call(&self.exc_type, &self.exc_message),
         }
@@ -153,6 +157,10 @@ mod tests {
         assert_eq!(failure.repr(), "CustomError(402, 'insufficient funds')");
         assert_eq!(failure.to_string(), "CustomError: 402, insufficient funds");
         assert_eq!(Failure::builtin("ValueError", "boom").repr(), "ValueError('boom')");
+        let unknown = Failure::celery("NotRegistered", ["t.x"]).repr();
+        assert_eq!(unknown, "Task of kind 't.x' never registered, please make sure it's imported.");
+        let reject = Failure::celery("Reject", [Value::from("no"), false.into()]).repr();
+        assert_eq!(reject, "reject requeue=False: no");
         assert_eq!(Failure::new::<Value>("SoftTimeLimitExceeded", []).repr(), "SoftTimeLimitExceeded()");
     }
 }

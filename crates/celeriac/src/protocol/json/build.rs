@@ -42,7 +42,7 @@ impl Builder<'_> {
     /// Every value passes here with its type.
     fn build<T: Serialize + ?Sized>(self, value: &T) -> Built {
         let json = value.serialize(self)?;
-        match self.tags.and_then(|tags| tags.of::<T>()) {
+        match self.tags.and_then(TypeTags::of::<T>) {
             Some(tag) => tag.apply(json),
             None => Ok(json),
         }

@@ -1,6 +1,9 @@
 //! What follows a failure, and what cannot be published.
 
-use celeriac::canvas::{Canvas, CanvasError, Plan, Signature, after_failure, after_success, chord_failed};
+use celeriac::canvas::{
+    Canvas, CanvasError, KnownTask, Plan, Publisher, Signature, Step, after_failure, after_success, chord_failed,
+    chord_ready,
+};
 use celeriac::protocol::{Json, RawJson, TaskMessage, Value};
 
 use super::golden::tree;
@@ -220,6 +223,48 @@ fn what_a_signature_says_of_its_message_is_said_in_the_message() {
         assert_eq!(message.headers.get("when"), Some(&Value::Timestamp(when)));
         assert_eq!(message.headers.get("price"), Some(&Value::Decimal { scale: 2, mantissa: -1250 }));
     }
+}
+
+#[test]
+fn who_knows_what_a_task_hides_says_so_for_all_who_send_it_on() {
+    const SECRET: &str = "SECRET-4711";
+    let pay = || Signature::new("t.pay").kwarg("pin", SECRET).immutable();
+    let other = || Signature::new("t.other").immutable();
+    let linked = Canvas::from(other()).link(pay()).link_error(pay());
+    let canvas = other() | pay() | Canvas::group([Canvas::from(pay()), linked]) | pay() | pay();
+    let known = |name: &str| {
+        let options = celeriac::TaskOptions::DEFAULT;
+        (name == "t.pay").then_some(KnownTask { options, fields: &["pin"], redacted: &["pin"] })
+    };
+    let mut count = 0;
+    let mut new_id = || {
+        count += 1;
+        format!("id-{count}")
+    };
+    let mut publisher = Publisher { now: NOW, reply_to: "client", new_id: &mut new_id, known: &known, parent: None };
+    let (plan, _) = canvas.begin(&[], &mut publisher).unwrap();
+    // Whoever sends the steps that follow knows nothing.
+    let mut waiting: Vec<_> = plan.messages().map(|publish| publish.message.clone()).collect();
+    let mut seen = 0;
+    while let Some(task) = waiting.pop() {
+        let message = task.clone().into_message();
+        assert!(!format!("{:?}", message.headers).contains(SECRET), "{:?}", message.headers);
+        seen += usize::from(task.task == "t.pay");
+        let task = TaskMessage::decode(message).unwrap();
+        let next = Ids::new().with(None, |publisher| after_success(&task, &Json::Null, publisher)).unwrap();
+        waiting.extend(next.messages().map(|publish| publish.message.clone()));
+        if let Some(body) = task.embed.chord.filter(|_| task.group_index == Some(0)) {
+            let body = Ids::new().with(None, |publisher| chord_ready(&body, Vec::new(), publisher)).unwrap();
+            waiting.extend(body.messages().map(|publish| publish.message.clone()));
+        }
+        for step in &next.steps {
+            if let Step::ApplyChord(chord) = step {
+                let shown = chord.body.option("kwargsrepr").and_then(Json::as_str);
+                assert_eq!(shown, Some("{'pin': '***'}"), "celery.chord_unlock shows the body");
+            }
+        }
+    }
+    assert_eq!(seen, 5, "each of them has been sent");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn options(signature: impl Strategy<Value = JsonValue> + Clone) -> impl Strategy
         signature.clone(),
         vec(signature, 0..3).prop_map(Into::into),
     ];
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 22] = [
         "task_id",
         "group_id",
         "group_index",
@@ -33,6 +33,14 @@ fn options(signature: impl Strategy<Value = JsonValue> + Clone) -> impl Strategy
         "stamped_headers",
         "queue",
         "expires",
+        "delivery_mode",
+        "expiration",
+        "timestamp",
+        "headers",
+        "correlation_id",
+        "type",
+        "argsrepr",
+        "kwargsrepr",
     ];
     vec(((0..NAMES.len()).prop_map(|index| NAMES[index].to_owned()), value), 0..4)
         .prop_map(|entries| JsonValue::Object(entries.into_iter().collect()))
