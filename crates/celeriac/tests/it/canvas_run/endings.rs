@@ -7,7 +7,7 @@ use super::tasks::serve_queue;
 use crate::worker::setup::Setup;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_client_sees_of_failed_and_replaced_workflows_and_of_options_of_steps_is_the_same_as_of_celerys_worker() {
+async fn what_a_client_sees_of_failed_and_odd_workflows_is_the_same_as_of_celerys_worker() {
     let setup = Setup::classic().await;
     let worker = python_worker(&setup, "python").await;
     let serving = serve_queue(setup.app().await, "rust");
