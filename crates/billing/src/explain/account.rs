@@ -1,0 +1,106 @@
+//! Why a subscription is in its state.
+
+use chrono::{DateTime, Utc};
+
+use super::words::{time, times};
+use super::{Explanation, Next, Text, When, Whom};
+use crate::account::{Account, AccountStatus};
+
+/// Why this subscription is in its state at `now`, and what comes next. `renewal`: the payment of its renewal that is
+/// under way, explained.
+#[must_use]
+pub fn account(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
+    match account.status {
+        AccountStatus::Inactive => Explanation {
+            why: Text::new("Nothing was ever paid.", "Оплат ещё не было."),
+            next: waits_for_purchase(),
+        },
+        AccountStatus::Canceled => Explanation {
+            why: Text::new("The subscription has ended.", "Подписка закончилась."),
+            next: waits_for_purchase(),
+        },
+        AccountStatus::Active if account.cancel_at_period_end => canceled_at_period_end(account),
+        AccountStatus::Active => active(account, renewal, now),
+        AccountStatus::Overdue => overdue(account, renewal, now),
+    }
+}
+
+fn canceled_at_period_end(account: &Account) -> Explanation {
+    Explanation {
+        why: Text::new(
+            format!("It was cancelled and is not renewed; it is paid until {}.", paid_until(account).en),
+            format!("Отменена и не продлевается; оплачена до {}.", paid_until(account).ru),
+        ),
+        next: Next::Step {
+            at: account.access_until.map_or(When::Soon, When::At),
+            what: Text::new("Access ends.", "Доступ закончится."),
+        },
+    }
+}
+
+fn active(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
+    let paid = paid_until(account);
+    let why = Text::new(format!("It is paid until {}.", paid.en), format!("Оплачена до {}.", paid.ru));
+    if let Some(renewal) = renewal {
+        let why = Text::new(
+            format!("{} The next period is being charged.", why.en),
+            format!("{} Идёт оплата следующего периода.", why.ru),
+        );
+        return Explanation { why, next: renewal.next.clone() };
+    }
+    if !account.can_be_charged() {
+        let what = Text::new(
+            "No card may be charged: the customer must pay the next period with a card.",
+            "Нет карты для списания: следующий период покупатель должен оплатить картой.",
+        );
+        return Explanation { why, next: Next::WaitsFor { whom: Whom::Customer, what } };
+    }
+    let at = account.next_charge_at.filter(|at| *at > now).map_or(When::Soon, When::At);
+    let what = Text::new("The next period is charged.", "Будет списана оплата следующего периода.");
+    Explanation { why, next: Next::Step { at, what } }
+}
+
+fn overdue(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
+    let refused = times(account.declines);
+    let why = if account.declines > 0 {
+        Text::new(format!("The renewal was refused {}.", refused.en), format!("Продление отклонено {}.", refused.ru))
+    } else if account.can_be_charged() {
+        Text::new("The renewal could not be charged.", "Продление не удалось списать.")
+    } else {
+        Text::new("There is no card that may be charged.", "Нет карты, с которой можно списать.")
+    };
+    let until = account.access_until.map(|at| time(at, account.time_zone));
+    let why = match until {
+        Some(until) => Text::new(
+            format!("{} Access goes on until {}.", why.en, until.en),
+            format!("{} Доступ сохраняется до {}.", why.ru, until.ru),
+        ),
+        None => why,
+    };
+    if let Some(renewal) = renewal {
+        return Explanation { why, next: renewal.next.clone() };
+    }
+    let next = match account.next_charge_at {
+        Some(at) if account.can_be_charged() => Next::Step {
+            at: if at > now { When::At(at) } else { When::Soon },
+            what: Text::new("The charge is tried again.", "Списание повторят."),
+        },
+        _ => Next::WaitsFor {
+            whom: Whom::Customer,
+            what: Text::new(
+                "It is not tried again by itself: the customer must pay with a card.",
+                "Само списание не повторится: покупатель должен оплатить картой.",
+            ),
+        },
+    };
+    Explanation { why, next }
+}
+
+fn paid_until(account: &Account) -> Text {
+    account.paid_until.map_or_else(|| Text::new("?", "?"), |at| time(at, account.time_zone))
+}
+
+fn waits_for_purchase() -> Next {
+    let what = Text::new("The customer may buy a tariff.", "Покупатель может оформить подписку.");
+    Next::WaitsFor { whom: Whom::Customer, what }
+}

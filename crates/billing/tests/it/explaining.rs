@@ -1,0 +1,108 @@
+//! Every state has its reason in both languages, and a next step, a person whose turn it is, or an end.
+
+use billing::AccountId;
+use billing::account::{Account, AccountStatus};
+use billing::bill::BillStatus;
+use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When, Whom};
+use billing::payment::{Instrument, Payment, PaymentState};
+use billing::resolve::ResolvePolicy;
+use chrono_tz::Tz;
+
+use crate::support::{hours, minutes, noon, sample};
+
+fn explained(payment: &Payment) -> Explanation {
+    let facts = PaymentFacts {
+        payment,
+        policy: &ResolvePolicy::default(),
+        answer_within: minutes(2),
+        zone: Tz::Europe__Moscow,
+    };
+    explain::payment(facts, noon())
+}
+
+fn is_told(text: &Text) {
+    let cyrillic = |c: char| matches!(c, 'а'..='я' | 'А'..='Я' | 'ё' | 'Ё');
+    assert!(text.en.chars().any(|c| c.is_ascii_alphabetic()), "{text:?}");
+    assert!(text.ru.chars().any(cyrillic), "{text:?}");
+    assert!(!text.en.chars().any(cyrillic), "{text:?}");
+}
+
+fn is_whole(explanation: &Explanation, is_over: bool) {
+    is_told(&explanation.why);
+    match &explanation.next {
+        Next::Step { what, .. } | Next::WaitsFor { what, .. } => {
+            is_told(what);
+            assert!(!is_over, "{explanation:?}");
+        }
+        Next::Nothing => assert!(is_over, "{explanation:?}"),
+    }
+}
+
+#[test]
+fn every_state_of_a_payment_has_its_reason_and_what_comes_next() {
+    for state in PaymentState::ALL {
+        for instrument in [Instrument::Cryptogram, Instrument::Token] {
+            let payment = Payment { instrument, ..sample::payment(*state) };
+            let waits_for_staff = matches!(state, PaymentState::SucceededDuplicate | PaymentState::Rejected);
+            is_whole(&explained(&payment), !state.is_live() && !waits_for_staff);
+        }
+    }
+}
+
+#[test]
+fn every_status_of_a_bill_has_its_reason_and_what_comes_next() {
+    let attempt = explained(&sample::payment(PaymentState::Sending));
+    for status in BillStatus::ALL {
+        is_whole(&explain::bill(*status, None, None), !status.is_open());
+        is_whole(&explain::bill(*status, Some(&attempt), None), !status.is_open());
+    }
+    assert_eq!(explain::bill(BillStatus::InWork, Some(&attempt), None).next, attempt.next, "as its payment says");
+}
+
+#[test]
+fn every_status_of_a_subscription_has_its_reason_and_what_comes_next() {
+    let attempt = explained(&sample::payment(PaymentState::Unknown));
+    for status in AccountStatus::ALL {
+        for (has_token, cancel_at_period_end, declines) in
+            [(true, false, 0), (false, false, 0), (true, true, 0), (true, false, 2), (false, false, 1)]
+        {
+            for next_charge_at in [None, Some(noon() - hours(1)), Some(noon() + hours(1))] {
+                let account = Account {
+                    status: *status,
+                    has_token,
+                    cancel_at_period_end,
+                    declines,
+                    next_charge_at,
+                    paid_until: Some(noon() + hours(2)),
+                    access_until: Some(noon() + hours(3)),
+                    ..Account::registered(AccountId::new(), Tz::Europe__Moscow)
+                };
+                is_whole(&explain::account(&account, None, noon()), false);
+                is_whole(&explain::account(&account, Some(&attempt), noon()), false);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_times_that_are_told_are_those_of_the_row() {
+    let look = noon() + minutes(7);
+    let payment = Payment { look_again_at: Some(look), ..sample::payment(PaymentState::Unknown) };
+    assert!(matches!(explained(&payment).next, Next::Step { at: When::At(at), .. } if at == look));
+    let lost = Payment { look_again_at: None, ..payment };
+    assert!(matches!(explained(&lost).next, Next::WaitsFor { whom: Whom::Staff, .. }), "nobody looks by itself");
+
+    let charge = noon() + hours(5);
+    let account = Account {
+        status: AccountStatus::Active,
+        has_token: true,
+        next_charge_at: Some(charge),
+        paid_until: Some(charge + hours(1)),
+        ..Account::registered(AccountId::new(), Tz::Europe__Moscow)
+    };
+    assert!(
+        matches!(explain::account(&account, None, noon()).next, Next::Step { at: When::At(at), .. } if at == charge)
+    );
+    let without_card = Account { has_token: false, ..account };
+    assert!(matches!(explain::account(&without_card, None, noon()).next, Next::WaitsFor { whom: Whom::Customer, .. }));
+}
