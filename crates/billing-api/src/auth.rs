@@ -29,10 +29,13 @@ pub enum Scope {
     Access,
     /// Follow what happens.
     Events,
+    /// Look at a subscription, cancel it, resume it.
+    Subscriptions,
 }
 
 impl Scope {
-    pub const ALL: [Self; 5] = [Self::Tariffs, Self::Payments, Self::Accounts, Self::Access, Self::Events];
+    pub const ALL: [Self; 6] =
+        [Self::Tariffs, Self::Payments, Self::Accounts, Self::Access, Self::Events, Self::Subscriptions];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -41,6 +44,7 @@ impl Scope {
             Self::Accounts => "accounts",
             Self::Access => "access",
             Self::Events => "events",
+            Self::Subscriptions => "subscriptions",
         }
     }
 
@@ -68,7 +72,7 @@ pub(crate) enum Requirement {
 }
 
 /// Every method of the package and its scope. A method that is missing here cannot be called at all.
-const METHODS: [(&str, Scope); 10] = [
+const METHODS: [(&str, Scope); 17] = [
     ("/billing.v1.Tariffs/ListTariffs", Scope::Tariffs),
     ("/billing.v1.Payments/CreatePayment", Scope::Payments),
     ("/billing.v1.Payments/GetPayment", Scope::Payments),
@@ -79,6 +83,13 @@ const METHODS: [(&str, Scope); 10] = [
     ("/billing.v1.Access/BatchCheckAccess", Scope::Access),
     ("/billing.v1.Access/WatchAccess", Scope::Access),
     ("/billing.v1.Events/Watch", Scope::Events),
+    ("/billing.v1.Subscriptions/GetSubscription", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/Cancel", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/Resume", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/ForgetCard", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/ListPayments", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/ListBills", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/GetBill", Scope::Subscriptions),
 ];
 
 const PUBLIC: [&str; 3] =

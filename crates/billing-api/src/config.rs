@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 /// Tokens that open everything on a developer's machine.
 pub const LOCAL_TOKENS: &str =
-    "frontend:frontend-dev:payments+tariffs,auth:auth-dev:accounts+access,mailer:mailer-dev:events";
+    "frontend:frontend-dev:payments+tariffs+subscriptions,auth:auth-dev:accounts+access,mailer:mailer-dev:events";
 
 /// Where and for whom the API answers.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// Clients, separated by commas: name:token:scope+scope, with :YYYY-MM-DD behind it a token is good through that day.
-    /// Scopes: tariffs, payments, accounts, access, events. Give a name two entries to replace its token
+    /// Scopes: tariffs, payments, accounts, access, events, subscriptions. Give a name two entries to replace its token
     #[arg(
         id = "api_tokens",
         long = "api-tokens",

@@ -1,12 +1,13 @@
 //! From the domain to what goes over the wire.
 
 use billing::account::{Access, AccountStatus};
-use billing::bill::BillStatus;
+use billing::bill::{BillKind, BillStatus};
 use billing::event::{Event, EventKind, ResumeToken};
 use billing::models::Tariff;
 use billing::payment::{Decline, PaymentState};
 use billing::period::Period;
 use billing::store::payments::{PaymentView, ThreeDsView};
+use billing::store::subscriptions::BillView;
 use billing::{AccountId, BillId, PaymentId, TariffId};
 use chrono::{DateTime, NaiveDate, Utc};
 use prost_types::Timestamp;
@@ -104,6 +105,31 @@ pub(crate) fn access(account_id: AccountId, access: &Access) -> proto::AccountAc
     }
 }
 
+pub(crate) fn bill(view: BillView) -> proto::Bill {
+    use proto::BillStatus as Status;
+    let status = match view.status {
+        BillStatus::NotPaid => Status::NotPaid,
+        BillStatus::InWork => Status::InWork,
+        BillStatus::Paid => Status::Paid,
+        BillStatus::Void => Status::Void,
+        BillStatus::Uncollectible => Status::Uncollectible,
+        BillStatus::PartiallyRefunded => Status::PartiallyRefunded,
+        BillStatus::Refunded => Status::Refunded,
+    };
+    proto::Bill {
+        bill_id: view.id.to_string(),
+        account_id: view.account_id.to_string(),
+        tariff_id: view.tariff_id.to_string(),
+        status: status.into(),
+        description: view.description,
+        amount_kopecks: view.amount.get(),
+        currency: view.currency.to_string(),
+        created_at: Some(timestamp(view.created_at)),
+        paid_at: view.paid_at.map(timestamp),
+        is_renewal: view.kind == BillKind::Renewal,
+    }
+}
+
 /// An event with the token of who has dealt with it.
 pub(crate) fn event(event: &Event, token: ResumeToken) -> proto::Event {
     let text = |name: &str| event.detail[name].as_str().unwrap_or_default().to_owned();
@@ -161,7 +187,7 @@ fn date(date: Option<NaiveDate>) -> String {
     date.map(|date| date.to_string()).unwrap_or_default()
 }
 
-fn timestamp(at: DateTime<Utc>) -> Timestamp {
+pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
     let nanos = i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default();
     Timestamp { seconds: at.timestamp(), nanos }
 }

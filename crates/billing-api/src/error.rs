@@ -7,6 +7,7 @@ use billing::db::DbError;
 use billing::store::StoreError;
 use billing::store::events::Gone;
 use billing::store::payments::{CreateError, SubmitError};
+use billing::store::subscriptions::VerbError;
 
 use crate::auth::Denied;
 
@@ -50,6 +51,12 @@ pub(crate) enum ApiError {
     TooManyStreams {
         limit: usize,
     },
+    /// Nothing was ever paid.
+    NoSubscription,
+    /// What was paid is over.
+    SubscriptionEnded,
+    /// There is no card that a renewal could be charged to.
+    NoCard,
     /// A reader of the log cannot go on from its token.
     Gone(Gone),
     ShuttingDown,
@@ -71,6 +78,7 @@ pub(crate) enum Resource {
     Account,
     Tariff,
     Payment,
+    Bill,
 }
 
 impl ApiError {
@@ -117,6 +125,19 @@ impl From<CreateError> for ApiError {
                 Self::PaymentInProgress { payment_id: payment_id.to_string() }
             }
             CreateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<VerbError> for ApiError {
+    fn from(error: VerbError) -> Self {
+        match error {
+            VerbError::UnknownAccount(id) => Self::not_found(Resource::Account, &id),
+            VerbError::IdempotencyConflict => Self::IdempotencyKeyReused,
+            VerbError::NoSubscription => Self::NoSubscription,
+            VerbError::Ended => Self::SubscriptionEnded,
+            VerbError::NoCard => Self::NoCard,
+            VerbError::Store(error) => error.into(),
         }
     }
 }

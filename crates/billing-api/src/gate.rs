@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use billing::event::Source;
+use billing::trail::{self, Trail};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
 use listener::{Peer, Place};
@@ -184,10 +186,12 @@ where
             request_id = %id.to_str().unwrap_or_default(),
             client = tracing::field::Empty,
         );
+        let trace_id = id.to_str().ok().map(str::to_owned);
+        let trail = Trail { source: Source::Api, task_id: None, trace_id };
         let received = Instant::now();
         Box::pin(
             async move {
-                let mut response = rules.serve(&mut inner, request).await;
+                let mut response = trail::follow(trail, rules.serve(&mut inner, request)).await;
                 log(&response, received.elapsed());
                 response.headers_mut().insert(REQUEST_ID, id);
                 Ok(response)

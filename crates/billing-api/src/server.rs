@@ -36,8 +36,10 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::access_server::AccessServer;
 use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
+use crate::proto::subscriptions_server::SubscriptionsServer;
 use crate::proto::tariffs_server::TariffsServer;
 use crate::streams::StreamLimits;
+use crate::subscriptions::SubscriptionsApi;
 use crate::tail::Tail;
 use crate::tariffs::TariffsApi;
 use crate::validation::MAX_MESSAGE;
@@ -170,6 +172,7 @@ impl Bound {
             shutdown: shutdown.clone(),
         };
         let tariffs = TariffsApi { services: services.clone() };
+        let subscriptions = SubscriptionsApi { services: services.clone(), writes: writes.clone() };
         let events = EventsApi {
             services: services.clone(),
             tail: tail.clone(),
@@ -183,7 +186,8 @@ impl Bound {
             .add_service(TariffsServer::new(tariffs).max_decoding_message_size(MAX_MESSAGE))
             .add_service(PaymentsServer::new(payments).max_decoding_message_size(MAX_MESSAGE))
             .add_service(AccessServer::new(access).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(EventsServer::new(events).max_decoding_message_size(MAX_MESSAGE)))
+            .add_service(EventsServer::new(events).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(SubscriptionsServer::new(subscriptions).max_decoding_message_size(MAX_MESSAGE)))
     }
 }
 

@@ -37,7 +37,7 @@ impl From<ApiError> for Status {
             ApiError::IdempotencyKeyReused => Refusal::new(
                 Code::AlreadyExists,
                 "IDEMPOTENCY_KEY_REUSED",
-                "this idempotency key made a payment with other content: take a new key for a new payment",
+                "this idempotency key was used with other content: take a new key for a new request",
             )
             .field("idempotency_key", "was used with other content")
             .into(),
@@ -117,6 +117,28 @@ impl From<ApiError> for Status {
             .fact("limit", &limit.to_string())
             .retry()
             .into(),
+            ApiError::NoSubscription => Refusal::new(
+                Code::FailedPrecondition,
+                "NO_SUBSCRIPTION",
+                "nothing was ever paid for this account: create a payment",
+            )
+            .field("account_id", "has never had a subscription")
+            .into(),
+            ApiError::SubscriptionEnded => Refusal::new(
+                Code::FailedPrecondition,
+                "SUBSCRIPTION_ENDED",
+                "what was paid is over, and there is nothing to go on with: create a payment",
+            )
+            .field("account_id", "has a subscription that has ended")
+            .into(),
+            ApiError::NoCard => Refusal::new(
+                Code::FailedPrecondition,
+                "NO_CARD",
+                "no card is kept that a renewal could be charged to: access goes on until the end of what is paid, then \
+                 create a payment",
+            )
+            .field("account_id", "has no card that may be charged")
+            .into(),
             ApiError::Gone(gone) => token_is_gone(gone).into(),
             ApiError::ShuttingDown => {
                 Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()
@@ -167,6 +189,7 @@ fn not_found(resource: Resource, id: &str) -> Status {
         Resource::Account => {
             ("ACCOUNT_NOT_FOUND", "Account", "account_id", "no such account: register it with Access.RegisterAccount")
         }
+        Resource::Bill => ("BILL_NOT_FOUND", "Bill", "bill_id", "no such bill"),
         Resource::Tariff => {
             ("TARIFF_NOT_FOUND", "Tariff", "tariff_id", "no such tariff: take one of Tariffs.ListTariffs")
         }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use billing::event::{EventKind, ResumeToken};
-use billing::{AccountId, PaymentId, TariffId};
+use billing::{AccountId, BillId, PaymentId, TariffId};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -74,6 +74,56 @@ impl TryFrom<proto::SubmitThreeDsRequest> for ThreeDsForm {
         };
         Ok(Self { payment_id: payment_id.into(), md, pa_res })
     }
+}
+
+/// A sound request of a verb of a subscription.
+pub(crate) struct VerbForm {
+    pub(crate) account_id: AccountId,
+    pub(crate) idempotency_key: String,
+}
+
+pub(crate) fn verb(account_id: &str, key: &str) -> Result<VerbForm, ApiError> {
+    let mut fields = Fields::default();
+    let account_id = fields.read("account_id", account_id, uuid);
+    let idempotency_key = fields.read("idempotency_key", key, idempotency_key);
+    let (Some(account_id), Some(idempotency_key)) = (account_id, idempotency_key) else {
+        return Err(fields.into());
+    };
+    Ok(VerbForm { account_id: account_id.into(), idempotency_key })
+}
+
+/// A sound request of a part of a list.
+pub(crate) struct ListForm {
+    pub(crate) account_id: AccountId,
+    pub(crate) limit: i64,
+    /// The last id of the page before.
+    pub(crate) before: Option<Uuid>,
+}
+
+pub(crate) fn list(account_id: &str, page_size: i32, page_token: &str) -> Result<ListForm, ApiError> {
+    const DEFAULT_PAGE: i64 = 20;
+    let mut fields = Fields::default();
+    let account_id = fields.read("account_id", account_id, uuid);
+    let limit = match page_size {
+        0 => DEFAULT_PAGE,
+        1..=100 => i64::from(page_size),
+        _ => {
+            fields.broken("page_size", "must be from 1 to 100, or 0 for 20");
+            0
+        }
+    };
+    let before = if page_token.is_empty() { None } else { uuid(page_token).ok() };
+    if !page_token.is_empty() && before.is_none() {
+        fields.broken("page_token", "must be the next_page_token of the page before");
+    }
+    match account_id {
+        Some(account_id) if fields.0.is_empty() => Ok(ListForm { account_id: account_id.into(), limit, before }),
+        _ => Err(fields.into()),
+    }
+}
+
+pub(crate) fn bill_id(text: &str) -> Result<BillId, ApiError> {
+    one("bill_id", text).map(BillId::from)
 }
 
 /// A sound `WatchEventsRequest`.

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use billing::trail;
 use tokio_util::task::TaskTracker;
 use tonic::Extensions;
 use tracing::Instrument;
@@ -31,7 +32,7 @@ impl Writes {
             let _in_flight = in_flight;
             write.await
         };
-        let written = self.0.spawn(counted.in_current_span()).await;
+        let written = self.0.spawn(trail::follow(trail::current(), counted).in_current_span()).await;
         written.unwrap_or_else(|panicked| Err(ApiError::Internal(panicked.into())))
     }
 

@@ -16,6 +16,7 @@ pub mod db;
 pub mod decline;
 pub mod duration;
 pub mod event;
+pub mod explain;
 pub mod ids;
 pub mod models;
 pub mod money;

@@ -30,6 +30,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    api_request (client, idempotency_key) {
+        client -> Text,
+        idempotency_key -> Text,
+        verb -> Text,
+        account_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     bill (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -151,9 +161,10 @@ diesel::table! {
 }
 
 diesel::joinable!(account -> tariff (tariff_id));
+diesel::joinable!(api_request -> account (account_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 
-diesel::allow_tables_to_appear_in_same_query!(account, bill, event, event_log, orphan, payment, tariff,);
+diesel::allow_tables_to_appear_in_same_query!(account, api_request, bill, event, event_log, orphan, payment, tariff,);

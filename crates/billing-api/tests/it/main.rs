@@ -16,6 +16,7 @@ mod public;
 mod refused;
 mod scopes;
 mod secrecy;
+mod subscriptions;
 mod tariffs;
 mod three_ds;
 mod tls;

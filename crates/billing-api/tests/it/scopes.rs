@@ -42,6 +42,13 @@ async fn every_method_is_open_to_its_scope_only() {
         ("/billing.v1.Access/BatchCheckAccess", "access", AUTH, FRONTEND),
         ("/billing.v1.Access/WatchAccess", "access", AUTH, FRONTEND),
         ("/billing.v1.Events/Watch", "events", MAILER, FRONTEND),
+        ("/billing.v1.Subscriptions/GetSubscription", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/Cancel", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/Resume", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/ForgetCard", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/ListPayments", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/ListBills", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/GetBill", "subscriptions", FRONTEND, AUTH),
     ] {
         let allowed = call(&world, method, Some(holder)).await;
         // Past the gate an empty message is fine or lacks fields, or opens a stream.
@@ -79,7 +86,7 @@ async fn no_method_of_the_package_can_be_called_without_a_token() {
             }
         }
     }
-    assert_eq!(methods, 10);
+    assert_eq!(methods, 17);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,11 +139,17 @@ pub async fn close_run_out(
             };
             let closing = diesel::update(account::table.find(row.id)).set(AccountChange::new(&account, now));
             closing.prepared().execute(conn).await?;
+            let mut story = vec![
+                NewEvent::of_account(EventKind::AccountMoved, row.id)
+                    .states(Some(row.status.as_str()), account.status.as_str()),
+            ];
             if account.status == AccountStatus::Canceled {
                 payments::withdraw_unsent_renewal(conn, row.id, now).await?;
                 give_up(conn, row.id, now).await?;
                 closed.push(row.id);
+                story.push(NewEvent::of_account(EventKind::AccessEnded, row.id));
             }
+            events::append(conn, story, now).await?;
         }
         Ok(closed)
     })

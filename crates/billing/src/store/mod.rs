@@ -10,6 +10,7 @@ pub mod orphans;
 pub mod payments;
 mod prepared;
 pub mod renewals;
+pub mod subscriptions;
 pub mod tariffs;
 
 use crate::PaymentId;

@@ -154,7 +154,14 @@ async fn generate(shop: &Shop) -> String {
         writeln!(file, "diesel::joinable!({} -> {} ({}));", key.child, key.parent, key.column_name).unwrap();
     }
     let names: Vec<&str> = tables.keys().copied().collect();
-    write!(file, "\ndiesel::allow_tables_to_appear_in_same_query!({},);\n", names.join(", ")).unwrap();
+    let allow = format!("diesel::allow_tables_to_appear_in_same_query!({},);", names.join(", "));
+    // As rustfmt has it.
+    let allow = if allow.len() <= 120 {
+        allow
+    } else {
+        allow.replace("!(", "!(\n    ").replace(", ", ",\n    ").replace(",);", ",\n);")
+    };
+    write!(file, "\n{allow}\n").unwrap();
     file
 }
 

@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::StoreError;
 use super::super::orphans::{self, Orphan};
+use super::super::{StoreError, events};
 use super::load::{Locked, lock_known, other_live, save_payment};
+use super::story::{self, Standing};
 use super::{PaymentView, card};
 use crate::account::AccountEvent;
 use crate::bill::BillEvent;
@@ -93,6 +94,7 @@ pub(super) async fn settle(
     sealed_token: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
+    let stood = Standing::of(&locked);
     let mut before = locked.attempt();
     let mut effects = Vec::new();
     if let Some(second) = before.second_transaction(&outcome) {
@@ -109,12 +111,14 @@ pub(super) async fn settle(
     let given_back = GivenBack::by(&outcome);
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
     if after == before {
+        events::append(conn, story::of_step(stood, &locked, &before, &after, &effects), now).await?;
         return Ok(Applied { payment: PaymentView::of(&locked), effects });
     }
     locked.save_payment(conn, &after, now).await?;
     settle_bill(conn, &mut locked, &before, &after, given_back, now).await?;
     settle_account(conn, &mut locked, &before, &after, sealed_token, given_back, now).await?;
     effects.extend(effects_of(&locked, &before, &after, given_back));
+    events::append(conn, story::of_step(stood, &locked, &before, &after, &effects), now).await?;
     Ok(Applied { payment: PaymentView::of(&locked), effects })
 }
 
@@ -293,7 +297,9 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effec
                 tariff_id: locked.bill.tariff_id,
                 expires_on,
             });
-            let not_kept = account.payment_token.is_none().then_some(Effect::CardNotKept { account_id });
+            // A kept card that was forgotten meanwhile is no news.
+            let is_lost = account.payment_token.is_none() && !is_renewal;
+            let not_kept = is_lost.then_some(Effect::CardNotKept { account_id });
             granted.into_iter().chain(not_kept).collect()
         }
         PaymentState::Authorized => {

@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::super::prepared::Prepare;
-use super::super::{StoreError, tariffs};
-use super::PaymentView;
+use super::super::{StoreError, events, tariffs};
+use super::{PaymentView, story};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::cipher::{Cipher, Place};
 use crate::db::DbError;
@@ -115,6 +115,7 @@ async fn create_once(
         }
         let bill = bill_to_pay(conn, &account, &tariff, new, cipher).await?;
         let payment = start(conn, &bill, new, digest).await?;
+        events::append(conn, vec![story::created(account.id, &payment)], new.now).await?;
         Ok(Created { payment: PaymentView::from_rows(&account, &bill, &payment), replayed: false })
     })
     .await

@@ -133,7 +133,7 @@ impl Locked {
 }
 
 /// Compare-and-set on the state the row was read in.
-pub(super) async fn save_payment(
+pub(in crate::store) async fn save_payment(
     conn: &mut AsyncPgConnection,
     row: &PaymentRow,
     next: &Payment,

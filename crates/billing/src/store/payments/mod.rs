@@ -16,8 +16,9 @@ mod card;
 mod create;
 mod find;
 mod hold;
-mod load;
+pub(in crate::store) mod load;
 mod send;
+pub(in crate::store) mod story;
 mod three_ds;
 mod view;
 

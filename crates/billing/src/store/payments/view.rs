@@ -82,7 +82,7 @@ impl PaymentView {
         Self::from_rows(&rows.account, &rows.bill, &rows.payment)
     }
 
-    pub(super) fn from_rows(account: &AccountRow, bill: &BillRow, payment: &PaymentRow) -> Self {
+    pub(in crate::store) fn from_rows(account: &AccountRow, bill: &BillRow, payment: &PaymentRow) -> Self {
         let attempt = payment.machine(bill.status.is_open());
         let three_ds = attempt.three_ds.filter(|_| payment.state == PaymentState::AwaitingThreeDs);
         Self {

@@ -6,11 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::super::StoreError;
+use super::super::payments::story;
 use super::super::prepared::Prepare;
+use super::super::{StoreError, events};
 use crate::account::{Account, AccountError, AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::decline::left_alone_until;
+use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountChange, BillRow, NewBill, NewPaymentRow, Tariff};
 use crate::payment::Instrument;
 use crate::schema::{account, bill, payment};
@@ -30,6 +32,8 @@ pub(super) struct Chunk {
     /// Accounts of which nothing changes but that they are being charged now: nearly all.
     opened: Vec<AccountId>,
     others: Vec<Account>,
+    /// What the log of events is told.
+    story: Vec<NewEvent>,
 }
 
 impl Chunk {
@@ -69,7 +73,15 @@ impl Chunk {
         let after = account.clone().apply(event, self.now)?;
         let (bill, amount, currency) = self.bill_for(account, tariff, open, charged)?;
         if charged {
-            self.payments.push(NewPaymentRow::created(bill, Instrument::Token, amount, currency, self.now));
+            let new = NewPaymentRow::created(bill, Instrument::Token, amount, currency, self.now);
+            self.story.push(story::attempt_created(account.id, bill, new.id));
+            self.payments.push(new);
+        } else {
+            self.story.push(NewEvent::of_account(EventKind::RenewalRefused, account.id).bill(bill));
+        }
+        if after.status != account.status {
+            let states = (Some(account.status.as_str()), after.status.as_str());
+            self.story.push(NewEvent::of_account(EventKind::AccountMoved, account.id).states(states.0, states.1));
         }
         if after == (Account { next_charge_at: None, ..account.clone() }) {
             self.opened.push(after.id);
@@ -112,6 +124,10 @@ impl Chunk {
             );
         }
         let id = BillId::new();
+        if next.skipped > 0 {
+            let skipped = NewEvent::of_account(EventKind::PeriodsSkipped, account.id).bill(id);
+            self.story.push(skipped.with("periods", next.skipped).with("period_no", next.no));
+        }
         self.bills.push(NewBill {
             id,
             created_at: self.now,
@@ -166,6 +182,7 @@ impl Chunk {
             let changing = diesel::update(account::table.find(other.id)).set(AccountChange::new(&other, now));
             changing.prepared().execute(conn).await?;
         }
+        events::append(conn, self.story, now).await?;
         Ok(opened)
     }
 
@@ -189,6 +206,7 @@ impl Chunk {
         let refused: Vec<AccountId> = refused.into_values().collect();
         self.others.retain(|other| !refused.contains(&other.id));
         self.opened.retain(|id| !refused.contains(id));
+        self.story.retain(|told| told.account_id.is_none_or(|id| !refused.contains(&id)));
         self.opened.extend(refused);
         Ok(())
     }

@@ -1,0 +1,60 @@
+//! A subscription as its caller sees it: the row, and why it is so and what comes next.
+
+use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When};
+use billing::payment::CardMask;
+use billing::resolve::ResolvePolicy;
+use billing::store::subscriptions::Subscription;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::convert::{self, timestamp};
+use crate::proto;
+
+/// A request without an answer written down for so long has lost its sender; then the gateway is asked. (The worker's own
+/// time follows from `GATEWAY_TIMEOUT`; this is what it comes to by default.)
+const ANSWER_WITHIN: TimeDelta = TimeDelta::seconds(135);
+
+pub(crate) fn subscription(found: &Subscription, policy: &ResolvePolicy, now: DateTime<Utc>) -> proto::Subscription {
+    let account = &found.account;
+    let under_way = found.open.as_ref().and_then(|open| open.payment.as_ref());
+    let zone = account.time_zone;
+    let attempt = under_way.map(|(_, payment)| {
+        explain::payment(PaymentFacts { payment, policy, answer_within: ANSWER_WITHIN, zone }, now)
+    });
+    let Explanation { why, next } = explain::account(account, attempt.as_ref(), now);
+    let (next, next_at) = match next {
+        Next::Step { at, what } => (Some(what), at),
+        Next::WaitsFor { what, .. } => (Some(what), When::Soon),
+        Next::Nothing => (None, When::Soon),
+    };
+    proto::Subscription {
+        access: Some(convert::access(account.id, &account.access(now))),
+        paid_until: account.paid_until.map(timestamp),
+        cancel_at_period_end: account.cancel_at_period_end,
+        next_charge: found.next_charge().map(|(at, amount, currency)| proto::NextCharge {
+            at: Some(timestamp(at)),
+            amount_kopecks: amount.get(),
+            currency: currency.to_string(),
+        }),
+        card: found.card.clone().map(card),
+        renewal_payment_id: under_way.map(|(view, _)| view.id.to_string()).unwrap_or_default(),
+        why: Some(text(why)),
+        next: next.map(text),
+        next_at: match next_at {
+            When::At(at) => Some(timestamp(at)),
+            When::Soon => None,
+        },
+    }
+}
+
+fn text(text: Text) -> proto::Text {
+    proto::Text { en: text.en, ru: text.ru }
+}
+
+fn card(mask: CardMask) -> proto::Card {
+    proto::Card {
+        first_six: mask.first_six.unwrap_or_default(),
+        last_four: mask.last_four.unwrap_or_default(),
+        expires: mask.expires.unwrap_or_default(),
+        scheme: mask.scheme.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,134 @@
+//! `billing.v1.Subscriptions`
+
+use billing::resolve::ResolvePolicy;
+use billing::store::subscriptions::{self, Verb, Written};
+use billing::{Services, clock};
+use tonic::metadata::MetadataValue;
+use tonic::{Extensions, Request, Response, Status};
+
+use crate::auth::Caller;
+use crate::error::{ApiError, Resource};
+use crate::payments::REPLAYED;
+use crate::proto::subscriptions_server::Subscriptions;
+use crate::proto::{
+    Bill, CancelRequest, ForgetCardRequest, GetBillRequest, GetSubscriptionRequest, ListBillsRequest,
+    ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse, ResumeRequest, Subscription,
+};
+use crate::validation::{self, VerbForm};
+use crate::writes::Writes;
+use crate::{convert, explained};
+
+pub(crate) struct SubscriptionsApi {
+    pub(crate) services: Services,
+    pub(crate) writes: Writes,
+}
+
+#[tonic::async_trait]
+impl Subscriptions for SubscriptionsApi {
+    async fn get_subscription(
+        &self,
+        request: Request<GetSubscriptionRequest>,
+    ) -> Result<Response<Subscription>, Status> {
+        let id = validation::account_id(&request.get_ref().account_id)?;
+        let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
+        let found = subscriptions::get(&mut conn, id).await.map_err(ApiError::from)?;
+        drop(conn);
+        let found = found.ok_or_else(|| ApiError::not_found(Resource::Account, &id))?;
+        Ok(Response::new(explained::subscription(&found, &ResolvePolicy::default(), clock::now())))
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Subscription>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let form = validation::verb(&message.account_id, &message.idempotency_key)?;
+        self.write(&extensions, form, Verb::Cancel).await
+    }
+
+    async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Subscription>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let form = validation::verb(&message.account_id, &message.idempotency_key)?;
+        self.write(&extensions, form, Verb::Resume).await
+    }
+
+    async fn forget_card(&self, request: Request<ForgetCardRequest>) -> Result<Response<Subscription>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let form = validation::verb(&message.account_id, &message.idempotency_key)?;
+        self.write(&extensions, form, Verb::ForgetCard).await
+    }
+
+    async fn list_payments(
+        &self,
+        request: Request<ListPaymentsRequest>,
+    ) -> Result<Response<ListPaymentsResponse>, Status> {
+        let request = request.into_inner();
+        let form = validation::list(&request.account_id, request.page_size, &request.page_token)?;
+        let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
+        let page = subscriptions::payments(&mut conn, form.account_id, form.before.map(Into::into), form.limit)
+            .await
+            .map_err(ApiError::from)?
+            .ok_or_else(|| ApiError::not_found(Resource::Account, &form.account_id))?;
+        Ok(Response::new(ListPaymentsResponse {
+            payments: page.rows.into_iter().map(convert::payment).collect(),
+            next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn list_bills(&self, request: Request<ListBillsRequest>) -> Result<Response<ListBillsResponse>, Status> {
+        let request = request.into_inner();
+        let form = validation::list(&request.account_id, request.page_size, &request.page_token)?;
+        let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
+        let page = subscriptions::bills(&mut conn, form.account_id, form.before.map(Into::into), form.limit)
+            .await
+            .map_err(ApiError::from)?
+            .ok_or_else(|| ApiError::not_found(Resource::Account, &form.account_id))?;
+        Ok(Response::new(ListBillsResponse {
+            bills: page.rows.into_iter().map(convert::bill).collect(),
+            next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn get_bill(&self, request: Request<GetBillRequest>) -> Result<Response<Bill>, Status> {
+        let id = validation::bill_id(&request.get_ref().bill_id)?;
+        let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
+        let found = subscriptions::bill(&mut conn, id).await.map_err(ApiError::from)?;
+        let found = found.ok_or_else(|| ApiError::not_found(Resource::Bill, &id))?;
+        Ok(Response::new(convert::bill(found)))
+    }
+}
+
+impl SubscriptionsApi {
+    async fn write(
+        &self,
+        extensions: &Extensions,
+        form: VerbForm,
+        verb: Verb,
+    ) -> Result<Response<Subscription>, Status> {
+        let Some(caller) = extensions.get::<Caller>() else {
+            return Err(ApiError::defect("a request came in without passing the gate").into());
+        };
+        let request = subscriptions::Request {
+            account_id: form.account_id,
+            client: caller.name.to_string(),
+            idempotency_key: form.idempotency_key,
+            now: clock::now(),
+        };
+        let Written { subscription, replayed } =
+            self.writes.finish(extensions, written(self.services.clone(), request, verb)).await?;
+        let answer = explained::subscription(&subscription, &ResolvePolicy::default(), clock::now());
+        let mut response = Response::new(answer);
+        if replayed {
+            response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}
+
+async fn written(services: Services, request: subscriptions::Request, verb: Verb) -> Result<Written, ApiError> {
+    let mut conn = services.db.conn().await?;
+    let written = subscriptions::perform(&mut conn, &request, verb).await?;
+    drop(conn);
+    if !written.replayed {
+        tracing::info!(account_id = %request.account_id, ?verb, "done for a subscriber");
+        services.bell.ring();
+    }
+    Ok(written)
+}

@@ -1,0 +1,115 @@
+//! What a subscriber asks for, over the wire.
+
+use billing_api::proto::subscriptions_client::SubscriptionsClient;
+use billing_api::proto::{
+    AccountStatus, BillStatus, CancelRequest, ForgetCardRequest, GetBillRequest, GetSubscriptionRequest,
+    ListBillsRequest, ListPaymentsRequest, PaymentStatus, ResumeRequest, Subscription,
+};
+use tonic::Code;
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use crate::refused::{refusal, refused};
+use crate::worker::completed;
+use crate::world::{FRONTEND, World, by};
+
+fn client(world: &World) -> SubscriptionsClient<Channel> {
+    SubscriptionsClient::new(world.channel())
+}
+
+fn key() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// An account that has paid.
+async fn subscriber(world: &World) -> String {
+    let payment = world.payment().await;
+    world.charged(&payment.payment_id, completed(payment.amount_kopecks)).await;
+    payment.account_id
+}
+
+async fn get(world: &World, account_id: &str) -> Subscription {
+    let request = GetSubscriptionRequest { account_id: account_id.to_owned() };
+    client(world).get_subscription(by(FRONTEND, request)).await.expect("a subscription").into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_says_what_is_charged_next_and_why_it_is_as_it_is() {
+    let world = World::start().await;
+    let account_id = subscriber(&world).await;
+    let subscription = get(&world, &account_id).await;
+    let access = subscription.access.expect("access");
+    assert_eq!((access.has_access, access.status()), (true, AccountStatus::Active));
+    let next = subscription.next_charge.expect("a renewal");
+    assert_eq!(next.amount_kopecks, world.tariff().await.amount_kopecks);
+    let seconds = |at: Option<prost_types::Timestamp>| at.map(|at| at.seconds);
+    assert!(seconds(next.at) < seconds(subscription.paid_until), "before the paid time ends");
+    assert_eq!(subscription.next_at, next.at, "the page and the charge cannot disagree");
+    let (why, what) = (subscription.why.expect("why"), subscription.next.expect("what comes next"));
+    assert!(why.en.starts_with("It is paid until ") && why.ru.starts_with("Оплачена до "), "{why:?}");
+    assert_eq!(what.en, "The next period is charged.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_resuming_and_forgetting_the_card_answer_what_became_of_the_subscription() {
+    let world = World::start().await;
+    let account_id = subscriber(&world).await;
+    let cancel = CancelRequest { account_id: account_id.clone(), idempotency_key: key() };
+    let cancelled = client(&world).cancel(by(FRONTEND, cancel.clone())).await.expect("cancelled");
+    assert_eq!(cancelled.metadata().get("idempotent-replayed"), None);
+    assert!(cancelled.get_ref().cancel_at_period_end);
+    assert_eq!(cancelled.get_ref().next_charge, None);
+
+    let again = client(&world).cancel(by(FRONTEND, cancel)).await.expect("the same key");
+    assert_eq!(again.metadata().get("idempotent-replayed").map(|v| v.as_bytes()), Some(&b"true"[..]));
+
+    let resume = ResumeRequest { account_id: account_id.clone(), idempotency_key: key() };
+    let resumed = client(&world).resume(by(FRONTEND, resume)).await.expect("resumed").into_inner();
+    assert!(!resumed.cancel_at_period_end && resumed.next_charge.is_some());
+
+    let forget = ForgetCardRequest { account_id: account_id.clone(), idempotency_key: key() };
+    let forgotten = client(&world).forget_card(by(FRONTEND, forget)).await.expect("forgotten").into_inner();
+    assert_eq!((forgotten.card, forgotten.next_charge), (None, None));
+    assert!(forgotten.access.expect("access").has_access, "what is paid stays paid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_has_its_reason() {
+    let world = World::start().await;
+    let never_paid = world.account().await;
+    let of = |account_id: &str| CancelRequest { account_id: account_id.to_owned(), idempotency_key: key() };
+    let status = client(&world).cancel(by(FRONTEND, of(&never_paid))).await.expect_err("nothing to cancel");
+    assert_eq!(refusal(&status), refused(Code::FailedPrecondition, "NO_SUBSCRIPTION", &["account_id"]));
+    let status = client(&world).cancel(by(FRONTEND, of(&key()))).await.expect_err("unknown");
+    assert_eq!(refusal(&status), refused(Code::NotFound, "ACCOUNT_NOT_FOUND", &["account_id"]));
+    let status = client(&world).cancel(by(FRONTEND, CancelRequest::default())).await.expect_err("empty");
+    assert_eq!(refusal(&status), refused(Code::InvalidArgument, "INVALID_FIELDS", &["account_id", "idempotency_key"]));
+    let bill = GetBillRequest { bill_id: key() };
+    let status = client(&world).get_bill(by(FRONTEND, bill)).await.expect_err("unknown");
+    assert_eq!(refusal(&status), refused(Code::NotFound, "BILL_NOT_FOUND", &["bill_id"]));
+    for (page_size, page_token, field) in [(-1, "", "page_size"), (101, "", "page_size"), (0, "nonsense", "page_token")]
+    {
+        let list = ListBillsRequest { account_id: never_paid.clone(), page_size, page_token: page_token.to_owned() };
+        let status = client(&world).list_bills(by(FRONTEND, list)).await.expect_err(field);
+        assert_eq!(refusal(&status), refused(Code::InvalidArgument, "INVALID_FIELDS", &[field]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_and_bills_are_listed_page_by_page() {
+    let world = World::start().await;
+    let account_id = subscriber(&world).await;
+    let list = ListPaymentsRequest { account_id: account_id.clone(), page_size: 1, ..Default::default() };
+    let page = client(&world).list_payments(by(FRONTEND, list)).await.expect("a page").into_inner();
+    assert_eq!((page.payments.len(), &*page.next_page_token), (1, ""));
+    assert_eq!(page.payments[0].status(), PaymentStatus::Succeeded);
+
+    let list = ListBillsRequest { account_id, ..Default::default() };
+    let page = client(&world).list_bills(by(FRONTEND, list)).await.expect("a page").into_inner();
+    assert_eq!(page.bills.len(), 1);
+    let bill = GetBillRequest { bill_id: page.bills[0].bill_id.clone() };
+    let bill = client(&world).get_bill(by(FRONTEND, bill)).await.expect("the bill").into_inner();
+    assert_eq!(bill, page.bills[0]);
+    assert_eq!((bill.status(), bill.is_renewal, bill.paid_at.is_some()), (BillStatus::Paid, false, true));
+    assert_eq!(bill.bill_id, page.bills[0].bill_id);
+}

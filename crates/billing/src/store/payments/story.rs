@@ -1,0 +1,112 @@
+//! What the log of events is told of a step of an attempt. Pure.
+
+use super::apply::Effect;
+use super::load::Locked;
+use crate::account::AccountStatus;
+use crate::bill::BillStatus;
+use crate::event::{EventKind, NewEvent};
+use crate::models::PaymentRow;
+use crate::payment::{Payment, PaymentState};
+use crate::{AccountId, BillId, PaymentId};
+
+/// How bill and account stood before the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    bill: BillStatus,
+    account: AccountStatus,
+}
+
+impl Standing {
+    pub(super) const fn of(rows: &Locked) -> Self {
+        Self { bill: rows.bill.status, account: rows.account.status }
+    }
+}
+
+/// An attempt was written down.
+pub(in crate::store) fn created(account_id: AccountId, payment: &PaymentRow) -> NewEvent {
+    attempt_created(account_id, payment.bill_id, payment.id)
+}
+
+/// Likewise, by its ids.
+pub(in crate::store) fn attempt_created(account_id: AccountId, bill_id: BillId, payment_id: PaymentId) -> NewEvent {
+    NewEvent::of_account(EventKind::PaymentMoved, account_id)
+        .bill(bill_id)
+        .payment(payment_id)
+        .states(None, PaymentState::Created.as_str())
+}
+
+/// The events of a step, in the order in which a reader understands them: what moved, then what follows from it.
+pub(super) fn of_step(
+    stood: Standing,
+    rows: &Locked,
+    before: &Payment,
+    after: &Payment,
+    effects: &[Effect],
+) -> Vec<NewEvent> {
+    let mut story = Vec::new();
+    if before.state != after.state {
+        let moved = about(rows, EventKind::PaymentMoved).states(Some(before.state.as_str()), after.state.as_str());
+        story.push(match &after.decline {
+            Some(decline) => moved.with("reason_code", decline.code),
+            None => moved,
+        });
+    }
+    if stood.bill != rows.bill.status {
+        let states = (Some(stood.bill.as_str()), rows.bill.status.as_str());
+        story.push(about(rows, EventKind::BillMoved).states(states.0, states.1));
+    }
+    if stood.account != rows.account.status {
+        let states = (Some(stood.account.as_str()), rows.account.status.as_str());
+        story.push(about(rows, EventKind::AccountMoved).states(states.0, states.1));
+    }
+    if before.state != after.state {
+        story.extend(verdict(rows, after));
+    }
+    story.extend(effects.iter().map(|effect| of_effect(rows, after, effect)));
+    story
+}
+
+/// What its customer is told of an attempt that has ended.
+fn verdict(rows: &Locked, after: &Payment) -> Option<NewEvent> {
+    match after.state {
+        PaymentState::Succeeded => Some(with_amount(about(rows, EventKind::PaymentSucceeded), after)),
+        PaymentState::Declined => {
+            let code = after.decline.as_ref().map(|decline| decline.code).unwrap_or_default();
+            Some(about(rows, EventKind::PaymentDeclined).with("reason_code", code))
+        }
+        _ => None,
+    }
+}
+
+fn of_effect(rows: &Locked, after: &Payment, effect: &Effect) -> NewEvent {
+    match effect {
+        Effect::AccessGranted { tariff_id, expires_on, .. } => about(rows, EventKind::AccessGranted)
+            .with("tariff_id", tariff_id.to_string())
+            .with("expires_on", expires_on.to_string()),
+        Effect::CardNotKept { .. } => about(rows, EventKind::CardForgotten),
+        Effect::RenewalRefused { retry_at, .. } => {
+            let refused = about(rows, EventKind::RenewalRefused);
+            let refused = match &after.decline {
+                Some(decline) => refused.with("reason_code", decline.code),
+                None => refused,
+            };
+            match retry_at {
+                Some(at) => refused.with("next_charge_at", at.to_rfc3339()),
+                None => refused,
+            }
+        }
+        Effect::GivenBack { whole: true, .. } => with_amount(about(rows, EventKind::RefundSucceeded), after),
+        Effect::GivenBack { whole: false, .. } => about(rows, EventKind::RefundSucceeded),
+        Effect::Held { .. } | Effect::RefundOwed { .. } | Effect::NeedsAttention { .. } => {
+            about(rows, EventKind::NeedsAttention)
+        }
+    }
+}
+
+fn with_amount(event: NewEvent, payment: &Payment) -> NewEvent {
+    event.with("amount", payment.amount.get()).with("currency", payment.currency.as_str())
+}
+
+fn about(rows: &Locked, kind: EventKind) -> NewEvent {
+    NewEvent::of_account(kind, rows.account.id).bill(rows.bill.id).payment(rows.payment.id)
+}

@@ -1,0 +1,103 @@
+//! What a subscriber does after the first payment. Each verb is one transaction under the account's lock.
+
+mod history;
+mod verbs;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+pub use self::history::{BillView, Page, bill, bills, payments};
+pub use self::verbs::{Request, Verb, VerbError, Written, perform};
+use super::StoreError;
+use super::payments::PaymentView;
+use crate::AccountId;
+use crate::account::Account;
+use crate::models::{AccountRow, BillRow, PaymentRow, Tariff};
+use crate::payment::{CardMask, Payment};
+use crate::schema::{account, bill, payment, tariff};
+
+/// A subscription with what belongs to it. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub account: Account,
+    /// The tariff that runs, or ran last.
+    pub tariff: Option<Tariff>,
+    /// What may be shown of the card that renewals are charged to.
+    pub card: Option<CardMask>,
+    /// The bill that is owed, with the payment for it that is under way.
+    pub open: Option<OpenBill>,
+}
+
+/// A bill that is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBill {
+    pub bill: BillView,
+    pub payment: Option<(PaymentView, Payment)>,
+}
+
+impl Subscription {
+    /// What will be charged without the customer, and when.
+    #[must_use]
+    pub fn next_charge(&self) -> Option<(DateTime<Utc>, crate::Kopecks, crate::Currency)> {
+        let at = self.account.next_charge_at.filter(|_| self.account.renews())?;
+        let owed = self.open.as_ref().map(|open| (open.bill.amount, open.bill.currency));
+        let (amount, currency) = owed.or_else(|| self.tariff.as_ref().map(|t| (t.amount, t.currency)))?;
+        Some((at, amount, currency))
+    }
+}
+
+/// The subscription of an account; `None`: it is not known.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn get(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<Subscription>, StoreError> {
+    let row = account::table.find(id).select(AccountRow::as_select()).first(conn).await.optional()?;
+    match row {
+        Some(row) => Ok(Some(of(conn, row).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Reads what belongs to an account's row.
+async fn of(conn: &mut AsyncPgConnection, row: AccountRow) -> Result<Subscription, StoreError> {
+    let tariff = match row.tariff_id {
+        Some(id) => tariff::table.find(id).select(Tariff::as_select()).first(conn).await.optional()?,
+        None => None,
+    };
+    let open = open_bill(conn, row.id).await?;
+    let open = match open {
+        Some(bill) => {
+            let live = live_payment(conn, &bill).await?;
+            let payment =
+                live.map(|live| (PaymentView::from_rows(&row, &bill, &live), live.machine(bill.status.is_open())));
+            Some(OpenBill { bill: BillView::of(&bill), payment })
+        }
+        None => None,
+    };
+    Ok(Subscription { account: row.machine(), tariff, card: row.card.clone(), open })
+}
+
+/// The one bill that an account owes.
+async fn open_bill(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<BillRow>, StoreError> {
+    use diesel::dsl::sql;
+    use diesel::sql_types::Bool;
+    // Written out as the index has it, so that every plan can use it.
+    Ok(bill::table
+        .filter(bill::account_id.eq(id))
+        .filter(sql::<Bool>("bill.status in ('Not paid', 'In work')"))
+        .select(BillRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// The payment of a bill that is under way; there is at most one.
+async fn live_payment(conn: &mut AsyncPgConnection, bill: &BillRow) -> Result<Option<PaymentRow>, StoreError> {
+    Ok(payment::table
+        .filter(payment::bill_id.eq(bill.id).and(payment::is_success.is_null()))
+        .select(PaymentRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}

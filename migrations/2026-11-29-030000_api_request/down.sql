@@ -1,0 +1,2 @@
+drop index bill_of_account;
+drop table api_request;
