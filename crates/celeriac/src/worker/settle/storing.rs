@@ -61,14 +61,14 @@ pub(super) async fn together(shared: &Shared, mut batch: Vec<Settlement>) -> Sto
 /// not suffer for it.
 async fn refused_of(shared: &Shared, results: &[StoredResult]) -> Vec<usize> {
     let mut refused = Vec::new();
-    let mut parts = vec![0..results.len()];
-    while let Some(part) = parts.pop() {
-        let Err(_) = store(shared, &results[part.clone()]).await else { continue };
-        if part.len() == 1 {
-            refused.push(part.start);
+    let mut parts = vec![(0, results.len())];
+    while let Some((start, end)) = parts.pop() {
+        let Err(_) = store(shared, &results[start..end]).await else { continue };
+        if end - start == 1 {
+            refused.push(start);
         } else {
-            let middle = part.start + part.len() / 2;
-            parts.extend([middle..part.end, part.start..middle]);
+            let middle = usize::midpoint(start, end);
+            parts.extend([(middle, end), (start, middle)]);
         }
     }
     refused
