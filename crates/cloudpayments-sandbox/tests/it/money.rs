@@ -108,3 +108,36 @@ async fn amounts_are_digits_not_floats() {
         assert_eq!(answer["Model"]["Amount"].to_string(), shown);
     }
 }
+
+#[tokio::test]
+async fn money_goes_back_by_hand_as_in_the_gateways_cabinet_and_the_last_operation_is_found() {
+    let shop = Shop::open().await;
+    let payment = shop.pay(VISA).await["Model"]["TransactionId"].clone();
+    let back = async |order: Value| {
+        let response = shop.http.post(shop.url("/sandbox/refunds")).json(&order).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let (status, part) = back(json!({ "invoice_id": "invoice", "amount": 4 })).await;
+    assert_eq!((status, &part["original_id"]), (201, &payment));
+    let found = shop.call("/v2/payments/find", json!({ "InvoiceId": "invoice" })).await;
+    assert_eq!((&found["Model"]["TransactionId"], &found["Model"]["OriginalTransactionId"]), (&part["id"], &payment));
+    assert_eq!(show(&shop, &payment).await["Refunded"], false, "a part is not all of it");
+
+    assert_eq!(back(json!({ "transaction_id": payment, "amount": 7 })).await.0, 400, "more than is left");
+    assert_eq!(back(json!({ "transaction_id": payment })).await.0, 201, "all that is left");
+    assert_eq!(show(&shop, &payment).await["Refunded"], true);
+    for wrong in [json!({}), json!({ "invoice_id": "nobody's" }), json!({ "invoice_id": "invoice", "amount": "x" })] {
+        assert_eq!(back(wrong.clone()).await.0, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn at_a_terminal_of_two_stages_a_charge_only_holds_the_money() {
+    let shop =
+        Shop::with(cloudpayments_sandbox::Config { two_stage: true, ..cloudpayments_sandbox::Config::for_tests() })
+            .await;
+    let payment = shop.pay(VISA).await;
+    assert_eq!(outcome(&payment), (true, "Authorized", Some(0)));
+    shop.sandbox.advance(std::time::Duration::from_secs(7 * 24 * 60 * 60));
+    assert_eq!(show(&shop, &payment["Model"]["TransactionId"]).await["Status"], "Cancelled");
+}
