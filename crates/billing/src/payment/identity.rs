@@ -77,7 +77,7 @@ impl Differences {
         match told {
             Some(told) if told == ours => {}
             Some(told) => {
-                self.0.push(format!("{field} is {}, ours is {ours}", told.chars().take(64).collect::<String>()))
+                self.0.push(format!("{field} is {}, ours is {ours}", told.chars().take(64).collect::<String>()));
             }
             None => self.0.push(format!("{field} is left out")),
         }
