@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::duration;
+use billing::models::Tariff;
 use billing::payment::identity::Terminal;
 use billing::period::Period;
 use billing::resolve::ResolvePolicy;
@@ -278,6 +279,14 @@ impl Config {
         let is_plain =
             self.gateway_url.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
         self.cloudpayments_terminal.unwrap_or(if is_plain { Terminal::Test } else { Terminal::Live })
+    }
+
+    /// Whether renewals of at least one of these tariffs can be charged as early as the settings want.
+    ///
+    /// # Errors
+    /// [`ConfigError::LeadTooLong`].
+    pub fn check_against(&self, tariffs: &[Tariff]) -> Result<(), ConfigError> {
+        lead::fits_one_of(delta("RENEWAL_LEAD", self.renewal_lead)?, tariffs)
     }
 
     pub(crate) fn gateway(&self) -> Result<cloudpayments::Client, ConfigError> {

@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     http: reqwest::Client,
     stop: CancellationToken,
-    _worker: JoinHandle<anyhow::Result<()>>,
+    worker: JoinHandle<anyhow::Result<()>>,
     _database: TestDatabase,
 }
 
@@ -110,9 +110,14 @@ impl World {
             sandbox,
             http: reqwest::Client::new(),
             stop,
-            _worker: tokio::spawn(running),
+            worker: tokio::spawn(running),
             _database: database,
         }
+    }
+
+    /// What the worker ended with by itself.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        tokio::time::timeout(SOON, &mut self.worker).await.expect("it goes on").unwrap()
     }
 
     /// A new account and its first payment for so many days or months, written down and not sent to a worker.
