@@ -47,7 +47,7 @@ impl<S: Prepared> Link<S> {
     /// # Errors
     /// See [`connect`](crate::backend::connect).
     pub(crate) async fn open(server: Arc<Server>) -> Result<Self, BackendError> {
-        let (session, end) = open(&server).await?;
+        let (session, end) = prepare(&server, server.connect_first().await?).await?;
         let (sender, state) = watch::channel(State::Up(Arc::new(session)));
         let stop = CancellationToken::new();
         tokio::spawn({
@@ -112,8 +112,8 @@ impl<S> Drop for Link<S> {
 }
 
 /// A session, and what ends with its connection.
-async fn open<S: Prepared>(server: &Server) -> Result<(S, mpsc::Receiver<Notification>), BackendError> {
-    let Wire { client, notifications, kill } = server.connect().await?;
+async fn prepare<S: Prepared>(server: &Server, wire: Wire) -> Result<(S, mpsc::Receiver<Notification>), BackendError> {
+    let Wire { client, notifications, kill } = wire;
     match tokio::time::timeout(server.timeout, S::prepare(client, kill)).await {
         Ok(Ok(session)) => Ok((session, notifications)),
         Ok(Err(error)) => Err(server.unavailable(describe(&error))),
@@ -135,7 +135,8 @@ async fn supervise<S: Prepared>(
         backoff.connection_ended(since);
         end = loop {
             tokio::time::sleep(backoff.next()).await;
-            match open(server).await {
+            let opened = async { prepare(server, server.connect().await?).await };
+            match opened.await {
                 Ok((session, end)) => {
                     state.send_replace(State::Up(Arc::new(session)));
                     break end;

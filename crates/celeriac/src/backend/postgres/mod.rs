@@ -10,7 +10,6 @@ mod row;
 mod schema;
 mod server;
 mod session;
-mod tls;
 mod watchers;
 
 use std::collections::HashMap;
@@ -44,18 +43,22 @@ use crate::clock;
 ///   to make tables is needed. Another schema is chosen as in libpq: `?options=-csearch_path%3Dname`.
 /// * Whoever waits is woken by NOTIFY. Python does not notify: its results are seen within a second, by one look a second
 ///   at all that is waited for.
-/// * Two connections: one asks and stores, one listens, from the first time somebody waits. They need a session of their
-///   own, so a pooler in front must not be in transaction mode. A lost connection is made again; what is asked meanwhile
-///   waits for it, up to [`BackendOptions::timeout`].
+/// * Two connections: one asks and stores, one listens, from the first time somebody waits. A lost connection is made
+///   again; what is asked meanwhile waits for it, up to [`BackendOptions::timeout`].
+/// * They need sessions of their own. A pooler in transaction mode that mixes prepared statements up (PgBouncer before
+///   1.21) is refused; behind one that does not, nobody is woken, and results are seen within a second.
 /// * `group_id` and `parent_id` have no columns and are not kept. Groups are stored as Celery stores them. Chords are
 ///   not counted here: who publishes one sends `celery.chord_unlock` too, which looks for its parts, as in Celery.
 /// * Attempts of tasks are counted in a table of our own, `celeriac_deliveries`, which a worker with a delivery limit makes
 ///   when it is missing.
 /// * An expired result is not answered and may be overwritten; it is deleted by [`cleanup`](ResultBackend::cleanup), which
 ///   `celery.backend_cleanup` is for. A result that never became final stays, as in Celery.
-/// * TLS is off unless `sslmode=require`, `verify-ca` or `verify-full` asks for it, and then the certificate must be valid
-///   for the host: by the system's certificates, or those in the file `sslrootcert`.
-/// * Several servers: `?host=one:5432&host=two:5432&target_session_attrs=read-write`.
+/// * TLS is off unless `sslmode=require`, `verify-full` or `verify-ca` asks for it, and then the certificate must be from
+///   an authority of the system, or of the file `sslrootcert`, and but for `verify-ca` be for the host; libpq's `require`
+///   trusts any server, which protects from nobody who can do more than listen. `sslcert` and `sslkey` are our own.
+/// * Several servers: `postgresql://one:5432,two:5432/database`, or `?host=one:5432&host=two:5432`. One that takes writes is
+///   looked for, unless `target_session_attrs` says otherwise; each may take `connect_timeout` (3 seconds by default) of
+///   the time, so that a silent one does not hide the next.
 pub struct PostgresBackend {
     server: Arc<Server>,
     link: Link<Session>,
