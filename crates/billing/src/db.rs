@@ -3,15 +3,18 @@
 //! A pool of one connection is enough for everything here: no function that holds a connection asks for another. (The
 //! embedded PostgreSQL of `billing standalone` has exactly one.)
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dial::postgres::{Address, ConnectError, Dialer, Sessions, check_sessions, code_of, is_passing};
 use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError as Establish, RecyclingMethod,
 };
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 
@@ -21,6 +24,8 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations")
 /// How long one connection may take to be made. The embedded PostgreSQL starts a backend for it, which takes seconds on a
 /// busy machine, and begins anew when it is given up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// How long the server may owe an answer. It ends statements itself after half of this, so it is gone.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// How long a caller waits for a connection of the pool.
 const WAIT_WITHIN: Duration = Duration::from_secs(30);
 
@@ -70,43 +75,21 @@ impl From<QueryError> for DbError {
             QueryError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
                 Self::Unavailable(error.to_string())
             }
-            QueryError::DatabaseError(_, said) if is_passing(said.message()) => Self::Unavailable(error.to_string()),
+            QueryError::DatabaseError(_, said) if code_of(said.message()).is_some_and(|code| is_passing(&code)) => {
+                Self::Unavailable(error.to_string())
+            }
             _ => Self::Query(error),
         }
     }
 }
 
-/// Diesel keeps no SQLSTATE of these; their texts have been the same since PostgreSQL 9.
-fn is_passing(message: &str) -> bool {
-    const PASSING: &[&str] = &[
-        "deadlock detected",
-        "canceling statement due to",
-        "terminating connection due to",
-        "the database system is starting up",
-        "the database system is shutting down",
-        "the database system is in recovery mode",
-        "connection closed",
-        "error communicating with the server",
-    ];
-    PASSING.iter().any(|text| message.contains(text))
-}
-
+/// As [`establish`] says it.
 impl From<ConnectionError> for DbError {
     fn from(error: ConnectionError) -> Self {
-        const HOPELESS: &[&str] = &[
-            "invalid connection string",
-            "password authentication failed",
-            "no password supplied",
-            "password missing",
-            "does not exist",
-            "no pg_hba.conf entry",
-            "is not permitted to log in",
-        ];
-        let text = error.to_string();
-        if HOPELESS.iter().any(|hopeless| text.contains(hopeless)) {
-            Self::Refused(text)
-        } else {
-            Self::Unavailable(text)
+        match error {
+            ConnectionError::InvalidConnectionUrl(reason) => Self::Refused(reason),
+            ConnectionError::CouldntSetupConfiguration(error) => error.into(),
+            other => Self::Unavailable(other.to_string()),
         }
     }
 }
@@ -140,14 +123,26 @@ impl Db {
     /// # Errors
     /// [`DbError::Unavailable`] may pass, [`DbError::Refused`] will not.
     pub async fn connect(url: &str, max: usize) -> Result<Self, DbError> {
+        let address = Address::parse(url).map_err(DbError::Refused)?.application_name("billing");
+        let shown = address.to_string();
+        let dialer = Dialer::new(address, CONNECT_WITHIN).map_err(DbError::Refused)?;
+        let maker = Arc::new(Maker {
+            dialer: dialer.answer_within(ANSWER_WITHIN).with_codes(),
+            // One that is the only one the server may have is not compared with another.
+            compared: AtomicBool::new(max <= 1),
+        });
         let mut config = ManagerConfig::default();
         // The driver tells when a connection is dead, so no round trip is spent on asking.
         config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(|url| establish(url.to_owned()).boxed());
-        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        config.custom_setup = Box::new(move |_| {
+            let maker = Arc::clone(&maker);
+            async move { maker.establish().await }.boxed()
+        });
+        // The address is the maker's: what the manager has of it nobody needs.
+        let manager = AsyncDieselConnectionManager::new_with_config("", config);
         let pool =
             Pool::builder(manager).max_size(max.max(1)).build().map_err(|error| DbError::Refused(error.to_string()))?;
-        let db = Self { pool, address: address(url) };
+        let db = Self { pool, address: shown };
         drop(db.conn().await?);
         Ok(db)
     }
@@ -195,38 +190,45 @@ impl Db {
 const LOCK_MIGRATIONS: &str = "set lock_timeout = '60s'; select pg_advisory_lock(7216309245013)";
 const UNLOCK_MIGRATIONS: &str = "select pg_advisory_unlock(7216309245013); set lock_timeout = '10s'";
 
-async fn establish(url: String) -> Result<AsyncPgConnection, ConnectionError> {
-    let connecting = async {
-        let mut conn = AsyncPgConnection::establish(&noticing_death(&url)).await?;
-        conn.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
-        Ok(conn)
-    };
-    tokio::time::timeout(CONNECT_WITHIN, connecting)
-        .await
-        .unwrap_or_else(|_| Err(ConnectionError::BadConnection(format!("no answer within {CONNECT_WITHIN:?}"))))
+/// What to do about a pooler.
+const MIXED: &str = "a pooler in transaction mode is in between that does not keep prepared statements apart: a statement \
+    could be answered by that of another client. Use PgBouncer 1.21 or later with max_prepared_statements (in 1.24 and \
+    later on by default), its session mode (pool_mode = session), or the address of PostgreSQL itself";
+
+/// Makes the connections of a pool.
+struct Maker {
+    dialer: Dialer,
+    /// Whether two connections were compared: see [`check_sessions`].
+    compared: AtomicBool,
 }
 
-/// A server that vanished without a word is noticed within half a minute, unless the URL says otherwise. (The driver's
-/// own default is two hours.)
-fn noticing_death(url: &str) -> String {
-    const SETTINGS: [&str; 4] =
-        ["keepalives_idle=10", "keepalives_interval=5", "keepalives_retries=4", "tcp_user_timeout=30"];
-    if url.contains("keepalives") || url.contains("tcp_user_timeout") {
-        return url.to_owned();
-    }
-    match url.contains("://") {
-        true if url.contains('?') => format!("{url}&{}", SETTINGS.join("&")),
-        true => format!("{url}?{}", SETTINGS.join("&")),
-        false => format!("{url} {}", SETTINGS.join(" ")),
+impl Maker {
+    async fn establish(&self) -> Result<AsyncPgConnection, ConnectionError> {
+        let refused = |reason: &str| ConnectionError::InvalidConnectionUrl(reason.to_owned());
+        let connecting = async {
+            let link = self.dialer.connect().await.map_err(|error| match error {
+                ConnectError::Refused(reason) => ConnectionError::InvalidConnectionUrl(reason),
+                ConnectError::Unavailable(reason) => ConnectionError::BadConnection(reason),
+            })?;
+            let second = (!self.compared.load(Ordering::Relaxed)).then_some(&self.dialer);
+            let sessions = check_sessions(&link.client, second).await;
+            match sessions.map_err(|error| ConnectionError::BadConnection(dial::postgres::describe(&error)))? {
+                Sessions::Mixed => return Err(refused(MIXED)),
+                Sessions::Own | Sessions::Shared => self.compared.store(true, Ordering::Relaxed),
+            }
+            let mut conn = AsyncPgConnection::try_from(link.client).await?;
+            conn.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+            Ok(conn)
+        };
+        tokio::time::timeout(CONNECT_WITHIN, connecting)
+            .await
+            .unwrap_or_else(|_| Err(ConnectionError::BadConnection(format!("no answer within {CONNECT_WITHIN:?}"))))
     }
 }
 
-/// `host:port/database` of a connection URL; never its user or password.
+/// Servers and database of an address, for messages about it; never its user or password.
 pub(crate) fn address(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    if url.contains("://") { rest.to_owned() } else { "the configured database".to_owned() }
+    Address::parse(url).map_or_else(|_| dial::address::unreadable(url), |address| address.to_string())
 }
 
 #[cfg(test)]
@@ -234,24 +236,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_server_is_noticed_unless_the_url_says_how() {
-        let added = "keepalives_idle=10&keepalives_interval=5&keepalives_retries=4&tcp_user_timeout=30";
-        assert_eq!(noticing_death("postgres://db/x"), format!("postgres://db/x?{added}"));
-        assert_eq!(noticing_death("postgres://db/x?a=b"), format!("postgres://db/x?a=b&{added}"));
-        assert_eq!(noticing_death("host=db"), format!("host=db {}", added.replace('&', " ")));
-        assert_eq!(noticing_death("postgres://db/x?keepalives=0"), "postgres://db/x?keepalives=0");
-    }
-
-    #[test]
     fn the_address_never_shows_the_password() {
         for (url, shown) in [
             ("postgres://u:p@db:5432/billing", "db:5432/billing"),
-            ("postgres://u:p%40q@db/billing?password=x", "db/billing"),
-            ("postgres://u:p@q@db/billing", "db/billing"),
+            ("postgres://u:p%40q@db/billing?password=x", "db:5432/billing"),
+            ("postgres://u:p@q@db/billing", "db:5432/billing"),
+            ("postgres://u:p#q@db/billing", "db:5432/billing"),
+            ("postgres://u:p?q@db/billing", "db:5432/billing"),
+            ("postgres://u:1/q@db/billing", "db:5432/billing"),
             ("postgresql://127.0.0.1:5432/billing", "127.0.0.1:5432/billing"),
-            ("host=db password=secret", "the configured database"),
+            ("postgres://u:p@one,two:7/billing", "one:5432,two:7/billing"),
+            ("host=db password=secret dbname=billing", "db:5432/billing"),
+            ("postgres://u:p@db:port/billing", "postgres://…"),
+            ("nonsense", "the address"),
         ] {
-            assert_eq!(address(url), shown);
+            assert_eq!(address(url), shown, "{url}");
         }
     }
 }
