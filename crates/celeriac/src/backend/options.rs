@@ -24,6 +24,9 @@ pub struct BackendOptions {
     /// In front of all keys of results and groups in Redis (`global_keyprefix` of `result_backend_transport_options`); empty
     /// by default.
     pub key_prefix: String,
+    /// The name under which the sentinels of `sentinel://` watch the server, unless the address says it
+    /// (`?master_name=…`; `master_name` of Celery's `result_backend_transport_options`).
+    pub master_name: Option<String>,
     /// How long one operation, and one attempt to connect, may take.
     pub timeout: Duration,
 }
@@ -53,6 +56,7 @@ impl Default for BackendOptions {
             compression: None,
             chord_ordered: true,
             key_prefix: String::new(),
+            master_name: None,
             timeout: Duration::from_secs(5),
         }
     }

@@ -1,16 +1,19 @@
 //! Pub/sub on a connection of its own, shared by all who wait for a result of one backend.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use redis::RedisError;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, RedisError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::dialer::Dialer;
+use super::link::Link;
 use crate::backend::payload::unpack;
 use crate::backend::{BackendError, Change, ResultSubscription, SUBSCRIPTION_CAPACITY};
 use crate::outage::Reachability;
@@ -23,7 +26,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 const BATCH: usize = 256;
 
 pub(super) struct Listener {
-    client: Client,
+    dialer: Arc<Dialer>,
+    /// How often those who ask have left the server for another: whoever listens follows them.
+    left: watch::Receiver<u64>,
     address: String,
     timeout: Duration,
     tokens: AtomicU64,
@@ -46,8 +51,10 @@ struct Watcher {
 }
 
 impl Listener {
-    pub(super) fn new(client: Client, address: String, timeout: Duration) -> Self {
-        Self { client, address, timeout, tokens: AtomicU64::new(0), commands: Mutex::new(Ok(None)) }
+    pub(super) fn new(link: &Link, timeout: Duration) -> Self {
+        let (dialer, left) = link.subscriptions();
+        let address = link.address.clone();
+        Self { dialer, left, address, timeout, tokens: AtomicU64::new(0), commands: Mutex::new(Ok(None)) }
     }
 
     /// Answers once the server has confirmed the subscription.
@@ -88,7 +95,8 @@ impl Listener {
             Ok(none) => {
                 let (sender, receiver) = mpsc::unbounded_channel();
                 let task = ListenerTask {
-                    client: self.client.clone(),
+                    dialer: Arc::clone(&self.dialer),
+                    left: self.left.clone(),
                     address: self.address.clone(),
                     timeout: self.timeout,
                     commands: receiver,
@@ -103,7 +111,8 @@ impl Listener {
 }
 
 struct ListenerTask {
-    client: Client,
+    dialer: Arc<Dialer>,
+    left: watch::Receiver<u64>,
     address: String,
     timeout: Duration,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -147,10 +156,10 @@ impl ListenerTask {
         if self.commands.is_closed() {
             return Ok(None);
         }
-        match timeout(self.timeout, self.client.get_async_pubsub()).await {
-            Ok(Ok(connection)) => Ok(Some(connection.split())),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no connection within {:?}", self.timeout)),
+        self.left.mark_unchanged();
+        match self.dialer.subscriber().await {
+            Ok(connection) => Ok(Some(connection.split())),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -196,6 +205,7 @@ impl ListenerTask {
                     };
                     self.dispatch(message.get_channel_name(), &change);
                 }
+                Ok(()) = self.left.changed() => return End::Lost("the server has become another".to_owned()),
                 () = tokio::time::sleep(PING_EVERY) => {
                     let ping = within(self.timeout, async { sink.ping::<redis::Value>().await.map(drop) });
                     if let Err(reason) = ping.await {

@@ -1,7 +1,10 @@
-//! `redis://`: results as Celery's Redis backend keeps them (`celery/backends/redis.py`), key `celery-task-meta-<id>`.
+//! `redis://`, `rediss://`, `sentinel://`: results as Celery's Redis backend keeps them (`celery/backends/redis.py`), key `celery-task-meta-<id>`.
 
+pub(crate) mod address;
 mod chord;
 mod deliveries;
+mod dialer;
+mod errors;
 mod keys;
 mod limits;
 pub(crate) mod link;
@@ -11,11 +14,10 @@ mod refusal;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::ConnectionManager;
 use redis::{RedisError, Script};
 
 use self::keys::Keys;
-use self::link::Link;
+use self::link::{Connection, Link};
 use self::listener::Listener;
 use super::memory::is_success;
 use super::parts::parts;
@@ -113,13 +115,13 @@ impl Times {
 }
 
 impl RedisBackend {
-    /// Connects. `address` is the URL as it may be shown.
+    /// Connects.
     ///
     /// # Errors
     /// See [`connect`](super::connect).
-    pub(super) async fn connect(url: &str, address: String, options: &BackendOptions) -> Result<Self, BackendError> {
-        let link = Link::connect(url, address, options.timeout).await?;
-        let listener = Listener::new(link.client.clone(), link.address.clone(), options.timeout);
+    pub(super) async fn connect(url: &str, options: &BackendOptions) -> Result<Self, BackendError> {
+        let link = Link::connect(url, options.master_name.as_deref(), options.timeout).await?;
+        let listener = Listener::new(&link, options.timeout);
         Ok(Self {
             link,
             keys: Keys::new(&options.key_prefix),
@@ -134,7 +136,7 @@ impl RedisBackend {
         })
     }
 
-    fn connection(&self) -> ConnectionManager {
+    fn connection(&self) -> Connection {
         self.link.connection()
     }
 

@@ -104,7 +104,8 @@ impl From<BackendError> for StoreError {
     }
 }
 
-/// Opens the store that a URL names: `redis://…`, `postgresql://…` or `memory://`, each as for a result backend.
+/// Opens the store that a URL names: `redis://…`, `rediss://…`, `sentinel://…`, `postgresql://…` or `memory://`, each as
+/// for a [result backend](crate::backend::connect).
 ///
 /// # Errors
 /// [`BackendError::Refused`] for a URL that can never work and for wrong credentials, [`BackendError::Unavailable`]
@@ -116,7 +117,9 @@ pub async fn connect(url: &str) -> Result<Arc<dyn ScheduleStore>, BackendError> 
         return Ok(Arc::new(PostgresScheduleStore::connect(url, timeout).await?));
     }
     match url.split_once("://") {
-        Some(("redis", _)) => Ok(Arc::new(RedisScheduleStore::connect(url, timeout).await?)),
+        _ if crate::backend::redis::address::is_redis(url) => {
+            Ok(Arc::new(RedisScheduleStore::connect(url, timeout).await?))
+        }
         Some(("memory", _)) => Ok(Arc::new(MemoryScheduleStore::default())),
         _ => Err(BackendError::Refused {
             address: "schedule store".to_owned(),

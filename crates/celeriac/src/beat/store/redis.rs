@@ -8,11 +8,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use parking_lot::Mutex;
 use redis::Script;
 use serde::Deserialize;
-use url::Url;
 
 use super::{EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
+use crate::backend::BackendError;
 use crate::backend::redis::link::Link;
-use crate::backend::{BackendError, address_of};
 
 /// KEYS: lease, term. ARGV: beat, milliseconds. The lease is the text `term beat`.
 const LEAD: &str = r"
@@ -100,14 +99,12 @@ impl RedisScheduleStore {
     /// # Errors
     /// See [`connect`](super::connect).
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, BackendError> {
-        let address = Url::parse(url).map_or_else(|_| "schedule store".to_owned(), |url| address_of(&url));
-        let link = Link::connect(url, address, timeout).await?;
+        let link = Link::connect(url, None, timeout).await?;
         let scripts = Scripts { lead: Script::new(LEAD), resign: Script::new(RESIGN), record: Script::new(RECORD) };
         Ok(Self { link, prefix: "celeriac:{beat}:".to_owned(), scripts, texts: Mutex::default() })
     }
 
-    /// What its keys begin with: beats of another system in the same database need another prefix. In a cluster all its
-    /// keys must be on one node, which a part in braces sees to.
+    /// What its keys begin with: beats of another system in the same database need another prefix.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
