@@ -32,7 +32,10 @@ pub struct Services {
 /// Where the services are.
 #[derive(Debug, Clone, Args)]
 pub struct ServicesConfig {
-    /// PostgreSQL
+    /// PostgreSQL, as libpq writes it: several servers `postgres://user:password@one:5432,two:5432/billing`, of which the
+    /// one that takes writes is used, each within `connect_timeout` (3 seconds by default); TLS by
+    /// `?sslmode=verify-full&sslrootcert=ca.pem`, with `sslcert` and `sslkey` for a certificate of our own. Behind a pooler in
+    /// transaction mode only with PgBouncer 1.21 or later and `max_prepared_statements`
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -45,11 +48,12 @@ pub struct ServicesConfig {
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 10, value_parser = pool_size)]
     pub database_pool_size: usize,
 
-    /// RabbitMQ, or `memory://<name>` inside the process
+    /// RabbitMQ, several servers with `;` between their addresses, or `memory://<name>` inside the process
     #[arg(long, env = "BROKER_URL", default_value = "amqp://guest:guest@127.0.0.1:5672//", hide_env_values = true)]
     pub broker_url: SecretString,
 
-    /// Redis, or `memory://<name>` inside the process
+    /// Redis (`redis://`, `rediss://` with TLS, `sentinel://one;two/0?master_name=…`), PostgreSQL (`postgresql://`, as
+    /// DATABASE_URL), or `memory://<name>` inside the process
     #[arg(long, env = "RESULT_BACKEND", default_value = "redis://127.0.0.1:6379/0", hide_env_values = true)]
     pub result_backend: SecretString,
 

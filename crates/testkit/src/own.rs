@@ -12,17 +12,22 @@ use crate::names;
 
 /// RabbitMQ, started for this test alone (some seconds).
 pub async fn own_rabbitmq() -> OwnServer {
-    OwnServer::create("rabbitmq", "TEST_AMQP_URL").await
+    OwnServer::create("rabbitmq", "TEST_AMQP_URL", &[]).await
 }
 
 /// Redis, started for this test alone. A restart empties it.
 pub async fn own_redis() -> OwnServer {
-    OwnServer::create("redis", "TEST_REDIS_URL").await
+    OwnServer::create("redis", "TEST_REDIS_URL", &[]).await
 }
 
 /// PostgreSQL, started for this test alone.
 pub async fn own_postgres() -> OwnServer {
-    OwnServer::create("postgres", "TEST_DATABASE_URL").await
+    OwnServer::create("postgres", "TEST_DATABASE_URL", &[]).await
+}
+
+/// PostgreSQL, started for this test alone, with these variables in its environment.
+pub async fn own_postgres_with(environment: &[(&str, &str)]) -> OwnServer {
+    OwnServer::create("postgres", "TEST_DATABASE_URL", environment).await
 }
 
 /// A server with its own directory and ports, which stay the same over restarts. Removed with this value.
@@ -30,16 +35,18 @@ pub struct OwnServer {
     name: &'static str,
     url_setting: &'static str,
     directory: PathBuf,
+    environment: Vec<(String, String)>,
     settings: HashMap<String, String>,
 }
 
 impl OwnServer {
-    async fn create(name: &'static str, url_setting: &'static str) -> Self {
+    async fn create(name: &'static str, url_setting: &'static str, environment: &[(&str, &str)]) -> Self {
         static SWEPT: OnceCell<()> = OnceCell::const_new();
         let parent = Path::new(&setting("TEST_SERVICES_DIR")).join("own");
         SWEPT.get_or_init(|| remove_orphans(&parent)).await;
         let directory = parent.join(names::unique());
-        let mut server = Self { name, url_setting, directory, settings: HashMap::new() };
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut server = Self { name, url_setting, directory, environment, settings: HashMap::new() };
         server.start().await;
         server
     }
@@ -56,7 +63,8 @@ impl OwnServer {
 
     /// Starts it, on the same ports with what it had stored, and returns when it answers.
     pub async fn start(&mut self) {
-        services(["start".as_ref(), self.name.as_ref(), self.directory.as_os_str()]).await;
+        let arguments = ["start".as_ref(), self.name.as_ref(), self.directory.as_os_str()];
+        services_in(&self.environment, arguments).await;
         self.settings = read_settings(&self.directory.join("env"));
     }
 
@@ -110,7 +118,12 @@ impl Drop for OwnServer {
 }
 
 async fn services<const N: usize>(arguments: [&OsStr; N]) {
+    services_in(&[], arguments).await;
+}
+
+async fn services_in<const N: usize>(environment: &[(String, String)], arguments: [&OsStr; N]) {
     let mut command = tokio::process::Command::new(services_script());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = command.args(arguments).stdin(Stdio::null()).output().await.expect("services.sh runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "services.sh {arguments:?}: {}\n{said}", output.status);

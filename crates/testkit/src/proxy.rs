@@ -23,6 +23,7 @@ use crate::free_port;
 /// | [`pause`](Self::pause) | stay open, nothing arrives any more | likewise |
 /// | [`delay`](Self::delay) | every piece arrives later | likewise |
 /// | [`refuse`](Self::refuse) | go on | refused |
+/// | [`lead_to`](Self::lead_to) | go on | pass to another server |
 ///
 /// An end or a reset by one side reaches the other. Everything ends with this value.
 pub struct FaultProxy {
@@ -33,7 +34,7 @@ pub struct FaultProxy {
 
 /// What all connections share.
 struct Line {
-    upstream: String,
+    upstream: Mutex<String>,
     weather: watch::Sender<Weather>,
     accepted: AtomicUsize,
     open: AtomicUsize,
@@ -51,14 +52,10 @@ impl FaultProxy {
     /// Listens on a free port for a server at `upstream`: `host:port`, or a URL that has both. The server need not
     /// be there yet: without it, connections are reset.
     pub async fn start(upstream: &str) -> Self {
-        let upstream = Url::parse(upstream)
-            .ok()
-            .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)))
-            .unwrap_or_else(|| upstream.to_owned());
         let proxy = Self {
             address: (Ipv4Addr::LOCALHOST, free_port()).into(),
             line: Arc::new(Line {
-                upstream,
+                upstream: Mutex::new(address_of(upstream)),
                 weather: watch::Sender::default(),
                 accepted: AtomicUsize::new(0),
                 open: AtomicUsize::new(0),
@@ -80,6 +77,11 @@ impl FaultProxy {
         url.set_ip_host(self.address.ip()).expect("a URL with a host");
         url.set_port(Some(self.address.port())).expect("a URL with a host");
         url.into()
+    }
+
+    /// From now on new connections lead elsewhere, as after a change of a name; those that are open stay where they are.
+    pub async fn lead_to(&self, upstream: &str) {
+        *self.line.upstream.lock().await = address_of(upstream);
     }
 
     /// Resets every connection that is open by now ([`open`](Self::open) counts them).
@@ -140,6 +142,14 @@ impl Drop for FaultProxy {
     }
 }
 
+/// `host:port`, or that of a URL.
+fn address_of(upstream: &str) -> String {
+    Url::parse(upstream)
+        .ok()
+        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)))
+        .unwrap_or_else(|| upstream.to_owned())
+}
+
 async fn serve(listener: TcpListener, line: Arc<Line>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
@@ -153,7 +163,8 @@ async fn serve(listener: TcpListener, line: Arc<Line>) {
         let weather = line.weather.subscribe();
         let line = Arc::clone(&line);
         tokio::spawn(async move {
-            connection(client, &line.upstream, weather).await;
+            let upstream = line.upstream.lock().await.clone();
+            connection(client, &upstream, weather).await;
             line.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

@@ -15,7 +15,7 @@ install() {
 
 install_packages() {
     local missing=()
-    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; python_missing; chromium_missing)
+    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; pgbouncer_missing; locales_missing; python_missing; chromium_missing)
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
         die "please install: ${missing[*]} (on Debian: apt-get install ${missing[*]}; as root this script does it)"
@@ -29,6 +29,12 @@ chromium_missing() {
     command -v chromium >/dev/null || echo chromium
     command -v chromedriver >/dev/null || echo chromium-driver
 }
+
+# The pooler that billing must not be mixed up by.
+pgbouncer_missing() { [[ -n $(PATH=$PATH:/usr/sbin command -v pgbouncer) ]] || echo pgbouncer; }
+
+# For a PostgreSQL that speaks another language than ours.
+locales_missing() { [[ -e /usr/share/i18n/locales/ru_RU ]] || echo locales; }
 
 python_missing() { python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv; }
 

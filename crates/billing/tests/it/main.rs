@@ -25,6 +25,7 @@ mod payment_properties;
 mod periods;
 mod renewal_properties;
 mod renewals_end;
+mod reaching;
 mod renewing;
 mod resolving;
 mod services;

@@ -2,11 +2,13 @@
 
 mod conformance;
 mod deliveries;
+mod failover;
 mod groups;
 mod limits;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod redis;
+mod redis_tls;
 mod settings;
 
 use std::any::Any;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod python;
+mod reach;
 mod tables;
 mod tls;
 mod workers;

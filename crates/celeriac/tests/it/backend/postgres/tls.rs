@@ -80,6 +80,8 @@ async fn with_tls_asked_for_a_trusted_server_is_used_and_any_other_refused() {
         assert_eq!(state(&*backend, mode).await.as_deref(), Some("SUCCESS"));
         backend.subscribe(mode).await.expect("the second connection is encrypted too");
     }
+    let any_name = server.url(&setup.url, "127.0.0.1", "sslmode=verify-ca&sslrootcert=ROOTS");
+    open(&any_name, BackendOptions::default()).await;
     let unknown_authority = server.url(&setup.url, "localhost", "sslmode=require");
     let other_name = server.url(&setup.url, "127.0.0.1", "sslmode=require&sslrootcert=ROOTS");
     let without_tls = format!("{}?sslmode=require&sslrootcert={}", setup.url, server.roots.path().display());
