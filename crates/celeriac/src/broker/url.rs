@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use dial::address::{self as text, host_and_port, written};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::BrokerError;
@@ -50,8 +51,7 @@ impl Endpoint {
 
     /// The address without its password, in Celery's way of writing it: `amqp://guest@localhost:5672//`.
     pub(super) fn address(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{}://{}@{host}:{}/{}", self.scheme(), self.user, self.port, self.virtual_host)
+        format!("{}://{}@{}:{}/{}", self.scheme(), self.user, written(&self.host), self.port, self.virtual_host)
     }
 
     fn scheme(&self) -> &'static str {
@@ -71,15 +71,15 @@ pub(super) fn address_of(endpoints: &[Endpoint]) -> String {
 /// Reads an address.
 ///
 /// # Errors
-/// [`BrokerError::Refused`] with the address (without its password) and what is wrong with it.
+/// [`BrokerError::Refused`] with what is wrong with it, and of the address itself no more than its scheme.
 pub(super) fn parse(url: &str) -> Result<Target, BrokerError> {
-    let refused = |reason: String| BrokerError::Refused { address: without_password(url), reason };
+    let refused = |reason: String| BrokerError::Refused { address: text::unreadable(url.trim()), reason };
     let url = url.trim();
     if let Some(name) = url.strip_prefix("memory://") {
         return Ok(Target::Memory(name.trim_end_matches('/').to_owned()));
     }
     let mut endpoints = Vec::new();
-    for alternative in url.split(';').map(str::trim).filter(|alternative| !alternative.is_empty()) {
+    for alternative in alternatives(url) {
         endpoints.push(endpoint(alternative).map_err(refused)?);
     }
     if endpoints.is_empty() {
@@ -88,8 +88,30 @@ pub(super) fn parse(url: &str) -> Result<Target, BrokerError> {
     Ok(Target::Amqp(endpoints))
 }
 
+/// Cut at each `;` behind which another address begins: elsewhere it is part of a password.
+fn alternatives(url: &str) -> Vec<&str> {
+    let begins = |text: &str| {
+        let scheme = text.trim_start().split_once("://").map(|(scheme, _)| scheme);
+        scheme
+            .is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+'))
+    };
+    let mut found = Vec::new();
+    let mut begin = 0;
+    for (at, _) in url.match_indices(';') {
+        if begins(&url[at + 1..]) {
+            found.push(url[begin..at].trim());
+            begin = at + 1;
+        }
+    }
+    found.push(url[begin..].trim().trim_end_matches(';'));
+    found.retain(|one| !one.is_empty());
+    found
+}
+
+const OPTIONS: [&str; 4] = ["heartbeat", "connect_timeout", "connection_timeout", "ssl"];
+
 fn endpoint(url: &str) -> Result<Endpoint, String> {
-    let Some((scheme, rest)) = url.split_once("://") else {
+    let Some((scheme, _)) = url.split_once("://") else {
         return Err("no scheme; use amqp://, amqps:// or memory://".to_owned());
     };
     let tls = match scheme {
@@ -97,49 +119,28 @@ fn endpoint(url: &str) -> Result<Endpoint, String> {
         "amqps" => true,
         _ => return Err(format!("no broker for {scheme}://; use amqp://, amqps:// or memory://")),
     };
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (credentials, server) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let (host, port) = split_port(server)?;
+    let parts = text::split(url, &OPTIONS)?;
+    let (host, port) = host_and_port(parts.servers)?;
 
     let mut endpoint = Endpoint {
         tls,
         host: decoded(host, "localhost")?,
         port: 0,
-        user: decoded(user, "guest")?,
-        password: decoded(password, "guest")?.into(),
-        virtual_host: decoded(path, "/")?,
+        user: decoded(parts.user, "guest")?,
+        password: decoded(parts.password.unwrap_or_default(), "guest")?.into(),
+        virtual_host: decoded(parts.path, "/")?,
         heartbeat: None,
         connect_timeout: None,
     };
-    read_query(query, &mut endpoint)?;
-    endpoint.port = match port {
-        "" if endpoint.tls => 5671,
-        "" => 5672,
-        // Not shown: an unencoded ; or / in a password makes a part of the password look like a port.
-        port => port.parse().map_err(|_| "the port is not a number up to 65535".to_owned())?,
-    };
+    read_query(parts.query, &mut endpoint)?;
+    endpoint.port = text::port(port, if endpoint.tls { 5671 } else { 5672 })?;
     Ok(endpoint)
-}
-
-/// `host`, `host:port`, `[::1]`, `[::1]:port`
-fn split_port(server: &str) -> Result<(&str, &str), String> {
-    if let Some(rest) = server.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("the [ of the host is not closed")?;
-        return match rest.strip_prefix(':') {
-            Some(port) => Ok((host, port)),
-            None if rest.is_empty() => Ok((host, "")),
-            None => Err(format!("unexpected {rest:?} after the host")),
-        };
-    }
-    Ok(server.rsplit_once(':').unwrap_or((server, "")))
 }
 
 /// Percent-decodes; an empty text is the default, as in kombu.
 fn decoded(text: &str, default: &str) -> Result<String, String> {
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| "a part of the address is not UTF-8".to_owned())?;
-    Ok(if text.is_empty() { default.to_owned() } else { text.into_owned() })
+    let text = text::decoded(text)?;
+    Ok(if text.is_empty() { default.to_owned() } else { text })
 }
 
 fn read_query(query: &str, endpoint: &mut Endpoint) -> Result<(), String> {
@@ -162,28 +163,6 @@ fn seconds(name: &str, value: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| format!("{name}={value} is not a number of seconds"))
-}
-
-/// An address that could not be read, as it may be shown: everything that may be a password is cut out.
-fn without_password(url: &str) -> String {
-    let shown: Vec<String> = url
-        .split(';')
-        .map(|part| match part.rsplit_once('@') {
-            Some((credentials, rest)) => match credentials.split_once("://") {
-                Some((scheme, credentials)) => {
-                    let user = credentials.split_once(':').map_or(credentials, |(user, _)| user);
-                    format!("{scheme}://{user}@{rest}")
-                }
-                None => rest.to_owned(),
-            },
-            None => {
-                let port = part.rfind(':').filter(|at| !part[*at..].starts_with("://"));
-                let is_port = |at: usize| part[at + 1..].bytes().take_while(|b| *b != b'/').all(|b| b.is_ascii_digit());
-                port.filter(|at| !is_port(*at)).map_or(part, |at| &part[..at]).to_owned()
-            }
-        })
-        .collect();
-    shown.join(";")
 }
 
 #[cfg(test)]
@@ -251,18 +230,29 @@ mod tests {
             ("", "empty"),
             ("localhost:5672", "no scheme"),
             ("redis://u:secret@h", "no broker for redis://; use amqp://, amqps:// or memory://"),
-            ("amqp://u:secret@h:port", "the port is not a number"),
-            ("amqp://u:secret@h:70000", "amqp://u@h:70000: the port"),
-            ("amqp://u:secret;word@h", "amqp://u;h: the port"),
-            ("amqp://u:se@cret@h:x;amqp://v:secret@i", "amqp://v@i"),
+            ("sentinel://:secret@a;b", "no broker for sentinel://"),
+            ("amqp://u:secret@h:port", "not a name with a port"),
+            ("amqp://u:secret@h:70000", "the port is not a number up to 65535"),
+            ("amqp://u:se@cret@h:x;amqp://v:secret@i", "not a name with a port"),
             ("amqp://u:secret@h?heartbeat=soon", "heartbeat=soon"),
-            ("amqp://u:secret@[::1", "not closed"),
+            ("amqp://u:secret@[::1", "not a name with a port"),
         ] {
             let error = error(url);
             assert!(error.contains(part), "{error}");
             assert!(!error.contains("secret") && !error.contains("cret@") && !error.contains("word"), "{error}");
         }
         assert!(!format!("{:?}", one("amqp://u:secret@h")).contains("secret"));
+    }
+
+    #[test]
+    fn a_password_may_have_every_special_character() {
+        for special in ["#", "?", "/", "@", ":", "%", "&", ";", ",", "1/2", "p@ss:w/o?r#d%"] {
+            let endpoint = one(&format!("amqp://u:se{special}cret@h:7/v?heartbeat=3"));
+            assert_eq!(endpoint.password.expose_secret(), format!("se{special}cret"));
+            assert_eq!(endpoint.address(), "amqp://u@h:7/v", "{special}");
+            let uri: lapin::uri::AMQPUri = endpoint.uri(9, 4096).parse().unwrap();
+            assert_eq!(uri.authority.userinfo.password, format!("se{special}cret"));
+        }
     }
 
     #[test]

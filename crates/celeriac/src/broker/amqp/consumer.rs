@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::control::{Command, Control, Current};
 use super::error::{reason, refusal};
 use super::link::{Link, Live};
+use super::present::all_there;
 use super::stack::{Names, Stack};
 use super::topology::{Remembered, ensure, steps};
 use super::wire::decode_message;
@@ -154,9 +155,13 @@ impl Consumer {
 
     async fn open(&self, live: &Live) -> Result<(Channel, Stack), End> {
         let opening = async {
-            // A queue that is not durable is gone after a restart of the broker.
-            let steps = steps(&self.topology.of_queue(&self.queue)).unwrap_or_default();
-            let channel = ensure(&live.connection, &steps).await?;
+            // A queue that is not durable is gone after a restart of the broker. One that is there is bound.
+            let own = self.topology.of_queue(&self.queue);
+            let channel = if all_there(&live.connection, &own).await? {
+                live.connection.create_channel().await?
+            } else {
+                ensure(&live.connection, &steps(&own).unwrap_or_default()).await?
+            };
             let mut stack = Stack::default();
             stack.set(&channel, &self.names, self.prefetch).await?;
             Ok((channel, stack))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::Event;
+use lapin::{ErrorKind, Event};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::reason;
 use super::server::{Failure, Server};
 use super::socket::Pulse;
-use super::topology::Remembered;
+use super::topology::{Remembered, restore};
 use crate::broker::backoff::Backoff;
 use crate::broker::url::{Endpoint, address_of};
 use crate::broker::{BrokerError, ConnectOptions};
@@ -218,17 +218,23 @@ async fn supervise(shared: Arc<Shared>) {
     let closing = shared.closing.clone();
     let work = async {
         let mut backoff = Backoff::default();
-        let mut server = 0;
+        // Where all began with the first, all would sit there.
+        let mut server = fastrand::usize(..shared.servers.len().max(1));
+        let mut round = 0;
         loop {
-            match shared.connect(&mut server).await {
+            match shared.connect(&mut server, round).await {
                 Ok((connection, events)) => {
                     let alive = Instant::now();
-                    shared.attend(connection, events).await;
+                    round = 0;
+                    if shared.attend(connection, events).await == Loss::Silence {
+                        server += 1;
+                    }
                     if alive.elapsed() > STABLE {
                         backoff.reset();
                     }
                 }
                 Err(failure) => {
+                    round = round.saturating_add(1);
                     if failure.refused {
                         shared.reach.refused(&failure.reason);
                     } else {
@@ -247,15 +253,23 @@ async fn supervise(shared: Arc<Shared>) {
     shared.end().await;
 }
 
+/// How a connection was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// The server says nothing any more: it would not answer a new connection either.
+    Silence,
+    Other,
+}
+
 type Events = std::pin::Pin<Box<dyn futures_util::Stream<Item = Event> + Send>>;
 
 impl Shared {
-    /// Tries every server once, beginning with the last good one.
-    async fn connect(&self, server: &mut usize) -> Result<(deadpool_lapin::Connection, Events), Failure> {
+    /// Tries every server once, beginning with the last good one; in later rounds with more patience.
+    async fn connect(&self, server: &mut usize, round: u32) -> Result<(deadpool_lapin::Connection, Events), Failure> {
         let mut failures = Vec::new();
         for _ in 0..self.servers.len() {
             let candidate = &self.servers[*server % self.servers.len()];
-            match candidate.open(&self.topology).await {
+            match candidate.open(&self.topology, self.servers.len(), round).await {
                 Ok(connection) => {
                     tracing::debug!(address = candidate.address, "connected to the broker");
                     let events = Box::pin(connection.events_listener());
@@ -277,7 +291,7 @@ impl Shared {
     }
 
     /// Publishes the connection to all who need it, until it is lost.
-    async fn attend(&self, connection: deadpool_lapin::Connection, mut events: Events) {
+    async fn attend(&self, connection: deadpool_lapin::Connection, mut events: Events) -> Loss {
         let lost = CancellationToken::new();
         // Also when this future is dropped: whoever uses the connection must let go of it.
         let _lost = lost.clone().drop_guard();
@@ -287,6 +301,11 @@ impl Shared {
         self.state.send_replace(State::Live(live.clone()));
         self.reach.back();
 
+        // What is there may have lost its bindings. Nobody waits for that: see `present`.
+        let shared = self.topology.shared();
+        let rebinding = restore(&live.connection, &shared);
+        tokio::pin!(rebinding);
+        let mut is_bound = false;
         let error = loop {
             let error = tokio::select! {
                 event = events.next() => match event {
@@ -305,6 +324,13 @@ impl Shared {
                     _ => None,
                 },
                 () = self.doubt.notified() => None,
+                bound = &mut rebinding, if !is_bound => {
+                    is_bound = true;
+                    if let Err(error) = bound {
+                        tracing::debug!(address = self.address, error = reason(&error), "not all could be declared again");
+                    }
+                    None
+                }
             };
             if !live.connection.status().connected() {
                 break error;
@@ -315,6 +341,7 @@ impl Shared {
         *self.since.lock() = Instant::now();
         lost.cancel();
         self.state.send_replace(State::Down(Failure { reason: why, refused: false }));
+        error.as_ref().map_or(Loss::Other, loss)
     }
 
     async fn end(&self) {
@@ -328,6 +355,14 @@ impl Shared {
             let _ = timeout(THREAD_TIMEOUT, thread_ended(live)).await;
         }
         self.closed.cancel();
+    }
+}
+
+fn loss(error: &lapin::Error) -> Loss {
+    match error.kind() {
+        ErrorKind::MissingHeartbeatError => Loss::Silence,
+        ErrorKind::IOError(error) if error.kind() == std::io::ErrorKind::TimedOut => Loss::Silence,
+        _ => Loss::Other,
     }
 }
 

@@ -10,6 +10,7 @@ mod flight;
 mod lane;
 mod link;
 mod prefetch;
+mod present;
 mod publisher;
 mod server;
 mod socket;

@@ -7,4 +7,5 @@ mod recovery;
 mod refusals;
 mod restart;
 mod setup;
+mod several;
 mod tls;
