@@ -228,7 +228,7 @@ impl Maker {
 
 /// Servers and database of an address, for messages about it; never its user or password.
 pub(crate) fn address(url: &str) -> String {
-    Address::parse(url).map_or_else(|_| dial::address::unreadable(url), |address| address.to_string())
+    Address::parse(url).map_or_else(|_| dial::address::unusable(url), |address| address.to_string())
 }
 
 #[cfg(test)]

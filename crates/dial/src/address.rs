@@ -122,13 +122,20 @@ pub fn options(query: &str) -> Result<Vec<(String, String)>, &'static str> {
         .collect()
 }
 
-/// An address that nobody could read, as it may be shown: its scheme alone.
-pub fn unreadable(address: &str) -> String {
-    match address.split_once("://") {
-        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
-            format!("{scheme}://…")
+/// An address that cannot be used, as it may be shown: without password and query, and where it does not even read as an
+/// address, its scheme alone.
+pub fn unusable(address: &str) -> String {
+    let Some((scheme, _)) = address.split_once("://") else { return "the address".to_owned() };
+    if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) {
+        return "the address".to_owned();
+    }
+    match split(address, &[]) {
+        Ok(Parts { user, servers, path, .. }) => {
+            let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+            let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+            format!("{scheme}://{user}{servers}{path}")
         }
-        _ => "the address".to_owned(),
+        Err(_) => format!("{scheme}://…"),
     }
 }
 
@@ -189,10 +196,12 @@ mod tests {
     fn what_is_no_address_is_refused_and_not_shown() {
         for address in ["", "h:5432", "postgres://u:secret@h:port/x", "postgres://u:secret@[::1/x"] {
             assert!(split(address, &[]).is_err(), "{address}");
-            assert!(!unreadable(address).contains("secret"), "{address}");
+            assert!(!unusable(address).contains("secret"), "{address}");
         }
-        assert_eq!(unreadable("postgres://u:secret@h:port"), "postgres://…");
-        assert_eq!(unreadable("u:secret://h"), "the address");
+        assert_eq!(unusable("postgres://u:secret@h:port"), "postgres://…");
+        assert_eq!(unusable("redis://u:secret@localhost"), "redis://u@localhost");
+        assert_eq!(unusable("amqp://u:se#?/@cret@h:70000/v?x=secret"), "amqp://u@h:70000/v");
+        assert_eq!(unusable("u:secret://h"), "the address");
     }
 
     #[test]

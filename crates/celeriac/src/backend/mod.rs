@@ -236,11 +236,11 @@ pub async fn connect(url: &str, options: &BackendOptions) -> Result<Arc<dyn Resu
         "memory" => Ok(Arc::new(MemoryBackend::open(rest.split(['/', '?', '#']).next().unwrap_or(""), options))),
         #[cfg(not(feature = "postgres"))]
         scheme if scheme.contains("postgres") => Err(refused(
-            &dial::address::unreadable(url),
+            &dial::address::unusable(url),
             "this program was built without the feature `postgres` of celeriac".to_owned(),
         )),
         other => Err(refused(
-            &dial::address::unreadable(url),
+            &dial::address::unusable(url),
             format!("result backend of unknown kind {other:?}: expected redis://, postgresql:// or memory://"),
         )),
     }

@@ -73,7 +73,7 @@ pub(super) fn address_of(endpoints: &[Endpoint]) -> String {
 /// # Errors
 /// [`BrokerError::Refused`] with what is wrong with it, and of the address itself no more than its scheme.
 pub(super) fn parse(url: &str) -> Result<Target, BrokerError> {
-    let refused = |reason: String| BrokerError::Refused { address: text::unreadable(url.trim()), reason };
+    let refused = |reason: String| BrokerError::Refused { address: text::unusable(url.trim()), reason };
     let url = url.trim();
     if let Some(name) = url.strip_prefix("memory://") {
         return Ok(Target::Memory(name.trim_end_matches('/').to_owned()));

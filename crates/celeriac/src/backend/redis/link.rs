@@ -46,7 +46,7 @@ impl Link {
     pub(crate) async fn connect(url: &str, master_name: Option<&str>, timeout: Duration) -> Result<Self, BackendError> {
         let refused = |address: &str, reason| BackendError::Refused { address: address.to_owned(), reason };
         let address =
-            address::parse(url, master_name).map_err(|reason| refused(&dial::address::unreadable(url), reason))?;
+            address::parse(url, master_name).map_err(|reason| refused(&dial::address::unusable(url), reason))?;
         let (shown, database) = (address.shown.clone(), address.info.db());
         let dialer = Arc::new(Dialer::new(address, timeout).map_err(|reason| refused(&shown, reason))?);
         let attempt = Mutex::new((0, attempt(Arc::clone(&dialer))));
