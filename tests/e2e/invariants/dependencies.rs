@@ -51,13 +51,20 @@ fn the_rules_below_speak_about_every_crate() {
         let name = package.name.as_str();
         let known = ["celeriac", "cloudpayments", "billing"].iter().any(|family| name.starts_with(family));
         assert!(
-            known || ["listener", "testkit", "e2e"].contains(&name),
+            known || ["dial", "listener", "testkit", "e2e"].contains(&name),
             "{name} is of no family: which invariants hold for it?"
         );
     }
-    for name in
-        ["celeriac", "cloudpayments", "cloudpayments-sandbox", "billing", "billing-worker", "listener", "testkit"]
-    {
+    for name in [
+        "celeriac",
+        "cloudpayments",
+        "cloudpayments-sandbox",
+        "billing",
+        "billing-worker",
+        "dial",
+        "listener",
+        "testkit",
+    ] {
         assert!(is_member(name), "{name} has gone, and its invariants with it");
     }
 }
@@ -81,6 +88,11 @@ fn the_gateway_crates_stand_alone() {
 #[test]
 fn the_listener_is_a_leaf_that_everybody_may_use() {
     forbid("listener depends on no sibling", |edge| edge.from == "listener" && is_member(&edge.to));
+}
+
+#[test]
+fn the_way_to_servers_is_a_leaf() {
+    forbid("dial depends on no sibling", |edge| edge.from == "dial" && is_member(&edge.to));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dial::address::{self as text, Parts, decoded, written};
 use dial::tls::{Check, Settings};
 use redis::RedisConnectionInfo;
+use secrecy::{ExposeSecret, SecretString};
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -105,11 +106,11 @@ fn alternatives(address: &str) -> Vec<&str> {
 struct Given {
     servers: Vec<(String, String)>,
     user: Option<String>,
-    password: Option<String>,
+    password: Option<SecretString>,
     database: Option<String>,
     master_name: Option<String>,
     sentinel_user: Option<String>,
-    sentinel_password: Option<String>,
+    sentinel_password: Option<SecretString>,
     check: Option<Check>,
     any_name: bool,
     files: [Option<String>; 3],
@@ -126,7 +127,7 @@ impl Given {
             self.user.get_or_insert(decoded(parts.user)?);
         }
         if let Some(password) = parts.password {
-            self.password.get_or_insert(decoded(password)?);
+            self.password.get_or_insert(decoded(password)?.into());
         }
         if !parts.path.is_empty() {
             self.database.get_or_insert(decoded(parts.path.trim_end_matches('/'))?);
@@ -142,10 +143,10 @@ impl Given {
         match name {
             "db" | "virtual_host" => self.database = Some(value),
             "username" => self.user = Some(value),
-            "password" => self.password = Some(value),
+            "password" => self.password = Some(value.into()),
             "master_name" => self.master_name = Some(value),
             "sentinel_username" => self.sentinel_user = Some(value),
-            "sentinel_password" => self.sentinel_password = Some(value),
+            "sentinel_password" => self.sentinel_password = Some(value.into()),
             "ssl_cert_reqs" => {
                 self.check = Some(match value.to_ascii_lowercase().trim_start_matches("cert_") {
                     // A client that checks a certificate only if there is one checks it: a server always has one.
@@ -198,7 +199,7 @@ impl Given {
             (false, _) => None,
             (true, Some(name)) => Some(Sentinel {
                 master_name: name.to_owned(),
-                info: login(self.sentinel_user.as_deref(), self.sentinel_password.as_deref()),
+                info: login(self.sentinel_user.as_deref(), self.sentinel_password.as_ref()),
             }),
             (true, None) => {
                 return Err("sentinel:// needs the name under which the sentinels watch the server: \
@@ -223,17 +224,17 @@ impl Given {
             (_, None) if self.files.iter().all(Option::is_none) => None,
             _ => return Err("TLS is asked for by rediss://, not by its options alone".to_owned()),
         };
-        let info = login(self.user.as_deref(), self.password.as_deref()).set_db(database);
+        let info = login(self.user.as_deref(), self.password.as_ref()).set_db(database);
         Ok(Address { servers, sentinel, info, tls, connect_timeout: self.connect_timeout, shown })
     }
 }
 
-fn login(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
+fn login(user: Option<&str>, password: Option<&SecretString>) -> RedisConnectionInfo {
     let mut info = RedisConnectionInfo::default();
     if let Some(user) = user {
         info = info.set_username(user);
     }
-    if let Some(password) = password.filter(|password| !password.is_empty()) {
+    if let Some(password) = password.map(ExposeSecret::expose_secret).filter(|password| !password.is_empty()) {
         info = info.set_password(password);
     }
     info
