@@ -46,6 +46,7 @@ mod state;
 mod statedb;
 mod supervise;
 mod threads;
+mod trial;
 mod unlock;
 mod unserved;
 mod vitals;

@@ -18,6 +18,7 @@ use super::pool::Ticket;
 use super::rate::{self, Token};
 use super::run::{Phase, Run};
 use super::settle::Settlement;
+use super::trial::begin_again;
 use super::workflow::Ending;
 use crate::app::SendError;
 use crate::backend::StoredResult;
@@ -25,7 +26,7 @@ use crate::broker::Publication;
 use crate::context::DeliveryInfo;
 use crate::parking::Reason;
 use crate::protocol::event::EventBody;
-use crate::protocol::{Message, ResultMeta, Revocation, State};
+use crate::protocol::{Message, ResultMeta, Revocation};
 use crate::task::{Failure, TaskError};
 
 /// A task's place among those that want to run.
@@ -124,7 +125,7 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     claims.give_up(begins).await;
 }
 
-enum Start {
+pub(super) enum Start {
     Now(OwnedSemaphorePermit),
     Never(Revocation),
     Spent(u32),
@@ -136,10 +137,10 @@ enum Start {
     DeliveredAgain,
 }
 
-type Waited = Result<OwnedSemaphorePermit, Revocation>;
+pub(super) type Waited = Result<OwnedSemaphorePermit, Revocation>;
 
 /// Waits until the task may begin, unless the worker stops or the message's connection is lost meanwhile.
-async fn with_patience(run: &Run, wait: impl Future<Output = Waited>) -> Start {
+pub(super) async fn with_patience(run: &Run, wait: impl Future<Output = Waited>) -> Start {
     let Some(patience) = run.channel.patience(run.tag().generation) else { return Start::DeliveredAgain };
     let waited = patience.run_until_cancelled(wait).await;
     // A slot that becomes free because the worker stops is no reason to begin.
@@ -199,51 +200,6 @@ async fn sleep_towards(until: DateTime<Utc>, now: DateTime<Utc>) {
 
 pub(super) fn admission_now(run: &Run, now: DateTime<Utc>) -> Admission {
     admit(&run.request, run.shared().state.is_revoked(&run.request, Instant::now()), now)
-}
-
-/// Whether a task that was delivered before may begin now: it may have succeeded, or it is suspected to have killed its
-/// worker, or has done so too often. A suspect has a `trial`, beside which there is no other in this worker.
-async fn begin_again(
-    run: &Arc<Run>,
-    mut permit: OwnedSemaphorePermit,
-    trial: &mut Option<OwnedSemaphorePermit>,
-) -> Start {
-    if run.deduplicates() && has_succeeded(run).await {
-        return Start::Succeeded;
-    }
-    if attempts::is_suspect(run).await {
-        drop(permit);
-        match with_patience(run, wait_for_trial(run, trial)).await {
-            Start::Now(slot) => permit = slot,
-            start => return start,
-        }
-    }
-    match attempts::begin(run).await {
-        Some(deliveries) => Start::Spent(deliveries),
-        None => Start::Now(permit),
-    }
-}
-
-async fn wait_for_trial(run: &Run, trial: &mut Option<OwnedSemaphorePermit>) -> Waited {
-    // It is not the pool that it waits for.
-    run.enter(Phase::Limited);
-    *trial = Arc::clone(&run.shared().trials).acquire_owned().await.ok();
-    wait_in_line(run, run.slots().line_up()).await
-}
-
-/// Whether the success of a task is stored: the worker that ran it could not acknowledge its message
-/// (`celery/app/trace.py`, `deduplicate_successful_tasks`). Its part in a chord may be missing.
-async fn has_succeeded(run: &Arc<Run>) -> bool {
-    let stored = run.app().backend().get(&run.request.id).await.ok().flatten();
-    let Some(meta) = stored.and_then(|stored| ResultMeta::from_json(&stored).ok()) else { return false };
-    if meta.state != State::Success {
-        return false;
-    }
-    tracing::info!(task = run.request.task, id = run.request.id, "task has succeeded before, and is not run again");
-    if run.request.embed.chord.is_some() {
-        Ending::of(run).part(State::Success, meta.result).await;
-    }
-    true
 }
 
 /// Runs the body, with what is said and stored at its beginning.
