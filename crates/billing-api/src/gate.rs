@@ -84,15 +84,15 @@ impl Rules {
     }
 
     fn admit_anybody(&self, request: &Request<Body>, is_stream: bool) -> Result<Held, ApiError> {
-        let mut held = Held::default();
-        if let Some(peer) = request.extensions().get::<Peer>() {
-            held._place = Some(peer.place(PUBLIC_PER_CONNECTION).ok_or(ApiError::TooManyPublic)?);
-        }
-        if is_stream {
-            let stream = Arc::clone(&self.public_streams).try_acquire_owned();
-            held._stream = Some(stream.map_err(|_| ApiError::TooManyPublic)?);
-        }
-        Ok(held)
+        let place = match request.extensions().get::<Peer>() {
+            Some(peer) => Some(peer.place(PUBLIC_PER_CONNECTION).ok_or(ApiError::TooManyPublic)?),
+            None => None,
+        };
+        let stream = match is_stream {
+            true => Some(Arc::clone(&self.public_streams).try_acquire_owned().map_err(|_| ApiError::TooManyPublic)?),
+            false => None,
+        };
+        Ok(Held { _place: place, _stream: stream })
     }
 
     /// Serves one request, within its time.

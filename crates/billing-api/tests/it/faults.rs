@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use billing_api::Config;
-use billing_api::proto::{ListTariffsRequest, PaymentStatus};
+use billing_api::proto::{ListTariffsRequest, PaymentStatus, RegisterAccountRequest};
+use diesel_async::SimpleAsyncConnection;
 use testkit::{FaultProxy, eventually};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -13,7 +14,7 @@ use tonic_types::StatusExt;
 
 use crate::refused::{refusal, refused};
 use crate::worker::declined;
-use crate::world::{Addresses, FRONTEND, SOON, World, by, database};
+use crate::world::{AUTH, Addresses, FRONTEND, SOON, World, by, database};
 
 async fn health(world: &World) -> ServingStatus {
     let mut client = HealthClient::new(world.channel());
@@ -40,6 +41,25 @@ async fn without_the_database_callers_are_told_to_come_back_and_health_says_so()
     proxy.accept().await;
     eventually(SOON, async || health(&world).await == ServingStatus::Serving).await;
     world.tariff().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_short_of_something_is_unavailable_and_no_defect() {
+    let world = World::start().await;
+    let mut conn = world.services.db.conn().await.expect("the database answers");
+    // As PostgreSQL says it: disk full, out of memory, too many connections (appendix A, class 53).
+    for code in ["53100", "53200", "53300"] {
+        let short = format!(
+            "create or replace function short() returns trigger language plpgsql as $$
+             begin raise exception 'could not extend file' using errcode = '{code}'; end $$;
+             create or replace trigger short before insert on account for each row execute function short()"
+        );
+        conn.batch_execute(&short).await.expect("a trigger");
+        let request = RegisterAccountRequest { account_id: uuid::Uuid::new_v4().to_string() };
+        let status = world.access().register_account(by(AUTH, request)).await.expect_err("nothing can be stored");
+        assert_eq!(refusal(&status), refused(Code::Unavailable, "UNAVAILABLE", &[]), "{code}");
+        assert!(status.get_error_details().retry_info().is_some(), "{code}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
