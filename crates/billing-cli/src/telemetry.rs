@@ -48,7 +48,7 @@ fn may_be_written(metadata: &Metadata<'_>) -> bool {
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    ["billing", "celeriac", "cloudpayments", "listener"].iter().any(|ours| metadata.target().starts_with(ours))
+    ["billing", "celeriac", "cloudpayments", "dial", "listener"].iter().any(|ours| metadata.target().starts_with(ours))
 }
 
 /// What `lapin` says of a lost connection is said once and in words by those who use it. A message that no queue takes is
