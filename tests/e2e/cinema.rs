@@ -133,6 +133,12 @@ impl Cinema {
         answer.unwrap().error_for_status().unwrap();
     }
 
+    /// From now on the gateway is well.
+    pub(crate) async fn no_faults(&self) {
+        let cleared = self.http.delete(format!("{}/sandbox/faults", self.sandbox)).send().await;
+        cleared.unwrap().error_for_status().unwrap();
+    }
+
     /// The faults that nobody has met yet, as JSON.
     pub(crate) async fn faults(&self) -> String {
         self.http.get(format!("{}/sandbox/faults", self.sandbox)).send().await.unwrap().text().await.unwrap()

@@ -60,7 +60,10 @@ async fn workers_and_beats_say_whether_they_are_ready_and_why_not() {
     let (mut worker, beat) = tokio::join!(Probed::start("worker", &environment), Probed::start("beat", &environment));
 
     let details = worker.ready(200).await;
-    assert_eq!(details["consuming"], serde_json::json!({"billing": true, "payments": true}));
+    assert_eq!(
+        details["consuming"],
+        serde_json::json!({"billing": true, "lookups": true, "payments": true, "renewals": true})
+    );
     assert_eq!(details["reasons"], serde_json::json!([]));
     assert_eq!(worker.health().await, Some(0));
     eventually(PATIENCE, async || beat.ready(200).await["leads"] == true).await;

@@ -3,7 +3,9 @@
 
 mod celery;
 mod cinema;
+mod clocks;
 mod compose;
+mod crash_loop;
 mod crashes;
 mod edges;
 mod environment;

@@ -2,7 +2,8 @@
 
 use billing::account::Access as Allowed;
 use billing::db::Conn;
-use billing::{AccountId, Services, clock, store};
+use billing::{AccountId, Services, store};
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
@@ -76,14 +77,14 @@ impl Access for AccessApi {
 impl AccessApi {
     async fn check(&self, id: AccountId) -> Result<Allowed, ApiError> {
         let mut conn = self.services.db.conn().await?;
-        allowed(&mut conn, id).await
+        allowed(&mut conn, id, self.services.db.now()).await
     }
 
     async fn check_all(&self, mut ids: Vec<AccountId>) -> Result<BatchCheckAccessResponse, ApiError> {
         ids.sort_unstable();
         ids.dedup();
         let mut conn = self.services.db.conn().await?;
-        let known = store::accounts::access_of(&mut conn, &ids, clock::now()).await?;
+        let known = store::accounts::access_of(&mut conn, &ids, self.services.db.now()).await?;
         drop(conn);
         let unknown = ids.iter().filter(|id| !known.iter().any(|(known, _)| known == *id));
         Ok(BatchCheckAccessResponse {
@@ -95,14 +96,14 @@ impl AccessApi {
 
 async fn register(services: Services, id: AccountId) -> Result<Allowed, ApiError> {
     let mut conn = services.db.conn().await?;
-    if store::accounts::register(&mut conn, id, services.time_zone, clock::now()).await? {
+    if store::accounts::register(&mut conn, id, services.time_zone, services.db.now()).await? {
         tracing::info!(account_id = %id, "account registered");
         services.bell.ring();
     }
-    allowed(&mut conn, id).await
+    allowed(&mut conn, id, services.db.now()).await
 }
 
-async fn allowed(conn: &mut Conn, id: AccountId) -> Result<Allowed, ApiError> {
-    let access = store::accounts::access(conn, id, clock::now()).await?;
+async fn allowed(conn: &mut Conn, id: AccountId, now: DateTime<Utc>) -> Result<Allowed, ApiError> {
+    let access = store::accounts::access(conn, id, now).await?;
     access.ok_or_else(|| ApiError::not_found(Resource::Account, &id))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use billing::payment::PaymentState;
 use billing::store::payments::{Created, NewPayment, PaymentView, SubmitError};
 use billing::tasks::{ChargePayment, CompleteThreeDs};
-use billing::{PaymentId, Services, clock, store};
+use billing::{PaymentId, Services, store};
 use celeriac::{SendOptions, Task};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -99,7 +99,7 @@ async fn create(services: Services, form: NewPaymentForm) -> Result<Created, Api
         cryptogram: form.cryptogram,
         ip_address: form.ip_address,
         idempotency_key: form.idempotency_key,
-        now: clock::now(),
+        now: services.db.now(),
     };
     let mut conn = services.db.conn().await?;
     let created = store::payments::create(&mut conn, new, &services.cipher).await?;
@@ -119,7 +119,8 @@ async fn create(services: Services, form: NewPaymentForm) -> Result<Created, Api
 async fn submit(services: Services, form: ThreeDsForm) -> Result<PaymentView, ApiError> {
     let ThreeDsForm { payment_id: id, md, pa_res } = form;
     let mut conn = services.db.conn().await?;
-    let submitted = store::payments::submit_pa_res(&mut conn, id, md, pa_res, &services.cipher, clock::now()).await;
+    let submitted =
+        store::payments::submit_pa_res(&mut conn, id, md, pa_res, &services.cipher, services.db.now()).await;
     drop(conn);
 
     let payment = match submitted {

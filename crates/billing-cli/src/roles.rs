@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use billing::services::ServicesError;
-use billing::{Services, ServicesConfig, clock, store};
+use billing::{Services, ServicesConfig, store};
 use celeriac::WorkerError;
 
 use crate::cli::{ApiConfig, BeatConfig, CryptogramConfig, MigrateConfig, WorkerConfig};
@@ -117,7 +117,7 @@ pub(crate) async fn migrate(config: MigrateConfig) -> Result<u8, Exit> {
     let applied = db.migrate().await.context("DATABASE_URL")?;
     tracing::info!(database = db.address(), ?applied, "the database is up to date");
     if config.seed {
-        store::tariffs::seed(&mut *db.conn().await?, &store::tariffs::defaults(), clock::now()).await?;
+        store::tariffs::seed(&mut *db.conn().await?, &store::tariffs::defaults(), db.now()).await?;
     }
     Ok(exit::OK)
 }

@@ -14,6 +14,7 @@ use secrecy::SecretString;
 
 use crate::lead;
 use crate::life::LifeConfig;
+use crate::shares::Shares;
 
 /// Options of `billing worker`.
 #[derive(Debug, Clone, Args)]
@@ -46,11 +47,13 @@ pub struct Config {
     #[arg(long, env = "GATEWAY_TIMEOUT", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
     pub gateway_timeout: Duration,
 
-    /// Requests to the gateway at once from this process. All workers together: 30 on a live terminal, 5 on a test one
+    /// Requests to the gateway at once from this process. All workers together: 30 on a live terminal, 5 on a test one. What
+    /// --worker-renewals-concurrency and --worker-lookups-concurrency leave of them is for payments alone; of two or more
+    /// at least one always is
     #[arg(long, env = "GATEWAY_MAX_IN_FLIGHT", default_value_t = 30, value_parser = at_least_one, value_name = "N")]
     pub gateway_max_in_flight: usize,
 
-    /// Tasks at once
+    /// Tasks at once from the queue payments, and from any other that has no setting of its own here
     #[arg(
         short = 'c',
         long,
@@ -62,13 +65,32 @@ pub struct Config {
     )]
     pub worker_concurrency: usize,
 
-    /// The queues to take tasks from
+    /// Renewals at once, besides other tasks [default: half of --gateway-max-in-flight]
+    #[arg(long, env = "WORKER_RENEWALS_CONCURRENCY", value_parser = at_least_one, value_name = "N")]
+    pub worker_renewals_concurrency: Option<usize>,
+
+    /// Looks at payments in doubt at once, besides other tasks [default: a sixth of --gateway-max-in-flight]
+    #[arg(long, env = "WORKER_LOOKUPS_CONCURRENCY", value_parser = at_least_one, value_name = "N")]
+    pub worker_lookups_concurrency: Option<usize>,
+
+    /// Tasks of the timetable at once, besides other tasks
+    #[arg(
+        long,
+        env = "WORKER_TIMETABLE_CONCURRENCY",
+        default_value_t = 4,
+        value_parser = at_least_one,
+        value_name = "N"
+    )]
+    pub worker_timetable_concurrency: usize,
+
+    /// The queues to take tasks from: payments (customers wait for them), renewals, lookups (payments in doubt) and billing
+    /// (the timetable). Each must be taken by some worker
     #[arg(
         short = 'Q',
         long,
         visible_alias = "queues",
         env = "WORKER_QUEUES",
-        default_value = "payments,billing",
+        default_value = "payments,renewals,lookups,billing",
         value_delimiter = ',',
         value_name = "QUEUE[,QUEUE]"
     )]
@@ -232,6 +254,10 @@ pub enum ConfigError {
     ForgottenRequest,
     #[error("WORKER_QUEUES: one of the names is empty")]
     NamelessQueue,
+    #[error(
+        "WORKER_RENEWALS_CONCURRENCY and WORKER_LOOKUPS_CONCURRENCY: together they must leave some of GATEWAY_MAX_IN_FLIGHT ({max_in_flight}) for payments"
+    )]
+    NothingForPayments { max_in_flight: usize },
     #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES or WORKER_AUTOSCALE: {0}")]
     Worker(String),
 }
@@ -266,6 +292,11 @@ impl Config {
         lead::fits(lead, Period::LONGEST, || "the longest period there can be".to_owned())?;
         if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
             return Err(ConfigError::NamelessQueue);
+        }
+        let chosen = self.worker_renewals_concurrency.is_some() || self.worker_lookups_concurrency.is_some();
+        let Shares { renewals, lookups, beside_payments } = self.shares();
+        if chosen && renewals + lookups > beside_payments {
+            return Err(ConfigError::NothingForPayments { max_in_flight: self.gateway_max_in_flight });
         }
         // A request that may just be repeated can wait for a free slot as long as for its answer.
         match self.resolve.resolve_resend_until.checked_add(self.gateway_timeout) {

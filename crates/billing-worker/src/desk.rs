@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use billing::Services;
 use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
-use billing::{Services, clock};
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Client, Doubt, Error, NotProcessed};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Config, ConfigError, delta};
 
@@ -20,6 +21,10 @@ pub(crate) struct Desk {
     pub(crate) terminal: Terminal,
     /// Where that is. Holds no password.
     gateway_url: Arc<str>,
+    /// Requests at once that are not for a customer who waits. The rest is for those alone.
+    beside_payments: Arc<Semaphore>,
+    /// The queues that this worker takes tasks from.
+    queues: Arc<[String]>,
     pub(crate) resolve: ResolvePolicy,
     pub(crate) three_ds_ttl: TimeDelta,
     pub(crate) renewal_lead: TimeDelta,
@@ -41,6 +46,8 @@ impl Desk {
             gateway: config.gateway()?,
             terminal: config.terminal(),
             gateway_url: config.gateway_url.as_str().into(),
+            beside_payments: Arc::new(Semaphore::new(config.shares().beside_payments)),
+            queues: config.queues().map(str::to_owned).collect(),
             resolve: config.resolve.policy()?,
             three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,
             renewal_lead: delta("RENEWAL_LEAD", config.renewal_lead)?,
@@ -54,9 +61,26 @@ impl Desk {
         now - self.abandoned_after
     }
 
-    /// When to look at a payment that has just fallen into doubt: soon, however long its sender waited for the answer.
-    pub(crate) fn first_look(&self, first_sent_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.resolve.next_look(first_sent_at, now).min(now + self.resolve.first_look)
+    /// Until when whoever begins a request now may be at it.
+    pub(crate) fn lease(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now + self.abandoned_after
+    }
+
+    /// How often whoever takes longer says so.
+    pub(crate) fn half_a_lease(&self) -> Duration {
+        self.abandoned_after.to_std().unwrap_or_default() / 2
+    }
+
+    /// A place for requests to the gateway that no customer waits for. Waiting for it takes none of the places of those
+    /// who wait.
+    pub(crate) async fn beside_payments(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.beside_payments).acquire_owned().await;
+        place.expect("the semaphore is never closed")
+    }
+
+    /// Whether this worker takes tasks from a queue.
+    pub(crate) fn takes(&self, queue: &str) -> bool {
+        self.queues.iter().any(|taken| taken == queue)
     }
 
     /// Tells operators of a gateway with which nobody can pay.
@@ -91,7 +115,8 @@ impl Desk {
         tracing::info!(gateway, "the gateway answers");
     }
 
+    /// The present, by the clock of the database: the times in the rows are other machines' too.
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        clock::now()
+        self.services.db.now()
     }
 }

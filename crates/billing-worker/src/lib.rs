@@ -8,10 +8,12 @@ mod desk;
 mod gateway;
 mod lead;
 mod life;
+mod shares;
 mod tasks;
 
 use anyhow::Context as _;
 use billing::Services;
+use billing::tasks::{LOOKUPS, RENEWALS, TIMETABLE};
 use celeriac::worker::{Worker, WorkerHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -51,9 +53,13 @@ pub fn prepare(
     config.check()?;
     let app = services.app.clone();
     let desk = Desk::new(&config, services)?;
+    let shares = config.shares();
     let builder = Worker::builder(app)
         .state(desk.clone())
         .concurrency(config.worker_concurrency)
+        .queue_concurrency(RENEWALS, shares.renewals)
+        .queue_concurrency(LOOKUPS, shares.lookups)
+        .queue_concurrency(TIMETABLE, config.worker_timetable_concurrency)
         .queues(config.worker_queues)
         .exclude_queues(config.worker_exclude_queues)
         .delivery_limit(config.worker_delivery_limit)

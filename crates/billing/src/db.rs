@@ -3,10 +3,13 @@
 //! A pool of one connection is enough for everything here: no function that holds a connection asks for another. (The
 //! embedded PostgreSQL of `billing standalone` has exactly one.)
 
-use std::sync::Arc;
+mod difference;
+
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use dial::postgres::{Address, ConnectError, Dialer, Sessions, check_sessions, code_of, is_passing};
 use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
@@ -17,6 +20,9 @@ use diesel_async::pooled_connection::{
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
+
+use self::difference::{Following, measure};
+use crate::clock::Difference;
 
 /// Every change of the schema, in order; compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
@@ -109,6 +115,8 @@ impl From<PoolError> for DbError {
 pub struct Db {
     pool: Pool<AsyncPgConnection>,
     address: String,
+    clock: Arc<Difference>,
+    following: Arc<OnceLock<Following>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -142,9 +150,22 @@ impl Db {
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
         let pool =
             Pool::builder(manager).max_size(max.max(1)).build().map_err(|error| DbError::Refused(error.to_string()))?;
-        let db = Self { pool, address: shown };
-        drop(db.conn().await?);
+        let db = Self { pool, address: shown, clock: Arc::default(), following: Arc::default() };
+        measure(&mut *db.conn().await?, &db.clock).await?;
         Ok(db)
+    }
+
+    /// The present, by the clock of the database: of all clocks the one that counts. As it was when it was last compared
+    /// with ours, at the connection and, if it is [followed](Self::follow_clock), since.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Compares the clock of the database with ours from now on, and warns of one that is wrong.
+    pub fn follow_clock(&self) {
+        let (pool, clock) = (self.pool.clone(), Arc::clone(&self.clock));
+        self.following.get_or_init(|| Following::start(pool, clock));
     }
 
     /// A connection. Whoever has one does not ask for another before giving it back.

@@ -160,11 +160,30 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    tries (payment_id) {
+        payment_id -> Uuid,
+        unprocessed -> Int4,
+        looks -> Int4,
+    }
+}
+
 diesel::joinable!(account -> tariff (tariff_id));
 diesel::joinable!(api_request -> account (account_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
+diesel::joinable!(tries -> payment (payment_id));
 
-diesel::allow_tables_to_appear_in_same_query!(account, api_request, bill, event, event_log, orphan, payment, tariff,);
+diesel::allow_tables_to_appear_in_same_query!(
+    account,
+    api_request,
+    bill,
+    event,
+    event_log,
+    orphan,
+    payment,
+    tariff,
+    tries,
+);

@@ -118,6 +118,7 @@ impl ServicesConfig {
             .map_err(|error| ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() })?;
         let mut patience = Patience::new(self.connect_within);
         let db = self.database(&mut patience).await?;
+        db.follow_clock();
         self.warn_of_the_local_key(&db);
         let app = self.app(&mut patience).await?;
         let (time_zone, result_backend) = (self.billing_time_zone, self.result_backend);

@@ -4,10 +4,22 @@
 //! of "I was called": each may be delivered any number of times.
 
 use celeriac::Task;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::PaymentId;
+
+/// What a customer waits for: first payments, and the answers of the bank's page. Workers keep places for it.
+pub const PAYMENTS: &str = "payments";
+/// Renewals, which nobody waits for.
+pub const RENEWALS: &str = "renewals";
+/// Questions to the gateway: what became of a payment. Slow whenever the gateway is.
+pub const LOOKUPS: &str = "lookups";
+/// The timetable: it finds work in the rows and hands it on, and never waits for the gateway.
+pub const TIMETABLE: &str = "billing";
+/// Where all of it is.
+pub const QUEUES: [&str; 4] = [PAYMENTS, RENEWALS, LOOKUPS, TIMETABLE];
 
 /// Sends a new payment to the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
@@ -47,7 +59,7 @@ pub struct CompleteThreeDs {
 #[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(
     name = "billing.charge_renewal",
-    queue = "payments",
+    queue = "renewals",
     acks_late,
     autoretry,
     max_retries = 10,
@@ -60,11 +72,12 @@ pub struct ChargeRenewal {
     pub payment_id: PaymentId,
 }
 
-/// Asks the gateway what became of a payment in doubt.
+/// Asks the gateway what became of a payment in doubt, or of one whose 3-D Secure page was not answered, if a look at it
+/// is due. When the next one is, its row says: so it is not tried again as a task.
 #[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(
     name = "billing.resolve_payment",
-    queue = "payments",
+    queue = "lookups",
     acks_late,
     autoretry,
     max_retries = 10,
@@ -77,29 +90,32 @@ pub struct ResolvePayment {
     pub payment_id: PaymentId,
 }
 
+// Tasks of the timetable do not expire: whether they had, the clocks of two machines would say, and one that is wrong would
+// stop all billing. Those that pile up while no worker runs find nothing to do.
+
 /// Opens the renewals that are due.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.open_renewals", queue = "billing", acks_late, expires = "5m", ignore_result)]
+#[task(name = "billing.open_renewals", queue = "billing", acks_late, ignore_result)]
 pub struct OpenRenewals {}
 
 /// Wakes workers for payments whose message was lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.republish_stranded", queue = "billing", acks_late, expires = "5m", ignore_result)]
+#[task(name = "billing.republish_stranded", queue = "billing", acks_late, ignore_result)]
 pub struct RepublishStranded {}
 
 /// Has payments in doubt resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.resolve_unknown", queue = "billing", acks_late, expires = "5m", ignore_result)]
+#[task(name = "billing.resolve_unknown", queue = "billing", acks_late, ignore_result)]
 pub struct ResolveUnknown {}
 
 /// Ends payments whose 3-D Secure page was never answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.expire_three_ds", queue = "billing", acks_late, expires = "5m", ignore_result)]
+#[task(name = "billing.expire_three_ds", queue = "billing", acks_late, ignore_result)]
 pub struct ExpireThreeDs {}
 
-/// Takes the money of payments that is only held, or lets it go.
+/// Takes the money of payments that is only held, or lets it go. It waits for the gateway, and so is among the look-ups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.end_holds", queue = "billing", acks_late, expires = "5m", ignore_result)]
+#[task(name = "billing.end_holds", queue = "lookups", acks_late, ignore_result)]
 pub struct EndHolds {}
 
 /// The result of the four tasks about one payment.
@@ -139,8 +155,16 @@ impl CompleteThreeDs {
 }
 
 impl ResolvePayment {
+    /// Under this id the end of a payment in doubt is told to those who watch it. It is the id of no message: each look has
+    /// one of its own, for a worker that dies with one look says nothing about the next.
     #[must_use]
     pub fn task_id(payment_id: PaymentId) -> String {
         derived(payment_id, "billing.resolve_payment")
+    }
+
+    /// The id of the look that is due then. Of one payment no two are due at the same time.
+    #[must_use]
+    pub fn look_id(payment_id: PaymentId, due_at: DateTime<Utc>) -> String {
+        derived(payment_id, &format!("billing.resolve_payment {}", due_at.timestamp_micros()))
     }
 }

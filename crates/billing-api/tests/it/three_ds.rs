@@ -1,6 +1,6 @@
 use billing::clock;
 use billing::payment::Outcome;
-use billing_api::proto::{GetPaymentRequest, Payment, PaymentStatus, SubmitThreeDsRequest};
+use billing_api::proto::{CreatePaymentRequest, GetPaymentRequest, Payment, PaymentStatus, SubmitThreeDsRequest};
 use chrono::TimeDelta;
 use tonic::{Code, Status};
 
@@ -96,4 +96,23 @@ async fn an_answer_that_comes_too_late_is_refused() {
 
     let status = submit(&world, &payment.payment_id, &TRANSACTION.to_string(), PA_RES).await.expect_err("too late");
     assert_eq!(refusal(&status), refused(Code::FailedPrecondition, "THREE_DS_EXPIRED", &["payment_id"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_too_late_may_pay_anew_at_once_as_the_refusal_advises() {
+    let world = World::start().await;
+    let order = world.order().await;
+    let first = world.payments().create_payment(by(FRONTEND, order.clone())).await.expect("created").into_inner();
+    let Outcome::ThreeDsRequired { transaction_id, acs_url, pa_req, .. } = three_ds_required() else { unreachable!() };
+    let expires_at = clock::now() - TimeDelta::seconds(1);
+    world.charged(&first.payment_id, Outcome::ThreeDsRequired { transaction_id, acs_url, pa_req, expires_at }).await;
+    let status = submit(&world, &first.payment_id, &TRANSACTION.to_string(), PA_RES).await.expect_err("too late");
+    assert_eq!(refusal(&status), refused(Code::FailedPrecondition, "THREE_DS_EXPIRED", &["payment_id"]));
+
+    let anew = CreatePaymentRequest { idempotency_key: "another".to_owned(), ..order };
+    let anew = world.payments().create_payment(by(FRONTEND, anew)).await.expect("there is room").into_inner();
+    assert_eq!(anew.status(), PaymentStatus::Created);
+    let request = GetPaymentRequest { payment_id: first.payment_id.clone() };
+    let left = world.payments().get_payment(by(FRONTEND, request)).await.expect("found").into_inner();
+    assert_eq!(left.status(), PaymentStatus::Abandoned);
 }

@@ -18,7 +18,7 @@ const BACKEND_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Args, Debug)]
 pub struct ParkedArgs {
-    /// Comma separated list of the queues that the messages were in [default: billing,celery,payments]
+    /// Comma separated list of the queues that the messages were in [default: billing,celery,lookups,payments,renewals]
     #[arg(short = 'Q', long = "queue", visible_alias = "queues", value_delimiter = ',', value_name = "QUEUES")]
     queues: Vec<String>,
 
@@ -71,7 +71,7 @@ struct WhichArgs {
     #[arg(short, long, conflicts_with_all = ["ids", "task"])]
     all: bool,
 
-    /// Comma separated list of the queues that the messages were in [default: billing,celery,payments]
+    /// Comma separated list of the queues that the messages were in [default: billing,celery,lookups,payments,renewals]
     #[arg(short = 'Q', long = "queue", visible_alias = "queues", value_delimiter = ',', value_name = "QUEUES")]
     queues: Vec<String>,
 }

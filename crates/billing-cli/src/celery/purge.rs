@@ -11,7 +11,7 @@ use super::options::GlobalOptions;
 use super::output::Output;
 
 /// The queues of this system, and Celery's default.
-pub(super) const KNOWN_QUEUES: [&str; 3] = ["billing", "celery", "payments"];
+pub(super) const KNOWN_QUEUES: [&str; 5] = ["billing", "celery", "lookups", "payments", "renewals"];
 
 #[derive(Args, Debug)]
 pub struct PurgeArgs {
@@ -19,7 +19,7 @@ pub struct PurgeArgs {
     #[arg(short, long)]
     force: bool,
 
-    /// Comma separated list of queue names to purge [default: billing,celery,payments]
+    /// Comma separated list of queue names to purge [default: billing,celery,lookups,payments,renewals]
     #[arg(short = 'Q', long, value_delimiter = ',')]
     queues: Vec<String>,
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use billing::{Services, clock, store};
+use billing::{Services, store};
 use billing_worker::Stop;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
@@ -59,7 +59,7 @@ impl System {
         refuse_embedded(&config.services)?;
         let services = roles::connect(config.services, signals).await?;
         services.db.migrate().await.context("DATABASE_URL: cannot migrate")?;
-        store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), clock::now()).await?;
+        store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), services.db.now()).await?;
         let tariffs = store::tariffs::all(&mut *services.db.conn().await?).await?;
         config.worker.check_against(&tariffs).map_err(Exit::configuration)?;
 

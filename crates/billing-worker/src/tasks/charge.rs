@@ -1,14 +1,18 @@
 //! One charge: write ahead, call the gateway, write down what came of it.
 
 use billing::PaymentId;
+use billing::payment::Outcome;
+use billing::payment::identity::Identity;
+use billing::resolve::{Spread, backoff};
 use billing::store::payments::{self, Begin, ChargeOrder};
 use billing::tasks::PaymentReceipt;
 use celeriac::{Context, TaskResult};
+use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Charge, Error, RequestId};
 
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
-use crate::gateway::{self, ChargeRequest};
+use crate::gateway::{self, ChargeRequest, Heard};
 
 pub(super) async fn charge(payment_id: PaymentId, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
@@ -26,17 +30,68 @@ pub(super) async fn charge(payment_id: PaymentId, cx: &Context<Desk>) -> TaskRes
 pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
     let payment_id = order.payment_id;
-    let first_sent_at = order.first_sent_at;
     let ours = order.identity(desk.terminal);
+    let sending = Sending { first_at: order.first_sent_at, no: order.resend_no };
     let answer = ask(desk, order).await.inspect_err(|error| desk.alarm(error));
+    answered(payment_id, answer, sending, &ours, cx).await
+}
+
+/// Which sending of the same request was answered.
+#[derive(Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) first_at: DateTime<Utc>,
+    /// 1 for the first.
+    pub(super) no: i32,
+}
+
+/// Writes down what an answer says.
+pub(super) async fn answered(
+    payment_id: PaymentId,
+    answer: Result<Charge, Error>,
+    sending: Sending,
+    ours: &Identity,
+    cx: &Context<Desk>,
+) -> TaskResult<PaymentReceipt> {
+    let desk = cx.state();
     let now = desk.now();
     let times = gateway::Times {
         now,
         three_ds_expires_at: now + desk.three_ds_ttl,
-        look_again_at: desk.first_look(first_sent_at, now),
+        look_again_at: desk.resolve.after_no_answer(sending.first_at, sending.no, now),
     };
-    settle(payment_id, gateway::heard(answer, &ours, times), cx).await
+    let Heard { outcome, orphan } = gateway::heard(answer, ours, times);
+    let outcome = match outcome {
+        // That a repetition was not processed, or not understood, says nothing about the request before it.
+        Outcome::NotSent { why, retry_after } if sending.no > 1 => {
+            let look_again_at = retry_after.map_or(times.look_again_at, |asked| asked.max(times.look_again_at));
+            Outcome::Unknown { why, look_again_at }
+        }
+        Outcome::Rejected { message } if sending.no > 1 => gateway::unknown(message, times),
+        Outcome::NotSent { why, retry_after } => put_off(payment_id, why, retry_after, now, desk).await?,
+        outcome => outcome,
+    };
+    settle(payment_id, Heard { outcome, orphan }, cx).await
 }
+
+/// When what was not processed is sent again stands in the row, so that of all who are told of it only one does so: later
+/// each time, and not before the gateway wants it.
+async fn put_off(
+    payment_id: PaymentId,
+    why: String,
+    asked: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    desk: &Desk,
+) -> TaskResult<Outcome> {
+    let times = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::count_unprocessed(&mut conn, payment_id).await?
+    };
+    let at = now + backoff(FIRST_PAUSE, times, LONGEST_PAUSE, Spread::of(payment_id));
+    Ok(Outcome::NotSent { why, retry_after: Some(asked.map_or(at, |asked| asked.max(at))) })
+}
+
+const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(1);
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
 async fn ask(desk: &Desk, order: ChargeOrder) -> Result<Charge, Error> {
     let request_id = request_id(&order.request_id)?;

@@ -4,10 +4,9 @@ use billing::payment::Outcome;
 use billing::store::payments::{self, Begin3ds, PaymentView, PostOrder};
 use billing::tasks::{CompleteThreeDs, PaymentReceipt};
 use celeriac::{Context, TaskResult};
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::charge::request_id;
+use super::charge::{Sending, answered, request_id};
 use super::look_up::look_up;
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
@@ -59,18 +58,12 @@ fn cannot_say(why: String, now: DateTime<Utc>) -> Heard {
 /// Passes an answer on. No connection to the database is held meanwhile.
 pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
-    let sent_at = desk.now();
     let ours = order.payment.identity(desk.terminal);
+    let sending = Sending { first_at: order.first_sent_at, no: order.resend_no };
     let answer = match request_id(&order.request_id) {
         Ok(id) => desk.gateway.post_three_ds(order.transaction_id, &order.pa_res, &id).await,
         Err(error) => Err(error),
     }
     .inspect_err(|error| desk.alarm(error));
-    let now = desk.now();
-    let times = gateway::Times {
-        now,
-        three_ds_expires_at: now + desk.three_ds_ttl,
-        look_again_at: desk.first_look(sent_at, now),
-    };
-    settle(order.payment_id, gateway::heard(answer, &ours, times), cx).await
+    answered(order.payment_id, answer, sending, &ours, cx).await
 }

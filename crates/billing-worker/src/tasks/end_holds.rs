@@ -19,6 +19,7 @@ const LIMIT: i64 = 50;
 /// Answers how many holds were ended.
 pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
+    let _place = desk.beside_payments().await;
     let holds = {
         let mut conn = desk.services.db.conn().await?;
         payments::holds(&mut conn, desk.now(), LIMIT).await?

@@ -8,7 +8,7 @@ mod end_holds;
 mod expire_three_ds;
 mod look_up;
 mod open_renewals;
-mod poison;
+mod places;
 mod republish_stranded;
 mod resolve_payment;
 mod resolve_unknown;

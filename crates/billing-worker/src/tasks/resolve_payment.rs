@@ -1,18 +1,24 @@
 //! A payment in doubt: the gateway is asked what became of it. Charged anew it is never; the identical request is
-//! repeated only while the gateway is known to remember the first (`billing::resolve`).
+//! repeated only while the gateway is known to remember the first (`billing::resolve`). So is one whose 3-D Secure page was
+//! not answered: before it is given up, and for a while after that.
+//!
+//! A payment has one chain of looks, in its row (`billing::store::payments::begin_resolving`): a look that is not due does
+//! nothing, whoever asked for it.
 
-use billing::payment::Outcome;
-use billing::resolve::{Sent, Step};
-use billing::store::payments::{self, PaymentView, Resend, Resolve};
+use billing::payment::{Outcome, PaymentState};
+use billing::resolve::{self, Sent, Spread, Step, backoff};
+use billing::store::orphans::Orphan;
+use billing::store::payments::{self, Look, PaymentView, Resend, Resolve};
 use billing::tasks::{PaymentReceipt, ResolvePayment};
 use celeriac::{Context, TaskError, TaskResult};
 use chrono::{DateTime, TimeDelta, Utc};
-use cloudpayments::ListRequest;
+use cloudpayments::{Error, ListRequest};
 
 use super::charge::send;
 use super::complete_three_ds::post;
-use super::look_up::{listed, look_up};
-use super::settle::{not_ours, settle};
+use super::look_up::{listed, look_up, set_aside};
+use super::places::moved;
+use super::settle::{announce, not_ours, receipt, settle};
 use crate::desk::Desk;
 use crate::gateway::{self, Heard, Looked};
 
@@ -20,21 +26,47 @@ use crate::gateway::{self, Heard, Looked};
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
 
 pub(crate) async fn resolve_payment(task: ResolvePayment, cx: Context<Desk>) -> TaskResult<PaymentReceipt> {
+    if moved(&task, &cx).await? {
+        return Err(TaskError::ignore());
+    }
     let desk = cx.state();
+    // Before the lease: it is not to run out while we wait for a place.
+    let _place = desk.beside_payments().await;
     let now = desk.now();
     let begun = {
         let mut conn = desk.services.db.conn().await?;
-        let sent_before = desk.sent_before(now);
-        payments::begin_resolving(&mut conn, task.payment_id, sent_before, now).await?
+        payments::begin_resolving(&mut conn, task.payment_id, desk.sent_before(now), now).await?
     };
-    let payment = match begun {
-        Resolve::Look(payment) => payment,
+    let mut look = match begun {
+        Resolve::Look(look) => *look,
         Resolve::NotNow(state) => return not_ours(task.payment_id, state),
     };
-    let Some(sent) = payment.sent else { return not_ours(payment.id, payment.state) };
-    match look(desk, &payment, sent).await {
-        Found::Heard(heard) => finish(settle(payment.id, heard, &cx).await),
-        Found::MayBeRepeated => finish(repeat(&payment, &cx).await),
+    warn_of_suspect(&look);
+    let found = ask(desk, &mut look).await?;
+    if !matches!(found, Found::Failed { .. } | Found::Overtaken) {
+        let mut conn = desk.services.db.conn().await?;
+        look.succeed(&mut conn).await?;
+    }
+    let result = match found {
+        Found::Heard(heard) => settle(look.payment.id, heard, &cx).await,
+        Found::MayBeRepeated => repeat(&look.payment, &cx).await,
+        Found::NothingNew => look_after(&look, &cx).await,
+        Found::Failed { why, asked } => failed(&look, &why, asked, &cx).await,
+        Found::Overtaken => Err(TaskError::ignore()),
+    };
+    finish(result, &cx).await
+}
+
+/// Money in doubt is never given up. What seems to kill its workers is looked at ever more seldom, and told aloud.
+fn warn_of_suspect(look: &Look) {
+    if look.fruitless > resolve::SUSPECT_AFTER {
+        tracing::error!(
+            payment_id = %look.payment.id,
+            looks = look.fruitless - 1,
+            next = %look.leased_until,
+            "looks at this payment came to nothing, one after the other: either the gateway does not answer, or the workers \
+             died (why, stands in their logs). It is looked at again until its end is known"
+        );
     }
 }
 
@@ -42,53 +74,170 @@ enum Found {
     Heard(Heard),
     /// The identical request may be sent again, and only that can bring more.
     MayBeRepeated,
+    /// It has come to its end, and so it stays.
+    NothingNew,
+    /// The gateway could not be asked.
+    Failed {
+        why: String,
+        asked: Option<DateTime<Utc>>,
+    },
+    /// Another look has begun.
+    Overtaken,
 }
 
-async fn look(desk: &Desk, payment: &PaymentView, sent: Sent) -> Found {
-    let found = look_up(desk, payment).await;
+async fn ask(desk: &Desk, look: &mut Look) -> TaskResult<Found> {
+    let payment = look.payment.clone();
+    let is_known_by_number = !matches!(payment.state, PaymentState::AwaitingThreeDs | PaymentState::Abandoned)
+        || payment.transaction_id.is_some();
+    let found = if is_known_by_number {
+        let Some(found) = holding(desk, look, look_up(desk, &payment)).await? else { return Ok(Found::Overtaken) };
+        found
+    } else {
+        Ok(None)
+    };
     let now = desk.now();
-    let times = times(desk, sent, now);
-    match found {
-        Ok(Some(looked)) => known(desk, payment, looked, sent, times),
-        Ok(None) => absent(desk, payment, sent, now).await,
-        Err(error) => Found::Heard(gateway::unknown(format!("cannot look it up: {error}"), soon(desk, times)).into()),
+    match (found, payment.state, payment.sent) {
+        (Err(error), ..) => Ok(failure(&error, now)),
+        (Ok(found), PaymentState::AwaitingThreeDs, _) => Ok(unanswered(desk, &payment, found, now).await),
+        (Ok(found), PaymentState::Abandoned, _) => Ok(given_up(desk, &payment, found, now).await),
+        (Ok(Some(looked)), _, Some(sent)) => Ok(known(desk, &payment, looked, sent, now)),
+        (Ok(None), _, Some(sent)) => absent(desk, look, &payment, sent, now).await,
+        // In doubt about what was never sent: a person must have written that.
+        (Ok(_), _, None) => Ok(Found::Failed { why: "it was never sent".to_owned(), asked: None }),
     }
+}
+
+/// Keeps the lease while the gateway is asked, which may take several requests. `None`: it was lost, and another look has
+/// begun.
+async fn holding<T>(desk: &Desk, look: &mut Look, asking: impl Future<Output = T>) -> TaskResult<Option<T>> {
+    tokio::pin!(asking);
+    loop {
+        match tokio::time::timeout(desk.half_a_lease(), &mut asking).await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(_) => {
+                let mut conn = desk.services.db.conn().await?;
+                if !look.extend(&mut conn, desk.lease(desk.now())).await? {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+fn failure(error: &Error, now: DateTime<Utc>) -> Found {
+    let asked = match error {
+        Error::SafeToRetry { retry_after: Some(after), .. } => {
+            TimeDelta::from_std(*after).ok().map(|after| now + after)
+        }
+        _ => None,
+    };
+    Found::Failed { why: format!("cannot look it up: {error}"), asked }
 }
 
 /// While the gateway waits for 3-D Secure the identical request brings back what was lost: the bank's page for the
 /// customer, or the end of their answer.
-fn known(desk: &Desk, payment: &PaymentView, looked: Looked, sent: Sent, times: gateway::Times) -> Found {
+fn known(desk: &Desk, payment: &PaymentView, looked: Looked, sent: Sent, now: DateTime<Utc>) -> Found {
     let transaction_id = looked.transaction.transaction_id;
-    match gateway::looked_up(looked, &payment.identity(desk.terminal), times) {
+    match gateway::looked_up(looked, &payment.identity(desk.terminal), times(desk, sent, now)) {
         Some(heard) => Found::Heard(heard),
-        None if desk.resolve.step(&sent, times.now) == Step::LookThenResend => Found::MayBeRepeated,
-        None => Found::Heard(desk.resolve.awaiting_authentication(&sent, transaction_id, times.now).into()),
+        None if desk.resolve.step(&sent, now) == Step::LookThenResend => Found::MayBeRepeated,
+        None => Found::Heard(desk.resolve.awaiting_authentication(&sent, transaction_id, now).into()),
     }
 }
 
-async fn absent(desk: &Desk, payment: &PaymentView, sent: Sent, now: DateTime<Utc>) -> Found {
-    let times = times(desk, sent, now);
+async fn absent(
+    desk: &Desk,
+    look: &mut Look,
+    payment: &PaymentView,
+    sent: Sent,
+    now: DateTime<Utc>,
+) -> TaskResult<Found> {
     match desk.resolve.step(&sent, now) {
-        Step::Look => Found::Heard(desk.resolve.not_found(&sent, false, now).into()),
-        Step::LookThenResend => Found::MayBeRepeated,
-        Step::LookEverywhere => match listed(desk, payment, everything_since(sent, now)).await {
-            Ok(Some(looked)) => known(desk, payment, looked, sent, times),
-            Ok(None) => Found::Heard(desk.resolve.not_found(&sent, true, now).into()),
-            Err(error) => {
-                Found::Heard(gateway::unknown(format!("cannot list payments: {error}"), soon(desk, times)).into())
-            }
-        },
+        Step::Look => Ok(Found::Heard(desk.resolve.not_found(&sent, false, now).into())),
+        Step::LookThenResend => Ok(Found::MayBeRepeated),
+        Step::LookEverywhere => {
+            let asking = listed(desk, payment, everything_since(sent, now));
+            Ok(match holding(desk, look, asking).await? {
+                None => Found::Overtaken,
+                Some(Ok(Some(looked))) => known(desk, payment, looked, sent, now),
+                Some(Ok(None)) => Found::Heard(desk.resolve.not_found(&sent, true, now).into()),
+                Some(Err(error)) => failure(&error, desk.now()),
+            })
+        }
     }
-}
-
-/// A look that failed taught nothing, so the next one need not wait for its turn in the schedule.
-fn soon(desk: &Desk, times: gateway::Times) -> gateway::Times {
-    gateway::Times { look_again_at: times.look_again_at.min(times.now + desk.resolve.first_look * 4), ..times }
 }
 
 /// All that the gateway has of the time in which the payment was made.
 fn everything_since(sent: Sent, now: DateTime<Utc>) -> ListRequest {
     ListRequest::created_between(sent.first_at - CLOCKS_APART, now + CLOCKS_APART)
+}
+
+/// The page was not answered in time, and the gateway has, or has not, heard of an answer that we have not.
+async fn unanswered(desk: &Desk, payment: &PaymentView, found: Option<Looked>, now: DateTime<Utc>) -> Found {
+    let ours = payment.identity(desk.terminal);
+    match found.and_then(|looked| gateway::looked_up(looked, &ours, at_once(desk, now))) {
+        None => Found::Heard(Outcome::Expired.into()),
+        Some(Heard { outcome: Outcome::Unknown { why, .. }, orphan }) => {
+            keep(desk, orphan).await;
+            Found::Failed { why, asked: None }
+        }
+        Some(heard) => Found::Heard(heard),
+    }
+}
+
+/// The page was given up. Nothing but money can change that.
+async fn given_up(desk: &Desk, payment: &PaymentView, found: Option<Looked>, now: DateTime<Utc>) -> Found {
+    let ours = payment.identity(desk.terminal);
+    match found.and_then(|looked| gateway::looked_up(looked, &ours, at_once(desk, now))) {
+        Some(heard) if is_money(&heard.outcome) => Found::Heard(heard),
+        heard => {
+            keep(desk, heard.and_then(|heard| heard.orphan)).await;
+            Found::NothingNew
+        }
+    }
+}
+
+const fn is_money(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. } | Outcome::Refunded { .. })
+}
+
+async fn keep(desk: &Desk, orphan: Option<Orphan>) {
+    if let Some(orphan) = orphan {
+        set_aside(desk, orphan).await;
+    }
+}
+
+async fn look_after(look: &Look, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
+    let desk = cx.state();
+    let now = desk.now();
+    let again_at = look.payment.finished_at.and_then(|at| resolve::look_after_the_page(at, now));
+    let mut conn = desk.services.db.conn().await?;
+    look.look_after(&mut conn, again_at).await?;
+    Ok(receipt(look.payment.id, look.payment.state))
+}
+
+/// The look taught nothing: the next one is put off.
+async fn failed(
+    look: &Look,
+    why: &str,
+    asked: Option<DateTime<Utc>>,
+    cx: &Context<Desk>,
+) -> TaskResult<PaymentReceipt> {
+    let desk = cx.state();
+    let (payment, now) = (&look.payment, desk.now());
+    let spread = Spread::of(payment.id);
+    let again_at = match payment.sent.filter(|_| payment.state == PaymentState::Unknown) {
+        Some(sent) => desk.resolve.after_failed_look(&sent, look.fruitless, spread, asked, now),
+        None => {
+            let day = desk.resolve.not_executed_after * 24;
+            let at = now + backoff(desk.resolve.first_look * 4, look.fruitless, day, spread);
+            asked.map_or(at, |asked| at.max(asked))
+        }
+    };
+    tracing::warn!(payment_id = %payment.id, why, next = %again_at, "the gateway does not say what became of it");
+    let mut conn = desk.services.db.conn().await?;
+    look.fail(&mut conn, why, again_at).await?;
+    Err(TaskError::ignore())
 }
 
 async fn repeat(payment: &PaymentView, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
@@ -110,12 +259,15 @@ async fn repeat(payment: &PaymentView, cx: &Context<Desk>) -> TaskResult<Payment
     }
 }
 
-/// While the payment is in doubt no result is stored: the first stored success would silence the later, true one.
-fn finish(result: TaskResult<PaymentReceipt>) -> TaskResult<PaymentReceipt> {
-    let in_doubt = billing::payment::PaymentState::Unknown.as_str();
+/// While the payment is in doubt no result is stored. Its end is told to those who watch it.
+async fn finish(result: TaskResult<PaymentReceipt>, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     match result {
-        Ok(receipt) if receipt.status == in_doubt => Err(TaskError::ignore()),
-        other => other,
+        Ok(receipt) if receipt.status == PaymentState::Unknown.as_str() => Err(TaskError::ignore()),
+        Ok(receipt) => {
+            announce(&receipt, cx).await;
+            Ok(receipt)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -125,4 +277,9 @@ fn times(desk: &Desk, sent: Sent, now: DateTime<Utc>) -> gateway::Times {
         three_ds_expires_at: now + desk.three_ds_ttl,
         look_again_at: desk.resolve.next_look(sent.first_at, now),
     }
+}
+
+/// For what is decided by this look.
+fn at_once(desk: &Desk, now: DateTime<Utc>) -> gateway::Times {
+    gateway::Times { now, three_ds_expires_at: now + desk.three_ds_ttl, look_again_at: now }
 }

@@ -4,7 +4,10 @@ use billing::PaymentId;
 use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
 use billing::tasks::{EndHolds, PaymentReceipt, ResolvePayment};
+use celeriac::backend::StoredResult;
+use celeriac::protocol::ResultMeta;
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
+use chrono::TimeDelta;
 
 use super::look_up::set_aside;
 use crate::desk::Desk;
@@ -65,12 +68,25 @@ fn again(payment: &PaymentView, desk: &Desk) -> TaskError {
     asked.map_or_else(|| TaskError::retry(cause.clone()), |after| TaskError::retry_in(after, cause.clone()))
 }
 
-/// Asks for a look at the gateway. If this message is lost the timetable asks for one too.
+/// For looks further off than this the timetable is soon enough.
+const SOON: TimeDelta = TimeDelta::minutes(2);
+
+/// Orders the next look at the gateway, if it is due soon. If this message is lost the timetable orders it too.
 async fn look_later(payment: &PaymentView, cx: &Context<Desk>) {
-    let Some(at) = payment.look_again_at else { return };
-    let options = SendOptions::new().task_id(ResolvePayment::task_id(payment.id)).eta(at);
+    let Some(at) = payment.look_again_at.filter(|at| *at - cx.state().now() <= SOON) else { return };
+    let options = SendOptions::new().task_id(ResolvePayment::look_id(payment.id, at)).eta(at);
     if let Err(error) = cx.app().send_with(ResolvePayment { payment_id: payment.id }, options).await {
         tracing::warn!(payment_id = %payment.id, %error, "the look at the gateway is left to the timetable");
+    }
+}
+
+/// Tells those who watch a payment that its look has ended in this.
+pub(super) async fn announce(receipt: &PaymentReceipt, cx: &Context<Desk>) {
+    let task_id = ResolvePayment::task_id(receipt.payment_id);
+    let Ok(meta) = ResultMeta::success(task_id.clone(), receipt, cx.state().now()) else { return };
+    let told = StoredResult { task_id, meta: meta.to_json(), is_final: true };
+    if let Err(error) = cx.app().backend().store(&[told]).await {
+        tracing::debug!(payment_id = %receipt.payment_id, %error, "who watches it sees it a little later");
     }
 }
 

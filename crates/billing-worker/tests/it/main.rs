@@ -7,6 +7,8 @@ mod deliveries;
 mod holds;
 mod identity;
 mod in_doubt;
+mod looks;
+mod places;
 mod refunded;
 mod renewing;
 mod three_ds;

@@ -3,10 +3,11 @@
 use billing::clock;
 use billing::payment::PaymentState;
 use billing::store::payments::{PaymentView, submit_pa_res};
-use billing::tasks::{CompleteThreeDs, ExpireThreeDs};
+use billing::tasks::{CompleteThreeDs, ExpireThreeDs, ResolveUnknown};
+use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::world::{ASKS_THREE_DS, World};
+use crate::world::{ASKS_THREE_DS, SOON, World};
 
 pub(crate) async fn come_back(world: &World, payment: &PaymentView, answer: &str) {
     let pa_res = world.answer_bank(payment, answer).await;
@@ -144,8 +145,38 @@ async fn before_a_page_is_given_up_the_gateway_is_asked_whether_it_was_answered(
         .order(json!({ "match": { "path": "/payments/get", "invoice_id": invoice }, "fault": "error_500_before" }))
         .await;
     world.tick(ExpireThreeDs {}).await;
-    assert_eq!(world.payment(payment.id).await.state, PaymentState::AwaitingThreeDs, "the gateway did not say");
-    world.tick(ExpireThreeDs {}).await;
-    world.ends_as(payment.id, PaymentState::Succeeded).await;
+    let asked_again = testkit::eventually(SOON, async || {
+        let payment = world.payment(payment.id).await;
+        if payment.info.is_some() { Ok(payment) } else { Err(payment) }
+    })
+    .await;
+    assert_eq!(asked_again.state, PaymentState::AwaitingThreeDs, "the gateway did not say");
+    testkit::eventually(SOON, async || {
+        world.tick(ExpireThreeDs {}).await;
+        let payment = world.payment(payment.id).await;
+        if payment.state == PaymentState::Succeeded { Ok(()) } else { Err(payment) }
+    })
+    .await;
+    world.assert_charged(payment.account_id, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_comes_by_a_page_that_was_left_is_found_and_gives_access() {
+    let world = World::start().await;
+    let payment = world.pays(ASKS_THREE_DS).await;
+    let asked = world.ends_as(payment.id, PaymentState::AwaitingThreeDs).await;
+    let left_at = clock::now() - TimeDelta::minutes(1);
+    let anew = world.pays_anew(&asked, left_at).await;
+    world.ends_as(asked.id, PaymentState::Abandoned).await;
+    // Somebody has passed the answer on all the same.
+    let pa_res = world.answer_bank(&asked, "confirm").await;
+    world.post_behind_our_back(&asked, &pa_res).await;
+    testkit::eventually(SOON, async || {
+        world.tick(ResolveUnknown {}).await;
+        let payment = world.payment(asked.id).await;
+        if payment.state == PaymentState::Succeeded { Ok(()) } else { Err(payment) }
+    })
+    .await;
+    world.ends_as(anew.id, PaymentState::NotExecuted).await;
     world.assert_charged(payment.account_id, 1).await;
 }

@@ -9,7 +9,9 @@ use billing::store::payments::{self, NewPayment, PaymentView};
 use billing::store::{accounts, tariffs};
 use billing::tasks::ChargePayment;
 use billing::{AccountId, PaymentId, Services, ServicesConfig, clock};
-use celeriac::{SendOptions, Task};
+use celeriac::backend::StoredResult;
+use celeriac::protocol::ResultMeta;
+use celeriac::{Failure, SendOptions, Task};
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use cloudpayments_sandbox::Sandbox;
@@ -143,6 +145,20 @@ impl World {
         payments::create(&mut conn, new, &self.services.cipher).await.unwrap().payment
     }
 
+    /// Another payment of the same customer for the same, begun then and not sent to a worker.
+    pub(crate) async fn pays_anew(&self, left: &PaymentView, now: DateTime<Utc>) -> PaymentView {
+        let new = NewPayment {
+            account_id: left.account_id,
+            tariff_id: left.tariff_id,
+            cryptogram: cloudpayments_sandbox::cryptogram(PAYS, "12/39", "123").unwrap().into(),
+            ip_address: "203.0.113.7".parse().unwrap(),
+            idempotency_key: PaymentId::new().to_string(),
+            now,
+        };
+        let mut conn = self.services.db.conn().await.unwrap();
+        payments::create(&mut conn, new, &self.services.cipher).await.unwrap().payment
+    }
+
     /// A first payment for a month that a worker was told of.
     pub(crate) async fn pays(&self, card: &str) -> PaymentView {
         let payment = self.created(card, MONTH).await;
@@ -244,6 +260,13 @@ impl World {
     pub(crate) async fn faults(&self) -> Vec<Value> {
         let answer = self.http.get(format!("{}/sandbox/faults", self.sandbox.url())).send().await;
         answer.unwrap().json().await.unwrap()
+    }
+
+    /// What a worker leaves behind that parks a message whose workers have died.
+    pub(crate) async fn is_poison(&self, task_id: String) {
+        let failure = Failure::new("WorkerLostError", ["delivered 5 times"]).with_module("billiard.exceptions");
+        let meta = ResultMeta::failure(task_id.clone(), &failure, clock::now()).to_json();
+        self.services.app.backend().store(&[StoredResult { task_id, meta, is_final: true }]).await.unwrap();
     }
 
     /// The bank's answer reaches the gateway, and we know nothing of it.

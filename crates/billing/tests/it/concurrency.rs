@@ -6,7 +6,9 @@ use std::sync::Arc;
 use billing::PaymentId;
 use billing::payment::{Outcome, PaymentState};
 use billing::resolve::ResolvePolicy;
-use billing::store::payments::{self, Begin, Begin3ds, CreateError, NewPayment, PaymentView, Resend, SubmitError};
+use billing::store::payments::{
+    self, Begin, Begin3ds, CreateError, NewPayment, PaymentView, Resend, Resolve, SubmitError,
+};
 use billing::store::{accounts, renewals};
 use chrono::TimeDelta;
 
@@ -113,6 +115,19 @@ async fn a_payment_in_doubt_is_repeated_by_one() {
     })
     .await;
     assert_eq!(resent.iter().filter(|resend| matches!(resend, Resend::Charge(_))).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_doubt_is_looked_at_by_one_however_many_are_told() {
+    let shop = shop().await;
+    let id = shop.created().await.id;
+    shop.charge(id, unknown(noon()), noon()).await;
+    let looks = at_once(&shop, |shop, _| async move {
+        let now = noon() + minutes(1);
+        payments::begin_resolving(&mut *shop.conn().await, id, now - minutes(2), now).await.unwrap()
+    })
+    .await;
+    assert_eq!(looks.iter().filter(|look| matches!(look, Resolve::Look(_))).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use billing::PaymentId;
 use billing::payment::{Outcome, PaymentState};
 use billing::resolve::ResolvePolicy;
-use billing::store::payments::{self, Resend, Resolve, Stranded, Wake};
+use billing::store::payments::{self, Begin, Look, Resend, Resolve, Stranded, Wake};
 use chrono::{DateTime, Utc};
 
 use crate::shop::{Shop, day, refused, took, unknown};
@@ -12,11 +12,20 @@ use crate::support::{hours, minutes, noon};
 
 impl Shop {
     async fn stranded(&self, now: DateTime<Utc>) -> Vec<Stranded> {
-        payments::stranded(&mut *self.conn().await, now - minutes(1), now, 10).await.unwrap()
+        let stranded = payments::stranded(&mut *self.conn().await, now - minutes(1), now, 10).await.unwrap();
+        self.told(stranded.iter().map(|stranded| stranded.payment_id).collect(), now).await;
+        stranded
     }
 
     async fn unresolved(&self, now: DateTime<Utc>) -> Vec<PaymentId> {
-        payments::unresolved(&mut *self.conn().await, now - minutes(2), now, 10).await.unwrap()
+        let due = payments::unresolved(&mut *self.conn().await, now - minutes(2), now, 10).await.unwrap();
+        self.told(due.iter().map(|look| look.payment_id).collect(), now).await
+    }
+
+    /// A worker was told of them.
+    async fn told(&self, ids: Vec<PaymentId>, now: DateTime<Utc>) -> Vec<PaymentId> {
+        payments::told(&mut *self.conn().await, &ids, now).await.unwrap();
+        ids
     }
 
     async fn resolving(&self, id: PaymentId, now: DateTime<Utc>) -> Resolve {
@@ -78,9 +87,9 @@ async fn a_payment_whose_sender_died_is_in_doubt_after_a_while() {
     let later = noon() + minutes(2);
     assert_eq!(shop.unresolved(later).await, [payment.id]);
     assert_eq!(shop.unresolved(later).await, [], "one resolver is told at a time");
-    let Resolve::Look(doubted) = shop.resolving(payment.id, later).await else { panic!("it is in doubt") };
-    assert_eq!(doubted.state, PaymentState::Unknown);
-    assert_eq!(doubted.sent.unwrap().first_at, noon());
+    let Resolve::Look(look) = shop.resolving(payment.id, later).await else { panic!("it is in doubt") };
+    assert_eq!(look.payment.state, PaymentState::Unknown);
+    assert_eq!(look.payment.sent.unwrap().first_at, noon());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,4 +186,102 @@ async fn what_is_found_at_the_gateway_ends_the_doubt() {
     let other = shop.created().await;
     shop.charge(other.id, unknown(noon()), noon()).await;
     assert_eq!(shop.apply(other.id, refused(5051), later).await.payment.state, PaymentState::Declined);
+}
+
+/// A look that is under way, of whoever was told of it first.
+async fn look(shop: &Shop, id: PaymentId, now: DateTime<Utc>) -> Look {
+    match shop.resolving(id, now).await {
+        Resolve::Look(look) => *look,
+        Resolve::NotNow(state) => panic!("{id} is {state} and not looked at"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_leases_its_own_payment_and_when_its_worker_dies_it_is_begun_again_after_that_lease() {
+    let shop = Shop::open().await;
+    let [first, second] = [shop.created().await, shop.created().await];
+    for payment in [&first, &second] {
+        shop.charge(payment.id, unknown(noon()), noon()).await;
+    }
+    let due = noon() + minutes(1);
+    let ordered = payments::unresolved(&mut *shop.conn().await, due - minutes(2), due, 10).await.unwrap();
+    assert_eq!(ordered.len(), 2, "one batch");
+    let found_again = payments::unresolved(&mut *shop.conn().await, due - minutes(2), due, 10).await.unwrap();
+    assert_eq!(found_again, ordered, "who found them died before a worker was told");
+    shop.told(ordered.iter().map(|look| look.payment_id).collect(), due).await;
+    let begun = look(&shop, first.id, due).await;
+    assert_eq!(begun.leased_until, due + minutes(2));
+    for _ in 0..3 {
+        let redelivered = shop.resolving(first.id, due + minutes(1)).await;
+        assert_eq!(redelivered, Resolve::NotNow(PaymentState::Unknown), "another look is under way");
+    }
+    assert_eq!(shop.unresolved(due + minutes(1)).await, []);
+    // The worker is dead. What it had not begun waits for nobody.
+    look(&shop, second.id, due + minutes(1)).await;
+    let over = due + minutes(2);
+    let again = payments::unresolved(&mut *shop.conn().await, over - minutes(2), over, 10).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].payment_id, first.id);
+    assert_ne!(again[0].due_at, ordered[0].due_at, "another look, and so another task");
+    look(&shop, first.id, over).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_whose_workers_die_are_never_given_up_and_come_ever_more_seldom() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    shop.charge(payment.id, unknown(noon()), noon()).await;
+    let (mut now, mut waits) = (noon() + minutes(1), Vec::new());
+    for _ in 0..12 {
+        assert_eq!(shop.unresolved(now).await, [payment.id]);
+        let leased_until = look(&shop, payment.id, now).await.leased_until;
+        waits.push((leased_until - now).num_minutes());
+        now = leased_until;
+    }
+    assert_eq!(waits, [2, 2, 2, 2, 2, 4, 8, 16, 32, 60, 60, 60]);
+    // One that comes to its end forgets the others.
+    look(&shop, payment.id, now).await.succeed(&mut *shop.conn().await).await.unwrap();
+    assert_eq!(look(&shop, payment.id, now + minutes(60)).await.fruitless, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_failed_says_when_the_next_is_due_unless_another_has_begun() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    shop.charge(payment.id, unknown(noon()), noon()).await;
+    let due = noon() + minutes(1);
+    let late = look(&shop, payment.id, due).await;
+    let present = look(&shop, payment.id, late.leased_until).await;
+    late.fail(&mut *shop.conn().await, "429", due + minutes(7)).await.unwrap();
+    assert_eq!(shop.view(payment.id).await.look_again_at, Some(present.leased_until), "it is not its look any more");
+    present.fail(&mut *shop.conn().await, "429", due + minutes(9)).await.unwrap();
+    let view = shop.view(payment.id).await;
+    assert_eq!((view.look_again_at, view.info.as_deref()), (Some(due + minutes(9)), Some("429")));
+    assert_eq!(shop.unresolved(due + minutes(8)).await, []);
+    assert_eq!(shop.unresolved(due + minutes(9)).await, [payment.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_sent_is_told_again_for_as_long_as_that_is_so_and_ever_more_seldom() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let mut told = Vec::new();
+    for minute in 1..=600 {
+        told.extend(shop.stranded(noon() + minutes(minute)).await.iter().map(|_| minute));
+    }
+    assert_eq!(told[..5], [1, 2, 3, 4, 6]);
+    let waits: Vec<_> = told.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.iter().all(|wait| *wait <= 60) && told.last() > Some(&540), "{told:?}");
+    assert!(told.len() < 25, "{told:?}");
+    assert_eq!(shop.state(payment.id).await, PaymentState::Created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_put_off_is_sent_by_nobody_before_its_time() {
+    let shop = Shop::open().await;
+    let payment = shop.created().await;
+    let put_off = Outcome::NotSent { why: "429".into(), retry_after: Some(noon() + minutes(10)) };
+    shop.charge(payment.id, put_off, noon()).await;
+    assert!(matches!(shop.begin(payment.id, noon() + minutes(9)).await, Begin::NotNow(PaymentState::Created)));
+    assert!(matches!(shop.begin(payment.id, noon() + minutes(10)).await, Begin::Send(_)));
 }

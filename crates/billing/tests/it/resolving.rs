@@ -1,7 +1,8 @@
 //! When an attempt in doubt is looked up, when it may be repeated, and what "not found" proves.
 
+use billing::PaymentId;
 use billing::payment::Outcome;
-use billing::resolve::{ContradictoryPolicy, ResolvePolicy, Sent, Step};
+use billing::resolve::{ContradictoryPolicy, ResolvePolicy, Sent, Spread, Step, backoff};
 use chrono::Duration;
 use proptest::prelude::*;
 
@@ -41,6 +42,74 @@ fn looks_come_often_at_first_then_hourly_then_daily() {
     assert_eq!(seconds, [15, 60, 120, 360, 900, 1_800, 2_700, 6_300, 9_900, 13_500, 17_100]);
     let after_a_day = noon() + Duration::hours(25);
     assert_eq!(policy.next_look(noon(), after_a_day) - after_a_day, Duration::hours(24));
+}
+
+#[test]
+fn each_time_of_the_plan_is_good_for_one_repetition() {
+    let policy = ResolvePolicy::default();
+    let resent = |minute| Sent { last_at: noon() + minutes(minute), ..sent() };
+    let step = |sent: Sent, minute| policy.step(&sent, noon() + minutes(minute));
+    for (repeated_at, looks_at, next) in [(6, 14, 15), (15, 29, 30), (30, 44, 45)] {
+        assert_eq!(step(resent(repeated_at), looks_at), Step::Look, "{looks_at}");
+        assert_eq!(step(resent(repeated_at), next), Step::LookThenResend, "{next}");
+    }
+    assert_eq!(step(resent(45), 49), Step::Look, "there is no fifth");
+    // Nobody looked at its time: it is made up for once.
+    assert_eq!(step(resent(6), 33), Step::LookThenResend);
+    assert_eq!(step(resent(33), 44), Step::Look);
+}
+
+#[test]
+fn after_no_answer_it_is_looked_soon_the_first_time_and_as_planned_after_a_repetition() {
+    let policy = ResolvePolicy::default();
+    let now = noon() + Duration::seconds(60);
+    assert_eq!(policy.after_no_answer(noon(), 1, now), now + Duration::seconds(15));
+    let now = noon() + minutes(7);
+    assert_eq!(policy.after_no_answer(noon(), 2, now), noon() + minutes(15));
+}
+
+/// Looks that all fail at once, up to `end`.
+fn failed_looks(end: Duration, asked: Option<Duration>) -> Vec<i64> {
+    let (policy, spread) = (ResolvePolicy::default(), Spread::of(PaymentId::new()));
+    let mut now = policy.after_no_answer(noon(), 1, noon());
+    let mut looks = Vec::new();
+    while now < noon() + end {
+        looks.push((now - noon()).num_seconds());
+        let fruitless = i32::try_from(looks.len()).unwrap();
+        let next = policy.after_failed_look(&sent(), fruitless, spread, asked.map(|asked| now + asked), now);
+        assert!(next > now);
+        now = next;
+    }
+    looks
+}
+
+#[test]
+fn looks_that_fail_are_no_more_than_planned_at_first_and_few_ever_after() {
+    assert_eq!(failed_looks(minutes(5), None), [15, 60, 120]);
+    let looks = failed_looks(minutes(60), None);
+    assert!(looks.starts_with(&[15, 60, 120, 360, 900, 1_800, 2_700]) && looks.len() <= 8, "{looks:?}");
+    let day = failed_looks(Duration::hours(24), None).len();
+    assert!((24..=36).contains(&day), "{day}");
+}
+
+#[test]
+fn a_gateway_that_asks_for_time_is_given_it() {
+    let looks = failed_looks(Duration::hours(1), Some(minutes(20)));
+    assert!(looks.windows(2).all(|pair| pair[1] - pair[0] >= 20 * 60), "{looks:?}");
+}
+
+#[test]
+fn waits_double_are_spread_and_end_somewhere() {
+    let second = Duration::seconds(1);
+    for _ in 0..100 {
+        let spread = Spread::of(PaymentId::new());
+        let mut least = second;
+        for tries in 1..100 {
+            let wait = backoff(second, tries, minutes(10), spread);
+            assert!(least <= wait && wait <= least * 5 / 4, "try {tries}: {wait}");
+            least = (least * 2).min(minutes(10));
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ use billing::tasks::{
 };
 use celeriac::Task;
 
+use crate::support::{minutes, noon};
+
 fn line<T: Task>(page: &mut String) {
     let options = T::OPTIONS;
     let queue = options.queue.unwrap_or("celery");
@@ -32,13 +34,13 @@ fn names_fields_and_queues_are_as_agreed() {
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
-    billing.charge_renewal(payment_id) on payments, acks late: true, retries: Some(10)
-    billing.resolve_payment(payment_id) on payments, acks late: true, retries: Some(10)
+    billing.charge_renewal(payment_id) on renewals, acks late: true, retries: Some(10)
+    billing.resolve_payment(payment_id) on lookups, acks late: true, retries: Some(10)
     billing.open_renewals() on billing, acks late: true, retries: Some(3)
     billing.republish_stranded() on billing, acks late: true, retries: Some(3)
     billing.resolve_unknown() on billing, acks late: true, retries: Some(3)
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
-    billing.end_holds() on billing, acks late: true, retries: Some(3)
+    billing.end_holds() on lookups, acks late: true, retries: Some(3)
     ");
 }
 
@@ -50,6 +52,29 @@ fn the_task_that_charges_a_payment_has_its_id() {
     // Always the same: a second message about the same thing is the same task.
     assert_eq!(CompleteThreeDs::task_id(payment), "c3b3367a-3b7d-5e4c-bf44-3c4d7088dd6b");
     assert_eq!(ResolvePayment::task_id(payment), "a4e1a71d-84dd-54e7-ad43-2e11d971ca21");
+}
+
+#[test]
+fn each_look_at_a_payment_is_a_task_of_its_own() {
+    let (payment, due) = (PaymentId::new(), noon());
+    let look = |due_at| ResolvePayment::look_id(payment, due_at);
+    assert_eq!(look(due), look(due), "a second message about the same look is the same task");
+    assert_ne!(look(due), look(due + minutes(1)));
+    assert_ne!(look(due), ResolvePayment::task_id(payment));
+    assert_ne!(look(due), ResolvePayment::look_id(PaymentId::new(), due));
+}
+
+#[test]
+fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
+    // Whether a message has expired, the clocks of two machines say.
+    let expires = [
+        EndHolds::OPTIONS.expires,
+        OpenRenewals::OPTIONS.expires,
+        RepublishStranded::OPTIONS.expires,
+        ResolveUnknown::OPTIONS.expires,
+        ExpireThreeDs::OPTIONS.expires,
+    ];
+    assert_eq!(expires, [None; 5]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use billing::bill::BillStatus;
 use billing::payment::{Outcome, PaymentState};
-use billing::store::payments::{self, Begin3ds, Overdue, PaymentView, SubmitError};
+use billing::store::payments::{self, Begin3ds, Effect, NewPayment, PaymentView, Resolve, SubmitError};
 use billing::{PaymentId, account::AccountStatus};
 use secrecy::ExposeSecret;
 
@@ -13,6 +13,14 @@ use crate::support::{minutes, noon};
 async fn submit(shop: &Shop, id: PaymentId, md: i64, minute: i64) -> Result<PaymentView, SubmitError> {
     let now = noon() + minutes(minute);
     payments::submit_pa_res(&mut *shop.conn().await, id, md, "answer".into(), &shop.cipher, now).await
+}
+
+async fn looked_at_as_overdue(shop: &Shop, minute: i64) -> Vec<PaymentId> {
+    let now = noon() + minutes(minute);
+    let overdue = payments::overdue_three_ds(&mut *shop.conn().await, now - minutes(2), now, 10).await.unwrap();
+    let ids: Vec<PaymentId> = overdue.into_iter().map(|look| look.payment_id).collect();
+    payments::told(&mut *shop.conn().await, &ids, now).await.unwrap();
+    ids
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,11 +89,10 @@ async fn an_answer_for_another_payment_or_out_of_time_is_refused() {
 async fn a_page_never_answered_ends_the_attempt_and_the_bill_is_open_again() {
     let shop = Shop::open().await;
     let payment = shop.on_the_bank_page().await;
-    let overdue =
-        async |minute| payments::overdue_three_ds(&mut *shop.conn().await, noon() + minutes(minute), 10).await.unwrap();
+    let overdue = async |minute| looked_at_as_overdue(&shop, minute).await;
     assert_eq!(overdue(29).await, []);
-    let expected = Overdue { payment_id: payment.id, transaction_id: Some(TRANSACTION) };
-    assert_eq!(overdue(30).await, [expected]);
+    assert_eq!(overdue(30).await, [payment.id]);
+    assert_eq!(overdue(30).await, [], "it is told once");
     let ended = shop.apply(payment.id, Outcome::Expired, noon() + minutes(30)).await.payment;
     assert_eq!(overdue(31).await, []);
     assert_eq!((ended.state, ended.bill_status), (PaymentState::Abandoned, BillStatus::NotPaid));
@@ -100,8 +107,7 @@ async fn an_answered_page_does_not_expire() {
     let shop = Shop::open().await;
     let payment = shop.on_the_bank_page().await;
     shop.answer(payment.id, noon() + minutes(29)).await;
-    let overdue = payments::overdue_three_ds(&mut *shop.conn().await, noon() + minutes(31), 10).await.unwrap();
-    assert_eq!(overdue, []);
+    assert_eq!(looked_at_as_overdue(&shop, 31).await, []);
     // Answered between the look and its consequence.
     shop.apply(payment.id, Outcome::Expired, noon() + minutes(31)).await;
     assert_eq!(shop.state(payment.id).await, PaymentState::PostingThreeDs);
@@ -141,4 +147,64 @@ async fn doubt_about_the_answer_keeps_it_until_it_is_resolved() {
     assert_eq!(shop.count(&kept).await, 1);
     shop.apply(payment.id, took(&payment, TRANSACTION), noon() + minutes(1)).await;
     assert_eq!(shop.count(&kept).await, 0);
+}
+
+/// The customer was on the bank's page and pays anew, after so many minutes.
+async fn pays_anew(shop: &Shop, minute: i64) -> [PaymentView; 2] {
+    let left = shop.on_the_bank_page().await;
+    let new = NewPayment { now: noon() + minutes(minute), ..purchase(left.account_id) };
+    let made = shop.create(new).await.unwrap().payment;
+    [shop.view(left.id).await, made]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pays_anew_has_left_the_banks_page_whether_or_not_its_time_is_over() {
+    let shop = Shop::open().await;
+    for minute in [1, 31] {
+        let [left, made] = pays_anew(&shop, minute).await;
+        assert_eq!((left.state, made.state), (PaymentState::Abandoned, PaymentState::Created), "minute {minute}");
+        assert_eq!((left.bill_id, left.bill_status), (made.bill_id, BillStatus::InWork), "the same debt");
+        let late = submit(&shop, left.id, TRANSACTION, minute).await.unwrap_err();
+        assert!(matches!(late, SubmitError::NotAwaiting(_)), "its answer is not passed on any more: {late}");
+        shop.charge(made.id, took(&made, 2_000 + minute), noon() + minutes(minute)).await;
+        shop.sql(&format!("update payment set transaction_id = null where id = '{}'", left.id)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_given_up_is_looked_after_at_the_gateway_for_a_while() {
+    let shop = Shop::open().await;
+    let [left, _] = pays_anew(&shop, 1).await;
+    let resolving =
+        async |now| payments::begin_resolving(&mut *shop.conn().await, left.id, now - minutes(2), now).await.unwrap();
+    let given_up_at = noon() + minutes(1);
+    assert!(matches!(resolving(given_up_at).await, Resolve::NotNow(PaymentState::Abandoned)));
+    let soon = given_up_at + minutes(1);
+    let ordered = payments::unresolved(&mut *shop.conn().await, soon - minutes(2), soon, 10).await.unwrap();
+    assert_eq!(ordered.iter().map(|look| look.payment_id).collect::<Vec<_>>(), [left.id]);
+    let Resolve::Look(look) = resolving(soon).await else { panic!("its look is due") };
+    let next = billing::resolve::look_after_the_page(given_up_at, soon);
+    assert_eq!(next, Some(given_up_at + minutes(60)));
+    look.look_after(&mut *shop.conn().await, next).await.unwrap();
+    let Resolve::Look(last) = resolving(given_up_at + minutes(60)).await else { panic!("its look is due") };
+    last.look_after(&mut *shop.conn().await, billing::resolve::look_after_the_page(given_up_at, last.leased_until))
+        .await
+        .unwrap();
+    assert!(matches!(resolving(noon() + minutes(10_000)).await, Resolve::NotNow(PaymentState::Abandoned)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_comes_by_a_page_given_up_pays_if_nothing_else_has_and_else_goes_back() {
+    let shop = Shop::open().await;
+    let [left, made] = pays_anew(&shop, 1).await;
+    let late = shop.apply(left.id, took(&left, TRANSACTION), noon() + minutes(2)).await.payment;
+    assert_eq!((late.state, late.bill_status), (PaymentState::Succeeded, BillStatus::Paid));
+    assert_eq!(shop.state(made.id).await, PaymentState::NotExecuted, "the new one makes way");
+    shop.sql(&format!("update payment set transaction_id = 9 where id = '{}'", left.id)).await.unwrap();
+
+    let [left, made] = pays_anew(&shop, 1).await;
+    shop.charge(made.id, took(&made, 77), noon() + minutes(1)).await;
+    let late = shop.apply(left.id, took(&left, TRANSACTION), noon() + minutes(2)).await;
+    assert_eq!(late.payment.state, PaymentState::SucceededDuplicate);
+    assert!(matches!(late.effects[..], [Effect::RefundOwed { transaction_id: TRANSACTION, .. }]), "{:?}", late.effects);
 }

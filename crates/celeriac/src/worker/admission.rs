@@ -26,6 +26,25 @@ pub(crate) fn admit(message: &TaskMessage, is_revoked: bool, now: DateTime<Utc>)
     }
 }
 
+/// Tells of a task that is not run. Many that expire mean a worker that is too slow, or a clock that is wrong: that must not
+/// pass unnoticed.
+pub(crate) fn tell_dropped(message: &TaskMessage, why: Revocation, now: DateTime<Utc>) {
+    let (task, id) = (&message.task, &message.id);
+    match message.expires.filter(|_| why == Revocation::Expired) {
+        Some(expires) => {
+            let late = now - expires.to_utc();
+            tracing::warn!(
+                task,
+                id,
+                %expires,
+                late_by_seconds = late.num_seconds(),
+                "task dropped: by the clock of this worker it has expired; if it was sent just now, one of the clocks is wrong"
+            );
+        }
+        None => tracing::info!(task, id, ?why, "task dropped"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

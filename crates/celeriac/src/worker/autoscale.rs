@@ -85,9 +85,10 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 impl Shared {
-    /// Tasks that run or wait for a slot.
+    /// Tasks that run or wait for a slot, but for those of queues that have slots of their own.
     pub(crate) fn todo(&self) -> usize {
-        self.state.runs(&[Phase::Reserved, Phase::Active]).len()
+        let runs = self.state.runs(&[Phase::Reserved, Phase::Active]);
+        runs.iter().filter(|run| !self.own_pools.contains_key(&run.channel.queue)).count()
     }
 
     /// Lets consumers take as many messages as the pool can work on.

@@ -5,6 +5,7 @@ mod lifetime;
 mod queues;
 mod remote;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::queues::own_pools;
 use super::autoscale::Autoscale;
 use super::cluster::Lines;
 use super::events::EventSink;
@@ -78,6 +80,7 @@ pub struct WorkerBuilder<S = ()> {
     registry: Registry,
     queues: Vec<String>,
     concurrency: usize,
+    queue_concurrency: BTreeMap<String, usize>,
     prefetch_multiplier: usize,
     hostname: Option<String>,
     excluded: Vec<String>,
@@ -101,6 +104,7 @@ impl WorkerBuilder {
             registry: Registry::default(),
             queues: Vec::new(),
             concurrency: 64,
+            queue_concurrency: BTreeMap::new(),
             prefetch_multiplier: 4,
             hostname: None,
             excluded: Vec::new(),
@@ -125,6 +129,7 @@ impl WorkerBuilder {
             registry: self.registry,
             queues: self.queues,
             concurrency: self.concurrency,
+            queue_concurrency: self.queue_concurrency,
             prefetch_multiplier: self.prefetch_multiplier,
             hostname: self.hostname,
             excluded: self.excluded,
@@ -262,6 +267,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
                 self.app.backend().address()
             )));
         }
+        let own_pools = own_pools(&self.queue_concurrency, self.prefetch_multiplier)?;
         let taken = self.taken()?;
         let management = self.management.as_deref().map(Management::new).transpose();
         let management = management.map_err(WorkerError::Configuration)?;
@@ -295,6 +301,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             state: WorkerState::new(self.revokes),
             elections: Mutex::default(),
             pool,
+            own_pools,
             autoscale: self.autoscale.map(|(max, min)| Autoscale::new(max, min)),
             queues,
             management,

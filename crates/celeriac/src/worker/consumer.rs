@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, admit};
+use super::admission::{Admission, admit, tell_dropped};
 use super::attempts;
 use super::channel::Channel;
 use super::conclusion::{Case, Conclusion, Outcome, Verdict};
@@ -109,7 +109,7 @@ impl Consumer {
         };
         let admission = admit(&request, self.shared.state.is_revoked(&request, at), now);
         if let Admission::Drop(why) = admission {
-            tracing::info!(task = request.task, id = request.id, ?why, "task dropped");
+            tell_dropped(&request, why, now);
             let case = Case { options: Some(&task.options), ..self.case(&request, now) };
             let conclusion = case.conclude(Outcome::Revoked(why));
             self.settle(conclusion, request, tag, is_announced);
@@ -230,7 +230,8 @@ impl Consumer {
 
     /// Makes room for messages that wait for their ETA, and for a pool that has grown.
     async fn adjust_prefetch(&mut self) {
-        let Some(count) = self.qos.adjust(self.shared.pool.prefetch(), self.channel.held()) else { return };
+        let room = self.shared.pool_of(&self.channel.queue).prefetch();
+        let Some(count) = self.qos.adjust(room, self.channel.held()) else { return };
         self.channel.set_prefetch(count);
         if let Err(error) = self.channel.asks.during(self.channel.control.set_prefetch(count)).await {
             tracing::warn!(queue = self.channel.queue, %error, "prefetch not changed");

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::admission::{Admission, admit};
+use super::admission::{Admission, admit, tell_dropped};
 use super::attempts;
 use super::cluster::{self, Claims, Turn};
 use super::conclusion::{Case, Conclusion, Outcome, Report};
@@ -102,7 +102,10 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
         Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
         Start::Succeeded => (Some(Outcome::Deduplicated), None),
         Start::Spent(deliveries) => (Some(Outcome::Poison { deliveries }), None),
-        Start::Never(why) => (Some(Outcome::Revoked(why)), None),
+        Start::Never(why) => {
+            tell_dropped(&run.request, why, crate::clock::now());
+            (Some(Outcome::Revoked(why)), None)
+        }
         Start::GiveBack => {
             run.channel.reject(run.tag(), true);
             (None, None)

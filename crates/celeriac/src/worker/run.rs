@@ -267,7 +267,7 @@ impl Run {
 
     /// The slots in which such a body runs.
     pub(crate) fn slots(&self) -> &Pool {
-        if self.task.is_blocking { &self.shared.threads.slots } else { &self.shared.pool }
+        if self.task.is_blocking { &self.shared.threads.slots } else { self.shared.pool_of(&self.channel.queue) }
     }
 
     /// Makes a message that is to be sent the child of the task that sends it, if one does.

@@ -1,5 +1,6 @@
 //! What all parts of a worker share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) state: WorkerState,
     pub(crate) elections: Mutex<Elections>,
     pub(crate) pool: Pool,
+    /// The slots of queues that have some of their own.
+    pub(crate) own_pools: BTreeMap<String, Pool>,
     /// Between what bounds the pool scales, if it does.
     pub(crate) autoscale: Option<Autoscale>,
     pub(crate) queues: Queues,
@@ -73,6 +76,18 @@ pub(crate) struct Shared {
     pub(crate) abandon: CancellationToken,
     /// The end of all patience: what is not settled by now is delivered again.
     pub(crate) give_up: CancellationToken,
+}
+
+impl Shared {
+    /// The slots in which the tasks of a queue run.
+    pub(crate) fn pool_of(&self, queue: &str) -> &Pool {
+        self.own_pools.get(queue).unwrap_or(&self.pool)
+    }
+
+    /// All slots: those that queues share come first.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        std::iter::once(&self.pool).chain(self.own_pools.values())
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::pool::Pool;
 use super::revoked::{Remembered, RevokeLimits, Revoked, RevokedStamps};
 use super::run::{Phase, Run};
 use crate::protocol::{TaskMessage, Value};
@@ -87,10 +88,11 @@ impl WorkerState {
         slots.runs.iter().flatten().filter(|run| phases.contains(&run.phase())).cloned().collect()
     }
 
-    pub(crate) fn survey(&self, now: Instant) -> Survey {
+    /// What waits for these slots, and runs in them.
+    pub(crate) fn survey(&self, pool: &Pool, now: Instant) -> Survey {
         let slots = self.runs.lock();
         let mut survey = Survey::default();
-        for run in slots.runs.iter().flatten().filter(|run| !run.task.is_blocking) {
+        for run in slots.runs.iter().flatten().filter(|run| std::ptr::eq(run.slots(), pool)) {
             match run.phase() {
                 Phase::Reserved => survey.waiting += 1,
                 Phase::Active => {

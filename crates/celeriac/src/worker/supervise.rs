@@ -164,7 +164,7 @@ impl Parts {
             look_at_policy(shared, name);
         }
         shared.app.receive_delayed(&queue.definition).await;
-        let qos = Qos::new(shared.pool.prefetch());
+        let qos = Qos::new(shared.pool_of(name).prefetch());
         let options = ConsumeOptions { queue: name.clone(), prefetch: qos.current(), ..ConsumeOptions::default() };
         let subscription = shared.app.broker().consume(options).await?;
         let (sender, settlements) = mpsc::unbounded_channel();

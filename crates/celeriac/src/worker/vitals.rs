@@ -26,7 +26,8 @@ pub(crate) struct Vitals {
 
 #[derive(Default)]
 struct Seen {
-    pool: Movement,
+    /// One for each of the worker's pools.
+    pools: Vec<Movement>,
     /// Since when there is no thread for blocking tasks.
     threads_held: Option<Instant>,
     at: Option<Instant>,
@@ -49,12 +50,13 @@ impl Vitals {
         self.seen.lock().as_ref()?.threads_held
     }
 
-    /// The pool, if it has been stuck for longer than `patience`.
+    /// A pool that has been stuck for longer than `patience`.
     pub(super) fn stall(&self, now: Instant, patience: Duration) -> Option<Unready> {
         let seen = self.seen.lock();
-        let Movement { stuck_since, waiting, free, .. } = seen.as_ref()?.pool;
-        let stalled = now.saturating_duration_since(stuck_since?);
-        (stalled > patience).then_some(Unready::PoolStalled { waiting, free, stalled })
+        seen.as_ref()?.pools.iter().find_map(|Movement { stuck_since, waiting, free, .. }| {
+            let stalled = now.saturating_duration_since((*stuck_since)?);
+            (stalled > patience).then_some(Unready::PoolStalled { waiting: *waiting, free: *free, stalled })
+        })
     }
 }
 
@@ -96,11 +98,13 @@ pub(super) async fn look_until(done: CancellationToken, shared: &Shared) {
 
 impl Shared {
     pub(super) fn look(&self, now: Instant) {
-        let survey = self.state.survey(now);
         let progress = (self.state.active(), self.state.processed());
         let mut seen = self.vitals.seen.lock();
         let seen = seen.get_or_insert_default();
-        seen.pool.observe(now, progress, self.pool.free(), survey);
+        seen.pools.resize_with(1 + self.own_pools.len(), Movement::default);
+        for (movement, pool) in seen.pools.iter_mut().zip(self.pools()) {
+            movement.observe(now, progress, pool.free(), self.state.survey(pool, now));
+        }
         seen.threads_held = self.threads.all_held().then(|| seen.threads_held.unwrap_or(now));
         seen.at = Some(now);
         if let Some(most) = self.settings.max_memory

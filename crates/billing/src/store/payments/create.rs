@@ -3,23 +3,21 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{max, sql};
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::super::prepared::Prepare;
 use super::super::{StoreError, events, tariffs};
+use super::bill::bill_to_pay;
 use super::{PaymentView, story};
-use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
-use crate::cipher::{Cipher, Place};
+use crate::cipher::Cipher;
 use crate::db::DbError;
-use crate::models::{AccountRow, BillRow, NewBill, NewPaymentRow, PaymentRow, Tariff};
+use crate::models::{AccountRow, BillRow, NewPaymentRow, PaymentRow};
 use crate::payment::Instrument;
 use crate::schema::{account, bill, payment};
-use crate::{AccountId, BillId, PaymentId, TariffId};
+use crate::{AccountId, PaymentId, TariffId};
 
 /// The longest cryptogram taken, in bytes. Real ones have some hundreds.
 pub const MAX_CRYPTOGRAM: usize = 8 * 1024;
@@ -60,7 +58,7 @@ pub enum CreateError {
     /// Nothing is owed.
     #[error("the account has an active subscription")]
     AlreadyActive,
-    /// Another attempt must end first.
+    /// Another attempt must end first. (One that waits for the bank's page is withdrawn instead.)
     #[error("payment {payment_id} is in progress")]
     PaymentInProgress { payment_id: PaymentId },
     #[error(transparent)]
@@ -75,6 +73,8 @@ impl From<diesel::result::Error> for CreateError {
 
 /// Opens the bill, or takes the open one, and writes down the attempt. After this returns send
 /// [`ChargePayment`](crate::tasks::ChargePayment).
+///
+/// A customer who is on the bank's page and pays anew has left it: that attempt is withdrawn.
 ///
 /// An open bill is taken again when it is for the same tariff and its period is still to be charged for; otherwise it is
 /// void and a new one is opened. So an overdue customer pays the renewal that is owed – keeping the anchor, at the price
@@ -148,127 +148,6 @@ async fn replay(conn: &mut AsyncPgConnection, key: &str, digest: &[u8]) -> Resul
         }
         Some(_) => Err(CreateError::IdempotencyConflict),
     }
-}
-
-async fn bill_to_pay(
-    conn: &mut AsyncPgConnection,
-    account: &AccountRow,
-    tariff: &Tariff,
-    new: &NewPayment,
-    cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
-    let bills = bill::table.filter(bill::account_id.eq(account.id));
-    // Statuses are written out, here and below, as the index has them: a plan that is made once for all parameters
-    // cannot know that it fits.
-    let open: Option<BillRow> = bills
-        .filter(sql::<Bool>("bill.status in ('Not paid', 'In work')"))
-        .select(BillRow::as_select())
-        .prepared()
-        .get_result(conn)
-        .await
-        .optional()?;
-    match open {
-        Some(open) if open.status == BillStatus::InWork => {
-            let live = payment::table.filter(payment::bill_id.eq(open.id)).filter(payment::is_success.is_null());
-            let payment_id = live.select(payment::id).first(conn).await?;
-            Err(CreateError::PaymentInProgress { payment_id })
-        }
-        Some(open) if fits(&open, account, tariff, new.now) => Ok(take(conn, open.id, new, cipher).await?),
-        Some(open) => {
-            let void = open.machine().apply(BillEvent::Voided, new.now).map_err(StoreError::from)?;
-            diesel::update(bill::table.find(open.id))
-                .set((bill::status.eq(void.status), bill::updated_at.eq(new.now)))
-                .execute(conn)
-                .await?;
-            open_bill(conn, account, tariff, new, cipher).await
-        }
-        None => open_bill(conn, account, tariff, new, cipher).await,
-    }
-}
-
-/// Whether an open bill is what the customer asks for now.
-fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, now: DateTime<Utc>) -> bool {
-    let account = account.machine();
-    let fits = match open.kind {
-        BillKind::Primary => {
-            let offered = (tariff.amount, tariff.currency, tariff.period);
-            (open.amount, open.currency, open.paid_period) == offered && !account.continues(tariff.id)
-        }
-        // A debt: it keeps its price.
-        BillKind::Renewal => account.continues(tariff.id) && account.still_owes(open.period_no, open.paid_period, now),
-    };
-    fits && open.tariff_id == tariff.id
-}
-
-/// Puts the attempt's secrets on an open bill.
-async fn take(
-    conn: &mut AsyncPgConnection,
-    id: BillId,
-    new: &NewPayment,
-    cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
-    Ok(diesel::update(bill::table.find(id))
-        .set((
-            bill::status.eq(BillStatus::InWork),
-            bill::payment_type.eq(PaymentType::Cryptogram),
-            bill::card_cryptogram_packet.eq(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
-            bill::ip_address.eq(new.ip_address.to_string()),
-            bill::updated_at.eq(new.now),
-        ))
-        .returning(BillRow::as_returning())
-        .prepared()
-        .get_result(conn)
-        .await?)
-}
-
-async fn open_bill(
-    conn: &mut AsyncPgConnection,
-    account: &AccountRow,
-    tariff: &Tariff,
-    new: &NewPayment,
-    cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
-    let (kind, period_no, skipped_periods) = what_for(conn, account, tariff, new.now).await?;
-    let id = BillId::new();
-    let row = NewBill {
-        id,
-        created_at: new.now,
-        updated_at: new.now,
-        status: BillStatus::InWork,
-        amount: tariff.amount,
-        account_id: account.id,
-        paid_period: tariff.period,
-        card_cryptogram_packet: Some(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
-        ip_address: Some(new.ip_address.to_string()),
-        payment_type: PaymentType::Cryptogram,
-        currency: tariff.currency,
-        tariff_id: tariff.id,
-        description: tariff.name.clone(),
-        kind,
-        period_no,
-        skipped_periods,
-    };
-    let opening = diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning());
-    Ok(opening.prepared().get_result(conn).await?)
-}
-
-/// What a new bill is for: its kind, its period, and how many periods before it are not charged. A running subscription
-/// goes on under the same tariff; anything else is a purchase, whose period gets the number after all that were ever
-/// billed – also after those that were given up.
-async fn what_for(
-    conn: &mut AsyncPgConnection,
-    account: &AccountRow,
-    tariff: &Tariff,
-    now: DateTime<Utc>,
-) -> Result<(BillKind, i32, i32), CreateError> {
-    let machine = account.machine();
-    if machine.continues(tariff.id) {
-        let next = machine.next_period(tariff.period, now).map_err(StoreError::from)?;
-        return Ok((BillKind::Renewal, next.no, next.skipped));
-    }
-    let billed = bill::table.filter(bill::account_id.eq(account.id)).filter(sql::<Bool>("bill.status <> 'Void'"));
-    let last: Option<i32> = billed.select(max(bill::period_no)).prepared().get_result(conn).await?;
-    Ok((BillKind::Primary, last.unwrap_or(0).max(machine.period_no).saturating_add(1), 0))
 }
 
 async fn start(

@@ -9,7 +9,8 @@ use super::super::prepared::Prepare;
 use crate::account::Account;
 use crate::bill::{Bill, PaymentType};
 use crate::models::{AccountChange, AccountRow, BillChange, BillRow, CardChange, PaymentChange, PaymentRow};
-use crate::payment::Payment;
+use crate::payment::{Payment, PaymentState};
+use crate::resolve::look_after_the_page;
 use crate::schema::{account, bill, payment};
 use crate::{BillId, PaymentId};
 
@@ -53,6 +54,11 @@ impl Locked {
     /// The attempt, as far as its own row and its open bill tell.
     pub(super) fn attempt(&self) -> Payment {
         self.payment.machine(self.bill.status.is_open())
+    }
+
+    /// Whether nobody is to turn to it yet. Of all who are told of an attempt only one finds that it is time.
+    pub(super) fn is_put_off(&self, now: DateTime<Utc>) -> bool {
+        self.payment.look_again_at.is_some_and(|at| at > now)
     }
 
     /// Compare-and-set: writes the attempt if it is still in the state it was read in.
@@ -139,12 +145,19 @@ pub(in crate::store) async fn save_payment(
     next: &Payment,
     now: DateTime<Utc>,
 ) -> Result<PaymentRow, StoreError> {
+    let next = Payment { look_again_at: next.look_again_at.or_else(|| look_after(row, next, now)), ..next.clone() };
     diesel::update(payment::table.find(row.id).filter(payment::state.eq(row.state)))
-        .set(PaymentChange::new(next, now))
+        .set(PaymentChange::new(&next, now))
         .returning(PaymentRow::as_returning())
         .prepared()
         .get_result(conn)
         .await
         .optional()?
         .ok_or(StoreError::Overtaken { id: row.id, expected: row.state })
+}
+
+/// A page that is given up is looked after for a while: the gateway may have its answer, or get it yet.
+fn look_after(row: &PaymentRow, next: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let is_given_up = row.state.is_live() && next.state == PaymentState::Abandoned;
+    next.transaction_id.filter(|_| is_given_up).and_then(|_| look_after_the_page(now, now))
 }

@@ -2,21 +2,23 @@
 //!
 //! | call | who | from → to |
 //! |---|---|---|
-//! | [`create`] | api | – → `created` |
+//! | [`create`] | api | – → `created`; `awaiting_3ds` → `abandoned` of who pays anew |
 //! | [`begin_sending`] | worker, before the request | `created` → `sending` |
 //! | [`apply`] | worker, after the answer | any → what the machine says |
 //! | [`submit_pa_res`] | api | `awaiting_3ds` → `posting_3ds` |
 //! | [`begin_posting`] | worker, before the request | `posting_3ds`, marked as on its way |
 //! | [`begin_resolving`], [`begin_resend`] | worker | `sending` … → `unknown` → `sending` |
 //! | [`holds`] | timetable | finds what is `authorized`, to be taken or let go |
-//! | [`stranded`], [`unresolved`], [`overdue_three_ds`] | timetable | finds what nobody turns to |
+//! | [`stranded`], [`unresolved`], [`overdue_three_ds`], [`told`] | timetable | finds what nobody turns to |
 
 mod apply;
+mod bill;
 mod card;
 mod create;
 mod find;
 mod hold;
 pub(in crate::store) mod load;
+mod look;
 mod send;
 pub(in crate::store) mod story;
 mod three_ds;
@@ -24,11 +26,10 @@ mod view;
 
 pub use self::apply::{Applied, Effect, apply};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
-pub use self::find::{Overdue, Stranded, Wake, overdue_three_ds, stranded, unresolved};
+pub use self::find::{DueLook, Stranded, Wake, overdue_three_ds, stranded, told, unresolved};
 pub use self::hold::{Hold, holds};
+pub use self::look::{Look, Resolve, begin_resolving, count_unprocessed};
 pub(in crate::store) use self::send::withdraw_unsent_renewal;
-pub use self::send::{
-    Begin, ChargeInstrument, ChargeOrder, Resend, Resolve, begin_resend, begin_resolving, begin_sending,
-};
+pub use self::send::{Begin, ChargeInstrument, ChargeOrder, Resend, begin_resend, begin_sending};
 pub use self::three_ds::{Begin3ds, MAX_PA_RES, PostOrder, SubmitError, begin_posting, submit_pa_res};
 pub use self::view::{PaymentView, ThreeDsView, get};

@@ -6,11 +6,10 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::SecretString;
 
 use super::super::StoreError;
-use super::apply::settle;
+use super::PostOrder;
 use super::load::{Locked, lock_known};
 use super::three_ds::post_order;
 use super::view::sent;
-use super::{PaymentView, PostOrder};
 use crate::account::AccountEvent;
 use crate::bill::{BillEvent, BillKind, BillStatus};
 use crate::cipher::{Cipher, CipherError, Place};
@@ -68,7 +67,7 @@ pub enum ChargeInstrument {
 pub enum Begin {
     /// Committed as `sending`: send, once, and [`apply`](super::apply) what comes of it.
     Send(Box<ChargeOrder>),
-    /// Somebody else sends it, it is over, or it was withdrawn by the last look.
+    /// Somebody else sends it, it is over, it is put off, or it was withdrawn by the last look.
     NotNow(PaymentState),
 }
 
@@ -79,15 +78,6 @@ pub enum Resend {
     ThreeDs(PostOrder),
     /// What it must be repeated with cannot be opened: only the gateway's word can end it.
     CannotOpen(CipherError),
-    NotNow(PaymentState),
-}
-
-/// Whether to ask the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolve {
-    /// In doubt: ask.
-    Look(Box<PaymentView>),
-    /// Not in doubt, or its sender may still be waiting for the answer.
     NotNow(PaymentState),
 }
 
@@ -107,11 +97,12 @@ pub async fn begin_sending(
 ) -> Result<Begin, StoreError> {
     conn.transaction(async |conn| {
         let mut locked = lock_known(conn, id).await?;
-        let Ok(sending) = locked.attempt().begin_sending(now) else {
-            return Ok(Begin::NotNow(locked.payment.state));
+        let sending = match locked.attempt().begin_sending(now) {
+            Ok(sending) if !locked.is_put_off(now) => sending,
+            _ => return Ok(Begin::NotNow(locked.payment.state)),
         };
         if let Some(reason) = last_look(&locked, now) {
-            withdraw(conn, &mut locked, reason, now).await?;
+            refrain(conn, &mut locked, reason, now).await?;
             return Ok(Begin::NotNow(locked.payment.state));
         }
         let instrument = match instrument(&locked, cipher) {
@@ -120,7 +111,7 @@ pub async fn begin_sending(
                 if account.faults == 0 {
                     tracing::error!(account = %account.id, %error, "its card token cannot be opened: ENCRYPTION_KEYS?");
                 }
-                withdraw(conn, &mut locked, Reason::SealedCard, now).await?;
+                refrain(conn, &mut locked, Reason::SealedCard, now).await?;
                 return Ok(Begin::NotNow(locked.payment.state));
             }
             Err(StoreError::Cipher(error)) if locked.payment.instrument == Instrument::Cryptogram => {
@@ -156,7 +147,7 @@ async fn leave_sealed(
             locked.attempt().apply(put_off, now).map_err(|source| StoreError::Illegal { id: payment_id, source })?;
         locked.save_payment(conn, &waiting, now).await?;
     } else {
-        withdraw(conn, &mut locked, Reason::CryptogramDamaged, now).await?;
+        refrain(conn, &mut locked, Reason::CryptogramDamaged, now).await?;
     }
     Ok(Begin::NotNow(locked.payment.state))
 }
@@ -233,23 +224,19 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
     }
 }
 
-async fn withdraw(
+/// Does not send the attempt after all.
+async fn refrain(
     conn: &mut AsyncPgConnection,
     locked: &mut Locked,
     reason: Reason,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let id = locked.payment.id;
-    let withdrawn = locked
-        .attempt()
-        .apply(Outcome::Withdrawn { why: reason.text().to_owned() }, now)
-        .map_err(|source| StoreError::Illegal { id, source })?;
-    locked.save_payment(conn, &withdrawn, now).await?;
-    let mut bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
+    withdraw(conn, locked, reason.text().to_owned(), now).await?;
     if reason.voids_the_bill() {
-        bill = bill.apply(BillEvent::Voided, now)?;
+        let void = locked.bill.machine().apply(BillEvent::Voided, now)?;
+        let attempt = locked.attempt();
+        locked.save_bill(conn, void, &attempt, now).await?;
     }
-    locked.save_bill(conn, bill, &withdrawn, now).await?;
     if let Some(event) = reason.event(locked.bill.period_no) {
         let account = locked.account.machine().apply(event, now)?;
         locked.save_account(conn, &account, now).await?;
@@ -276,7 +263,22 @@ pub(in crate::store) async fn withdraw_unsent_renewal(
         .optional()?;
     let Some(id) = unsent else { return Ok(()) };
     let mut locked = lock_known(conn, id).await?;
-    withdraw(conn, &mut locked, Reason::SubscriptionEnded, now).await
+    refrain(conn, &mut locked, Reason::SubscriptionEnded, now).await
+}
+
+/// Ends an attempt that was not sent; its bill is open again.
+async fn withdraw(
+    conn: &mut AsyncPgConnection,
+    locked: &mut Locked,
+    why: String,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let id = locked.payment.id;
+    let withdrawn =
+        locked.attempt().apply(Outcome::Withdrawn { why }, now).map_err(|source| StoreError::Illegal { id, source })?;
+    locked.save_payment(conn, &withdrawn, now).await?;
+    let bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
+    locked.save_bill(conn, bill, &withdrawn, now).await
 }
 
 fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, StoreError> {
@@ -346,35 +348,6 @@ pub async fn begin_resend(
         };
         locked.save_payment(conn, &next, now).await?;
         Ok(Resend::Charge(Box::new(order(&locked, instrument, now))))
-    })
-    .await
-}
-
-/// A payment sent before `sent_before` whose answer nobody wrote down is in doubt from now on.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn begin_resolving(
-    conn: &mut AsyncPgConnection,
-    id: PaymentId,
-    sent_before: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<Resolve, StoreError> {
-    conn.transaction(async |conn| {
-        let locked = lock_known(conn, id).await?;
-        let row = &locked.payment;
-        let on_its_way =
-            row.state == PaymentState::Sending || (row.state == PaymentState::PostingThreeDs && row.posts > 0);
-        let given_up = on_its_way && row.last_sent_at.is_some_and(|at| at <= sent_before);
-        match row.state {
-            PaymentState::Unknown => Ok(Resolve::Look(Box::new(PaymentView::of(&locked)))),
-            _ if given_up => {
-                let why = "its sender wrote down no answer".to_owned();
-                let applied = settle(conn, locked, Outcome::Unknown { why, look_again_at: now }, None, now).await?;
-                Ok(Resolve::Look(Box::new(applied.payment)))
-            }
-            state => Ok(Resolve::NotNow(state)),
-        }
     })
     .await
 }

@@ -26,6 +26,7 @@ pub struct PostOrder {
     pub pa_res: SecretString,
     /// `X-Request-ID`: the same for every sending.
     pub request_id: String,
+    pub first_sent_at: DateTime<Utc>,
     /// 1 for the first sending.
     pub resend_no: i32,
 }
@@ -130,8 +131,9 @@ pub async fn begin_posting(
 ) -> Result<Begin3ds, StoreError> {
     conn.transaction(async |conn| {
         let mut locked = lock_known(conn, id).await?;
-        let Ok(posting) = locked.attempt().begin_posting(now) else {
-            return Ok(Begin3ds::NotNow(locked.payment.state));
+        let posting = match locked.attempt().begin_posting(now) {
+            Ok(posting) if !locked.is_put_off(now) => posting,
+            _ => return Ok(Begin3ds::NotNow(locked.payment.state)),
         };
         let give_up = |why: String| Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why };
         if is_too_old(&locked, now) {
@@ -160,6 +162,7 @@ pub(super) fn post_order(locked: &Locked, posting: &Payment, cipher: &Cipher) ->
         transaction_id: posting.transaction_id.ok_or_else(missing)?,
         pa_res: cipher.open(Place::PaRes(locked.bill.id), sealed)?,
         request_id: format!("post3ds:{}", posting.id),
+        first_sent_at: posting.first_sent_at.ok_or_else(missing)?,
         resend_no: posting.posts,
     })
 }

@@ -45,6 +45,8 @@ pub struct PaymentView {
     /// How many times the 3-D Secure answer was passed on.
     pub posts: i32,
     pub look_again_at: Option<DateTime<Utc>>,
+    /// When it came to its end.
+    pub finished_at: Option<DateTime<Utc>>,
     pub card: Option<CardMask>,
     /// The day on which the account's paid time ends.
     pub expires_on: Option<NaiveDate>,
@@ -111,6 +113,7 @@ impl PaymentView {
             sent: sent(payment),
             posts: payment.posts,
             look_again_at: payment.look_again_at,
+            finished_at: payment.finished_at,
             card: attempt.card,
             expires_on: account.expiration_dt,
             renews: account.machine().renews(),

@@ -26,6 +26,7 @@ pub(super) fn stats(node: &Node, _: &Arguments) -> Answer {
 
 /// How bodies run, in the terms of Celery's pools: one process, as many slots as there are.
 fn pool(node: &Node) -> Json {
+    let own = node.own_pools.iter().map(|(queue, pool)| (queue.as_str(), Json::from(pool.size())));
     json::object([
         ("implementation", "celeriac.worker:Pool".into()),
         ("max-concurrency", node.pool.size().into()),
@@ -34,6 +35,7 @@ fn pool(node: &Node) -> Json {
         ("put-guarded-by-semaphore", true.into()),
         ("timeouts", json::list([0_u32, 0])),
         ("blocking-threads", node.threads.slots.size().into()),
+        ("queue-concurrency", json::object(own)),
     ])
 }
 

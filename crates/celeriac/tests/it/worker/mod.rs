@@ -14,6 +14,7 @@ mod hidden;
 mod hooks;
 mod lifetime;
 mod outcomes;
+mod own_slots;
 mod parking;
 mod peers;
 mod python;

@@ -1,0 +1,77 @@
+//! Who may have how many requests to the gateway at once.
+
+use billing::tasks;
+
+use crate::Config;
+
+/// Of the requests at once (`GATEWAY_MAX_IN_FLIGHT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shares {
+    pub(crate) renewals: usize,
+    pub(crate) lookups: usize,
+    /// Both together. What is left is for payments alone.
+    pub(crate) beside_payments: usize,
+}
+
+impl Config {
+    /// The queues to take tasks from.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &str> {
+        let taken = self.worker_queues.iter().filter(|queue| !self.worker_exclude_queues.contains(queue));
+        taken.map(String::as_str)
+    }
+
+    pub(crate) fn shares(&self) -> Shares {
+        let all = self.gateway_max_in_flight;
+        let renewals = self.worker_renewals_concurrency.unwrap_or(all / 2).max(1);
+        let lookups = self.worker_lookups_concurrency.unwrap_or(all / 6).max(1);
+        let takes_payments = self.queues().any(|queue| queue == tasks::PAYMENTS);
+        let others = if takes_payments { all.saturating_sub(1).max(1) } else { all };
+        Shares { renewals, lookups, beside_payments: (renewals + lookups).min(others) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::ConfigError;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        worker: Config,
+    }
+
+    fn config(options: &str) -> Config {
+        Options::parse_from(std::iter::once("worker").chain(options.split_whitespace())).worker
+    }
+
+    fn shares(options: &str) -> [usize; 3] {
+        let Shares { renewals, lookups, beside_payments } = config(options).shares();
+        [renewals, lookups, beside_payments]
+    }
+
+    #[test]
+    fn of_two_requests_at_once_or_more_one_at_least_is_for_payments_alone() {
+        assert_eq!(shares(""), [15, 5, 20]);
+        assert_eq!(shares("--gateway-max-in-flight 5"), [2, 1, 3]);
+        assert_eq!(shares("--gateway-max-in-flight 2"), [1, 1, 1]);
+        assert_eq!(shares("--gateway-max-in-flight 1"), [1, 1, 1]);
+        assert_eq!(shares("--worker-renewals-concurrency 3 --worker-lookups-concurrency 2"), [3, 2, 5]);
+    }
+
+    #[test]
+    fn a_worker_that_takes_no_payments_keeps_nothing_for_them() {
+        assert_eq!(shares("-Q renewals,lookups --gateway-max-in-flight 2"), [1, 1, 2]);
+        let alone = config("-Q renewals --worker-renewals-concurrency 29 --worker-lookups-concurrency 1");
+        assert!(alone.check().is_ok());
+    }
+
+    #[test]
+    fn shares_that_leave_nothing_for_payments_are_refused() {
+        let greedy = config("--worker-renewals-concurrency 25").check();
+        assert!(matches!(greedy, Err(ConfigError::NothingForPayments { max_in_flight: 30 })), "{greedy:?}");
+        assert!(config("--worker-renewals-concurrency 24").check().is_ok());
+    }
+}

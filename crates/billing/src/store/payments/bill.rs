@@ -1,0 +1,174 @@
+//! The bill that a customer pays: the open one, or a new one.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{max, sql};
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::super::StoreError;
+use super::super::prepared::Prepare;
+use super::apply::settle;
+use super::create::{CreateError, NewPayment};
+use super::load::Locked;
+use crate::BillId;
+use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
+use crate::cipher::{Cipher, Place};
+use crate::models::{AccountRow, BillRow, NewBill, PaymentRow, Tariff};
+use crate::payment::{Outcome, PaymentState};
+use crate::schema::{bill, payment};
+
+/// In work, with the secrets of the attempt that is to pay it.
+pub(super) async fn bill_to_pay(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    tariff: &Tariff,
+    new: &NewPayment,
+    cipher: &Cipher,
+) -> Result<BillRow, CreateError> {
+    let bills = bill::table.filter(bill::account_id.eq(account.id));
+    // Statuses are written out, here and below, as the index has them: a plan that is made once for all parameters
+    // cannot know that it fits.
+    let open: Option<BillRow> = bills
+        .filter(sql::<Bool>("bill.status in ('Not paid', 'In work')"))
+        .select(BillRow::as_select())
+        .prepared()
+        .get_result(conn)
+        .await
+        .optional()?;
+    match open {
+        Some(open) if open.status == BillStatus::InWork => {
+            let open = make_room(conn, account, open, new.now).await?;
+            pay(conn, account, tariff, open, new, cipher).await
+        }
+        Some(open) => pay(conn, account, tariff, open, new, cipher).await,
+        None => open_bill(conn, account, tariff, new, cipher).await,
+    }
+}
+
+/// A customer who pays anew has left the bank's page: its attempt is withdrawn, for we shall not pass its answer on any
+/// more. Whether the gateway has that answer all the same is looked after; money that came by it is a success or goes back.
+/// Any other attempt must end first.
+async fn make_room(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    bill: BillRow,
+    now: DateTime<Utc>,
+) -> Result<BillRow, CreateError> {
+    let live = payment::table.filter(payment::bill_id.eq(bill.id)).filter(payment::is_success.is_null());
+    let live: PaymentRow = live.select(PaymentRow::as_select()).first(conn).await?;
+    if live.state != PaymentState::AwaitingThreeDs {
+        return Err(CreateError::PaymentInProgress { payment_id: live.id });
+    }
+    let (payment_id, bill_id) = (live.id, bill.id);
+    let locked = Locked { account: account.clone(), bill, payment: live };
+    let why = "the customer has begun another payment".to_owned();
+    settle(conn, locked, Outcome::Withdrawn { why }, None, now).await?;
+    tracing::info!(%payment_id, "withdrawn: the customer pays anew");
+    Ok(bill::table.find(bill_id).select(BillRow::as_select()).first(conn).await?)
+}
+
+/// Puts the attempt on the open bill, or on a new one in its place.
+async fn pay(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    tariff: &Tariff,
+    open: BillRow,
+    new: &NewPayment,
+    cipher: &Cipher,
+) -> Result<BillRow, CreateError> {
+    if fits(&open, account, tariff, new.now) {
+        return Ok(take(conn, open.id, new, cipher).await?);
+    }
+    let void = open.machine().apply(BillEvent::Voided, new.now).map_err(StoreError::from)?;
+    diesel::update(bill::table.find(open.id))
+        .set((bill::status.eq(void.status), bill::updated_at.eq(new.now)))
+        .execute(conn)
+        .await?;
+    open_bill(conn, account, tariff, new, cipher).await
+}
+
+/// Whether an open bill is what the customer asks for now.
+fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, now: DateTime<Utc>) -> bool {
+    let account = account.machine();
+    let fits = match open.kind {
+        BillKind::Primary => {
+            let offered = (tariff.amount, tariff.currency, tariff.period);
+            (open.amount, open.currency, open.paid_period) == offered && !account.continues(tariff.id)
+        }
+        // A debt: it keeps its price.
+        BillKind::Renewal => account.continues(tariff.id) && account.still_owes(open.period_no, open.paid_period, now),
+    };
+    fits && open.tariff_id == tariff.id
+}
+
+/// Puts the attempt's secrets on an open bill.
+async fn take(
+    conn: &mut AsyncPgConnection,
+    id: BillId,
+    new: &NewPayment,
+    cipher: &Cipher,
+) -> Result<BillRow, CreateError> {
+    Ok(diesel::update(bill::table.find(id))
+        .set((
+            bill::status.eq(BillStatus::InWork),
+            bill::payment_type.eq(PaymentType::Cryptogram),
+            bill::card_cryptogram_packet.eq(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
+            bill::ip_address.eq(new.ip_address.to_string()),
+            bill::updated_at.eq(new.now),
+        ))
+        .returning(BillRow::as_returning())
+        .prepared()
+        .get_result(conn)
+        .await?)
+}
+
+async fn open_bill(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    tariff: &Tariff,
+    new: &NewPayment,
+    cipher: &Cipher,
+) -> Result<BillRow, CreateError> {
+    let (kind, period_no, skipped_periods) = what_for(conn, account, tariff, new.now).await?;
+    let id = BillId::new();
+    let row = NewBill {
+        id,
+        created_at: new.now,
+        updated_at: new.now,
+        status: BillStatus::InWork,
+        amount: tariff.amount,
+        account_id: account.id,
+        paid_period: tariff.period,
+        card_cryptogram_packet: Some(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
+        ip_address: Some(new.ip_address.to_string()),
+        payment_type: PaymentType::Cryptogram,
+        currency: tariff.currency,
+        tariff_id: tariff.id,
+        description: tariff.name.clone(),
+        kind,
+        period_no,
+        skipped_periods,
+    };
+    let opening = diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning());
+    Ok(opening.prepared().get_result(conn).await?)
+}
+
+/// What a new bill is for: its kind, its period, and how many periods before it are not charged. A running subscription
+/// goes on under the same tariff; anything else is a purchase, whose period gets the number after all that were ever
+/// billed – also after those that were given up.
+async fn what_for(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    tariff: &Tariff,
+    now: DateTime<Utc>,
+) -> Result<(BillKind, i32, i32), CreateError> {
+    let machine = account.machine();
+    if machine.continues(tariff.id) {
+        let next = machine.next_period(tariff.period, now).map_err(StoreError::from)?;
+        return Ok((BillKind::Renewal, next.no, next.skipped));
+    }
+    let billed = bill::table.filter(bill::account_id.eq(account.id)).filter(sql::<Bool>("bill.status <> 'Void'"));
+    let last: Option<i32> = billed.select(max(bill::period_no)).prepared().get_result(conn).await?;
+    Ok((BillKind::Primary, last.unwrap_or(0).max(machine.period_no).saturating_add(1), 0))
+}

@@ -1,0 +1,2 @@
+drop index payment_to_look_after;
+drop table tries;
