@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use billing::event::{EventKind, ResumeToken};
-use billing::{AccountId, Services, clock, store};
+use billing::{AccountId, Services, store};
 use futures_util::{Stream, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -97,7 +97,7 @@ impl WatchAccess {
         loop {
             if let Some(account_id) = self.changed {
                 let mut conn = self.services.db.conn().await?;
-                let access = store::accounts::access(&mut conn, account_id, clock::now()).await?;
+                let access = store::accounts::access(&mut conn, account_id, self.services.db.now()).await?;
                 let access = access.map(|access| convert::access(account_id, &access));
                 self.changed = None;
                 return Ok(Some(self.at_this_place(AccessChange { access, resume_token: String::new() })));
@@ -124,7 +124,7 @@ impl WatchAccess {
             return Ok(Some(change));
         }
         let mut conn = self.services.db.conn().await?;
-        let page = store::accounts::access_after(&mut conn, *after, clock::now(), PAGE).await?;
+        let page = store::accounts::access_after(&mut conn, *after, self.services.db.now(), PAGE).await?;
         let Some((last, _)) = page.last() else {
             self.snapshot = Snapshot::Told;
             return Ok(None);
