@@ -192,6 +192,12 @@ impl Given {
         for (name, value) in text::options(parts.query)? {
             self.set(&name, value)?;
         }
+        let names_a_server = self.hosts.iter().any(|host| !host.is_empty()) || !self.addresses.is_empty();
+        if !names_a_server && self.config.get_dbname().is_none() {
+            return Err(
+                "it names no server and no database: expected postgresql://user:password@host:port/database".into()
+            );
+        }
         Ok(())
     }
 
@@ -443,6 +449,8 @@ mod tests {
             ("postgresql://u:secret@db/x?target_session_attrs=secret", "target_session_attrs"),
             ("postgresql://one,two,three/x?port=1,2", "a port for each host"),
             ("mysql://u:secret@db/x", "postgresql://"),
+            ("postgres://", "no server and no database"),
+            ("postgresql:///", "no server and no database"),
             ("not an address", "="),
             ("host=db password='secret", "quote"),
         ] {
