@@ -358,7 +358,7 @@ impl Reign<'_> {
         let Some(ends) = self.ends() else { return };
         let Some(Loaded { stored, ticker, .. }) = &mut self.schedule else { return };
         let Beat { app, entries, .. } = self.beat;
-        for tick in ticker.to_send(Instant::now()) {
+        for tick in ticker.take_claimed(Instant::now()) {
             let in_code = || entries.iter().find(|entry| entry.name == tick.entry);
             let Some(entry) = stored.get(&tick.entry).or_else(in_code) else {
                 ticker.failed(&tick, Instant::now());

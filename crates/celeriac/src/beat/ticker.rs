@@ -213,7 +213,7 @@ impl Ticker {
     }
 
     /// The ticks that are to be sent now, those first that failed least. They are on their way from here on.
-    pub(super) fn to_send(&mut self, now: Instant) -> Vec<Tick> {
+    pub(super) fn take_claimed(&mut self, now: Instant) -> Vec<Tick> {
         let tick = |(entry, job): (&String, &Job)| match job.stage {
             Stage::Claimed { tick, again, failures, not_before } if not_before.is_none_or(|time| time <= now) => {
                 Some(Tick { entry: entry.clone(), time: tick, again, failures })

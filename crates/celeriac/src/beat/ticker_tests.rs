@@ -117,11 +117,11 @@ proptest! {
             match step {
                 Step::Clock(seconds) => now += TimeDelta::seconds(seconds),
                 Step::Record => prop_assert!(beat.record(&mut store, now)),
-                Step::Send => for tick in beat.ticker.to_send(instant) {
+                Step::Send => for tick in beat.ticker.take_claimed(instant) {
                     beat.ticker.sent(&tick, now);
                     sent.push(tick);
                 },
-                Step::SendUnconfirmed => for tick in beat.ticker.to_send(instant) {
+                Step::SendUnconfirmed => for tick in beat.ticker.take_claimed(instant) {
                     beat.ticker.failed(&tick, instant);
                     sent.push(tick);
                     accidents += 1;
@@ -143,7 +143,7 @@ proptest! {
         for _ in 0..2000 {
             instant += Duration::from_secs(2);
             prop_assert!(beat.record(&mut store, now));
-            for tick in beat.ticker.to_send(instant) {
+            for tick in beat.ticker.take_claimed(instant) {
                 beat.ticker.sent(&tick, now);
                 sent.push(tick);
             }
@@ -173,7 +173,7 @@ proptest! {
         for seconds in clock {
             now += TimeDelta::seconds(seconds);
             prop_assert!(beat.record(&mut store, now));
-            for tick in beat.ticker.to_send(Instant::now()) {
+            for tick in beat.ticker.take_claimed(Instant::now()) {
                 prop_assert!(!tick.again);
                 prop_assert!(last < Some(tick.time) && tick.time <= now);
                 last = Some(tick.time);
@@ -188,13 +188,13 @@ fn an_entry_that_nobody_has_handled_begins_with_its_next_tick_and_the_successor_
     let mut store = Store::default();
     let mut beat = Model::lead(&mut store, &every(60, CatchUp::Once));
     assert!(beat.record(&mut store, at(30)));
-    assert_eq!(beat.ticker.to_send(Instant::now()), []);
+    assert_eq!(beat.ticker.take_claimed(Instant::now()), []);
     assert_eq!(beat.ticker.pause(at(30), Instant::now()), Some(Duration::from_secs(30)));
     // It dies before the first tick.
     let mut successor = Model::lead(&mut store, &every(60, CatchUp::Once));
     assert!(successor.record(&mut store, at(61)));
     let tick = Tick { entry: "a".to_owned(), time: at(60), again: false, failures: 0 };
-    assert_eq!(successor.ticker.to_send(Instant::now()), [tick]);
+    assert_eq!(successor.ticker.take_claimed(Instant::now()), [tick]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_one_off_entry_of_a_store_is_switched_off_with_the_record_of_its_tick() {
             beat.ticker.recorded(&records);
             now = now.max(at(60));
         }
-        let ticks = beat.ticker.to_send(Instant::now());
+        let ticks = beat.ticker.take_claimed(Instant::now());
         assert_eq!(ticks.iter().map(|tick| tick.time).collect::<Vec<_>>(), [at(60)]);
         beat.ticker.sent(&ticks[0], now);
         let records = beat.ticker.records(now);
@@ -244,7 +244,7 @@ fn an_entry_that_goes_is_forgotten_and_one_that_comes_back_begins_anew() {
     assert!(store.progress.is_empty());
     beat.ticker.change(plans(every(10, CatchUp::All)));
     assert!(beat.record(&mut store, at(95)));
-    assert_eq!(beat.ticker.to_send(Instant::now()), []);
+    assert_eq!(beat.ticker.take_claimed(Instant::now()), []);
     assert_eq!(store.progress["a"].handled, Some(at(95)));
 }
 
@@ -255,7 +255,7 @@ fn a_change_of_the_schedule_keeps_what_was_handled() {
     assert!(beat.record(&mut store, at(5)));
     beat.ticker.change(plans(every(15, CatchUp::All)));
     assert!(beat.record(&mut store, at(16)));
-    assert_eq!(beat.ticker.to_send(Instant::now())[0].time, at(15));
+    assert_eq!(beat.ticker.take_claimed(Instant::now())[0].time, at(15));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_one_off_entry_that_another_beat_has_sent_is_switched_off_and_not_sent_again
     let records = beat.ticker.records(at(500));
     assert!(records.len() == 1 && records[0].disable && records[0].sent_at.is_none(), "{records:?}");
     beat.ticker.recorded(&records);
-    assert_eq!(beat.ticker.to_send(Instant::now()), []);
+    assert_eq!(beat.ticker.take_claimed(Instant::now()), []);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn an_entry_that_cannot_be_sent_tries_less_often_each_time_up_to_a_minute() {
     assert!(beat.record(&mut store, at(10)));
     let mut instant = Instant::now();
     for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let ticks = beat.ticker.to_send(instant);
+        let ticks = beat.ticker.take_claimed(instant);
         assert_eq!(ticks.len(), 1, "after {pause} s");
         beat.ticker.failed(&ticks[0], instant);
         let pause = Duration::from_secs(pause);
@@ -293,8 +293,8 @@ fn a_tick_on_its_way_is_not_sent_twice_and_its_end_is_nobody_elses() {
     assert!(beat.record(&mut store, at(5)));
     assert!(beat.record(&mut store, at(10)));
     let instant = Instant::now();
-    let ticks = beat.ticker.to_send(instant);
-    assert_eq!((beat.ticker.to_send(instant), beat.ticker.pause(at(10), instant)), (Vec::new(), None));
+    let ticks = beat.ticker.take_claimed(instant);
+    assert_eq!((beat.ticker.take_claimed(instant), beat.ticker.pause(at(10), instant)), (Vec::new(), None));
     // The entry goes, and one of its name comes back.
     beat.ticker.change(HashMap::new());
     assert!(beat.record(&mut store, at(11)));
@@ -315,13 +315,13 @@ fn so_many_entries_that_hang_keep_no_more_than_their_places() {
         beat.recorded(&records);
     }
     let instant = Instant::now();
-    let first = beat.to_send(instant);
-    assert_eq!((first.len(), beat.to_send(instant).len()), (MAX_SENDING, 0));
+    let first = beat.take_claimed(instant);
+    assert_eq!((first.len(), beat.take_claimed(instant).len()), (MAX_SENDING, 0));
     for tick in &first {
         beat.failed(tick, instant);
     }
     // Those that have not failed come first.
-    let then = beat.to_send(instant + RETRY_AFTER);
+    let then = beat.take_claimed(instant + RETRY_AFTER);
     assert!(then[..44].iter().all(|tick| tick.failures == 0) && then.len() == MAX_SENDING);
 }
 
@@ -334,12 +334,12 @@ fn a_tick_that_cannot_be_sent_is_left_alone_for_a_second_and_holds_no_other_up()
     let instant = Instant::now();
     let records = beat.records(at(10));
     beat.recorded(&records);
-    let ticks = beat.to_send(instant);
+    let ticks = beat.take_claimed(instant);
     assert_eq!(ticks.len(), 2);
     beat.failed(&ticks[0], instant);
     beat.sent(&ticks[1], at(10));
-    assert_eq!(beat.to_send(instant), []);
+    assert_eq!(beat.take_claimed(instant), []);
     assert_eq!(beat.records(at(10)).len(), 1);
-    let again = beat.to_send(instant + RETRY_AFTER);
+    let again = beat.take_claimed(instant + RETRY_AFTER);
     assert!(again.len() == 1 && again[0].again && again[0].entry == "a");
 }
