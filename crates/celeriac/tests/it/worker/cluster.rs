@@ -336,6 +336,7 @@ async fn thousands_of_tasks_that_wait_for_one_key_keep_no_other_task_waiting() {
     app.send(Charge { account_id: 2, n: 0 }).await.unwrap();
     testkit::eventually(Duration::from_secs(60), async || ledger.begun().iter().any(|entry| entry.account_id == 2))
         .await;
+    ledger.gate.gate.add_permits(1);
     serving.stop().await;
 }
 
@@ -344,7 +345,9 @@ async fn thousands_of_tasks_that_wait_for_one_key_keep_no_other_task_waiting() {
 async fn a_start_of_the_cluster_that_is_not_used_is_given_back() {
     let setup = Setup::classic().await;
     let ledger = Ledger::default();
-    let serving = serve(&setup, "w@test", &ledger, 1).await;
+    let app = setup.app().await;
+    let worker = register(app.clone(), "w@test", &ledger).concurrency(1);
+    let serving = Serving::start(app, worker.build().unwrap(), Log::default());
     let app = &serving.app;
     // The only slot is taken: whoever has its start waits for that.
     app.send(Hold { account_id: 1 }).await.unwrap();
