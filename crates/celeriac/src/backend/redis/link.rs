@@ -123,10 +123,11 @@ impl Inner {
             },
         };
         let is_elsewhere = is_elsewhere(&error);
-        if (is_elsewhere || is_lost(&error)) && self.leave(number, is_elsewhere) && is_elsewhere {
+        let has_left = (is_elsewhere || is_lost(&error)) && self.leave(number, is_elsewhere);
+        if is_elsewhere && has_left {
             return self.ask_once(request).await.1;
         }
-        answers.map_or(Err(error), Ok)
+        answers.ok_or(error)
     }
 
     async fn ask_once(&self, request: Request<'_>) -> (u64, Result<Vec<Value>, RedisError>) {
