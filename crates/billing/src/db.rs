@@ -89,7 +89,7 @@ impl From<QueryError> for DbError {
     }
 }
 
-/// As [`establish`] says it.
+/// An address that refuses us comes as an invalid one.
 impl From<ConnectionError> for DbError {
     fn from(error: ConnectionError) -> Self {
         match error {
