@@ -1,10 +1,11 @@
 //! What a role makes of its settings: those that are set to nothing, switches, and servers that are there and say nothing.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use regex_lite::Regex;
 use testkit::Process;
+use tokio::time::Instant;
 use tokio_postgres::NoTls;
 
 const PATIENCE: Duration = Duration::from_secs(60);

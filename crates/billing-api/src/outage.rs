@@ -1,7 +1,9 @@
 //! A server that is away is told of once, not with every request that needs it.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// After so long without a failure the next one is news.
 const QUIET: Duration = Duration::from_secs(30);

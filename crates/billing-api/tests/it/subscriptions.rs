@@ -61,7 +61,10 @@ async fn cancelling_resuming_and_forgetting_the_card_answer_what_became_of_the_s
     assert_eq!(cancelled.get_ref().next_charge, None);
 
     let again = client(&world).cancel(by(FRONTEND, cancel)).await.expect("the same key");
-    assert_eq!(again.metadata().get("idempotent-replayed").map(|v| v.as_bytes()), Some(&b"true"[..]));
+    assert_eq!(
+        again.metadata().get("idempotent-replayed").map(tonic::metadata::MetadataValue::as_bytes),
+        Some(&b"true"[..])
+    );
 
     let resume = ResumeRequest { account_id: account_id.clone(), idempotency_key: key() };
     let resumed = client(&world).resume(by(FRONTEND, resume)).await.expect("resumed").into_inner();

@@ -48,7 +48,7 @@ pub(crate) async fn resolve_payment(task: ResolvePayment, cx: Context<Desk>) -> 
         look.succeed(&mut conn).await?;
     }
     let result = match found {
-        Found::Heard(heard) => settle(look.payment.id, heard, &cx).await,
+        Found::Heard(heard) => settle(look.payment.id, *heard, &cx).await,
         Found::MayBeRepeated => repeat(&look.payment, &cx).await,
         Found::NothingNew => look_after(&look, &cx).await,
         Found::Failed { why, asked } => failed(&look, &why, asked, &cx).await,
@@ -71,7 +71,7 @@ fn warn_of_suspect(look: &Look) {
 }
 
 enum Found {
-    Heard(Heard),
+    Heard(Box<Heard>),
     /// The identical request may be sent again, and only that can bring more.
     MayBeRepeated,
     /// It has come to its end, and so it stays.
@@ -139,9 +139,9 @@ fn failure(error: &Error, now: DateTime<Utc>) -> Found {
 fn known(desk: &Desk, payment: &PaymentView, looked: Looked, sent: Sent, now: DateTime<Utc>) -> Found {
     let transaction_id = looked.transaction.transaction_id;
     match gateway::looked_up(looked, &payment.identity(desk.terminal), times(desk, sent, now)) {
-        Some(heard) => Found::Heard(heard),
+        Some(heard) => Found::Heard(Box::new(heard)),
         None if desk.resolve.step(&sent, now) == Step::LookThenResend => Found::MayBeRepeated,
-        None => Found::Heard(desk.resolve.awaiting_authentication(&sent, transaction_id, now).into()),
+        None => Found::Heard(Box::new(desk.resolve.awaiting_authentication(&sent, transaction_id, now).into())),
     }
 }
 
@@ -153,14 +153,14 @@ async fn absent(
     now: DateTime<Utc>,
 ) -> TaskResult<Found> {
     match desk.resolve.step(&sent, now) {
-        Step::Look => Ok(Found::Heard(desk.resolve.not_found(&sent, false, now).into())),
+        Step::Look => Ok(Found::Heard(Box::new(desk.resolve.not_found(&sent, false, now).into()))),
         Step::LookThenResend => Ok(Found::MayBeRepeated),
         Step::LookEverywhere => {
             let asking = listed(desk, payment, everything_since(sent, now));
             Ok(match holding(desk, look, asking).await? {
                 None => Found::Overtaken,
                 Some(Ok(Some(looked))) => known(desk, payment, looked, sent, now),
-                Some(Ok(None)) => Found::Heard(desk.resolve.not_found(&sent, true, now).into()),
+                Some(Ok(None)) => Found::Heard(Box::new(desk.resolve.not_found(&sent, true, now).into())),
                 Some(Err(error)) => failure(&error, desk.now()),
             })
         }
@@ -176,12 +176,12 @@ fn everything_since(sent: Sent, now: DateTime<Utc>) -> ListRequest {
 async fn unanswered(desk: &Desk, payment: &PaymentView, found: Option<Looked>, now: DateTime<Utc>) -> Found {
     let ours = payment.identity(desk.terminal);
     match found.and_then(|looked| gateway::looked_up(looked, &ours, at_once(desk, now))) {
-        None => Found::Heard(Outcome::Expired.into()),
+        None => Found::Heard(Box::new(Outcome::Expired.into())),
         Some(Heard { outcome: Outcome::Unknown { why, .. }, orphan }) => {
             keep(desk, orphan).await;
             Found::Failed { why, asked: None }
         }
-        Some(heard) => Found::Heard(heard),
+        Some(heard) => Found::Heard(Box::new(heard)),
     }
 }
 
@@ -189,7 +189,7 @@ async fn unanswered(desk: &Desk, payment: &PaymentView, found: Option<Looked>, n
 async fn given_up(desk: &Desk, payment: &PaymentView, found: Option<Looked>, now: DateTime<Utc>) -> Found {
     let ours = payment.identity(desk.terminal);
     match found.and_then(|looked| gateway::looked_up(looked, &ours, at_once(desk, now))) {
-        Some(heard) if is_money(&heard.outcome) => Found::Heard(heard),
+        Some(heard) if is_money(&heard.outcome) => Found::Heard(Box::new(heard)),
         heard => {
             keep(desk, heard.and_then(|heard| heard.orphan)).await;
             Found::NothingNew

@@ -74,7 +74,7 @@ async fn many_sequencers_at_once_leave_no_gap_and_no_double() {
         let mut all = Vec::new();
         for _ in 0..4 {
             let mut conn = shop.conn().await;
-            all.push(tokio::spawn(async move { events::sequence(&mut *conn, 2).await.unwrap() }));
+            all.push(tokio::spawn(async move { events::sequence(&mut conn, 2).await.unwrap() }));
         }
         for one in all {
             one.await.unwrap();

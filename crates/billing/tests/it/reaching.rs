@@ -42,7 +42,7 @@ async fn a_silent_first_server_does_not_hide_the_second() {
     let began = tokio::time::Instant::now();
     for url in [both.clone(), format!("{both}?connect_timeout=2")] {
         let db = Db::connect(&url, 2).await.unwrap();
-        billing::store::tariffs::list(&mut *db.conn().await.unwrap()).await.unwrap();
+        billing::store::tariffs::list(&mut db.conn().await.unwrap()).await.unwrap();
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
@@ -57,7 +57,7 @@ async fn a_pooler_that_mixes_statements_up_is_refused_with_what_to_do() {
     }
     let session = testkit::pgbouncer(shop.database.url(), "session").await;
     let db = Db::connect(session.url(), 4).await.unwrap();
-    billing::store::tariffs::list(&mut *db.conn().await.unwrap()).await.unwrap();
+    billing::store::tariffs::list(&mut db.conn().await.unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

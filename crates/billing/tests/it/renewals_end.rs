@@ -79,7 +79,8 @@ async fn every_other_failure_ends_too() {
     // What it comes to, how often it is tried.
     let declined = |code| move || Some(refused(code));
     let absent = || Some(unknown(end()));
-    let cases: [(&str, Box<dyn Fn() -> Option<Outcome>>, usize); 8] = [
+    type Comes = Box<dyn Fn() -> Option<Outcome>>;
+    let cases: [(&str, Comes, usize); 8] = [
         ("a lost card", Box::new(declined(5041)), 1),
         ("an expired card", Box::new(declined(5054)), 1),
         ("no money", Box::new(declined(5051)), 5),

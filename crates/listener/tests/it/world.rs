@@ -14,7 +14,7 @@ use rcgen::CertifiedKey;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -88,7 +88,7 @@ impl Drop for World {
 fn pages(slow: Arc<Semaphore>) -> Router {
     let slowly = move || {
         let slow = Arc::clone(&slow);
-        async move { slow.acquire().await.map(|permit| permit.forget()).map_or("closed", |()| "at last") }
+        async move { slow.acquire().await.map(SemaphorePermit::forget).map_or("closed", |()| "at last") }
     };
     let echo = |body: Body| async move {
         match axum::body::to_bytes(body, usize::MAX).await {

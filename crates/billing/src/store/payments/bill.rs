@@ -78,7 +78,7 @@ async fn pay(
     cipher: &Cipher,
 ) -> Result<BillRow, CreateError> {
     if fits(&open, account, tariff, new.now) {
-        return Ok(take(conn, open.id, new, cipher).await?);
+        return take(conn, open.id, new, cipher).await;
     }
     let void = open.machine().apply(BillEvent::Voided, new.now).map_err(StoreError::from)?;
     diesel::update(bill::table.find(open.id))

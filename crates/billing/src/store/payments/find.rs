@@ -164,7 +164,8 @@ pub async fn overdue_three_ds(
         .lt(payment::three_ds_expires_at)
         .or(payment::woken_at.nullable().lt(payment::look_again_at))
         .or(payment::woken_at.le(sent_before).nullable());
-    let overdue: Vec<(PaymentId, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = payment::table
+    type Overdue = (PaymentId, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+    let overdue: Vec<Overdue> = payment::table
         .filter(payment::state.eq(PaymentState::AwaitingThreeDs).and(payment::three_ds_expires_at.le(now)))
         .filter(payment::look_again_at.is_null().or(payment::look_again_at.le(now)))
         .filter(untold)

@@ -204,7 +204,7 @@ async fn an_entry_that_cannot_be_published_holds_no_other_up_and_each_failure_na
         .entry(entry("full").options(SendOptions::new().queue("full")))
         .entry(entry("nowhere").options(SendOptions::new().exchange("no.such.exchange", "x")));
     let stop = CancellationToken::new();
-    let (beat, began) = (tokio::spawn(beat.build().run(stop.clone())), std::time::Instant::now());
+    let (beat, began) = (tokio::spawn(beat.build().run(stop.clone())), tokio::time::Instant::now());
     drain(&app, "ticks", 30).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(10), "30 ticks of 0.1 s took {took:?}");

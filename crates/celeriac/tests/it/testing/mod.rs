@@ -136,7 +136,7 @@ async fn rate_limits_are_not_waited_for_in_real_time() {
     for _ in 0..20 {
         test.app().send(Rare).await.unwrap();
     }
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     assert_eq!(test.run_until_idle(|worker| worker.task(rare)).await, 20);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
