@@ -11,12 +11,16 @@ pub(crate) fn read(command: Command) -> Command {
     without_the_unset(command, &|name| std::env::var_os(name))
 }
 
+/// Whatever this one says is a yes (<https://no-color.org>).
+const ANY_TEXT: &str = "NO_COLOR";
+
 /// `1`, `yes`, `on` and `true`, and their opposites, in any case.
 pub(crate) fn switches(command: Command) -> Command {
     let switch = ValueParser::bool().type_id();
     command
         .mut_args(|arg| {
-            let is_switch = arg.get_env().is_some() && arg.get_value_parser().type_id() == switch;
+            let is_read = arg.get_env().is_some_and(|name| name != ANY_TEXT);
+            let is_switch = is_read && arg.get_value_parser().type_id() == switch;
             if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
         })
         .mut_subcommands(switches)
@@ -61,7 +65,7 @@ mod tests {
         let mut seen = 0;
         let boolish = ValueParser::from(BoolishValueParser::new());
         for role in command.get_subcommands() {
-            for arg in role.get_arguments().filter(|arg| arg.get_env().is_some()) {
+            for arg in role.get_arguments().filter(|arg| arg.get_env().is_some_and(|name| name != ANY_TEXT)) {
                 let parser = arg.get_value_parser();
                 if parser.type_id() == ValueParser::bool().type_id() {
                     assert_eq!(format!("{parser:?}"), format!("{boolish:?}"), "{} {}", role.get_name(), arg.get_id());

@@ -212,6 +212,11 @@ impl Consumer {
             end = self.pump(generation, &channel, &mut stack) => end,
             () = live.lost() => if stack.is_cancelled() { End::Closed } else { End::Lost },
         };
+        // What broke is the connection: that is told of once, not by each of its consumers.
+        let end = match end {
+            End::Broken(_) if !live.connection.status().connected() => End::Lost,
+            end => end,
+        };
         self.deactivate();
         self.current.channel.lock().take();
         // The broker delivers it again.

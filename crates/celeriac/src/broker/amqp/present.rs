@@ -8,10 +8,11 @@ use lapin::options::{BasicQosOptions, ExchangeDeclareOptions, QueueDeclareOption
 use lapin::types::FieldTable;
 use lapin::{Connection, Error, ExchangeKind};
 
-use super::wire::short;
+use super::wire::{encode_table, short};
 use crate::broker::Topology;
 
-/// Whether all exchanges and queues exist. False also where that is not known: declaring tells.
+/// Whether all exchanges and queues exist, the queues with our arguments. False also where that is not known: declaring
+/// tells.
 pub(super) async fn all_there(connection: &Connection, topology: &Topology) -> Result<bool, Error> {
     if topology.exchanges.is_empty() && topology.queues.is_empty() {
         return Ok(topology.bindings.is_empty());
@@ -35,7 +36,17 @@ async fn look(connection: &Connection, topology: &Topology) -> Result<bool, Erro
         let Ok(name) = short("the name of a queue", &queue.name) else { return Ok(false) };
         // Without an answer, which would count messages.
         let passive = QueueDeclareOptions { passive: true, nowait: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(name, passive, FieldTable::default()).await?;
+        channel.queue_declare(name.clone(), passive, FieldTable::default()).await?;
+        // It is there; and as we declare it, or the channel ends.
+        let Ok(arguments) = encode_table(&queue.arguments) else { return Ok(false) };
+        let same = QueueDeclareOptions {
+            durable: queue.durable,
+            exclusive: queue.exclusive,
+            auto_delete: queue.auto_delete,
+            nowait: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel.queue_declare(name, same, arguments).await?;
     }
     // Answered by the node after what was asked before.
     channel.basic_qos(0, BasicQosOptions::default()).await?;
