@@ -29,7 +29,7 @@ fn endless_message() -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, Infal
     StreamBody::new(stream::iter(frames).chain(stream::pending()))
 }
 
-/// Calls a method on one connection many times at once. Answers how many calls were answered within a few seconds.
+/// Calls a method on one connection many times at once. Returns how many calls were answered within a few seconds.
 async fn flood(address: SocketAddr, path: &'static str, calls: usize) -> usize {
     let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());

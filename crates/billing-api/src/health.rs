@@ -50,7 +50,7 @@ pub(crate) fn service() -> (Reporter, HealthServer<HealthApi>) {
     (reporter, HealthServer::new(HealthApi { status }).max_decoding_message_size(MAX_MESSAGE))
 }
 
-/// Answers what was last told.
+/// Returns what was last told.
 pub(crate) struct HealthApi {
     status: watch::Receiver<ServingStatus>,
 }

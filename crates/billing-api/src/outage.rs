@@ -16,7 +16,7 @@ impl Outages {
         Self(Mutex::new(None))
     }
 
-    /// Something has failed. Answers whether an outage begins with that, rather than going on.
+    /// Something has failed. Returns whether an outage begins with that, rather than going on.
     pub(crate) fn begins(&self) -> bool {
         self.begins_at(Instant::now())
     }

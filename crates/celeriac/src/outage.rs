@@ -67,7 +67,7 @@ impl Reach {
         }
     }
 
-    /// This connection is without the server. Answers whether the outage begins with that.
+    /// This connection is without the server. Returns whether the outage begins with that.
     fn joins_outage(&self) -> bool {
         if self.is_away.swap(true, Ordering::Relaxed) {
             return false;

@@ -114,7 +114,7 @@ impl Parking {
     }
 
     /// Sends messages back to where they came from, or else to their queue, as if they were new: nothing counts the
-    /// deliveries of before. Answers how many.
+    /// deliveries of before. Returns how many.
     ///
     /// # Errors
     /// See [`BrokerError`]. What was not sent by then is still parked.
@@ -126,7 +126,7 @@ impl Parking {
         .await
     }
 
-    /// Throws messages away. Answers how many.
+    /// Throws messages away. Returns how many.
     ///
     /// # Errors
     /// See [`BrokerError`].

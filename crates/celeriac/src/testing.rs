@@ -185,7 +185,7 @@ impl<S: Clone + Send + Sync + 'static> TestApp<S> {
     /// callbacks. `tasks` registers the bodies, and may set anything else about the worker but its queues, which are all
     /// that were sent to. It may be called more than once.
     ///
-    /// Answers how many bodies have ended. What became of a task is asked of its result ([`App::result`]).
+    /// Returns how many bodies have ended. What became of a task is asked of its result ([`App::result`]).
     ///
     /// # Panics
     /// Something is left after the [patience](Self::patience) has ended, for instance a task that sends itself, or the
@@ -336,7 +336,7 @@ struct Running {
 }
 
 impl Running {
-    /// Stops it and answers how many bodies have ended.
+    /// Stops it and returns how many bodies have ended.
     async fn stop(self) -> u64 {
         self.shutdown.cancel();
         match self.worker.await {

@@ -16,7 +16,7 @@ use crate::gateway::{self, Heard};
 /// At most so many a time: the rest is found by the next tick, and the gateway is not flooded.
 const LIMIT: i64 = 50;
 
-/// Answers how many holds were ended.
+/// Returns how many holds were ended.
 pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let _place = desk.beside_payments().await;

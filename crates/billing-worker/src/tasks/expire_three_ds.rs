@@ -8,7 +8,7 @@ use celeriac::{Context, TaskResult};
 use super::resolve_unknown::{order, room};
 use crate::desk::Desk;
 
-/// Answers how many looks were ordered.
+/// Returns how many looks were ordered.
 pub(crate) async fn expire_three_ds(_: ExpireThreeDs, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let room = room(&cx).await;

@@ -10,7 +10,7 @@ use crate::desk::Desk;
 /// Accounts per transaction: short enough that nobody waits for its locks.
 const CHUNK: i64 = 200;
 
-/// Answers how many renewals were opened. Any number of these may run at once.
+/// Returns how many renewals were opened. Any number of these may run at once.
 pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let mut total = 0;

@@ -7,7 +7,7 @@ use crate::desk::Desk;
 
 /// Older versions sent everything to `payments`. What does not belong there is moved to the queue where it does, so that it
 /// takes no place of those who wait for their payment – unless this worker takes no tasks from that queue: then it is done
-/// here. Answers whether it was moved.
+/// here. Returns whether it was moved.
 pub(super) async fn moved<T: Task + Clone>(task: &T, cx: &Context<Desk>) -> Result<bool, SendError> {
     let is_here = cx.request().delivery_info.routing_key == PAYMENTS;
     let Some(queue) = T::OPTIONS.queue.filter(|queue| is_here && *queue != PAYMENTS && cx.state().takes(queue)) else {

@@ -10,7 +10,7 @@ use crate::desk::Desk;
 
 const CHUNK: i64 = 200;
 
-/// Answers how many messages were sent.
+/// Returns how many messages were sent.
 pub(crate) async fn republish_stranded(_: RepublishStranded, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let mut total = 0;

@@ -14,7 +14,7 @@ const LIMIT: u32 = 500;
 /// So many are sent, and then marked as sent, together.
 const CHUNK: usize = 50;
 
-/// Answers how many looks were ordered.
+/// Returns how many looks were ordered.
 pub(crate) async fn resolve_unknown(_: ResolveUnknown, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let room = room(&cx).await;
@@ -36,7 +36,7 @@ pub(super) async fn room(cx: &Context<Desk>) -> i64 {
     i64::try_from(room).unwrap_or_default()
 }
 
-/// Answers how many were sent. Those that were not, also because this worker died, are found again at once.
+/// Returns how many were sent. Those that were not, also because this worker died, are found again at once.
 pub(super) async fn order(looks: &[DueLook], cx: &Context<Desk>) -> TaskResult<usize> {
     let mut ordered = 0;
     for looks in looks.chunks(CHUNK) {

@@ -58,7 +58,7 @@ impl Orphan {
     }
 }
 
-/// Writes it down. Answers whether it was new: only then must somebody be told.
+/// Writes it down. Returns whether it was new: only then must somebody be told.
 ///
 /// # Errors
 /// [`StoreError`].

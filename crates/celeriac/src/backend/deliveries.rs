@@ -12,7 +12,7 @@ pub trait DeliveryCounts: Send + Sync {
         Ok(())
     }
 
-    /// A task is about to begin whose message was delivered before. Answers how often it was so, this time included.
+    /// A task is about to begin whose message was delivered before. Returns how often it was so, this time included.
     async fn count(&self, task_id: &str) -> Result<u32, BackendError>;
 
     /// How often it was so by now, without counting.

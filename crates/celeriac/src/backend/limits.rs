@@ -26,7 +26,7 @@ pub trait ClusterLimits: Send + Sync {
     /// Tells when a seat under a key becomes free. What it says does not matter.
     async fn freed(&self, key: &str) -> Result<ResultSubscription, BackendError>;
 
-    /// Takes the next start under a rate: answers how long it is until then.
+    /// Takes the next start under a rate: returns how long it is until then.
     async fn reserve(&self, key: &str, interval: Duration) -> Result<Duration, BackendError>;
 
     /// Gives a start back that was taken and is not used. However many are given back, one may be taken at once.

@@ -65,7 +65,7 @@ pub trait ResultBackend: Send + Sync + 'static {
         None
     }
 
-    /// Deletes what ended before; answers how much that was.
+    /// Deletes what ended before; returns how much that was.
     async fn cleanup(&self, older_than: DateTime<Utc>) -> Result<u64, BackendError> {
         let _ = older_than;
         Ok(0)

@@ -305,7 +305,7 @@ impl Reign<'_> {
         tenure.map(|tenure| tenure.ends)
     }
 
-    /// Records what was sent, claims what is due and begins to send it. Answers how long there is nothing to do, unless a tick
+    /// Records what was sent, claims what is due and begins to send it. Returns how long there is nothing to do, unless a tick
     /// arrives before.
     async fn round(&mut self) -> Result<Duration, StoreError> {
         if self.seen.is_none_or(|seen| seen.elapsed() >= LOOK_EVERY) {

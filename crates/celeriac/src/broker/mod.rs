@@ -36,10 +36,10 @@ pub trait Broker: Send + Sync + 'static {
     /// Removes a binding, and forgets it.
     async fn unbind(&self, binding: &Binding) -> Result<(), BrokerError>;
 
-    /// Deletes a queue with what is in it; answers how many messages that were. No such queue is no error.
+    /// Deletes a queue with what is in it; returns how many messages that were. No such queue is no error.
     async fn delete_queue(&self, queue: &str) -> Result<u64, BrokerError>;
 
-    /// Drops the messages that wait in a queue; answers how many.
+    /// Drops the messages that wait in a queue; returns how many.
     async fn purge(&self, queue: &str) -> Result<u64, BrokerError>;
 
     /// Messages ready in a queue and its consumers; `None` if there is no such queue.

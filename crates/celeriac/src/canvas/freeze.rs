@@ -187,7 +187,7 @@ pub(super) fn freeze_group(
 }
 
 /// Gives ids to the tasks of a group that is published (`_prepared`): each nested group counts its own tasks, while its
-/// place counts for the tasks after it. Answers where their results will be.
+/// place counts for the tasks after it. Returns where their results will be.
 pub(super) fn freeze_members(
     tasks: &mut [Node],
     group_id: &str,

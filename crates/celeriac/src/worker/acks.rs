@@ -90,7 +90,7 @@ impl AckTracker {
         self.deliveries.iter().filter(|(_, state)| *state != State::Settled).count() + self.rejects.len()
     }
 
-    /// Answers whether the message was unfinished until now.
+    /// Returns whether the message was unfinished until now.
     fn set(&mut self, tag: DeliveryTag, state: State) -> bool {
         if tag.generation != self.generation {
             return false;

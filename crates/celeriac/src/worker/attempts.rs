@@ -86,7 +86,7 @@ pub(super) fn spent(run: &Run) -> Option<u32> {
     limit_of(run)?.spent_by(&run.request.headers)
 }
 
-/// An attempt is about to begin; answers how many there were before if it must not.
+/// An attempt is about to begin; returns how many there were before if it must not.
 pub(super) async fn begin(run: &Run) -> Option<u32> {
     let limit = limit_of(run).filter(|limit| limit.counter == Counter::Backend)?;
     let counts = run.app().backend().deliveries()?;

@@ -65,7 +65,7 @@ impl<'a> Backoff<'a> {
         }
     }
 
-    /// Answers since when it was waited for, if this was the last one who did.
+    /// Returns since when it was waited for, if this was the last one who did.
     fn wait_no_longer(&mut self) -> Option<Instant> {
         self.next.take()?;
         let mut waiting = self.server.waiting.lock();

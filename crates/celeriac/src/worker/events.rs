@@ -59,7 +59,7 @@ impl EventSink {
         self.is_fixed
     }
 
-    /// Announces tasks from now on, or no longer. Answers whether that is a change. A worker that was started with events
+    /// Announces tasks from now on, or no longer. Returns whether that is a change. A worker that was started with events
     /// goes on with them (`celery/worker/control.py`, `disable_events`).
     pub(crate) fn set_announces_tasks(&self, tasks: bool) -> bool {
         !self.is_fixed && self.tasks.swap(tasks, Ordering::Relaxed) != tasks

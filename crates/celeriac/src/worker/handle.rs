@@ -133,7 +133,7 @@ impl WorkerHandle {
         task.inspect(|task| task.set_limits(Limits { soft, hard })).is_some()
     }
 
-    /// Announces tasks from now on, or no longer. Answers whether that is a change; a worker that was built with
+    /// Announces tasks from now on, or no longer. Returns whether that is a change; a worker that was built with
     /// [`events`](crate::WorkerBuilder::events) goes on with them.
     pub fn set_events(&self, events: bool) -> bool {
         self.shared.events.set_announces_tasks(events)

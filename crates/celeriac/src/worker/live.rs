@@ -235,7 +235,7 @@ async fn perform(run: &Arc<Run>) -> Outcome {
 /// The slot is given back after that, so that with one slot tasks are settled in their order too; but a workflow, which
 /// has more to publish, does not keep it.
 ///
-/// Answers whether this attempt is over for good.
+/// Returns whether this attempt is over for good.
 async fn conclude(
     run: &Arc<Run>,
     outcome: Outcome,

@@ -82,7 +82,7 @@ impl Pool {
         *size += more;
     }
 
-    /// Takes slots away that are free, but never the last one. Answers how many those were.
+    /// Takes slots away that are free, but never the last one. Returns how many those were.
     pub(crate) fn shrink(&self, n: usize) -> usize {
         let mut size = self.size.lock();
         let less = self.slots.forget_permits(n.min(*size - 1));

@@ -26,7 +26,7 @@ impl TokenBucket {
         Self { interval: limit.interval(), next: now }
     }
 
-    /// Takes a token, or answers how long it is until there may be one. Nothing is taken ahead of its time: whoever waits
+    /// Takes a token, or returns how long it is until there may be one. Nothing is taken ahead of its time: whoever waits
     /// and goes away owes nothing.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         if self.next > now {
@@ -88,7 +88,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// Takes a token, or answers how long it is until there may be one.
+    /// Takes a token, or returns how long it is until there may be one.
     pub(super) fn take(task: &Arc<Registered>, now: Instant) -> Result<Self, Duration> {
         task.take_token(now)?;
         Ok(Self { task: Arc::clone(task), is_spent: false })

@@ -229,7 +229,7 @@ impl Registered {
         self.is_rate_limited.load(Ordering::Relaxed)
     }
 
-    /// Takes a token under the rate limit, or answers how long it is until there may be one.
+    /// Takes a token under the rate limit, or returns how long it is until there may be one.
     pub(crate) fn take_token(&self, now: Instant) -> Result<(), Duration> {
         self.bucket.lock().as_mut().map_or(Ok(()), |bucket| bucket.take(now))
     }

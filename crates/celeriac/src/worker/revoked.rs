@@ -119,7 +119,7 @@ impl Revoked {
         self.next += 1;
     }
 
-    /// Forgets of `old` ids as many as have no room beside `new` ones; answers how many are left.
+    /// Forgets of `old` ids as many as have no room beside `new` ones; returns how many are left.
     fn shrink(&mut self, old: usize, new: usize) -> usize {
         let surplus = (old + new).saturating_sub(self.limits.max).min(old);
         (0..surplus).for_each(|_| self.forget_first());

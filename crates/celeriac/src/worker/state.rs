@@ -135,7 +135,7 @@ impl WorkerState {
         self.active.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Answers how many bodies have ended.
+    /// Returns how many bodies have ended.
     pub(crate) fn ended(&self) -> u64 {
         self.active.fetch_sub(1, Ordering::Relaxed);
         self.processed.fetch_add(1, Ordering::Relaxed) + 1

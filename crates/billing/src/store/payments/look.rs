@@ -97,7 +97,7 @@ async fn count_look(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<i32, 
 }
 
 impl Look {
-    /// Goes on for longer. Answers whether it may: not if its lease was over and another look has begun, or the payment has
+    /// Goes on for longer. Returns whether it may: not if its lease was over and another look has begun, or the payment has
     /// come to its end.
     ///
     /// # Errors
@@ -168,7 +168,7 @@ type OfLook = dsl::Filter<
     dsl::EqAny<payment::state, [PaymentState; 3]>,
 >;
 
-/// Counts a request that the gateway did not process; answers how many those are, in a row.
+/// Counts a request that the gateway did not process; returns how many those are, in a row.
 ///
 /// # Errors
 /// [`StoreError`].

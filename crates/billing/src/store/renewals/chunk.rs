@@ -149,7 +149,7 @@ impl Chunk {
         Ok((id, tariff.amount, tariff.currency))
     }
 
-    /// Writes everything down and answers which attempts are to be charged.
+    /// Writes everything down and returns which attempts are to be charged.
     pub(super) async fn write(mut self, conn: &mut AsyncPgConnection) -> Result<Vec<PaymentId>, StoreError> {
         let now = self.now;
         let is_open = bill::status.eq(BillStatus::NotPaid);

@@ -171,7 +171,7 @@ impl Session {
         self.client.query_typed(deliveries::IS_THERE, &[]).await?.first().map_or(Ok(false), |row| row.try_get(0))
     }
 
-    /// Answers how often it was counted, this time included.
+    /// Returns how often it was counted, this time included.
     pub(super) async fn count_delivery(&self, task_id: &str) -> Result<i32, Error> {
         self.client.query_typed(deliveries::COUNT, &[(&task_id, Type::TEXT)]).await?[0].try_get(0)
     }
@@ -196,7 +196,7 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes some rows of a table that ended before; answers how many.
+    /// Deletes some rows of a table that ended before; returns how many.
     pub(super) async fn cleanup(&self, table: &str, before: DateTime<Utc>) -> Result<u64, Error> {
         let sql = format!(
             "DELETE FROM {table} WHERE id IN (

@@ -216,7 +216,7 @@ impl ListenerTask {
         }
     }
 
-    /// Changes who watches; answers the channel that was touched.
+    /// Changes who watches; returns the channel that was touched.
     fn apply(&mut self, command: Command) -> String {
         match command {
             Command::Watch { channel, watcher } => {

@@ -192,7 +192,7 @@ impl Bound {
     }
 }
 
-/// Declares in order, up to the first error; answers the channel, for more. Who may not configure anything finds what
+/// Declares in order, up to the first error; returns the channel, for more. Who may not configure anything finds what
 /// somebody else has declared: it is looked at then, and its bindings are taken for made.
 pub(super) async fn ensure(connection: &Connection, steps: &[Step]) -> Result<Channel, Error> {
     let mut channel = connection.create_channel().await?;

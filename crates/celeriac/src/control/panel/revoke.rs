@@ -135,7 +135,7 @@ fn by_stamps(node: &Node, arguments: &Arguments) -> Reply {
     Ok(told(&text, &asked, remembered, node.state.revoke_limits().max))
 }
 
-/// Terminates the tasks that carry the stamps, if that is asked for; answers in Celery's words.
+/// Terminates the tasks that carry the stamps, if that is asked for; replies in Celery's words.
 fn terminated_by_stamps(node: &Node, arguments: &Arguments, stamps: &[(String, Json)], signal: i32) -> String {
     let shown = python(&Json::Object(stamps.to_vec()));
     if !arguments.truth("terminate") {

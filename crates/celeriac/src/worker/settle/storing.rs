@@ -57,7 +57,7 @@ pub(super) async fn together(shared: &Shared, mut batch: Vec<Settlement>) -> Sto
     Stored { settlements: batch, refused }
 }
 
-/// Stores results and answers which of them the backend refuses, in their order. One of many is to blame: the others must
+/// Stores results and returns which of them the backend refuses, in their order. One of many is to blame: the others must
 /// not suffer for it.
 async fn refused_of(shared: &Shared, results: &[StoredResult]) -> Vec<usize> {
     let mut refused = Vec::new();
