@@ -106,8 +106,9 @@ impl System {
         println!("  broker     {}", services.app.broker().address());
         println!("  data       {}\n", data_dir.display());
         println!(
-            "  tokens     frontend-dev (tariffs, payments)   auth-dev (accounts, access), unless API_TOKENS says others"
+            "  tokens     frontend-dev (tariffs, payments, subscriptions)   auth-dev (accounts, access)   mailer-dev (events),"
         );
+        println!("             unless API_TOKENS says others");
         println!(
             "  try        grpcurl -plaintext -H 'authorization: Bearer frontend-dev' {api} billing.v1.Tariffs/ListTariffs"
         );
