@@ -36,6 +36,7 @@ diesel::table! {
         verb -> Text,
         account_id -> Uuid,
         created_at -> Timestamptz,
+        digest -> Nullable<Bytea>,
     }
 }
 

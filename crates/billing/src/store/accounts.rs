@@ -58,6 +58,32 @@ pub async fn get(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<A
     Ok(row.map(|row| row.machine()))
 }
 
+/// The account's row, locked until the end of the transaction; `None`: it is not known.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub(in crate::store) async fn lock(
+    conn: &mut AsyncPgConnection,
+    id: AccountId,
+) -> Result<Option<AccountRow>, StoreError> {
+    let row = account::table.find(id).select(AccountRow::as_select()).for_no_key_update();
+    Ok(row.first(conn).await.optional()?)
+}
+
+/// Writes the machine's state to the row, which the caller has locked.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub(in crate::store) async fn save(
+    conn: &mut AsyncPgConnection,
+    next: &Account,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let saving = diesel::update(account::table.find(next.id)).set(AccountChange::new(next, now));
+    saving.prepared().execute(conn).await?;
+    Ok(())
+}
+
 /// Whether an account may watch at `now`; `None`: it is not known.
 ///
 /// # Errors
@@ -137,8 +163,7 @@ pub async fn close_run_out(
                     continue;
                 }
             };
-            let closing = diesel::update(account::table.find(row.id)).set(AccountChange::new(&account, now));
-            closing.prepared().execute(conn).await?;
+            save(conn, &account, now).await?;
             let mut story = vec![
                 NewEvent::of_account(EventKind::AccountMoved, row.id)
                     .states(Some(row.status.as_str()), account.status.as_str()),

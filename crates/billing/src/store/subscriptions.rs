@@ -1,6 +1,7 @@
 //! What a subscriber does after the first payment. Each verb is one transaction under the account's lock.
 
 mod history;
+mod request;
 mod verbs;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,8 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 pub use self::history::{BillView, Page, bill, bills, payments};
-pub use self::verbs::{Request, Verb, VerbError, Written, perform};
+pub use self::request::{Request, VerbError, Written};
+pub use self::verbs::{Verb, perform};
 use super::StoreError;
 use super::payments::PaymentView;
 use crate::AccountId;

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::super::prepared::Prepare;
-use super::super::{StoreError, events, tariffs};
+use super::super::{StoreError, accounts, events, tariffs};
 use super::bill::bill_to_pay;
 use super::{PaymentView, story};
 use crate::cipher::Cipher;
@@ -101,7 +101,7 @@ async fn create_once(
     cipher: &Cipher,
 ) -> Result<Created, CreateError> {
     conn.transaction(async |conn| {
-        let account = lock_account(conn, new.account_id).await?;
+        let account = accounts::lock(conn, new.account_id).await?.ok_or(CreateError::UnknownAccount(new.account_id))?;
         if let Some(payment) = replay(conn, &new.idempotency_key, digest).await? {
             return Ok(Created { payment, replayed: true });
         }
@@ -119,17 +119,6 @@ async fn create_once(
         Ok(Created { payment: PaymentView::from_rows(&account, &bill, &payment), replayed: false })
     })
     .await
-}
-
-async fn lock_account(conn: &mut AsyncPgConnection, id: AccountId) -> Result<AccountRow, CreateError> {
-    account::table
-        .find(id)
-        .select(AccountRow::as_select())
-        .for_no_key_update()
-        .first(conn)
-        .await
-        .optional()?
-        .ok_or(CreateError::UnknownAccount(id))
 }
 
 /// The payment an earlier call made with this key.

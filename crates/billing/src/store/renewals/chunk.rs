@@ -7,13 +7,12 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::story;
-use super::super::prepared::Prepare;
-use super::super::{StoreError, events};
+use super::super::{StoreError, accounts, events};
 use crate::account::{Account, AccountError, AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::decline::left_alone_until;
 use crate::event::{EventKind, NewEvent};
-use crate::models::{AccountChange, BillRow, NewBill, NewPaymentRow, Tariff};
+use crate::models::{BillRow, NewBill, NewPaymentRow, Tariff};
 use crate::payment::Instrument;
 use crate::schema::{account, bill, payment};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
@@ -179,8 +178,7 @@ impl Chunk {
             .execute(conn)
             .await?;
         for other in self.others {
-            let changing = diesel::update(account::table.find(other.id)).set(AccountChange::new(&other, now));
-            changing.prepared().execute(conn).await?;
+            accounts::save(conn, &other, now).await?;
         }
         events::append(conn, self.story, now).await?;
         Ok(opened)

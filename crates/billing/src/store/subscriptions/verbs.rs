@@ -4,63 +4,18 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
+use super::super::accounts::save;
 use super::super::payments::load::save_payment;
-use super::super::prepared::Prepare;
 use super::super::{StoreError, events};
-use super::{Subscription, live_payment, of, open_bill};
+use super::request::{Request, VerbError, Written, is_first, lock, written};
+use super::{live_payment, open_bill};
 use crate::account::{Account, AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillKind};
 use crate::event::{EventKind, NewEvent};
-use crate::models::{AccountChange, AccountRow, BillRow};
+use crate::models::{AccountRow, BillRow};
 use crate::payment::{Instrument, Outcome, PaymentState};
-use crate::schema::{account, api_request, bill};
+use crate::schema::{account, bill};
 use crate::{AccountId, BillId};
-
-/// Who asks, for whom, and under which key.
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub account_id: AccountId,
-    /// The client's name: each has keys of its own.
-    pub client: String,
-    /// The same key with the same content is done once, however often it is asked for.
-    pub idempotency_key: String,
-    pub now: DateTime<Utc>,
-}
-
-/// The subscription behind the verb.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    pub subscription: Subscription,
-    /// An earlier call with the same key did it.
-    pub replayed: bool,
-}
-
-/// Why nothing was done. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum VerbError {
-    #[error("there is no account {0}")]
-    UnknownAccount(AccountId),
-    /// The key was used for another verb or another account.
-    #[error("the idempotency key was used with other content")]
-    IdempotencyConflict,
-    /// Nothing was ever paid.
-    #[error("the account has never had a subscription")]
-    NoSubscription,
-    /// What was paid is over: there is nothing to go on with.
-    #[error("the subscription has ended")]
-    Ended,
-    /// There is no card that a renewal could be charged to.
-    #[error("no card is kept that could be charged")]
-    NoCard,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<diesel::result::Error> for VerbError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
 
 /// What a subscriber may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,16 +47,15 @@ impl Verb {
 pub async fn perform(conn: &mut AsyncPgConnection, request: &Request, verb: Verb) -> Result<Written, VerbError> {
     conn.transaction(async |conn| {
         let row = lock(conn, request.account_id).await?;
-        let replayed = !is_first(conn, request, verb).await?;
-        if !replayed {
+        let first = is_first(conn, request, verb.as_str(), None).await?;
+        if first {
             match verb {
                 Verb::Cancel => cancel(conn, &row, request.now).await?,
                 Verb::Resume => resume(conn, &row, request.now).await?,
                 Verb::ForgetCard => forget_card(conn, &row, request.now).await?,
             }
         }
-        let row = lock(conn, request.account_id).await?;
-        Ok(Written { subscription: of(conn, row).await?, replayed })
+        written(conn, request, !first).await
     })
     .await
 }
@@ -168,52 +122,6 @@ async fn forget_card(conn: &mut AsyncPgConnection, row: &AccountRow, now: DateTi
         story.push(NewEvent::of_account(EventKind::CardForgotten, row.id));
     }
     Ok(events::append(conn, story, now).await?)
-}
-
-async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> Result<AccountRow, VerbError> {
-    account::table
-        .find(id)
-        .select(AccountRow::as_select())
-        .for_no_key_update()
-        .first(conn)
-        .await
-        .optional()?
-        .ok_or(VerbError::UnknownAccount(id))
-}
-
-/// Whether this key is new. The same key under another lock waits for the other's end.
-async fn is_first(conn: &mut AsyncPgConnection, request: &Request, verb: Verb) -> Result<bool, VerbError> {
-    let inserted = diesel::insert_into(api_request::table)
-        .values((
-            api_request::client.eq(&request.client),
-            api_request::idempotency_key.eq(&request.idempotency_key),
-            api_request::verb.eq(verb.as_str()),
-            api_request::account_id.eq(request.account_id),
-            api_request::created_at.eq(request.now),
-        ))
-        .on_conflict_do_nothing()
-        .prepared()
-        .execute(conn)
-        .await?;
-    if inserted > 0 {
-        return Ok(true);
-    }
-    let (before, account_id): (String, AccountId) = api_request::table
-        .find((&request.client, &request.idempotency_key))
-        .select((api_request::verb, api_request::account_id))
-        .first(conn)
-        .await?;
-    if before == verb.as_str() && account_id == request.account_id {
-        Ok(false)
-    } else {
-        Err(VerbError::IdempotencyConflict)
-    }
-}
-
-async fn save(conn: &mut AsyncPgConnection, next: &Account, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let saving = diesel::update(account::table.find(next.id)).set(AccountChange::new(next, now));
-    saving.prepared().execute(conn).await?;
-    Ok(())
 }
 
 /// What is taken back of a renewal.

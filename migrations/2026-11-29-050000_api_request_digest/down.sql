@@ -1,0 +1,1 @@
+alter table api_request drop column digest;
