@@ -78,8 +78,6 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("worker", "WORKER_CONCURRENCY", "many"),
     ("worker", "WORKER_QUEUES", "payments,,billing"),
     ("worker", "WORKER_SHUTDOWN_TIMEOUT", "1"),
-    ("worker", "RENEWAL_LEAD", "1 day"),
-    ("worker", "RENEWAL_LEAD", "2000d"),
     ("worker", "THREE_DS_TTL", "30"),
     ("worker", "STRANDED_AFTER", "-1s"),
     ("worker", "RESOLVE_FIRST_LOOK", "0s"),

@@ -4,15 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use billing::duration;
-use billing::models::Tariff;
 use billing::payment::identity::Terminal;
-use billing::period::Period;
 use billing::resolve::ResolvePolicy;
 use chrono::TimeDelta;
 use clap::{ArgAction, Args};
 use secrecy::SecretString;
 
-use crate::lead;
 use crate::life::LifeConfig;
 use crate::shares::Shares;
 
@@ -150,10 +147,6 @@ pub struct Config {
     #[command(flatten)]
     pub life: LifeConfig,
 
-    /// How long before the day on which the paid time ends its renewal is charged; never before half of the period is over
-    #[arg(long, env = "RENEWAL_LEAD", default_value = "6h", value_parser = duration::parse, value_name = "DURATION")]
-    pub renewal_lead: Duration,
-
     /// How long a customer may take on the bank's 3-D Secure page
     #[arg(long, env = "THREE_DS_TTL", default_value = "30m", value_parser = duration::parse, value_name = "DURATION")]
     pub three_ds_ttl: Duration,
@@ -246,8 +239,6 @@ pub enum ConfigError {
     Resolve(#[from] billing::resolve::ContradictoryPolicy),
     #[error("{variable}: too long")]
     TooLong { variable: &'static str },
-    #[error("RENEWAL_LEAD: no renewal can be charged so early. The most is half of {longest}: {hours}h")]
-    LeadTooLong { longest: String, hours: i64 },
     #[error(
         "GATEWAY_TIMEOUT: with RESOLVE_RESEND_UNTIL it must stay within the hour for which the gateway knows a request again"
     )]
@@ -288,8 +279,6 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.gateway()?;
         self.resolve.policy()?;
-        let lead = delta("RENEWAL_LEAD", self.renewal_lead)?;
-        lead::fits(lead, Period::LONGEST, || "the longest period there can be".to_owned())?;
         if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
             return Err(ConfigError::NamelessQueue);
         }
@@ -310,14 +299,6 @@ impl Config {
         let is_plain =
             self.gateway_url.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
         self.cloudpayments_terminal.unwrap_or(if is_plain { Terminal::Test } else { Terminal::Live })
-    }
-
-    /// Whether renewals of at least one of these tariffs can be charged as early as the settings want.
-    ///
-    /// # Errors
-    /// [`ConfigError::LeadTooLong`].
-    pub fn check_against(&self, tariffs: &[Tariff]) -> Result<(), ConfigError> {
-        lead::fits_one_of(delta("RENEWAL_LEAD", self.renewal_lead)?, tariffs)
     }
 
     pub(crate) fn gateway(&self) -> Result<cloudpayments::Client, ConfigError> {

@@ -27,7 +27,6 @@ pub(crate) struct Desk {
     queues: Arc<[String]>,
     pub(crate) resolve: ResolvePolicy,
     pub(crate) three_ds_ttl: TimeDelta,
-    pub(crate) renewal_lead: TimeDelta,
     pub(crate) stranded_after: TimeDelta,
     /// A request sent longer ago than this has no sender any more that waits for its answer.
     abandoned_after: TimeDelta,
@@ -50,7 +49,6 @@ impl Desk {
             queues: config.queues().map(str::to_owned).collect(),
             resolve: config.resolve.policy()?,
             three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,
-            renewal_lead: delta("RENEWAL_LEAD", config.renewal_lead)?,
             stranded_after: delta("STRANDED_AFTER", config.stranded_after)?,
             abandoned_after: delta("GATEWAY_TIMEOUT", config.gateway_timeout * 2 + WRITE_DOWN_WITHIN)?,
         })

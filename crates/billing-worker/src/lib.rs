@@ -6,7 +6,6 @@
 mod config;
 mod desk;
 mod gateway;
-mod lead;
 mod life;
 mod shares;
 mod tasks;
@@ -96,9 +95,8 @@ impl Prepared {
     /// Executes tasks until it is told to stop.
     ///
     /// # Errors
-    /// What ended it: a [`WorkerError`](celeriac::WorkerError), or a [`ConfigError`] for a setting that no tariff allows.
+    /// The [`WorkerError`](celeriac::WorkerError) that ended it.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        lead::check(&self.desk).await?;
         let greeting = tokio::spawn(self.desk.greet_the_gateway());
         let ended = self.worker.run(stop.warm).await;
         greeting.abort();

@@ -6,6 +6,7 @@
 
 mod machine;
 mod term;
+mod window;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -17,6 +18,7 @@ use crate::payment::{Instrument, Payment, PaymentState};
 use crate::period::{Period, PeriodError};
 
 pub use self::term::{CHARGED_SHARE, Term};
+pub use self::window::{WINDOW, renewal_at, window_place};
 use crate::{AccountId, TariffId};
 
 text_enum! {

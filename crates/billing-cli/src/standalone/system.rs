@@ -60,8 +60,6 @@ impl System {
         let services = roles::connect(config.services, signals).await?;
         services.db.migrate().await.context("DATABASE_URL: cannot migrate")?;
         store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), services.db.now()).await?;
-        let tariffs = store::tariffs::all(&mut *services.db.conn().await?).await?;
-        config.worker.check_against(&tariffs).map_err(Exit::configuration)?;
 
         let (stop_roles, stop_sandbox) = (CancellationToken::new(), CancellationToken::new());
         let sandbox_task = tokio::spawn({

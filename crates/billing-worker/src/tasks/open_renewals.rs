@@ -1,4 +1,4 @@
-//! The paid time of some accounts ends soon: one bill and one charge for each, in chunks, in constant memory. That of
+//! The time of some accounts has come: one bill and one charge for each, in chunks, in constant memory. That of
 //! others has run out: they are closed.
 
 use billing::store::{StoreError, accounts, renewals};
@@ -17,7 +17,7 @@ pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskRes
     loop {
         let opened = {
             let mut conn = desk.services.db.conn().await?;
-            renewals::open_due(&mut conn, desk.now(), desk.renewal_lead, CHUNK).await?
+            renewals::open_due(&mut conn, desk.now(), CHUNK).await?
         };
         total += opened.payments.len();
         let mut renewals = Vec::with_capacity(opened.payments.len());

@@ -6,7 +6,6 @@ use billing::store::renewals;
 use billing::tasks::{ChargeRenewal, CompleteThreeDs, RepublishStranded, ResolvePayment, ResolveUnknown};
 use billing::{PaymentId, clock};
 use celeriac::Task;
-use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::three_ds::come_back;
@@ -19,7 +18,7 @@ async fn renewal(world: &World) -> PaymentId {
     world.ends_as(first.id, PaymentState::Succeeded).await;
     world.ends_today(first.account_id).await;
     let mut conn = world.services.db.conn().await.unwrap();
-    let opened = renewals::open_due(&mut conn, clock::now(), TimeDelta::hours(6), 10).await.unwrap();
+    let opened = renewals::open_due(&mut conn, clock::now(), 10).await.unwrap();
     assert_eq!(opened.payments.len(), 1);
     opened.payments[0]
 }

@@ -94,8 +94,8 @@ async fn renewals_of(world: &World, subscribers: usize) -> Vec<PaymentId> {
         world.ends_as(first.id, PaymentState::Succeeded).await;
     }
     let mut conn = world.services.db.conn().await.unwrap();
-    let later = clock::now() + TimeDelta::hours(23);
-    let opened = renewals::open_due(&mut conn, later, TimeDelta::hours(6), 100).await.unwrap();
+    let later = clock::now() + TimeDelta::hours(24);
+    let opened = renewals::open_due(&mut conn, later, 100).await.unwrap();
     assert_eq!(opened.payments.len(), subscribers);
     opened.payments
 }

@@ -49,20 +49,8 @@ async fn a_declined_renewal_makes_the_account_overdue_and_keeps_its_access_for_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lead_that_fits_no_tariff_is_refused_at_the_start() {
-    // The longest of the tariffs on sale is a year.
-    let mut world = World::with(&["--renewal-lead", "200d"]).await;
-    let refused = world.ended().await.unwrap_err();
-    assert!(refused.is::<billing_worker::ConfigError>());
-    assert_eq!(
-        refused.to_string(),
-        "RENEWAL_LEAD: no renewal can be charged so early. The most is half of the longest tariff, «Год» of 12 months: 4392h"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lead_longer_than_a_day_charges_a_day_once() {
-    let world = World::with(&["--renewal-lead", "3d"]).await;
+async fn a_day_that_was_just_bought_is_not_charged_again_before_half_of_it_is_over() {
+    let world = World::start().await;
     let payment = world.created(PAYS, DAY).await;
     world.charge(payment.id).await;
     world.ends_as(payment.id, PaymentState::Succeeded).await;

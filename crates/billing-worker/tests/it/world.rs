@@ -18,7 +18,6 @@ use cloudpayments_sandbox::Sandbox;
 use diesel_async::RunQueryDsl as _;
 use serde_json::{Value, json};
 use testkit::TestDatabase;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Test cards of the gateway.
@@ -44,7 +43,6 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     http: reqwest::Client,
     stop: CancellationToken,
-    worker: JoinHandle<anyhow::Result<()>>,
     _database: TestDatabase,
 }
 
@@ -106,20 +104,8 @@ impl World {
         let services = services.connect().await.unwrap();
         let stop = CancellationToken::new();
         let stopped = billing_worker::Stop { warm: stop.clone(), ..billing_worker::Stop::default() };
-        let running = billing_worker::run(worker, services.clone(), stopped);
-        Self {
-            services,
-            sandbox,
-            http: reqwest::Client::new(),
-            stop,
-            worker: tokio::spawn(running),
-            _database: database,
-        }
-    }
-
-    /// What the worker ended with by itself.
-    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
-        tokio::time::timeout(SOON, &mut self.worker).await.expect("it goes on").unwrap()
+        tokio::spawn(billing_worker::run(worker, services.clone(), stopped));
+        Self { services, sandbox, http: reqwest::Client::new(), stop, _database: database }
     }
 
     /// A new account and its first payment for so many days or months, written down and not sent to a worker.

@@ -1,12 +1,13 @@
 //! How a subscription moves.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::term::is_worth_its_price;
+use super::window::renewal_at;
 use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, Term};
 use crate::bill::BillKind;
 use crate::decline::{DeclineGroup, GRACE, retry_after_fault};
-use crate::period::{Period, start_of_day};
+use crate::period::Period;
 
 impl Account {
     /// The period a renewal under `period` would pay at `now`: the first unpaid one of which enough lies ahead
@@ -118,18 +119,14 @@ impl Account {
         }
     }
 
-    /// When the next period falls due: when the day begins on which the paid time ends. (Charging begins a lead before
-    /// that.) A short period is left at least half of its time, so that who buys a day in the evening is not charged
-    /// for the next one within the hour.
+    /// When the next period is charged.
     fn due_at(&self) -> Result<Option<DateTime<Utc>>, AccountError> {
-        let (Some(term), Some(end), Some(day)) = (self.term, self.paid_until, self.expires_on()) else {
-            return Ok(None);
-        };
-        if self.cancel_at_period_end {
-            return Ok(None);
+        match (self.term, self.paid_until) {
+            (Some(term), Some(end)) if !self.cancel_at_period_end => {
+                Ok(Some(renewal_at(self.id, term.start_of(self.period_no, self.time_zone)?, end)))
+            }
+            _ => Ok(None),
         }
-        let half = (end - term.start_of(self.period_no, self.time_zone)?) / 2;
-        Ok(Some(start_of_day(day, self.time_zone)?.max(end - half.min(TimeDelta::days(1)))))
     }
 
     fn end_or(&self, now: DateTime<Utc>) -> DateTime<Utc> {

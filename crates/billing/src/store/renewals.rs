@@ -5,7 +5,7 @@ mod chunk;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Timestamptz};
@@ -30,10 +30,10 @@ pub struct Opened {
     pub accounts: usize,
 }
 
-/// Opens the renewals of at most `limit` accounts: those whose paid time ends within `lead`, and those whose renewal is to
-/// be tried again. One short transaction; any number may run at once, each takes other accounts.
+/// Opens the renewals of at most `limit` accounts whose time has come ([`renewal_at`](crate::account::renewal_at)), or that
+/// of another try. One short transaction; any number may run at once, each takes other accounts.
 ///
-/// * However long the lead, nobody is charged before half of the paid period is over.
+/// * Whatever was done to the row by hand, nobody is charged before half of the paid period is over.
 /// * A try charges the bill that is open, at the price it was opened with.
 /// * Service is paid in advance, so after an outage only one period is charged: the first of which enough lies ahead
 ///   ([`CHARGED_SHARE`](crate::account::CHARGED_SHARE)). How many were passed over stands on its bill.
@@ -41,14 +41,9 @@ pub struct Opened {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn open_due(
-    conn: &mut AsyncPgConnection,
-    now: DateTime<Utc>,
-    lead: TimeDelta,
-    limit: i64,
-) -> Result<Opened, StoreError> {
+pub async fn open_due(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Opened, StoreError> {
     conn.transaction(async |conn| {
-        let due = due(conn, now, lead, limit).await?;
+        let due = due(conn, now, limit).await?;
         let tariffs = tariffs_of(conn, &due).await?;
         let mut open_bills = open_bills_of(conn, &due).await?;
         let mut charges = charges_of(conn, &due, now).await?;
@@ -59,7 +54,7 @@ pub async fn open_due(
             let open = open_bills.remove(&row.id);
             let charges = charges.remove(&row.id).unwrap_or_default();
             if let Some(until) = chunk.waits_until(&account, open.as_ref(), &charges) {
-                chunk.put_off(&account, until, lead);
+                chunk.put_off(&account, until);
             } else if let Err(error) = chunk.plan(&account, tariff, open) {
                 chunk.set_aside(&account, &error);
             }
@@ -69,18 +64,11 @@ pub async fn open_due(
     .await
 }
 
-async fn due(
-    conn: &mut AsyncPgConnection,
-    now: DateTime<Utc>,
-    lead: TimeDelta,
-    limit: i64,
-) -> Result<Vec<AccountRow>, StoreError> {
-    // The lead is for renewals, not for tries: those are made when they are planned, and not before half of the period.
+async fn due(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<AccountRow>, StoreError> {
     let is_first = account::status.eq(AccountStatus::Active).and(account::faults.eq(0));
     let half_is_over = sql::<Bool>("renewable_from(account) <= ").bind::<Timestamptz, _>(now);
     Ok(account::table
-        .filter(account::next_charge_at.le(now + lead))
-        .filter(account::next_charge_at.le(now).or(is_first))
+        .filter(account::next_charge_at.le(now))
         .filter(diesel::dsl::not(is_first).or(half_is_over))
         .order(account::next_charge_at)
         .limit(limit)

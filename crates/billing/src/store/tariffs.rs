@@ -19,14 +19,6 @@ pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<Tariff>, DbError> 
     Ok(on_sale.select(Tariff::as_select()).load(conn).await?)
 }
 
-/// Every tariff, also those that are no longer sold: who has one keeps it.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<Tariff>, DbError> {
-    Ok(tariff::table.order(tariff::name).select(Tariff::as_select()).load(conn).await?)
-}
-
 /// One tariff, on sale or not.
 ///
 /// # Errors

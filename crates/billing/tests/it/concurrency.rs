@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 
 use crate::shop::{Shop, month, purchase, refused, took, unknown};
 use crate::support::sample::TRANSACTION;
-use crate::support::{hours, minutes, noon};
+use crate::support::{minutes, noon};
 
 const MANY: usize = 50;
 
@@ -179,10 +179,12 @@ async fn many_timetables_open_each_renewal_once() {
         shop.subscribed(month(), n + 1).await;
     }
     let due = noon() + TimeDelta::days(31);
-    let opened = at_once(&shop, |shop, _| async move {
-        renewals::open_due(&mut *shop.conn().await, due, hours(6), 7).await.unwrap().payments
-    })
-    .await;
+    let opened =
+        at_once(
+            &shop,
+            |shop, _| async move { renewals::open_due(&mut *shop.conn().await, due, 7).await.unwrap().payments },
+        )
+        .await;
     let mut payments: Vec<PaymentId> = opened.concat();
     payments.sort_unstable();
     payments.dedup();
@@ -211,7 +213,7 @@ async fn no_interleaving_charges_a_bill_twice() {
                 let now = noon() + TimeDelta::days(i64::try_from(round * 9).unwrap());
                 let mut conn = shop.conn().await;
                 let made = payments::create(&mut conn, NewPayment { now, ..purchase(account) }, &shop.cipher).await;
-                let opened = renewals::open_due(&mut conn, now, hours(6), 10).await.unwrap().payments;
+                let opened = renewals::open_due(&mut conn, now, 10).await.unwrap().payments;
                 let new = made.ok().map(|created| created.payment.id);
                 let ids: Vec<PaymentId> = new.into_iter().chain(opened).collect();
                 for id in ids {

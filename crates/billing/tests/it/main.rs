@@ -33,3 +33,4 @@ mod subscriber;
 mod task_contract;
 mod three_ds;
 mod which_period;
+mod window;

@@ -171,9 +171,13 @@ async fn every_subscription_is_paid_or_ends_and_nobody_watches_for_nothing() {
         let mut accounts = Vec::new();
         for n in 0..SUBSCRIPTIONS {
             let tariff = [day(), month(), year()][usize::try_from(n % 3).unwrap()];
-            accounts.push(shop.subscribed(tariff, n + 1).await);
+            // Anywhere in the window.
+            let account = AccountId::new();
+            shop.known(account).await;
+            shop.buys(account, tariff, n + 1).await;
+            accounts.push(account);
         }
-        let timetable = Timetable { lead: hours(6 + 60 * i64::try_from(seed).unwrap()), ..Timetable::of(&shop) };
+        let timetable = Timetable::of(&shop);
         let (dice, unpaid, doubtful) = (Dice(seed), HashMap::new(), Vec::new());
         let mut world = World { timetable, dice, now: noon(), accounts, unpaid, doubtful, transactions: 1_000 };
         for _ in 0..TICKS {

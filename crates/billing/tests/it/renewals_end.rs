@@ -64,7 +64,7 @@ async fn trying_a_renewal_again_moves_no_access() {
     for _ in 0..2 {
         assert_eq!(shop.account_of(account).await.access_until, Some(end() + hours(48)));
         now = shop.account_of(account).await.next_charge_at.unwrap();
-        assert_eq!(shop.open_due(now - minutes(1)).await, [], "the lead is for renewals, not for tries");
+        assert_eq!(shop.open_due(now - minutes(1)).await, [], "not before it is planned");
         let next = shop.open_due(now).await[0];
         assert_eq!(shop.account_of(account).await.access_until, Some(end() + hours(48)), "opening gives nothing");
         shop.charge(next, rejected(), now).await;

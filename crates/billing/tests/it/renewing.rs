@@ -1,28 +1,32 @@
 //! Renewals: what is due is opened once, charged by the kept card, and retried by the rules.
 
 use billing::AccountId;
-use billing::account::AccountStatus;
+use billing::account::{AccountStatus, renewal_at};
 use billing::bill::{BillKind, BillStatus};
 use billing::payment::{Instrument, Outcome, PaymentState};
 use billing::store::payments::{Begin, ChargeInstrument, Effect, NewPayment};
 use billing::store::{accounts, renewals};
-use chrono::{DateTime, Duration, TimeDelta, Utc};
+use chrono::{DateTime, Duration, Utc};
 use secrecy::ExposeSecret;
 
 use crate::shop::{Shop, day, month, purchase, refused, took, unknown};
 use crate::support::{at, hours, minutes};
 
-/// A month bought at noon on 10 March: `expiration_dt` is 10 April, which begins in Moscow at 21:00 UTC.
+/// A month bought at noon on 10 March ends at noon on 10 April. Twelve hours before, who is charged early is due.
 fn due() -> DateTime<Utc> {
     at("2026-04-09T21:00:00Z")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_is_opened_a_lead_before_the_day_of_expiration_begins() {
+async fn a_renewal_is_opened_at_the_accounts_own_time_in_the_day_before_the_end() {
     let shop = Shop::open().await;
-    shop.subscribed(month(), 1).await;
-    assert_eq!(shop.open_due(due() - hours(6) - minutes(1)).await, []);
-    let [renewal] = shop.open_due(due() - hours(6)).await[..] else { panic!("it is due") };
+    let account = shop.subscribed(month(), 1).await;
+    let end = at("2026-04-10T09:00:00Z");
+    let due = shop.account_of(account).await.next_charge_at.unwrap();
+    assert_eq!(due, renewal_at(account, at("2026-03-10T09:00:00Z"), end));
+    assert!(end - hours(24) <= due && due < end - hours(23), "{due}");
+    assert_eq!(shop.open_due(due - minutes(1)).await, []);
+    let [renewal] = shop.open_due(due).await[..] else { panic!("it is due") };
     let view = shop.view(renewal).await;
     assert_eq!((view.kind, view.instrument, view.state), (BillKind::Renewal, Instrument::Token, PaymentState::Created));
     assert_eq!((view.amount.get(), view.bill_status), (39_900, BillStatus::InWork));
@@ -41,7 +45,8 @@ async fn a_renewal_charges_the_kept_token_and_extends_the_account() {
     let paid = shop.apply(renewal, took(&shop.view(renewal).await, 2), due()).await.payment;
     assert_eq!((paid.state, paid.expires_on.unwrap().to_string()), (PaymentState::Succeeded, "2026-05-10".into()));
     let next = shop.account_of(account).await;
-    assert_eq!((next.period_no, next.next_charge_at), (2, Some(at("2026-05-09T21:00:00Z"))));
+    let then = renewal_at(account, at("2026-04-10T09:00:00Z"), at("2026-05-10T09:00:00Z"));
+    assert_eq!((next.period_no, next.next_charge_at), (2, Some(then)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +84,7 @@ async fn a_soft_refusal_is_tried_again_on_the_same_bill() {
     assert_eq!(applied.payment.account_status, AccountStatus::Overdue);
     assert!(shop.account_of(account).await.access(retry_at).has_access, "grace");
 
-    assert_eq!(shop.open_due(retry_at - minutes(1)).await, [], "the lead is for renewals, not for tries");
+    assert_eq!(shop.open_due(retry_at - minutes(1)).await, [], "not before it is planned");
     let second = shop.open_due(retry_at).await[0];
     let (before, view) = (shop.view(first).await, shop.view(second).await);
     assert_eq!((view.bill_id, view.state), (before.bill_id, PaymentState::Created));
@@ -240,7 +245,8 @@ async fn an_expiration_moved_by_hand_moves_what_follows_from_it() {
     };
     let longer = moved("2026-04-17").await;
     assert_eq!(longer.paid_until, Some(at("2026-04-17T09:00:00Z")));
-    assert_eq!(longer.next_charge_at, Some(at("2026-04-16T21:00:00Z")));
+    let then = renewal_at(account, at("2026-03-17T09:00:00Z"), at("2026-04-17T09:00:00Z"));
+    assert_eq!(longer.next_charge_at, Some(then));
     assert!(longer.access(at("2026-04-18T00:00:00Z")).has_access);
     assert_eq!(shop.open_due(due()).await, [], "not yet");
 
@@ -282,7 +288,7 @@ async fn many_due_accounts_are_opened_chunk_by_chunk() {
     let mut payments = Vec::new();
     let mut chunks = 0;
     loop {
-        let opened = renewals::open_due(&mut *shop.conn().await, due(), TimeDelta::hours(6), 10).await.unwrap();
+        let opened = renewals::open_due(&mut *shop.conn().await, due(), 10).await.unwrap();
         payments.extend(opened.payments);
         chunks += 1;
         if opened.accounts < 10 {

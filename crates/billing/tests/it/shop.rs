@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use billing::account::window_place;
 use billing::cipher::Cipher;
 use billing::db::{Conn, Db};
 use billing::payment::{Outcome, PaymentState};
@@ -10,7 +11,7 @@ use billing::store::payments::{
 };
 use billing::store::{accounts, renewals, tariffs};
 use billing::{AccountId, PaymentId, TariffId};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::RunQueryDsl;
@@ -48,10 +49,15 @@ impl Shop {
         self.db.conn().await.unwrap()
     }
 
+    /// One that is charged as soon as the window before the end of its paid time opens.
     pub(crate) async fn account(&self) -> AccountId {
-        let id = AccountId::new();
-        accounts::register(&mut *self.conn().await, id, Tz::Europe__Moscow, noon()).await.unwrap();
+        let id = charged_early();
+        self.known(id).await;
         id
+    }
+
+    pub(crate) async fn known(&self, id: AccountId) {
+        accounts::register(&mut *self.conn().await, id, Tz::Europe__Moscow, noon()).await.unwrap();
     }
 
     pub(crate) async fn create(&self, new: NewPayment) -> Result<Created, CreateError> {
@@ -88,10 +94,14 @@ impl Shop {
     /// An account that bought at noon; its transaction is `transaction_id`.
     pub(crate) async fn subscribed(&self, tariff: TariffId, transaction_id: i64) -> AccountId {
         let account = self.account().await;
+        self.buys(account, tariff, transaction_id).await;
+        account
+    }
+
+    pub(crate) async fn buys(&self, account: AccountId, tariff: TariffId, transaction_id: i64) {
         let new = NewPayment { tariff_id: tariff, ..purchase(account) };
         let payment = self.create(new).await.unwrap().payment;
         self.charge(payment.id, took(&payment, transaction_id), noon()).await;
-        account
     }
 
     /// A purchase whose customer is on the bank's page; its transaction is [`sample::TRANSACTION`].
@@ -124,12 +134,7 @@ impl Shop {
     }
 
     pub(crate) async fn open_due(&self, now: DateTime<Utc>) -> Vec<PaymentId> {
-        self.open_due_ahead(now, TimeDelta::hours(6)).await
-    }
-
-    /// Likewise, with another lead.
-    pub(crate) async fn open_due_ahead(&self, now: DateTime<Utc>, lead: TimeDelta) -> Vec<PaymentId> {
-        renewals::open_due(&mut *self.conn().await, now, lead, 100).await.unwrap().payments
+        renewals::open_due(&mut *self.conn().await, now, 100).await.unwrap().payments
     }
 
     /// Ends what has run out.
@@ -171,6 +176,11 @@ impl Shop {
         }
         all
     }
+}
+
+/// An account whose place is in the first hundredth of the window.
+pub(crate) fn charged_early() -> AccountId {
+    std::iter::repeat_with(AccountId::new).find(|id| window_place(*id) < u32::MAX / 100).unwrap()
 }
 
 /// A month, by a card just typed in, under a key of its own.

@@ -15,7 +15,6 @@ pub(crate) type Answer = Option<Outcome>;
 
 pub(crate) struct Timetable<'a> {
     pub(crate) shop: &'a Shop,
-    pub(crate) lead: TimeDelta,
     /// When which account was charged without its customer.
     pub(crate) charges: Vec<(AccountId, DateTime<Utc>)>,
     pub(crate) effects: Vec<Effect>,
@@ -23,7 +22,7 @@ pub(crate) struct Timetable<'a> {
 
 impl<'a> Timetable<'a> {
     pub(crate) fn of(shop: &'a Shop) -> Self {
-        Self { shop, lead: hours(6), charges: Vec::new(), effects: Vec::new() }
+        Self { shop, charges: Vec::new(), effects: Vec::new() }
     }
 
     /// All that is done at `now`.
@@ -66,7 +65,7 @@ impl<'a> Timetable<'a> {
         for chunk in 0.. {
             assert!(chunk < 20, "what was opened or put off must not be due at once again");
             let mut conn = self.shop.conn().await;
-            if renewals::open_due(&mut conn, now, self.lead, 10).await.unwrap().accounts < 10 {
+            if renewals::open_due(&mut conn, now, 10).await.unwrap().accounts < 10 {
                 return;
             }
         }

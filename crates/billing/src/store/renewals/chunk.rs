@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::story;
 use super::super::{StoreError, accounts, events};
-use crate::account::{Account, AccountError, AccountEvent, AccountStatus};
+use crate::account::{Account, AccountError, AccountEvent};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::decline::left_alone_until;
 use crate::event::{EventKind, NewEvent};
@@ -53,9 +53,7 @@ impl Chunk {
         left_alone_until(charges, self.now).filter(|_| account.can_be_charged())
     }
 
-    pub(super) fn put_off(&mut self, account: &Account, until: DateTime<Utc>, lead: TimeDelta) {
-        let is_first = account.status == AccountStatus::Active && account.faults == 0;
-        let until = if is_first { until + lead } else { until };
+    pub(super) fn put_off(&mut self, account: &Account, until: DateTime<Utc>) {
         self.others.push(Account { next_charge_at: Some(until), ..account.clone() });
     }
 
