@@ -146,6 +146,10 @@ pub(crate) fn event(event: &Event, token: ResumeToken) -> proto::Event {
         currency: text("currency"),
         reason_code: event.detail["reason_code"].as_i64().and_then(|code| code.try_into().ok()).unwrap_or_default(),
         next_charge_at: text("next_charge_at").parse().ok().map(timestamp),
+        customer_message: event.detail["message_en"]
+            .as_str()
+            .map(|en| proto::Text { en: en.to_owned(), ru: text("message_ru") }),
+        customer_action: text("customer_action"),
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn subscription(found: &Subscription, policy: &ResolvePolicy, now: Da
     let attempt = under_way.map(|(_, payment)| {
         explain::payment(PaymentFacts { payment, policy, answer_within: ANSWER_WITHIN, zone }, now)
     });
-    let Explanation { why, next } = explain::account(account, attempt.as_ref(), now);
+    let Explanation { why, next } = explain::account(account, attempt.as_ref(), found.refusal.as_ref(), now);
     let (next, next_at) = match next {
         Next::Step { at, what } => (Some(what), at),
         Next::WaitsFor { what, .. } => (Some(what), When::Soon),

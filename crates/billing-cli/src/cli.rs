@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::celery::{self, CeleryCommand};
+use crate::declines::DeclinesConfig;
 use crate::demo::DemoConfig;
 use crate::environment;
 use crate::exit;
@@ -47,6 +48,8 @@ pub enum Command {
     Migrate(MigrateConfig),
     /// Plays customers against a running system and checks the gateway's ledger
     Demo(DemoConfig),
+    /// What refusals of cards mean: when they are tried again, and what customers are told
+    Declines(Box<DeclinesConfig>),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
     /// Asks a role whether it is well

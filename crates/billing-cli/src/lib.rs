@@ -2,6 +2,7 @@
 
 pub mod celery;
 pub mod cli;
+mod declines;
 mod demo;
 mod environment;
 pub mod exit;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Standalone(_) | Command::Demo(_) => "warn",
         // Celery's verbs say themselves what went wrong.
         Command::Celery(_) => "off",
+        Command::Declines(_) => "warn",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -50,6 +52,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Sandbox(config) => roles::sandbox(*config, &signals).await,
         Command::Migrate(config) => unless_stopped(&signals, roles::migrate(config)).await,
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
+        Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),
         Command::Health(config) => {

@@ -22,7 +22,7 @@ pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result
     }
 }
 
-fn services_error(error: ServicesError) -> Exit {
+pub(crate) fn services_error(error: ServicesError) -> Exit {
     match error {
         ServicesError::Setting { .. } => Exit::configuration(error),
         ServicesError::Unreachable { .. } => Exit::unavailable(error),

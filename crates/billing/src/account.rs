@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::bill::BillKind;
-use crate::decline::DeclineGroup;
+use crate::decline::{RetryTerms, Ruling};
 use crate::macros::text_enum;
 use crate::payment::{Instrument, Payment, PaymentState};
 use crate::period::{Period, PeriodError};
@@ -84,7 +84,7 @@ pub enum AccountEvent {
     /// A renewal was opened, or the next try of one; it is being charged.
     RenewalOpened,
     /// The charge for this period was refused.
-    RenewalRefused { period_no: i32, group: DeclineGroup, retry_after: Option<DateTime<Utc>> },
+    RenewalRefused { period_no: i32, terms: RetryTerms, retry_after: Option<DateTime<Utc>> },
     /// The charge for this period came to nothing through our own fault, not the customer's.
     RenewalNotCharged { period_no: i32 },
     /// Due, and there is no card to charge.
@@ -101,18 +101,20 @@ pub enum AccountEvent {
 
 impl AccountEvent {
     /// What the end of an attempt without money, for period `period_no`, means for the subscription. Only a charge
-    /// without the customer says anything: a card typed in and refused is not the one that is kept.
+    /// without the customer says anything: a card typed in and refused is not the one that is kept. `ruling`: how a refusal is judged;
+    /// without it as in a new database.
     #[must_use]
-    pub fn of_failure(before: PaymentState, after: &Payment, period_no: i32) -> Option<Self> {
+    pub fn of_failure(before: PaymentState, after: &Payment, ruling: Option<&Ruling>, period_no: i32) -> Option<Self> {
         if !before.is_live() || after.instrument != Instrument::Token {
             return None;
         }
         match (after.state, &after.decline) {
             (PaymentState::Declined, Some(decline)) => {
-                Some(Self::RenewalRefused { period_no, group: decline.group, retry_after: decline.retry_after })
+                let terms = ruling.map_or_else(|| RetryTerms::seeded(decline.group), Ruling::terms);
+                Some(Self::RenewalRefused { period_no, terms, retry_after: decline.retry_after })
             }
             (PaymentState::Declined | PaymentState::Abandoned, _) => {
-                Some(Self::RenewalRefused { period_no, group: DeclineGroup::CustomerAction, retry_after: None })
+                Some(Self::RenewalRefused { period_no, terms: RetryTerms::CUSTOMER_MUST_PAY, retry_after: None })
             }
             (PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided, _) => {
                 Some(Self::RenewalNotCharged { period_no })

@@ -2,10 +2,21 @@
 //!
 //! The gateway's own rule for recurring charges: after an unconditional refusal never again with this card; otherwise
 //! at most two attempts in 24 hours (gateway documentation, error codes). The codes the gateway leaves ungrouped are
-//! placed here by us. Raw code, reason and message are always kept on the payment, whatever this table says.
+//! placed here by us. Raw code, reason and message are always kept on the payment, whatever these rules say.
+//!
+//! What a code means and when a group is tried again are rows that the staff can change ([`Rule`], [`Schedule`]; see
+//! [`store::declines`](crate::store::declines)). What is written here is what a new database begins with, and what holds for
+//! a code that has no row. The bounds hold whatever the rows say.
+
+mod rule;
+mod schedule;
+mod seed;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use self::rule::{BadRule, CustomerAction, MAX_MESSAGE, RetryTerms, Rule, Ruling};
+pub use self::schedule::{BadSchedule, MAX_TRIES, Schedule};
+pub use self::seed::rules as seed;
 use crate::macros::text_enum;
 
 text_enum! {
@@ -26,13 +37,6 @@ text_enum! {
     }
 }
 
-/// Hours after the first refusal at which a try may follow. `+29 h` is the next day at another hour of it; the last
-/// soft try comes a few hours before the week of grace is over.
-const SOFT: &[i64] = &[29, 72, 120, 164];
-const TECHNICAL: &[i64] = &[2, 29];
-const CONDITIONAL: &[i64] = &[29];
-const NEVER: &[i64] = &[];
-
 /// Until when a charge that came to nothing through our own fault – the gateway did not understand it, it was never
 /// executed, its card could not be read – pauses: three charges in two days, so that operators can mend it meanwhile.
 /// After the last one the renewal is as good as refused.
@@ -40,7 +44,7 @@ const OUR_FAULT: &[TimeDelta] = &[TimeDelta::hours(1), TimeDelta::hours(47)];
 
 /// No more charges than [`MOST_CHARGES`] are started for a card within this time.
 pub const CHARGES_COUNT_FOR: TimeDelta = TimeDelta::hours(24);
-/// The gateway's rule for charges without the customer, whatever the schedules above say.
+/// The gateway's rule for charges without the customer, whatever the schedules say.
 pub const MOST_CHARGES: usize = 2;
 
 /// When a renewal whose charge failed `faults` times through our own fault, the last time at `now`, is tried again;
@@ -63,7 +67,7 @@ pub fn left_alone_until(charges: &[DateTime<Utc>], now: DateTime<Utc>) -> Option
 pub const GRACE: TimeDelta = TimeDelta::days(7);
 
 impl DeclineGroup {
-    /// The group of a gateway reason code. A code nobody has told us about gets one more try a day later.
+    /// The group of a gateway reason code in a new database. A code nobody has told us about gets one more try a day later.
     #[must_use]
     pub const fn of(code: i32) -> Self {
         match code {
@@ -81,36 +85,5 @@ impl DeclineGroup {
     #[must_use]
     pub const fn bars_the_card(self) -> bool {
         matches!(self, Self::Hard | Self::CustomerAction)
-    }
-
-    /// Hours after the first refusal at which a try may follow.
-    const fn schedule(self) -> &'static [i64] {
-        match self {
-            Self::Hard | Self::CustomerAction => NEVER,
-            Self::Soft => SOFT,
-            Self::Technical => TECHNICAL,
-            // An operator mends it meanwhile; the customer is not at fault.
-            Self::Conditional | Self::Configuration => CONDITIONAL,
-        }
-    }
-
-    /// When a renewal refused at `now` may be tried again; `None`: not by itself, the customer must pay anew.
-    ///
-    /// `first` is the time of the bill's first refusal, `refusals` counts them with this one, `retry_after` is the
-    /// gateway's own word and only ever moves the try later.
-    #[must_use]
-    pub fn retry_at(
-        self,
-        first: DateTime<Utc>,
-        refusals: u32,
-        retry_after: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
-    ) -> Option<DateTime<Utc>> {
-        let step = usize::try_from(refusals.max(1) - 1).ok()?;
-        let hours = *self.schedule().get(step)?;
-        // A try that came late must not make the next one follow at its heels.
-        let least = if step == 0 { hours } else { 24 };
-        let planned = (first + TimeDelta::hours(hours)).max(now + TimeDelta::hours(least));
-        Some(retry_after.map_or(planned, |at| at.max(planned)))
     }
 }

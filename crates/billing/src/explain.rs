@@ -14,19 +14,7 @@ use chrono::{DateTime, Utc};
 pub use self::account::account;
 pub use self::bill::bill;
 pub use self::payment::{PaymentFacts, payment};
-
-/// A sentence in the languages of the staff and the customers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    pub en: String,
-    pub ru: String,
-}
-
-impl Text {
-    fn new(en: impl Into<String>, ru: impl Into<String>) -> Self {
-        Self { en: en.into(), ru: ru.into() }
-    }
-}
+pub use crate::text::Text;
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]

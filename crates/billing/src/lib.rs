@@ -27,6 +27,7 @@ pub mod schema;
 pub mod services;
 pub mod store;
 pub mod tasks;
+pub mod text;
 pub mod trail;
 
 pub use ids::{AccountId, BillId, PaymentId, TariffId};

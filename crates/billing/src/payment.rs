@@ -148,6 +148,13 @@ impl Payment {
         may_send && self.posts == 0 && matches!(self.instrument, Instrument::Cryptogram)
     }
 
+    /// The refusal in the group that the rules of the day put its code into.
+    #[must_use]
+    pub fn judged_as(self, group: DeclineGroup) -> Self {
+        let decline = self.decline.map(|decline| Decline { group, ..decline });
+        Self { decline, ..self }
+    }
+
     /// Whether the answer of the bank's page may still have to be passed on: until then it is kept.
     #[must_use]
     pub const fn needs_pa_res(&self) -> bool {

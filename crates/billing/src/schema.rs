@@ -65,6 +65,36 @@ diesel::table! {
 }
 
 diesel::table! {
+    decline_change (version) {
+        version -> Int8,
+        at -> Timestamptz,
+        actor -> Text,
+        reason -> Text,
+        subject -> Text,
+        before -> Nullable<Jsonb>,
+        after -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    decline_rule (code) {
+        code -> Int4,
+        decline_group -> Text,
+        max_retries -> Int4,
+        customer_action -> Text,
+        message_en -> Text,
+        message_ru -> Text,
+    }
+}
+
+diesel::table! {
+    decline_schedule (decline_group) {
+        decline_group -> Text,
+        hours -> Jsonb,
+    }
+}
+
+diesel::table! {
     event (id, at) {
         id -> Int8,
         at -> Timestamptz,
@@ -173,6 +203,7 @@ diesel::joinable!(account -> tariff (tariff_id));
 diesel::joinable!(api_request -> account (account_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
+diesel::joinable!(decline_rule -> decline_schedule (decline_group));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 diesel::joinable!(tries -> payment (payment_id));
@@ -181,6 +212,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     account,
     api_request,
     bill,
+    decline_change,
+    decline_rule,
+    decline_schedule,
     event,
     event_log,
     orphan,

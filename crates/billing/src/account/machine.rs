@@ -6,7 +6,7 @@ use super::term::is_worth_its_price;
 use super::window::renewal_at;
 use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, Term};
 use crate::bill::BillKind;
-use crate::decline::{DeclineGroup, GRACE, retry_after_fault};
+use crate::decline::{GRACE, RetryTerms, retry_after_fault};
 use crate::period::Period;
 
 impl Account {
@@ -63,8 +63,8 @@ impl Account {
             E::RenewalOpened if running => {
                 Ok(Self { next_charge_at: None, access_until: self.access_while_charged(now), ..self })
             }
-            E::RenewalRefused { period_no, group, retry_after } if self.awaits(period_no) => {
-                Ok(self.refused(group, retry_after, now))
+            E::RenewalRefused { period_no, terms, retry_after } if self.awaits(period_no) => {
+                Ok(self.refused(terms, retry_after, now))
             }
             E::RenewalNotCharged { period_no } if self.awaits(period_no) => Ok(self.not_charged(now)),
             E::RenewalRefused { .. } | E::RenewalNotCharged { .. } => Ok(self),
@@ -151,14 +151,14 @@ impl Account {
         self.is_running() && !self.cancel_at_period_end && period_no > self.period_no
     }
 
-    fn refused(self, group: DeclineGroup, retry_after: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let refused = Self { card_barred: self.card_barred || group.bars_the_card(), ..self };
+    fn refused(self, terms: RetryTerms, retry_after: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let refused = Self { card_barred: self.card_barred || terms.bars_the_card, ..self };
         if refused.was_put_off() {
             return refused;
         }
         let first = refused.first_declined_at.unwrap_or(now);
         let declines = refused.declines.saturating_add(1);
-        let retry_at = group.retry_at(first, declines.unsigned_abs(), retry_after, now);
+        let retry_at = terms.schedule.retry_at(first, declines.unsigned_abs(), retry_after, now);
         Self { declines, ..refused.overdue(retry_at, now) }
     }
 

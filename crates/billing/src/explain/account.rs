@@ -5,11 +5,17 @@ use chrono::{DateTime, Utc};
 use super::words::{time, times};
 use super::{Explanation, Next, Text, When, Whom};
 use crate::account::{Account, AccountStatus};
+use crate::decline::Rule;
 
 /// Why this subscription is in its state at `now`, and what comes next. `renewal`: the payment of its renewal that is
-/// under way, explained.
+/// under way, explained. `refusal`: what its last refusal means, if it is overdue for that.
 #[must_use]
-pub fn account(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
+pub fn account(
+    account: &Account,
+    renewal: Option<&Explanation>,
+    refusal: Option<&Rule>,
+    now: DateTime<Utc>,
+) -> Explanation {
     match account.status {
         AccountStatus::Inactive => Explanation {
             why: Text::new("Nothing was ever paid.", "Оплат ещё не было."),
@@ -21,7 +27,7 @@ pub fn account(account: &Account, renewal: Option<&Explanation>, now: DateTime<U
         },
         AccountStatus::Active if account.cancel_at_period_end => canceled_at_period_end(account),
         AccountStatus::Active => active(account, renewal, now),
-        AccountStatus::Overdue => overdue(account, renewal, now),
+        AccountStatus::Overdue => overdue(account, renewal, refusal, now),
     }
 }
 
@@ -60,7 +66,12 @@ fn active(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) 
     Explanation { why, next: Next::Step { at, what } }
 }
 
-fn overdue(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
+fn overdue(
+    account: &Account,
+    renewal: Option<&Explanation>,
+    refusal: Option<&Rule>,
+    now: DateTime<Utc>,
+) -> Explanation {
     let refused = times(account.declines);
     let why = if account.declines > 0 {
         Text::new(format!("The renewal was refused {}.", refused.en), format!("Продление отклонено {}.", refused.ru))
@@ -68,6 +79,10 @@ fn overdue(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>)
         Text::new("The renewal could not be charged.", "Продление не удалось списать.")
     } else {
         Text::new("There is no card that may be charged.", "Нет карты, с которой можно списать.")
+    };
+    let why = match refusal {
+        Some(rule) => Text::new(format!("{} {}", why.en, rule.message.en), format!("{} {}", why.ru, rule.message.ru)),
+        None => why,
     };
     let until = account.access_until.map(|at| time(at, account.time_zone));
     let why = match until {
@@ -83,17 +98,29 @@ fn overdue(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>)
     let next = match account.next_charge_at {
         Some(at) if account.can_be_charged() => Next::Step {
             at: if at > now { When::At(at) } else { When::Soon },
-            what: Text::new("The charge is tried again.", "Списание повторят."),
+            what: and_the_customer(Text::new("The charge is tried again.", "Списание повторят."), refusal),
         },
         _ => Next::WaitsFor {
             whom: Whom::Customer,
-            what: Text::new(
-                "It is not tried again by itself: the customer must pay with a card.",
-                "Само списание не повторится: покупатель должен оплатить картой.",
+            what: and_the_customer(
+                Text::new(
+                    "It is not tried again by itself: the customer must pay with a card.",
+                    "Само списание не повторится: покупатель должен оплатить картой.",
+                ),
+                refusal,
             ),
         },
     };
     Explanation { why, next }
+}
+
+/// With what the customer can do about the refusal.
+fn and_the_customer(what: Text, refusal: Option<&Rule>) -> Text {
+    let action = refusal.map(|rule| rule.action.text()).filter(|text| !text.en.is_empty());
+    match action {
+        Some(action) => Text::new(format!("{} {}", what.en, action.en), format!("{} {}", what.ru, action.ru)),
+        None => what,
+    }
 }
 
 fn paid_until(account: &Account) -> Text {

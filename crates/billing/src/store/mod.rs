@@ -5,6 +5,7 @@
 //! word. Times are passed in.
 
 pub mod accounts;
+pub mod declines;
 pub mod events;
 pub mod orphans;
 pub mod payments;

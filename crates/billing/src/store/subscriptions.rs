@@ -11,13 +11,14 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub use self::history::{BillView, Page, bill, bills, payments};
 pub use self::request::{Request, VerbError, Written};
 pub use self::verbs::{Verb, perform};
-use super::StoreError;
 use super::payments::PaymentView;
-use crate::AccountId;
-use crate::account::Account;
+use super::{StoreError, declines};
+use crate::account::{Account, AccountStatus};
+use crate::decline::Rule;
 use crate::models::{AccountRow, BillRow, PaymentRow, Tariff};
-use crate::payment::{CardMask, Payment};
+use crate::payment::{CardMask, Instrument, Payment, PaymentState};
 use crate::schema::{account, bill, payment, tariff};
+use crate::{AccountId, BillId};
 
 /// A subscription with what belongs to it. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Subscription {
     pub card: Option<CardMask>,
     /// The bill that is owed, with the payment for it that is under way.
     pub open: Option<OpenBill>,
+    /// Of an overdue subscription: what its last refusal means.
+    pub refusal: Option<Rule>,
 }
 
 /// A bill that is owed.
@@ -77,7 +80,29 @@ async fn of(conn: &mut AsyncPgConnection, row: AccountRow) -> Result<Subscriptio
         }
         None => None,
     };
-    Ok(Subscription { account: row.machine(), tariff, card: row.card.clone(), open })
+    let refusal = match &open {
+        Some(open) if row.status == AccountStatus::Overdue && row.declines > 0 => {
+            last_refusal(conn, open.bill.id).await?
+        }
+        _ => None,
+    };
+    Ok(Subscription { account: row.machine(), tariff, card: row.card.clone(), open, refusal })
+}
+
+/// What the last refusal of the kept card for this bill means, by the rules of this moment.
+async fn last_refusal(conn: &mut AsyncPgConnection, bill: BillId) -> Result<Option<Rule>, StoreError> {
+    let code: Option<Option<i32>> = payment::table
+        .filter(payment::bill_id.eq(bill).and(payment::instrument.eq(Instrument::Token)))
+        .filter(payment::state.eq(PaymentState::Declined))
+        .order(payment::finished_at.desc())
+        .select(payment::reason_code)
+        .first(conn)
+        .await
+        .optional()?;
+    match code.flatten() {
+        Some(code) => Ok(Some(declines::ruling(conn, code).await?.rule)),
+        None => Ok(None),
+    }
 }
 
 /// The one bill that an account owes.

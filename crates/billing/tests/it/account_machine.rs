@@ -2,7 +2,7 @@
 
 use billing::account::{Account, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, renewal_at};
 use billing::bill::BillKind;
-use billing::decline::{DeclineGroup, GRACE};
+use billing::decline::{DeclineGroup, GRACE, RetryTerms};
 use billing::payment::{Instrument, Payment, PaymentState};
 use billing::period::Period;
 use billing::{AccountId, TariffId};
@@ -38,7 +38,7 @@ fn subscribed(period: Period, now: DateTime<Utc>) -> Account {
 
 /// The renewal after the first period was refused.
 fn refused(group: DeclineGroup) -> AccountEvent {
-    AccountEvent::RenewalRefused { period_no: 2, group, retry_after: None }
+    AccountEvent::RenewalRefused { period_no: 2, terms: RetryTerms::seeded(group), retry_after: None }
 }
 
 #[test]
@@ -275,13 +275,13 @@ fn nothing_can_be_renewed_that_does_not_run() {
 #[test]
 fn only_a_charge_without_the_customer_says_anything_about_the_kept_card() {
     let typed = payment(PaymentState::Declined);
-    assert_eq!(AccountEvent::of_failure(PaymentState::Sending, &typed, 2), None);
+    assert_eq!(AccountEvent::of_failure(PaymentState::Sending, &typed, None, 2), None);
     let by_token = |state| Payment { instrument: Instrument::Token, ..payment(state) };
-    let event = |state| AccountEvent::of_failure(PaymentState::Sending, &by_token(state), 2);
+    let event = |state| AccountEvent::of_failure(PaymentState::Sending, &by_token(state), None, 2);
     for state in [PaymentState::Rejected, PaymentState::NotExecuted, PaymentState::Voided] {
         assert_eq!(event(state), Some(AccountEvent::RenewalNotCharged { period_no: 2 }));
     }
     assert_eq!(event(PaymentState::Abandoned), Some(refused(DeclineGroup::CustomerAction)));
     assert_eq!(event(PaymentState::Unknown), None);
-    assert_eq!(AccountEvent::of_failure(PaymentState::Declined, &by_token(PaymentState::Declined), 2), None);
+    assert_eq!(AccountEvent::of_failure(PaymentState::Declined, &by_token(PaymentState::Declined), None, 2), None);
 }

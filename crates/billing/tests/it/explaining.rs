@@ -77,8 +77,8 @@ fn every_status_of_a_subscription_has_its_reason_and_what_comes_next() {
                     access_until: Some(noon() + hours(3)),
                     ..Account::registered(AccountId::new(), Tz::Europe__Moscow)
                 };
-                is_whole(&explain::account(&account, None, noon()), false);
-                is_whole(&explain::account(&account, Some(&attempt), noon()), false);
+                is_whole(&explain::account(&account, None, None, noon()), false);
+                is_whole(&explain::account(&account, Some(&attempt), None, noon()), false);
             }
         }
     }
@@ -101,8 +101,11 @@ fn the_times_that_are_told_are_those_of_the_row() {
         ..Account::registered(AccountId::new(), Tz::Europe__Moscow)
     };
     assert!(
-        matches!(explain::account(&account, None, noon()).next, Next::Step { at: When::At(at), .. } if at == charge)
+        matches!(explain::account(&account, None, None, noon()).next, Next::Step { at: When::At(at), .. } if at == charge)
     );
     let without_card = Account { has_token: false, ..account };
-    assert!(matches!(explain::account(&without_card, None, noon()).next, Next::WaitsFor { whom: Whom::Customer, .. }));
+    assert!(matches!(
+        explain::account(&without_card, None, None, noon()).next,
+        Next::WaitsFor { whom: Whom::Customer, .. }
+    ));
 }

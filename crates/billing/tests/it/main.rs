@@ -12,6 +12,7 @@ mod concurrency;
 mod constraints;
 mod creating;
 mod database;
+mod decline_rules;
 mod declines;
 mod defects;
 mod doubt;

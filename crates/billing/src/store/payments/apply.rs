@@ -6,14 +6,14 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::orphans::{self, Orphan};
-use super::super::{StoreError, events};
+use super::super::{StoreError, declines, events};
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use super::{PaymentView, card};
 use crate::account::AccountEvent;
 use crate::bill::BillEvent;
 use crate::cipher::{Cipher, Place};
-use crate::decline::DeclineGroup;
+use crate::decline::{DeclineGroup, Ruling};
 use crate::models::{NewPaymentRow, PaymentRow};
 use crate::payment::{Instrument, Outcome, Payment, PaymentState, SecondTransaction};
 use crate::schema::payment;
@@ -109,17 +109,35 @@ pub(super) async fn settle(
         effects.extend(set_aside(conn, &before, &outcome, what, now).await?);
     }
     let given_back = GivenBack::by(&outcome);
+    let ruling = ruling(conn, &outcome).await?;
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
     if after == before {
-        events::append(conn, story::of_step(stood, &locked, &before, &after, &effects), now).await?;
+        events::append(conn, story::of_step(stood, &locked, &before, &after, None, &effects), now).await?;
         return Ok(Applied { payment: PaymentView::of(&locked), effects });
     }
+    let after = match &ruling {
+        Some(ruling) if after.decline != before.decline => after.judged_as(ruling.rule.group),
+        _ => after,
+    };
     locked.save_payment(conn, &after, now).await?;
     settle_bill(conn, &mut locked, &before, &after, given_back, now).await?;
-    settle_account(conn, &mut locked, &before, &after, sealed_token, given_back, now).await?;
+    if after.state == PaymentState::Succeeded {
+        pay_account(conn, &mut locked, &after, sealed_token, given_back, now).await?;
+    } else if let Some(event) = AccountEvent::of_failure(before.state, &after, ruling.as_ref(), locked.bill.period_no) {
+        let account = locked.account.machine().apply(event, now)?;
+        locked.save_account(conn, &account, now).await?;
+    }
     effects.extend(effects_of(&locked, &before, &after, given_back));
-    events::append(conn, story::of_step(stood, &locked, &before, &after, &effects), now).await?;
+    events::append(conn, story::of_step(stood, &locked, &before, &after, ruling.as_ref(), &effects), now).await?;
     Ok(Applied { payment: PaymentView::of(&locked), effects })
+}
+
+/// How a refusal is judged, by the rules of this moment.
+async fn ruling(conn: &mut AsyncPgConnection, outcome: &Outcome) -> Result<Option<Ruling>, StoreError> {
+    match outcome {
+        Outcome::Declined { code, .. } => Ok(Some(declines::ruling(conn, *code).await?)),
+        _ => Ok(None),
+    }
 }
 
 /// Whether the outcome is of money that is there to pay the bill.
@@ -238,17 +256,16 @@ async fn settle_bill(
     locked.save_bill(conn, bill, after, now).await
 }
 
-async fn settle_account(
+async fn pay_account(
     conn: &mut AsyncPgConnection,
     locked: &mut Locked,
-    before: &Payment,
     after: &Payment,
     sealed_token: Option<String>,
     given_back: GivenBack,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (bill, account) = (&locked.bill, locked.account.machine());
-    if after.state == PaymentState::Succeeded && given_back == GivenBack::All {
+    if given_back == GivenBack::All {
         // Whoever gave a renewal back does not want it charged again within the hour.
         let is_renewal = after.instrument == Instrument::Token && account.is_running();
         let ends = is_renewal && !account.cancel_at_period_end && bill.period_no > account.period_no;
@@ -257,21 +274,15 @@ async fn settle_account(
             false => Ok(()),
         };
     }
-    if after.state == PaymentState::Succeeded {
-        let (card, change) = card::left_by(locked, after, sealed_token);
-        let paid = AccountEvent::Paid {
-            kind: bill.kind,
-            tariff_id: bill.tariff_id,
-            period: bill.paid_period,
-            period_no: bill.period_no,
-            card,
-        };
-        return locked.save_account_and_card(conn, &account.apply(paid, now)?, change, now).await;
-    }
-    match AccountEvent::of_failure(before.state, after, bill.period_no) {
-        Some(event) => locked.save_account(conn, &account.apply(event, now)?, now).await,
-        None => Ok(()),
-    }
+    let (card, change) = card::left_by(locked, after, sealed_token);
+    let paid = AccountEvent::Paid {
+        kind: bill.kind,
+        tariff_id: bill.tariff_id,
+        period: bill.paid_period,
+        period_no: bill.period_no,
+        card,
+    };
+    locked.save_account_and_card(conn, &account.apply(paid, now)?, change, now).await
 }
 
 fn effects_of(locked: &Locked, before: &Payment, after: &Payment, given_back: GivenBack) -> Vec<Effect> {

@@ -4,6 +4,7 @@ use super::apply::Effect;
 use super::load::Locked;
 use crate::account::AccountStatus;
 use crate::bill::BillStatus;
+use crate::decline::{Rule, Ruling};
 use crate::event::{EventKind, NewEvent};
 use crate::models::PaymentRow;
 use crate::payment::{Payment, PaymentState};
@@ -41,6 +42,7 @@ pub(super) fn of_step(
     rows: &Locked,
     before: &Payment,
     after: &Payment,
+    ruling: Option<&Ruling>,
     effects: &[Effect],
 ) -> Vec<NewEvent> {
     let mut story = Vec::new();
@@ -62,7 +64,7 @@ pub(super) fn of_step(
     if before.state != after.state {
         story.extend(verdict(rows, after));
     }
-    story.extend(effects.iter().map(|effect| of_effect(rows, after, effect)));
+    story.extend(effects.iter().map(|effect| of_effect(rows, after, ruling, effect)));
     story
 }
 
@@ -78,7 +80,7 @@ fn verdict(rows: &Locked, after: &Payment) -> Option<NewEvent> {
     }
 }
 
-fn of_effect(rows: &Locked, after: &Payment, effect: &Effect) -> NewEvent {
+fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &Effect) -> NewEvent {
     match effect {
         Effect::AccessGranted { tariff_id, expires_on, .. } => about(rows, EventKind::AccessGranted)
             .with("tariff_id", tariff_id.to_string())
@@ -90,6 +92,7 @@ fn of_effect(rows: &Locked, after: &Payment, effect: &Effect) -> NewEvent {
                 Some(decline) => refused.with("reason_code", decline.code),
                 None => refused,
             };
+            let refused = in_words(refused, &ruling.map_or_else(Rule::three_ds, |ruling| ruling.rule.clone()));
             match retry_at {
                 Some(at) => refused.with("next_charge_at", at.to_rfc3339()),
                 None => refused,
@@ -101,6 +104,12 @@ fn of_effect(rows: &Locked, after: &Payment, effect: &Effect) -> NewEvent {
             about(rows, EventKind::NeedsAttention)
         }
     }
+}
+
+/// With what the customer is told: why, and what they can do.
+pub(in crate::store) fn in_words(event: NewEvent, rule: &Rule) -> NewEvent {
+    let wording = rule.wording();
+    event.with("message_en", wording.en).with("message_ru", wording.ru).with("customer_action", rule.action.as_str())
 }
 
 fn with_amount(event: NewEvent, payment: &Payment) -> NewEvent {

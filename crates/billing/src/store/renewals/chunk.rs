@@ -10,7 +10,7 @@ use super::super::payments::story;
 use super::super::{StoreError, accounts, events};
 use crate::account::{Account, AccountError, AccountEvent};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
-use crate::decline::left_alone_until;
+use crate::decline::{Rule, left_alone_until};
 use crate::event::{EventKind, NewEvent};
 use crate::models::{BillRow, NewBill, NewPaymentRow, Tariff};
 use crate::payment::Instrument;
@@ -74,7 +74,8 @@ impl Chunk {
             self.story.push(story::attempt_created(account.id, bill, new.id));
             self.payments.push(new);
         } else {
-            self.story.push(NewEvent::of_account(EventKind::RenewalRefused, account.id).bill(bill));
+            let refused = NewEvent::of_account(EventKind::RenewalRefused, account.id).bill(bill);
+            self.story.push(story::in_words(refused, &Rule::without_a_card()));
         }
         if after.status != account.status {
             let states = (Some(account.status.as_str()), after.status.as_str());
