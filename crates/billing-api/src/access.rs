@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::auth::Caller;
+use crate::caller::Caller;
 use crate::deadline::Deadline;
 use crate::error::{ApiError, Resource};
 use crate::proto::access_server::Access;
@@ -64,12 +64,11 @@ impl Access for AccessApi {
     ) -> Result<Response<Self::WatchAccessStream>, Status> {
         let (_, extensions, message) = request.into_parts();
         let token = validation::resume_token(&message.resume_token)?;
-        let (Some(caller), Some(deadline)) = (extensions.get::<Caller>(), extensions.get::<Deadline>()) else {
-            return Err(ApiError::defect("a request came in without passing the gate").into());
-        };
+        let caller = Caller::of(&extensions)?;
+        let deadline = Deadline::within(&extensions)?;
         let permit = self.streams.open(caller)?;
         let (services, shutdown) = (self.services.clone(), self.shutdown.clone());
-        let watch = WatchAccess::open(services, &self.tail, token, *deadline, shutdown, permit).await?;
+        let watch = WatchAccess::open(services, &self.tail, token, deadline, shutdown, permit).await?;
         Ok(Response::new(watch.into_stream().boxed()))
     }
 }

@@ -1,17 +1,21 @@
 //! Who is calling, and what they may call.
 //!
 //! A client proves itself with `authorization: Bearer <token>`. Tokens come from `API_TOKENS`; only their SHA-256 is
-//! kept, and a presented token is compared with all of them in constant time.
+//! kept, and a presented token is compared with all of them in constant time. What is none of them may be the token of a
+//! browser (`browser/`), which speaks for one account.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, ORIGIN};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::browser::BadToken;
+use crate::caller::Caller;
 
 /// The shortest token taken from the configuration, in bytes.
 const MIN_TOKEN_LENGTH: usize = 8;
@@ -107,12 +111,6 @@ pub(crate) fn requirement(path: &str) -> Requirement {
     }
 }
 
-/// A client that proved itself. Found in the extensions of its requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) name: Arc<str>,
-}
-
 /// Why a caller was turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
@@ -122,8 +120,21 @@ pub(crate) enum Denied {
     UnknownToken,
     /// The token was good until this day.
     ExpiredToken { valid_through: NaiveDate },
-    /// A good token of a client without this scope.
+    /// A client's token, shown by a page: everybody who looks at the page can read it.
+    ServiceTokenOfPage,
+    /// No client's token, and no good one of a browser.
+    Browser(BadToken),
+    /// A good token without this scope.
     Scope(Scope),
+}
+
+/// What was shown, as far as it can be told without asking anybody.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// A client's token, with the scope.
+    Client(Caller),
+    /// Something else: perhaps the token of a browser.
+    Other(SecretString),
 }
 
 /// The clients of this server.
@@ -165,17 +176,23 @@ impl Clients {
         names
     }
 
-    /// Finds out who sent these headers and whether they hold `scope`.
-    pub(crate) fn authorize(&self, headers: &HeaderMap, scope: Scope, today: NaiveDate) -> Result<Caller, Denied> {
+    /// Finds out which client sent these headers and whether it holds `scope`.
+    pub(crate) fn authorize(&self, headers: &HeaderMap, scope: Scope, today: NaiveDate) -> Result<Shown, Denied> {
         let token = bearer_token(headers).ok_or(Denied::Missing)?;
-        let client = self.find(token).ok_or(Denied::UnknownToken)?;
+        let Some(client) = self.find(token) else {
+            let text = std::str::from_utf8(token).map_err(|_| Denied::UnknownToken)?;
+            return Ok(Shown::Other(text.into()));
+        };
+        if headers.contains_key(ORIGIN) {
+            return Err(Denied::ServiceTokenOfPage);
+        }
         if let Some(valid_through) = client.valid_through.filter(|last| *last < today) {
             return Err(Denied::ExpiredToken { valid_through });
         }
         if !client.scopes.contains(&scope) {
             return Err(Denied::Scope(scope));
         }
-        Ok(Caller { name: Arc::clone(&client.name) })
+        Ok(Shown::Client(Caller::client(&client.name)))
     }
 
     /// Looks at every client whatever it finds: how long it takes says nothing about the tokens.
@@ -245,6 +262,16 @@ mod tests {
         Clients::parse(&SecretString::from(text))
     }
 
+    impl Clients {
+        /// The name of the client; `None`: it is no client's token.
+        fn name(&self, headers: &HeaderMap, scope: Scope, today: NaiveDate) -> Result<Option<String>, Denied> {
+            Ok(match self.authorize(headers, scope, today)? {
+                Shown::Client(caller) => Some(caller.name.to_string()),
+                Shown::Other(_) => None,
+            })
+        }
+    }
+
     fn headers(value: &str) -> HeaderMap {
         HeaderMap::from_iter([(AUTHORIZATION, value.parse().expect("a header value"))])
     }
@@ -253,31 +280,42 @@ mod tests {
     fn a_token_opens_the_scopes_of_its_client_and_no_other() {
         let clients = clients("shop:shop-token:payments+tariffs, auth:auth-token:access").unwrap();
         let shop = headers("Bearer shop-token");
-        assert_eq!(&*clients.authorize(&shop, Scope::Tariffs, DAY).unwrap().name, "shop");
-        assert_eq!(&*clients.authorize(&shop, Scope::Payments, DAY).unwrap().name, "shop");
+        assert_eq!(clients.name(&shop, Scope::Tariffs, DAY), Ok(Some("shop".into())));
+        assert_eq!(clients.name(&shop, Scope::Payments, DAY), Ok(Some("shop".into())));
         for scope in [Scope::Accounts, Scope::Access] {
-            assert_eq!(clients.authorize(&shop, scope, DAY), Err(Denied::Scope(scope)));
+            assert_eq!(clients.name(&shop, scope, DAY), Err(Denied::Scope(scope)));
         }
     }
 
     #[test]
     fn what_is_no_known_bearer_token_is_turned_away() {
         let clients = clients("shop:shop-token:payments").unwrap();
-        let authorize = |headers: &HeaderMap| clients.authorize(headers, Scope::Payments, DAY);
+        let authorize = |headers: &HeaderMap| clients.name(headers, Scope::Payments, DAY);
         assert_eq!(authorize(&HeaderMap::new()), Err(Denied::Missing));
         for no_bearer in ["", "Bearer", "shop-token", "Basic c2hvcDpzaG9wLXRva2Vu"] {
             assert_eq!(authorize(&headers(no_bearer)), Err(Denied::Missing), "{no_bearer:?}");
         }
         for unknown in ["Bearer ", "Bearer shop-toke", "Bearer shop-token2", "Bearer SHOP-TOKEN"] {
-            assert_eq!(authorize(&headers(unknown)), Err(Denied::UnknownToken), "{unknown:?}");
+            assert_eq!(authorize(&headers(unknown)), Ok(None), "{unknown:?}");
         }
-        assert!(authorize(&headers("bearer shop-token")).is_ok(), "the scheme's case does not matter");
+        let any_case = authorize(&headers("bearer shop-token"));
+        assert_eq!(any_case, Ok(Some("shop".into())), "the scheme's case does not matter");
+    }
+
+    #[test]
+    fn a_page_must_not_have_a_clients_token() {
+        let clients = clients("shop:shop-token:payments").unwrap();
+        let mut shown = headers("Bearer shop-token");
+        shown.insert(ORIGIN, "https://cinema.example".parse().expect("a header value"));
+        assert_eq!(clients.name(&shown, Scope::Payments, DAY), Err(Denied::ServiceTokenOfPage));
+        shown.insert(AUTHORIZATION, "Bearer another".parse().expect("a header value"));
+        assert_eq!(clients.name(&shown, Scope::Payments, DAY), Ok(None));
     }
 
     #[test]
     fn a_token_is_good_through_its_last_day() {
         let clients = clients("shop:old-token:payments:2030-06-15,shop:new-token:payments").unwrap();
-        let authorize = |token: &str, day| clients.authorize(&headers(token), Scope::Payments, day);
+        let authorize = |token: &str, day| clients.name(&headers(token), Scope::Payments, day);
         let next_day = DAY.succ_opt().unwrap();
         assert!(authorize("Bearer old-token", DAY).is_ok());
         assert_eq!(authorize("Bearer old-token", next_day), Err(Denied::ExpiredToken { valid_through: DAY }));

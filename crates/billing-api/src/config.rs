@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::SecretString;
 
+use crate::browser::BrowserConfig;
+
 /// Tokens that open everything on a developer's machine.
 pub const LOCAL_TOKENS: &str =
     "frontend:frontend-dev:payments+tariffs+subscriptions,auth:auth-dev:accounts+access,mailer:mailer-dev:events";
@@ -50,7 +52,8 @@ pub struct Config {
     #[arg(id = "api_tls_client_ca", long = "api-tls-client-ca", env = "API_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Origins of web pages, separated by commas, that may call by grpc-web from a browser, as `https://cinema.example`
+    /// Origins of web pages, separated by commas, that may call by grpc-web from a browser, as `https://cinema.example`; with
+    /// tokens by API_JWKS
     #[arg(
         id = "api_web_origins",
         long = "api-web-origins",
@@ -182,6 +185,9 @@ pub struct Config {
         value_parser = duration
     )]
     pub events_reread: Duration,
+
+    #[command(flatten)]
+    pub browsers: BrowserConfig,
 }
 
 impl Config {
@@ -191,14 +197,14 @@ impl Config {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match billing::duration::parse(text) {
         Ok(Duration::ZERO) => Err("must not be zero".into()),
         parsed => parsed.map_err(|error| error.to_string()),
     }
 }
 
-fn count(text: &str) -> Result<usize, String> {
+pub(crate) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=1_000_000).contains(&n) => Ok(n),
         _ => Err("expected a number from 1 to 1000000".into()),
@@ -247,6 +253,10 @@ mod tests {
             ("--api-idle-timeout", "0s"),
             ("--api-max-connections", "0"),
             ("--api-max-connections-per-address", "many"),
+            ("--api-jwks-refresh", "0s"),
+            ("--api-jwks-pause", "often"),
+            ("--api-max-in-flight-per-account", "0"),
+            ("--api-max-streams-per-account", "many"),
         ] {
             let Err(error) = Command::try_parse_from(["api", option, value]) else { panic!("{option} {value}") };
             assert!(error.to_string().contains(option), "{error}");

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
+use tonic::Extensions;
+
+use crate::error::ApiError;
 
 /// When the caller stops waiting; `None` if they did not say. Found in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +17,16 @@ impl Deadline {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let timeout = headers.get("grpc-timeout").and_then(|value| parse(value.as_bytes()));
         Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// That of the request with these extensions.
+    pub(crate) fn within(extensions: &Extensions) -> Result<Self, ApiError> {
+        extensions.get().copied().ok_or_else(|| ApiError::defect("a request came in without passing the gate"))
+    }
+
+    /// This one, or that moment if it comes first.
+    pub(crate) fn no_later_than(self, moment: Option<Instant>) -> Self {
+        Self(self.0.into_iter().chain(moment).min())
     }
 
     /// Whether the caller has stopped waiting.

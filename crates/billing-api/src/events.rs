@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use billing::Services;
-use billing::event::{EventKind, ResumeToken};
+use billing::event::ResumeToken;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::auth::Caller;
+use crate::caller::Caller;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::ApiError;
-use crate::follow::{Follow, Next};
+use crate::follow::{Filter, Follow, Next};
 use crate::proto::events_server::Events;
 use crate::proto::{Event, WatchEventsRequest};
-use crate::streams::Streams;
+use crate::streams::{StreamPermit, Streams};
 use crate::tail::Tail;
 use crate::validation::{self, WatchEventsForm};
 
@@ -37,11 +37,11 @@ impl Events for EventsApi {
     async fn watch(&self, request: Request<WatchEventsRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (_, extensions, message) = request.into_parts();
         let WatchEventsForm { token, kinds } = validation::watch_events(&message)?;
-        let (Some(caller), Some(deadline)) = (extensions.get::<Caller>(), extensions.get::<Deadline>()) else {
-            return Err(ApiError::defect("a request came in without passing the gate").into());
-        };
+        let caller = Caller::of(&extensions)?;
+        let deadline = Deadline::within(&extensions)?;
         let permit = self.streams.open(caller)?;
-        let follow = self.follow(token, kinds, *deadline, permit).await?;
+        let filter = Filter { kinds, account: caller.account };
+        let follow = self.follow(token, filter, deadline, permit).await?;
         Ok(Response::new(told(follow).boxed()))
     }
 }
@@ -50,12 +50,12 @@ impl EventsApi {
     async fn follow(
         &self,
         token: Option<ResumeToken>,
-        kinds: Vec<EventKind>,
+        filter: Filter,
         deadline: Deadline,
-        permit: crate::streams::StreamPermit,
+        permit: StreamPermit,
     ) -> Result<Follow, ApiError> {
         let (services, shutdown) = (self.services.clone(), self.shutdown.clone());
-        Follow::open(services, &self.tail, token, kinds, deadline, shutdown, permit).await
+        Follow::open(services, &self.tail, token, filter, deadline, shutdown, permit).await
     }
 }
 

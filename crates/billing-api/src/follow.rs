@@ -1,11 +1,13 @@
 //! One reader of the event log: from a place on, batch by batch, without an end.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use billing::Services;
 use billing::event::{Event, EventKind, Position, ResumeToken};
 use billing::store::events;
+use billing::{AccountId, Services};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,11 +19,24 @@ use crate::tail::Tail;
 /// How many events are read at once.
 const BATCH: i64 = 500;
 
+/// How often the stream of one account looks at most: many visitors must not read at every event of everybody.
+const ACCOUNT_LOOKS_EVERY: Duration = Duration::from_secs(1);
+
+/// What a reader is told of.
+pub(crate) struct Filter {
+    /// Only these; empty: all.
+    pub(crate) kinds: Vec<EventKind>,
+    /// Only what is about this account; `None`: all.
+    pub(crate) account: Option<AccountId>,
+}
+
 /// A stream of the log. Dropping it ends everything that belongs to it.
 pub(crate) struct Follow {
     services: Services,
     end: watch::Receiver<Position>,
-    kinds: Vec<EventKind>,
+    filter: Filter,
+    /// Not to be looked before.
+    next_look: Instant,
     epoch: Uuid,
     /// Everything up to here was read.
     position: Position,
@@ -44,7 +59,7 @@ impl Follow {
         services: Services,
         tail: &Tail,
         token: Option<ResumeToken>,
-        kinds: Vec<EventKind>,
+        filter: Filter,
         deadline: Deadline,
         shutdown: CancellationToken,
         permit: StreamPermit,
@@ -56,7 +71,8 @@ impl Follow {
             None => log.last_position,
         };
         let (epoch, read) = (log.epoch, VecDeque::new());
-        Ok(Self { services, end, kinds, epoch, position, read, deadline, shutdown, _permit: permit })
+        let next_look = Instant::now();
+        Ok(Self { services, end, filter, next_look, epoch, position, read, deadline, shutdown, _permit: permit })
     }
 
     /// Where the reader stands once it has dealt with everything it was given.
@@ -70,7 +86,8 @@ impl Follow {
             let end = *self.end.borrow_and_update();
             if end > self.position {
                 let mut conn = self.services.db.conn().await?;
-                self.read = events::read(&mut conn, self.position, &self.kinds, None, BATCH).await?.into();
+                let Filter { kinds, account } = &self.filter;
+                self.read = events::read(&mut conn, self.position, kinds, *account, BATCH).await?.into();
                 if self.read.is_empty() {
                     self.position = end;
                 }
@@ -87,10 +104,18 @@ impl Follow {
 
     /// Completes when the log has grown.
     pub(crate) async fn grown(&mut self) -> Result<(), ApiError> {
+        let grown = async {
+            self.end.changed().await.map_err(|_| ApiError::ShuttingDown)?;
+            if self.filter.account.is_some() {
+                tokio::time::sleep_until(self.next_look).await;
+                self.next_look = Instant::now() + ACCOUNT_LOOKS_EVERY;
+            }
+            Ok(())
+        };
         tokio::select! {
             () = self.shutdown.cancelled() => Err(ApiError::ShuttingDown),
             () = self.deadline.passed() => Err(ApiError::DeadlineExceeded),
-            changed = self.end.changed() => changed.map_err(|_| ApiError::ShuttingDown),
+            grown = grown => grown,
         }
     }
 }

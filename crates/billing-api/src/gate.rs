@@ -12,6 +12,7 @@ use billing::trail::{self, Trail};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
 use listener::{Peer, Place};
+use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -20,7 +21,9 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::auth::{Clients, Requirement, Scope, requirement};
+use crate::auth::{Clients, Denied, Requirement, Scope, Shown, requirement};
+use crate::browser::{self, Browsers};
+use crate::caller::Caller;
 use crate::deadline::Deadline;
 use crate::error::ApiError;
 use crate::per_client::{PerClient, Permit};
@@ -39,11 +42,12 @@ pub(crate) const PUBLIC_STREAMS: usize = 256;
 /// Rules that are the same for every request.
 pub(crate) struct Rules {
     pub(crate) clients: Clients,
+    pub(crate) browsers: Option<Browsers>,
     /// How long a request may take when its caller sets no shorter deadline; a stream, until it is open.
     pub(crate) timeout: Duration,
     /// How many requests are served at once.
     pub(crate) in_flight: Arc<Semaphore>,
-    /// How many of them are of one client.
+    /// How many of them are of one client, or of one account.
     pub(crate) of_one_client: PerClient,
     /// How many streams are open that need no token.
     pub(crate) public_streams: Arc<Semaphore>,
@@ -62,24 +66,43 @@ struct Held {
 }
 
 impl Rules {
-    /// What the caller may do, or why not. A refusal costs no more than reading the headers.
-    fn admit(&self, request: &mut Request<Body>) -> Result<Held, ApiError> {
+    /// What the caller may do, or why not. A refusal costs no more than reading the headers, or at most one look at the keys
+    /// of the auth service.
+    async fn admit(&self, request: &mut Request<Body>) -> Result<Held, ApiError> {
         match requirement(request.uri().path()) {
             Requirement::Public { is_stream } => self.admit_anybody(request, is_stream),
             Requirement::Unknown => Err(ApiError::NoSuchMethod),
-            Requirement::Scope(scope) => self.admit_client(request, scope).map(|()| Held::default()),
+            Requirement::Scope(scope) => {
+                let today = billing::clock::now().date_naive();
+                let shown = self.clients.authorize(request.headers(), scope, today).map_err(ApiError::Denied)?;
+                let caller = self.caller(shown, scope).await.map_err(ApiError::Denied)?;
+                self.admit_caller(request, caller).map(|()| Held::default())
+            }
         }
     }
 
-    fn admit_client(&self, request: &mut Request<Body>, scope: Scope) -> Result<(), ApiError> {
-        let today = billing::clock::now().date_naive();
-        let caller = self.clients.authorize(request.headers(), scope, today).map_err(ApiError::Denied)?;
+    async fn caller(&self, shown: Shown, scope: Scope) -> Result<Caller, Denied> {
+        let (browsers, token) = match (shown, &self.browsers) {
+            (Shown::Client(caller), _) => return Ok(caller),
+            (Shown::Other(_), None) => return Err(Denied::UnknownToken),
+            (Shown::Other(token), Some(browsers)) => (browsers, token),
+        };
+        let subject = browsers.verify(token.expose_secret()).await.map_err(Denied::Browser)?;
+        if !browser::SCOPES.contains(&scope) {
+            return Err(Denied::Scope(scope));
+        }
+        Ok(Caller::browser(subject))
+    }
+
+    fn admit_caller(&self, request: &mut Request<Body>, caller: Caller) -> Result<(), ApiError> {
         tracing::Span::current().record("client", &*caller.name);
         let one = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
-        let too_many = ApiError::TooManyRequests { limit: self.of_one_client.limit };
-        let of_client = self.of_one_client.take(&caller).ok_or(too_many)?;
+        let of_caller = self.of_one_client.take(&caller).map_err(|limit| ApiError::TooManyRequests { limit })?;
+        // What is still open when the token expires ends with it.
+        let deadline = request.extensions().get::<Deadline>().copied().unwrap_or(Deadline(None));
+        request.extensions_mut().insert(deadline.no_later_than(caller.until));
         request.extensions_mut().insert(caller);
-        request.extensions_mut().insert(InFlight(Arc::new((one, of_client))));
+        request.extensions_mut().insert(InFlight(Arc::new((one, of_caller))));
         Ok(())
     }
 
@@ -102,7 +125,7 @@ impl Rules {
     {
         let deadline = Deadline::of(request.headers());
         request.extensions_mut().insert(deadline);
-        let held = match self.admit(&mut request) {
+        let held = match self.admit(&mut request).await {
             Ok(held) => held,
             Err(error) => return Status::from(error).into_http(),
         };

@@ -9,6 +9,8 @@
 
 mod access;
 mod auth;
+mod browser;
+mod caller;
 mod config;
 mod convert;
 mod deadline;
@@ -35,6 +37,7 @@ mod watch_access;
 mod writes;
 
 pub use auth::Scope;
+pub use browser::{BrowserConfig, LocalKey, LocalKeyError};
 pub use config::{Config, LOCAL_TOKENS};
 pub use server::{Bound, StartError, bind};
 

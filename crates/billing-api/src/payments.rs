@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataValue;
 use tonic::{Extensions, Request, Response, Status};
 
-use crate::auth::Caller;
+use crate::caller::Caller;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::ApiError;
@@ -22,7 +22,7 @@ use crate::proto::payments_server::Payments;
 use crate::proto::{CreatePaymentRequest, GetPaymentRequest, Payment, SubmitThreeDsRequest, WatchPaymentRequest};
 use crate::streams::Streams;
 use crate::validation::{self, NewPaymentForm, ThreeDsForm};
-use crate::watch::{self, Watch};
+use crate::watch::{self, Watch, Watched};
 use crate::writes::Writes;
 
 /// Response header: an earlier call with this idempotency key made the payment.
@@ -50,7 +50,10 @@ impl Payments for PaymentsApi {
 
     async fn create_payment(&self, request: Request<CreatePaymentRequest>) -> Result<Response<Payment>, Status> {
         let (_, extensions, message) = request.into_parts();
-        let form = NewPaymentForm::try_from(message)?;
+        let mut form = NewPaymentForm::try_from(message)?;
+        let caller = Caller::of(&extensions)?;
+        caller.own(form.account_id)?;
+        form.idempotency_key = caller.payment_key(form.idempotency_key);
         let created = self.writes.finish(&extensions, create(self.services.clone(), form)).await?;
         let mut response = Response::new(convert::payment(created.payment));
         if created.replayed {
@@ -61,7 +64,7 @@ impl Payments for PaymentsApi {
 
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
         let id = validation::payment_id(&request.get_ref().payment_id)?;
-        Ok(Response::new(watch::read(&self.services, id).await?))
+        Ok(Response::new(watch::read(&self.services, id, Caller::of(request.extensions())?).await?))
     }
 
     async fn watch_payment(
@@ -76,6 +79,8 @@ impl Payments for PaymentsApi {
     async fn submit_three_ds(&self, request: Request<SubmitThreeDsRequest>) -> Result<Response<Payment>, Status> {
         let (_, extensions, message) = request.into_parts();
         let form = ThreeDsForm::try_from(message)?;
+        // Whose it is never changes, so it need not be looked at under the lock.
+        watch::read(&self.services, form.payment_id, Caller::of(&extensions)?).await?;
         let payment = self.writes.finish(&extensions, submit(self.services.clone(), form)).await?;
         Ok(Response::new(convert::payment(payment)))
     }
@@ -83,11 +88,11 @@ impl Payments for PaymentsApi {
 
 impl PaymentsApi {
     async fn watch(&self, id: PaymentId, extensions: &Extensions) -> Result<Watch, ApiError> {
-        let (Some(caller), Some(deadline)) = (extensions.get::<Caller>(), extensions.get::<Deadline>()) else {
-            return Err(ApiError::defect("a request came in without passing the gate"));
-        };
+        let caller = Caller::of(extensions)?;
+        let deadline = Deadline::within(extensions)?;
         let permit = self.streams.open(caller)?;
-        Watch::open(self.services.clone(), id, self.reread, *deadline, self.shutdown.clone(), permit).await
+        let watched = Watched { id, caller: caller.clone() };
+        Watch::open(self.services.clone(), watched, self.reread, deadline, self.shutdown.clone(), permit).await
     }
 }
 

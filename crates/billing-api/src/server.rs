@@ -25,6 +25,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::access::AccessApi;
 use crate::auth::Clients;
+use crate::browser::Browsers;
 use crate::config::{Config, LOCAL_TOKENS};
 use crate::error::ApiError;
 use crate::events::EventsApi;
@@ -71,6 +72,7 @@ impl StartError {
 pub struct Bound {
     config: Config,
     clients: Clients,
+    browsers: Option<Browsers>,
     tls: Option<Arc<ServerConfig>>,
     cors: CorsLayer,
     listener: TcpListener,
@@ -83,12 +85,13 @@ pub struct Bound {
 /// [`StartError`] names the variable to correct.
 pub async fn bind(config: Config) -> Result<Bound, StartError> {
     let clients = Clients::parse(&config.tokens).map_err(|problem| StartError::setting("API_TOKENS", problem))?;
+    let browsers = Browsers::of(&config.browsers)?;
     let tls = crate::tls::server_tls(&config)?;
     let cors = cors(&config.web_origins)?;
     let listen = |source| StartError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    Ok(Bound { config, clients, tls, cors, listener, address })
+    Ok(Bound { config, clients, browsers, tls, cors, listener, address })
 }
 
 impl Bound {
@@ -112,16 +115,20 @@ impl Bound {
     /// When the server cannot go on.
     pub async fn run(self, services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.announce();
+        if let Some(browsers) = self.browsers.clone() {
+            tokio::spawn(browsers.run(shutdown.clone()));
+        }
         let (reporter, health) = health::service();
         let writes = Writes::default();
         let routes = self.routes(&services, &writes, &shutdown)?.add_service(health).prepare();
         let of_one_client = self.config.max_in_flight_of_one_client();
         let rules = Rules {
             in_flight: Arc::new(Semaphore::new(self.config.max_in_flight)),
-            of_one_client: PerClient::new(&self.clients, of_one_client),
+            of_one_client: PerClient::new(&self.clients, of_one_client, self.config.browsers.max_in_flight_per_account),
             public_streams: Arc::new(Semaphore::new(PUBLIC_STREAMS)),
             timeout: self.config.request_timeout,
             clients: self.clients,
+            browsers: self.browsers.clone(),
         };
         let service = ServiceBuilder::new()
             .layer(self.cors)
@@ -151,6 +158,9 @@ impl Bound {
     }
 
     fn announce(&self) {
+        if self.browsers.is_none() && !self.config.web_origins.is_empty() {
+            tracing::warn!("API_WEB_ORIGINS without API_JWKS: pages may call, and there are no tokens for them");
+        }
         tracing::info!(url = self.url(), clients = ?self.clients, "the API answers gRPC and grpc-web");
         if self.config.tokens.expose_secret() == LOCAL_TOKENS && !self.address.ip().is_loopback() {
             tracing::warn!(
@@ -161,7 +171,11 @@ impl Bound {
     }
 
     fn routes(&self, services: &Services, writes: &Writes, shutdown: &CancellationToken) -> anyhow::Result<Routes> {
-        let streams = Arc::new(StreamLimits::new(&self.clients, self.config.max_streams));
+        let streams = Arc::new(StreamLimits::new(
+            &self.clients,
+            self.config.max_streams,
+            self.config.browsers.max_streams_per_account,
+        ));
         let tail = Tail::new(services.clone());
         tokio::spawn(tail.clone().run(self.config.events_reread, shutdown.clone()));
         let payments = PaymentsApi {

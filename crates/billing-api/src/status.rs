@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::Denied;
+use crate::browser::BadToken;
 use crate::error::{ApiError, Resource, Violation};
 use crate::outage::Outages;
 
@@ -92,7 +93,7 @@ impl From<ApiError> for Status {
             ApiError::TooManyRequests { limit } => Refusal::new(
                 Code::ResourceExhausted,
                 "TOO_MANY_REQUESTS",
-                "this client has too many requests under way at once: wait for some of them",
+                "too many requests under way at once: wait for some of them",
             )
             .fact("limit", &limit.to_string())
             .retry()
@@ -112,7 +113,7 @@ impl From<ApiError> for Status {
             ApiError::TooManyStreams { limit } => Refusal::new(
                 Code::ResourceExhausted,
                 "TOO_MANY_STREAMS",
-                "this client has too many streams open: close some, or ask with GetPayment",
+                "too many streams open: close some, or ask with GetPayment",
             )
             .fact("limit", &limit.to_string())
             .retry()
@@ -218,10 +219,22 @@ impl From<Denied> for Refusal {
                 "TOKEN_EXPIRED",
                 format!("this token was good through {valid_through}: take the new one"),
             ),
+            Denied::ServiceTokenOfPage => Self::new(
+                Code::Unauthenticated,
+                "SERVICE_TOKEN_OF_PAGE",
+                "a page must not hold the token of a service, which opens every account: replace that token, and give the \
+                 page one of its visitor",
+            ),
+            Denied::Browser(BadToken::Expired) => {
+                Self::new(Code::Unauthenticated, "TOKEN_EXPIRED", "this token has expired: get a new one")
+            }
+            Denied::Browser(BadToken::Wrong(what)) => {
+                Self::new(Code::Unauthenticated, "TOKEN_UNKNOWN", format!("this token {what}"))
+            }
             Denied::Scope(scope) => Self::new(
                 Code::PermissionDenied,
                 "SCOPE_MISSING",
-                format!("this client lacks the scope `{scope}`: it is given in API_TOKENS"),
+                format!("this token lacks the scope `{scope}`: clients are given it in API_TOKENS"),
             )
             .fact("scope", scope.name()),
         }

@@ -1,12 +1,13 @@
-//! How many streams each client may hold open.
+//! How many streams each client, and each account, may hold open.
 
 use std::sync::Arc;
 
-use crate::auth::{Caller, Clients};
+use crate::auth::Clients;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::per_client::{PerClient, Permit};
 
-/// Open streams, counted by client.
+/// Open streams, counted by client and by account.
 pub(crate) struct StreamLimits(PerClient);
 
 /// The limits, shared by all services.
@@ -16,11 +17,11 @@ pub(crate) type Streams = Arc<StreamLimits>;
 pub(crate) type StreamPermit = Permit;
 
 impl StreamLimits {
-    pub(crate) fn new(clients: &Clients, limit: usize) -> Self {
-        Self(PerClient::new(clients, limit))
+    pub(crate) fn new(clients: &Clients, limit: usize, per_account: usize) -> Self {
+        Self(PerClient::new(clients, limit, per_account))
     }
 
     pub(crate) fn open(&self, caller: &Caller) -> Result<StreamPermit, ApiError> {
-        self.0.take(caller).ok_or(ApiError::TooManyStreams { limit: self.0.limit })
+        self.0.take(caller).map_err(|limit| ApiError::TooManyStreams { limit })
     }
 }

@@ -6,7 +6,7 @@ use billing::store::subscriptions::{self, Verb, Written};
 use tonic::metadata::MetadataValue;
 use tonic::{Extensions, Request, Response, Status};
 
-use crate::auth::Caller;
+use crate::caller::Caller;
 use crate::error::{ApiError, Resource};
 use crate::payments::REPLAYED;
 use crate::proto::subscriptions_server::Subscriptions;
@@ -30,6 +30,7 @@ impl Subscriptions for SubscriptionsApi {
         request: Request<GetSubscriptionRequest>,
     ) -> Result<Response<Subscription>, Status> {
         let id = validation::account_id(&request.get_ref().account_id)?;
+        Caller::of(request.extensions())?.own(id)?;
         let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
         let found = subscriptions::get(&mut conn, id).await.map_err(ApiError::from)?;
         drop(conn);
@@ -59,8 +60,10 @@ impl Subscriptions for SubscriptionsApi {
         &self,
         request: Request<ListPaymentsRequest>,
     ) -> Result<Response<ListPaymentsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?.clone();
         let request = request.into_inner();
         let form = validation::list(&request.account_id, request.page_size, &request.page_token)?;
+        caller.own(form.account_id)?;
         let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
         let page = subscriptions::payments(&mut conn, form.account_id, form.before.map(Into::into), form.limit)
             .await
@@ -73,8 +76,10 @@ impl Subscriptions for SubscriptionsApi {
     }
 
     async fn list_bills(&self, request: Request<ListBillsRequest>) -> Result<Response<ListBillsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?.clone();
         let request = request.into_inner();
         let form = validation::list(&request.account_id, request.page_size, &request.page_token)?;
+        caller.own(form.account_id)?;
         let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
         let page = subscriptions::bills(&mut conn, form.account_id, form.before.map(Into::into), form.limit)
             .await
@@ -88,8 +93,10 @@ impl Subscriptions for SubscriptionsApi {
 
     async fn get_bill(&self, request: Request<GetBillRequest>) -> Result<Response<Bill>, Status> {
         let id = validation::bill_id(&request.get_ref().bill_id)?;
+        let caller = Caller::of(request.extensions())?;
         let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
         let found = subscriptions::bill(&mut conn, id).await.map_err(ApiError::from)?;
+        let found = found.filter(|bill| caller.sees(bill.account_id));
         let found = found.ok_or_else(|| ApiError::not_found(Resource::Bill, &id))?;
         Ok(Response::new(convert::bill(found)))
     }
@@ -102,11 +109,9 @@ impl SubscriptionsApi {
         form: VerbForm,
         verb: Verb,
     ) -> Result<Response<Subscription>, Status> {
-        let Some(caller) = extensions.get::<Caller>() else {
-            return Err(ApiError::defect("a request came in without passing the gate").into());
-        };
+        let caller = Caller::of(extensions)?;
         let request = subscriptions::Request {
-            account_id: form.account_id,
+            account_id: caller.own(form.account_id)?,
             client: caller.name.to_string(),
             idempotency_key: form.idempotency_key,
             now: self.services.db.now(),

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::caller::Caller;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::{ApiError, Resource};
@@ -33,10 +34,16 @@ const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
 static UNREAD: Outages = Outages::new();
 static UNSUBSCRIBED: Outages = Outages::new();
 
+/// Which payment is followed, and by whom.
+pub(crate) struct Watched {
+    pub(crate) id: PaymentId,
+    pub(crate) caller: Caller,
+}
+
 /// A payment that is followed. Dropping it ends everything that belongs to it.
 pub(crate) struct Watch {
     services: Services,
-    id: PaymentId,
+    watched: Watched,
     wake: Wake,
     reread: Interval,
     deadline: Deadline,
@@ -53,20 +60,25 @@ impl Watch {
     /// Begins to follow a payment.
     pub(crate) async fn open(
         services: Services,
-        id: PaymentId,
+        watched: Watched,
         reread: Duration,
         deadline: Deadline,
         shutdown: CancellationToken,
         permit: StreamPermit,
     ) -> Result<Self, ApiError> {
-        let mut wake = Wake::on(services.app.backend(), id);
+        let Watched { id, caller } = &watched;
+        if caller.account.is_some() {
+            // What is another's is refused as fast as what does not exist.
+            read(&services, *id, caller).await?;
+        }
+        let mut wake = Wake::on(services.app.backend(), *id);
         let _ = tokio::time::timeout(SUBSCRIBE_PATIENCE, wake.subscribed()).await;
-        let now = read(&services, id).await?;
+        let now = read(&services, *id, caller).await?;
         let mut reread = tokio::time::interval_at(Instant::now() + reread, reread);
         reread.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             services,
-            id,
+            watched,
             wake,
             reread,
             deadline,
@@ -104,7 +116,7 @@ impl Watch {
                 () = self.wake.woken() => {}
                 _ = self.reread.tick() => {}
             }
-            match read(&self.services, self.id).await {
+            match read(&self.services, self.watched.id, &self.watched.caller).await {
                 Ok(payment) => self.next = Some(payment),
                 // The next look may be luckier; the caller is better off waiting here than calling again.
                 Err(ApiError::Unavailable(error)) => {
@@ -141,10 +153,10 @@ fn is_final(payment: &Payment) -> bool {
     }
 }
 
-/// The payment as the database has it.
-pub(crate) async fn read(services: &Services, id: PaymentId) -> Result<Payment, ApiError> {
+/// The payment as the database has it, for a caller that may see it.
+pub(crate) async fn read(services: &Services, id: PaymentId, caller: &Caller) -> Result<Payment, ApiError> {
     let mut conn = services.db.conn().await?;
-    let payment = store::payments::get(&mut conn, id).await?;
+    let payment = store::payments::get(&mut conn, id).await?.filter(|payment| caller.sees(payment.account_id));
     payment.map(convert::payment).ok_or_else(|| ApiError::not_found(Resource::Payment, &id))
 }
 

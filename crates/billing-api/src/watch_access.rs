@@ -12,7 +12,7 @@ use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::ApiError;
 use crate::events::READ_AGAIN_AFTER;
-use crate::follow::{Follow, Next};
+use crate::follow::{Filter, Follow, Next};
 use crate::proto::AccessChange;
 use crate::streams::StreamPermit;
 use crate::tail::Tail;
@@ -56,7 +56,8 @@ impl WatchAccess {
         shutdown: CancellationToken,
         permit: StreamPermit,
     ) -> Result<Self, ApiError> {
-        let follow = Follow::open(services.clone(), tail, token, KINDS.to_vec(), deadline, shutdown, permit).await?;
+        let filter = Filter { kinds: KINDS.to_vec(), account: None };
+        let follow = Follow::open(services.clone(), tail, token, filter, deadline, shutdown, permit).await?;
         let snapshot = match token {
             Some(_) => Snapshot::Told,
             None => Snapshot::Page { after: None, read: VecDeque::new() },

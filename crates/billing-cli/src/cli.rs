@@ -1,9 +1,12 @@
 //! What can be said on the command line. Every option is also an environment variable with a default that works locally.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use uuid::Uuid;
 
 use crate::celery::{self, CeleryCommand};
 use crate::declines::DeclinesConfig;
@@ -52,6 +55,8 @@ pub enum Command {
     Declines(Box<DeclinesConfig>),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
+    /// Makes a token for the browser of an account, which this machine's `billing standalone` takes
+    Token(TokenConfig),
     /// Asks a role whether it is well
     Health(Box<HealthConfig>),
     #[command(flatten)]
@@ -105,6 +110,25 @@ pub struct CryptogramConfig {
     /// The three digits on its back
     #[arg(long, default_value = "123")]
     pub cvv: String,
+}
+
+#[derive(Args, Debug)]
+pub struct TokenConfig {
+    /// The account whose browser it is
+    #[arg(long, env = "TOKEN_ACCOUNT", value_name = "UUID")]
+    pub account: Uuid,
+    /// How long it is good, at most a day
+    #[arg(long, env = "TOKEN_LIFE", default_value = "1h", value_parser = token_life, value_name = "DURATION")]
+    pub life: Duration,
+    /// Where `billing standalone` keeps everything
+    #[arg(long, env = "BILLING_DATA_DIR", default_value = ".data", value_name = "DIRECTORY")]
+    pub data_dir: PathBuf,
+}
+
+fn token_life(text: &str) -> Result<Duration, String> {
+    let life = billing::duration::parse(text).map_err(|error| error.to_string())?;
+    let is_sensible = (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&life);
+    if is_sensible { Ok(life) } else { Err("must be from 1s to 24h".to_owned()) }
 }
 
 /// Reads the command line and the environment.

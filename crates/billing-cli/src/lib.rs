@@ -54,6 +54,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
+        Command::Token(config) => standalone::token(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),
         Command::Health(config) => {
             let asked = async { health::check(&config).await.map_err(|error| Exit { status: exit::FAILED, error }) };

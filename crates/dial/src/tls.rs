@@ -49,29 +49,10 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// `names` are what the settings are called where they come from: of the authorities' file, of our certificate's and
-    /// of its key's.
-    ///
     /// # Errors
-    /// A file cannot be read or has nothing in it, or there is nobody to trust.
+    /// As [`client_config`].
     pub fn new(settings: &Settings, names: [&str; 3]) -> Result<Self, String> {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = verifier(settings, names[0], &provider)?;
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        let config = match &settings.identity {
-            None => config.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = certificates_in(certificate, names[1])?;
-                let problem = |what: String| format!("{} {}: {what}", names[2], key.display());
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| problem(error.to_string()))?;
-                config.with_client_auth_cert(chain, key).map_err(|error| problem(error.to_string()))?
-            }
-        };
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self(TlsConnector::from(Arc::new(client_config(settings, names)?))))
     }
 
     /// The handshake with the server of this name.
@@ -82,6 +63,31 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         self.0.connect(name, stream).await
     }
+}
+
+/// What rustls is told. `names` are what the settings are called where they come from: of the authorities' file, of our
+/// certificate's and of its key's.
+///
+/// # Errors
+/// A file cannot be read or has nothing in it, or there is nobody to trust.
+pub fn client_config(settings: &Settings, names: [&str; 3]) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = verifier(settings, names[0], &provider)?;
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let config = match &settings.identity {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates_in(certificate, names[1])?;
+            let problem = |what: String| format!("{} {}: {what}", names[2], key.display());
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| problem(error.to_string()))?;
+            config.with_client_auth_cert(chain, key).map_err(|error| problem(error.to_string()))?
+        }
+    };
+    Ok(config)
 }
 
 /// Whether a handshake has failed for good: one side does not accept the other's certificate, or speaks no TLS.

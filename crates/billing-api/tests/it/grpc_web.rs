@@ -9,7 +9,10 @@ use diesel_async::SimpleAsyncConnection;
 use prost::Message;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method, Response, Version};
+use uuid::Uuid;
 
+use crate::auth_service::Signer;
+use crate::browsers::world_of;
 use crate::worker::declined;
 use crate::world::{FRONTEND, SOON, World};
 
@@ -22,9 +25,12 @@ fn browser() -> Client {
 
 /// One message as gRPC frames it: a flag, four bytes of length, the message.
 fn frame(message: &impl Message) -> Vec<u8> {
-    let bytes = message.encode_to_vec();
+    framed(&message.encode_to_vec())
+}
+
+pub(crate) fn framed(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("small").to_be_bytes();
-    [&[0][..], &length, &bytes].concat()
+    [&[0][..], &length, bytes].concat()
 }
 
 /// The message and the trailers of an answer.
@@ -46,7 +52,7 @@ async fn post(world: &World, content_type: &str, body: Vec<u8>, headers: &[(&'st
     post_to(LIST, world, content_type, body, headers).await
 }
 
-async fn post_to(
+pub(crate) async fn post_to(
     method: &str,
     world: &World,
     content_type: &str,
@@ -132,7 +138,8 @@ async fn what_is_no_grpc_is_a_bad_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_pages_of_the_configured_origins_may_call() {
-    let world = World::with(|config| config.web_origins = vec!["https://cinema.example".into()]).await;
+    let signer = Signer::ed("ed-1");
+    let world = world_of(&signer, |config| config.web_origins = vec!["https://cinema.example".into()]).await;
     for (origin, allowed) in
         [("https://cinema.example", true), ("http://cinema.example", false), ("https://evil.example", false)]
     {
@@ -147,7 +154,7 @@ async fn only_pages_of_the_configured_origins_may_call() {
         let permission = preflight.headers().get("access-control-allow-origin");
         assert_eq!(permission.map(HeaderValue::as_bytes), allowed.then_some(origin.as_bytes()), "{origin}");
     }
-    let bearer = format!("Bearer {FRONTEND}");
+    let bearer = format!("Bearer {}", signer.token(&Uuid::new_v4().to_string()));
     let headers = [("authorization", &*bearer), ("origin", "https://cinema.example")];
     let answer = post(&world, "application/grpc-web+proto", frame(&ListTariffsRequest {}), &headers).await;
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://cinema.example");

@@ -2,7 +2,10 @@
 //! where a payment must go on, the test does to it what a worker would.
 
 mod access;
+mod auth_service;
 mod bad_input;
+mod browser_tokens;
+mod browsers;
 mod connections;
 mod create_payment;
 mod events;

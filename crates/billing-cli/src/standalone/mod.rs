@@ -6,16 +6,20 @@ mod home;
 mod postgres;
 mod system;
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use billing::db::Db;
+use billing_api::LocalKey;
 use clap::{Args, Command};
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 #[cfg(feature = "embedded")]
 pub(crate) use home::settle;
 pub(crate) use system::System;
 
+use crate::cli::TokenConfig;
 use crate::demo::{self, DemoConfig};
 use crate::exit::{self, Exit};
 use crate::signals::Signals;
@@ -27,7 +31,7 @@ const SANDBOX: &str = "sandbox";
 
 #[derive(Args, Debug)]
 pub struct StandaloneConfig {
-    /// Where everything is kept: the database, what the embedded PostgreSQL unpacks (100 MB), the sandbox's ledger
+    /// Where everything is kept: the database, what the embedded PostgreSQL unpacks (100 MB), the sandbox's ledger, the key of `billing token`
     #[arg(long, env = "BILLING_DATA_DIR", default_value = ".data", value_name = "DIRECTORY")]
     pub data_dir: PathBuf,
 
@@ -92,6 +96,23 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
     }
     system.stop(&signals).await?;
     Ok(status)
+}
+
+/// The key by which tokens of browsers are made and checked where there is no auth service.
+fn browser_key(data_dir: &Path) -> PathBuf {
+    data_dir.join("browser-key")
+}
+
+/// Prints a token for the browser of an account.
+pub(crate) fn token(config: &TokenConfig) -> Result<u8, Exit> {
+    let file = browser_key(&config.data_dir);
+    let made = LocalKey::open(&file).and_then(|key| key.token(config.account.into(), config.life));
+    let token = made.map_err(|error| {
+        let shown = file.display();
+        Exit::configuration(anyhow::anyhow!("BILLING_DATA_DIR: {shown}: {error}; billing standalone makes the key"))
+    })?;
+    writeln!(std::io::stdout(), "{}", token.expose_secret())?;
+    Ok(exit::OK)
 }
 
 impl DemoConfig {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::{Services, store};
+use billing_api::LocalKey;
 use billing_worker::Stop;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "embedded")]
 use super::postgres::EmbeddedPostgres;
-use super::{EMBEDDED, SANDBOX, StandaloneConfig};
+use super::{EMBEDDED, SANDBOX, StandaloneConfig, browser_key};
 use crate::demo::DemoConfig;
 use crate::exit::{self, Exit};
 use crate::roles;
@@ -45,6 +46,11 @@ impl System {
     pub(crate) async fn start(mut config: StandaloneConfig, signals: &Signals) -> Result<Self, Exit> {
         let data_lock = lock(&config.data_dir)?;
         config.sandbox.ledger_file.get_or_insert_with(|| config.data_dir.join("sandbox-ledger.jsonl"));
+        let key_file = browser_key(&config.data_dir);
+        let key = LocalKey::open_or_make(&key_file).map_err(|error| {
+            Exit::configuration(anyhow::anyhow!("BILLING_DATA_DIR: {}: {error}", key_file.display()))
+        })?;
+        key.configure(&mut config.api.browsers);
         let api = billing_api::bind(config.api).await.map_err(roles::api_error)?;
         let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(roles::sandbox_error)?;
         let (api_address, sandbox_address) = (api.local_addr(), sandbox.address());
@@ -106,7 +112,7 @@ impl System {
         println!(
             "  tokens     frontend-dev (tariffs, payments, subscriptions)   auth-dev (accounts, access)   mailer-dev (events),"
         );
-        println!("             unless API_TOKENS says others");
+        println!("             unless API_TOKENS says others; of an account's browser: billing token --account UUID");
         println!(
             "  try        grpcurl -plaintext -H 'authorization: Bearer frontend-dev' {api} billing.v1.Tariffs/ListTariffs"
         );

@@ -1,0 +1,132 @@
+//! A person asks to be forgotten: the account is closed. What is financial stays; the personal traces of it are wiped later
+//! ([`closing`](crate::store::closing)).
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+
+use super::super::accounts::save;
+use super::super::payments::load::save_payment;
+use super::super::{StoreError, events};
+use super::request::{Request, VerbError, Written, is_first, lock, written};
+use super::{live_payment, open_bill};
+use crate::account::{Account, AccountEvent};
+use crate::bill::BillEvent;
+use crate::event::{EventKind, NewEvent};
+use crate::models::AccountRow;
+use crate::payment::Outcome;
+use crate::schema::{account, bill};
+
+/// Closes the account, under its lock, unless this key did it before: nothing is charged any more, the card is forgotten,
+/// and what was not sent yet is withdrawn. Access goes on until the end of what is paid, or ends at once. An attempt that
+/// was sent ends by its own answer, and what money it brings is to be given back.
+///
+/// One that is closed already changes only where its access is now to end at once.
+///
+/// # Errors
+/// [`VerbError`].
+pub async fn close(
+    conn: &mut AsyncPgConnection,
+    request: &Request,
+    access_ends_at_once: bool,
+) -> Result<Written, VerbError> {
+    conn.transaction(async |conn| {
+        let row = lock(conn, request.account_id).await?;
+        let digest = [u8::from(access_ends_at_once)];
+        let first = is_first(conn, request, "close_account", Some(&digest)).await?;
+        if first {
+            let event = AccountEvent::Closed { access_ends_at_once };
+            let after = row.machine().apply(event, request.now).map_err(StoreError::from)?;
+            end(conn, &row, &after, request.now).await?;
+        }
+        written(conn, request, !first).await
+    })
+    .await
+}
+
+async fn end(
+    conn: &mut AsyncPgConnection,
+    row: &AccountRow,
+    after: &Account,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let before = row.machine();
+    if *after == before {
+        return Ok(());
+    }
+    let mut story = Vec::new();
+    if before.closed_at.is_none() {
+        story.extend(drop_open_bill(conn, row, now).await?);
+        story.push(NewEvent::of_account(EventKind::AccountClosed, row.id));
+    }
+    // First: the database knows that a closed account has none.
+    forget_the_card(conn, row, now).await?;
+    save(conn, after, now).await?;
+    if before.has_token {
+        story.push(NewEvent::of_account(EventKind::CardForgotten, row.id));
+    }
+    if before.status != after.status {
+        let states = (Some(before.status.as_str()), after.status.as_str());
+        story.push(NewEvent::of_account(EventKind::AccountMoved, row.id).states(states.0, states.1));
+        story.push(NewEvent::of_account(EventKind::AccessEnded, row.id));
+    } else if after.cancel_at_period_end && !before.cancel_at_period_end {
+        let ends = NewEvent::of_account(EventKind::AccessEnds, row.id);
+        story.push(match after.expires_on() {
+            Some(day) => ends.with("expires_on", day.to_string()),
+            None => ends,
+        });
+    }
+    events::append(conn, story, now).await
+}
+
+/// What an attempt brings that was begun before is older than this, and is not kept.
+async fn forget_the_card(conn: &mut AsyncPgConnection, row: &AccountRow, now: DateTime<Utc>) -> Result<(), StoreError> {
+    diesel::update(account::table.find(row.id))
+        .set((
+            account::payment_token.eq(None::<String>),
+            account::card.eq(None::<serde_json::Value>),
+            account::card_since.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Nothing is owed any more. An attempt that we alone can stop is withdrawn with its secrets; should its bank's page have
+/// been answered past us, the gateway is asked about that for a while.
+async fn drop_open_bill(
+    conn: &mut AsyncPgConnection,
+    row: &AccountRow,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, StoreError> {
+    let mut story = Vec::new();
+    let Some(open) = open_bill(conn, row.id).await? else { return Ok(story) };
+    let mut owed = open.machine();
+    if let Some(live) = live_payment(conn, &open).await? {
+        if !live.state.makes_way() {
+            return Ok(story);
+        }
+        let why = "the account was closed".to_owned();
+        let withdrawn = live
+            .machine(true)
+            .apply(Outcome::Withdrawn { why }, now)
+            .map_err(|source| StoreError::Illegal { id: live.id, source })?;
+        save_payment(conn, &live, &withdrawn, now).await?;
+        owed = owed.apply(BillEvent::AttemptFailed, now)?;
+        let moved = NewEvent::of_account(EventKind::PaymentMoved, row.id).bill(open.id).payment(live.id);
+        story.push(moved.states(Some(live.state.as_str()), withdrawn.state.as_str()));
+    }
+    let void = owed.apply(BillEvent::Voided, now)?;
+    diesel::update(bill::table.find(open.id))
+        .set((
+            bill::status.eq(void.status),
+            bill::updated_at.eq(now),
+            bill::card_cryptogram_packet.eq(None::<String>),
+            bill::pa_res.eq(None::<String>),
+        ))
+        .execute(conn)
+        .await?;
+    let moved = NewEvent::of_account(EventKind::BillMoved, row.id).bill(open.id);
+    story.push(moved.states(Some(open.status.as_str()), void.status.as_str()));
+    Ok(story)
+}

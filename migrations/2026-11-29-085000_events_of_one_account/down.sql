@@ -1,0 +1,1 @@
+drop index event_of_account_in_order;

@@ -1,0 +1,1 @@
+alter table account drop column traces_wiped_at, drop column closed_at;
