@@ -176,7 +176,8 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::AccountMoved
         | EventKind::CancelRequested
         | EventKind::Resumed
-        | EventKind::PeriodsSkipped => Kind::Unspecified,
+        | EventKind::PeriodsSkipped
+        | EventKind::ExpirationMoved => Kind::Unspecified,
     }
 }
 

@@ -2,23 +2,20 @@
 
 use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When};
 use billing::payment::CardMask;
-use billing::resolve::ResolvePolicy;
 use billing::store::subscriptions::Subscription;
-use chrono::{DateTime, TimeDelta, Utc};
+use billing::times::Times;
+use chrono::{DateTime, Utc};
 
 use crate::convert::{self, timestamp};
 use crate::proto;
 
-/// A request without an answer written down for so long has lost its sender; then the gateway is asked. (The worker's own
-/// time follows from `GATEWAY_TIMEOUT`; this is what it comes to by default.)
-const ANSWER_WITHIN: TimeDelta = TimeDelta::seconds(135);
-
-pub(crate) fn subscription(found: &Subscription, policy: &ResolvePolicy, now: DateTime<Utc>) -> proto::Subscription {
+pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Utc>) -> proto::Subscription {
     let account = &found.account;
     let under_way = found.open.as_ref().and_then(|open| open.payment.as_ref());
     let zone = account.time_zone;
     let attempt = under_way.map(|(_, payment)| {
-        explain::payment(PaymentFacts { payment, policy, answer_within: ANSWER_WITHIN, zone }, now)
+        let facts = PaymentFacts { payment, policy: &times.resolve, answer_within: times.answer_within, zone };
+        explain::payment(facts, now)
     });
     let Explanation { why, next } = explain::account(account, attempt.as_ref(), found.refusal.as_ref(), now);
     let (next, next_at) = match next {

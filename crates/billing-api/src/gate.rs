@@ -210,7 +210,7 @@ where
             client = tracing::field::Empty,
         );
         let trace_id = id.to_str().ok().map(str::to_owned);
-        let trail = Trail { source: Source::Api, task_id: None, trace_id };
+        let trail = Trail { trace_id, ..Trail::of(Source::Api) };
         let received = Instant::now();
         Box::pin(
             async move {

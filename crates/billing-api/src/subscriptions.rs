@@ -1,7 +1,6 @@
 //! `billing.v1.Subscriptions`
 
 use billing::Services;
-use billing::resolve::ResolvePolicy;
 use billing::store::subscriptions::{self, Verb, Written};
 use tonic::metadata::MetadataValue;
 use tonic::{Extensions, Request, Response, Status};
@@ -35,7 +34,7 @@ impl Subscriptions for SubscriptionsApi {
         let found = subscriptions::get(&mut conn, id).await.map_err(ApiError::from)?;
         drop(conn);
         let found = found.ok_or_else(|| ApiError::not_found(Resource::Account, &id))?;
-        Ok(Response::new(explained::subscription(&found, &ResolvePolicy::default(), self.services.db.now())))
+        Ok(Response::new(explained::subscription(&found, &self.services.times, self.services.db.now())))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Subscription>, Status> {
@@ -118,7 +117,7 @@ impl SubscriptionsApi {
         };
         let Written { subscription, replayed } =
             self.writes.finish(extensions, written(self.services.clone(), request, verb)).await?;
-        let answer = explained::subscription(&subscription, &ResolvePolicy::default(), self.services.db.now());
+        let answer = explained::subscription(&subscription, &self.services.times, self.services.db.now());
         let mut response = Response::new(answer);
         if replayed {
             response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));

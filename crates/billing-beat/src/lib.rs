@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use billing::tasks::{EndHolds, ExpireThreeDs, OpenRenewals, RepublishStranded, ResolveUnknown};
+use billing::tasks::{EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown};
 use billing::{Services, duration};
 use celeriac::beat::{Beat, CatchUp, Entry, store};
 use clap::Args;
@@ -35,6 +35,10 @@ pub struct Config {
     /// How often money that is only held is looked for, to be taken or let go
     #[arg(long, env = "END_HOLDS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
     pub end_holds_every: Duration,
+
+    /// How often the months to come are made in the tables of what happened, and those kept no longer are dropped
+    #[arg(long, env = "KEEP_HISTORY_EVERY", default_value = "1h", value_parser = interval, value_name = "DURATION")]
+    pub keep_history_every: Duration,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -69,6 +73,7 @@ pub async fn prepare(config: Config, services: Services) -> anyhow::Result<Beat>
         .entry(Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}))
         .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))
         .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}))
-        .entry(Entry::every("end-holds", config.end_holds_every, EndHolds {}));
+        .entry(Entry::every("end-holds", config.end_holds_every, EndHolds {}))
+        .entry(Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once));
     Ok(beat.build())
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use billing::duration;
 use billing::payment::identity::Terminal;
-use billing::resolve::ResolvePolicy;
 use chrono::TimeDelta;
 use clap::{ArgAction, Args};
 use secrecy::SecretString;
@@ -39,10 +38,6 @@ pub struct Config {
     /// only that of a sandbox is. A payment made in the other mode gives no access and waits for a person
     #[arg(long, env = "CLOUDPAYMENTS_TERMINAL", value_name = "live|test")]
     pub cloudpayments_terminal: Option<Terminal>,
-
-    /// How long to wait for the gateway's answer; after that the outcome is unknown and is asked for
-    #[arg(long, env = "GATEWAY_TIMEOUT", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
-    pub gateway_timeout: Duration,
 
     /// Requests to the gateway at once from this process. All workers together: 30 on a live terminal, 5 on a test one. What
     /// --worker-renewals-concurrency and --worker-lookups-concurrency leave of them is for payments alone; of two or more
@@ -155,63 +150,21 @@ pub struct Config {
     #[arg(long, env = "STRANDED_AFTER", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
     pub stranded_after: Duration,
 
-    #[command(flatten)]
-    pub resolve: ResolveConfig,
-}
+    /// How long what happened is kept: the story of each payment, and what others are told. Five years by default, at
+    /// least 90 days
+    #[arg(long, env = "EVENTS_KEPT_FOR", default_value = "1827d", value_parser = at_least_90_days, value_name = "DURATION")]
+    pub events_kept_for: Duration,
 
-/// When the gateway is asked about payments in doubt. The defaults follow from what the gateway documents: it answers
-/// for up to five minutes and remembers a request id for one hour.
-#[derive(Debug, Clone, Args)]
-pub struct ResolveConfig {
-    /// The first look at a payment in doubt
+    /// How long the requests to the gateway and its answers are kept, without what is secret; at least a day. Whole months
+    /// are dropped, once all of a month is older
     #[arg(
         long,
-        env = "RESOLVE_FIRST_LOOK",
-        default_value = "15s",
-        value_parser = duration::parse,
+        env = "GATEWAY_CALLS_KEPT_FOR",
+        default_value = "90d",
+        value_parser = at_least_a_day,
         value_name = "DURATION"
     )]
-    pub resolve_first_look: Duration,
-
-    /// Until then nothing is repeated: the gateway may still be at work
-    #[arg(
-        long,
-        env = "RESOLVE_LOOK_ONLY",
-        default_value = "6m",
-        value_parser = duration::parse,
-        value_name = "DURATION"
-    )]
-    pub resolve_look_only: Duration,
-
-    /// From then on nothing is repeated: the gateway may have forgotten the request id
-    #[arg(
-        long,
-        env = "RESOLVE_RESEND_UNTIL",
-        default_value = "50m",
-        value_parser = duration::parse,
-        value_name = "DURATION"
-    )]
-    pub resolve_resend_until: Duration,
-
-    /// Not found this long after the last try is evidence that it never was
-    #[arg(
-        long,
-        env = "RESOLVE_NOT_EXECUTED_AFTER",
-        default_value = "60m",
-        value_parser = duration::parse,
-        value_name = "DURATION"
-    )]
-    pub resolve_not_executed_after: Duration,
-
-    /// How far apart two such pieces of evidence must be
-    #[arg(
-        long,
-        env = "RESOLVE_NOT_FOUND_GAP",
-        default_value = "10m",
-        value_parser = duration::parse,
-        value_name = "DURATION"
-    )]
-    pub resolve_not_found_gap: Duration,
+    pub gateway_calls_kept_for: Duration,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -228,21 +181,29 @@ fn revokes(text: &str) -> Result<usize, String> {
     }
 }
 
+fn at_least_90_days(text: &str) -> Result<Duration, String> {
+    at_least_days(text, 90)
+}
+
+fn at_least_a_day(text: &str) -> Result<Duration, String> {
+    at_least_days(text, 1)
+}
+
+fn at_least_days(text: &str, days: u64) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(kept) if kept >= Duration::from_secs(days * 24 * 60 * 60) => Ok(kept),
+        Ok(_) => Err(format!("must be {days}d or more")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A setting that cannot be worked with. Names the variable; what is wrong with it may stand in the source.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{setting}", setting = variable(.0))]
     Gateway(#[from] cloudpayments::ConfigError),
-    #[error(
-        "RESOLVE_FIRST_LOOK, RESOLVE_LOOK_ONLY, RESOLVE_RESEND_UNTIL, RESOLVE_NOT_EXECUTED_AFTER, RESOLVE_NOT_FOUND_GAP"
-    )]
-    Resolve(#[from] billing::resolve::ContradictoryPolicy),
     #[error("{variable}: too long")]
     TooLong { variable: &'static str },
-    #[error(
-        "GATEWAY_TIMEOUT: with RESOLVE_RESEND_UNTIL it must stay within the hour for which the gateway knows a request again"
-    )]
-    ForgottenRequest,
     #[error("WORKER_QUEUES: one of the names is empty")]
     NamelessQueue,
     #[error(
@@ -268,8 +229,8 @@ fn variable(error: &cloudpayments::ConfigError) -> &'static str {
 /// Connecting takes a fraction of the whole, so that a gateway out of reach is known to be safe to ask again.
 const CONNECT_SHARE: u32 = 4;
 
-/// How long the gateway knows a request id. A request under one that it has forgotten is a new charge.
-const REQUEST_ID_LIVES: Duration = Duration::from_secs(60 * 60);
+/// That the timeout can be worked with is checked with the services.
+const SOME_TIME: Duration = Duration::from_secs(60);
 
 impl Config {
     /// Whether a worker can work with these settings. Reaches out to nobody.
@@ -277,8 +238,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.gateway()?;
-        self.resolve.policy()?;
+        self.gateway(SOME_TIME)?;
         if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
             return Err(ConfigError::NamelessQueue);
         }
@@ -287,11 +247,7 @@ impl Config {
         if chosen && renewals + lookups > beside_payments {
             return Err(ConfigError::NothingForPayments { max_in_flight: self.gateway_max_in_flight });
         }
-        // A request that may just be repeated can wait for a free slot as long as for its answer.
-        match self.resolve.resolve_resend_until.checked_add(self.gateway_timeout) {
-            Some(sent_by) if sent_by < REQUEST_ID_LIVES => Ok(()),
-            _ => Err(ConfigError::ForgottenRequest),
-        }
+        Ok(())
     }
 
     /// The gateway itself speaks nothing but https.
@@ -301,28 +257,15 @@ impl Config {
         self.cloudpayments_terminal.unwrap_or(if is_plain { Terminal::Test } else { Terminal::Live })
     }
 
-    pub(crate) fn gateway(&self) -> Result<cloudpayments::Client, ConfigError> {
+    pub(crate) fn gateway(&self, timeout: Duration) -> Result<cloudpayments::Client, ConfigError> {
         Ok(cloudpayments::Client::new(cloudpayments::ClientConfig {
             base_url: self.gateway_url.clone(),
             public_id: self.cloudpayments_public_id.clone(),
             api_secret: self.cloudpayments_api_secret.clone(),
-            timeout: self.gateway_timeout,
-            connect_timeout: (self.gateway_timeout / CONNECT_SHARE).min(Duration::from_secs(10)),
+            timeout,
+            connect_timeout: (timeout / CONNECT_SHARE).min(Duration::from_secs(10)),
             max_in_flight: self.gateway_max_in_flight,
         })?)
-    }
-}
-
-impl ResolveConfig {
-    pub(crate) fn policy(&self) -> Result<ResolvePolicy, ConfigError> {
-        let policy = ResolvePolicy {
-            first_look: delta("RESOLVE_FIRST_LOOK", self.resolve_first_look)?,
-            look_only: delta("RESOLVE_LOOK_ONLY", self.resolve_look_only)?,
-            resend_until: delta("RESOLVE_RESEND_UNTIL", self.resolve_resend_until)?,
-            not_executed_after: delta("RESOLVE_NOT_EXECUTED_AFTER", self.resolve_not_executed_after)?,
-            not_found_gap: delta("RESOLVE_NOT_FOUND_GAP", self.resolve_not_found_gap)?,
-        };
-        Ok(policy.checked()?)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use billing::Services;
 use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
+use billing::trail;
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Client, Doubt, Error, NotProcessed};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,6 +29,8 @@ pub(crate) struct Desk {
     pub(crate) resolve: ResolvePolicy,
     pub(crate) three_ds_ttl: TimeDelta,
     pub(crate) stranded_after: TimeDelta,
+    pub(crate) events_kept_for: TimeDelta,
+    pub(crate) gateway_calls_kept_for: TimeDelta,
     /// A request sent longer ago than this has no sender any more that waits for its answer.
     abandoned_after: TimeDelta,
 }
@@ -35,22 +38,22 @@ pub(crate) struct Desk {
 /// Between two looks at a gateway that could not be worked with at the start.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The gateway's client may wait for a free slot as long as for the answer; then the outcome is written down.
-const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(15);
-
 impl Desk {
     pub(crate) fn new(config: &Config, services: Services) -> Result<Self, ConfigError> {
+        let times = services.times;
         Ok(Self {
             services,
-            gateway: config.gateway()?,
+            gateway: config.gateway(times.gateway_timeout)?,
             terminal: config.terminal(),
             gateway_url: config.gateway_url.as_str().into(),
             beside_payments: Arc::new(Semaphore::new(config.shares().beside_payments)),
             queues: config.queues().map(str::to_owned).collect(),
-            resolve: config.resolve.policy()?,
+            resolve: times.resolve,
             three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,
             stranded_after: delta("STRANDED_AFTER", config.stranded_after)?,
-            abandoned_after: delta("GATEWAY_TIMEOUT", config.gateway_timeout * 2 + WRITE_DOWN_WITHIN)?,
+            gateway_calls_kept_for: delta("GATEWAY_CALLS_KEPT_FOR", config.gateway_calls_kept_for)?,
+            events_kept_for: delta("EVENTS_KEPT_FOR", config.events_kept_for)?,
+            abandoned_after: times.answer_within,
         })
     }
 
@@ -111,6 +114,13 @@ impl Desk {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         tracing::info!(gateway, "the gateway answers");
+    }
+
+    /// Wakes whoever follows the events, if there are any since this was last called. Called after a commit.
+    pub(crate) fn tell_news(&self) {
+        if trail::take_news() {
+            self.services.bell.ring();
+        }
     }
 
     /// The present, by the clock of the database: the times in the rows are other machines' too.

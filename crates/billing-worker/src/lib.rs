@@ -16,7 +16,7 @@ use billing::tasks::{LOOKUPS, RENEWALS, TIMETABLE};
 use celeriac::worker::{Worker, WorkerHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, ConfigError, ResolveConfig};
+pub use config::{Config, ConfigError};
 use desk::Desk;
 pub use life::LifeConfig;
 

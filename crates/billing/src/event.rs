@@ -51,6 +51,8 @@ text_enum! {
         Resumed = "resumed",
         /// Periods that passed while nobody could charge them; they are not charged any more.
         PeriodsSkipped = "periods_skipped",
+        /// The end of the paid time was moved by hand.
+        ExpirationMoved = "expiration_moved",
     }
 }
 
@@ -66,6 +68,7 @@ impl EventKind {
                 | Self::CancelRequested
                 | Self::Resumed
                 | Self::PeriodsSkipped
+                | Self::ExpirationMoved
         )
     }
 }

@@ -28,6 +28,7 @@ pub mod services;
 pub mod store;
 pub mod tasks;
 pub mod text;
+pub mod times;
 pub mod trail;
 
 pub use ids::{AccountId, BillId, PaymentId, TariffId};

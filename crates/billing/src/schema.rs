@@ -123,6 +123,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    gateway_call (id, started_at) {
+        id -> Uuid,
+        started_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        payment_id -> Nullable<Uuid>,
+        request_id -> Nullable<Text>,
+        path -> Text,
+        task_id -> Nullable<Text>,
+        attempt -> Int4,
+        worker -> Nullable<Text>,
+        http_status -> Nullable<Int4>,
+        outcome -> Nullable<Text>,
+        request -> Nullable<Text>,
+        response -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     orphan (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -217,6 +235,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     decline_schedule,
     event,
     event_log,
+    gateway_call,
     orphan,
     payment,
     tariff,

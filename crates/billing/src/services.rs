@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::bell::Bell;
 use crate::cipher::Cipher;
 use crate::db::{self, Db, DbError};
+use crate::times::{Times, TimesConfig};
 
 /// Connections to the outside and the keys. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Services {
     pub time_zone: Tz,
     /// Where results are; it is where beats agree on who sends, too.
     pub result_backend: SecretString,
+    /// How long the gateway may take, and when it is asked.
+    pub times: Times,
 }
 
 /// Where the services are.
@@ -77,6 +80,9 @@ pub struct ServicesConfig {
     /// How long to go on trying to reach the services at start
     #[arg(long, env = "CONNECT_WITHIN", default_value = "60s", value_parser = crate::duration::parse)]
     pub connect_within: Duration,
+
+    #[command(flatten)]
+    pub times: TimesConfig,
 }
 
 /// See [`QueueType`].
@@ -116,6 +122,10 @@ impl ServicesConfig {
     pub async fn connect(self) -> Result<Services, ServicesError> {
         let cipher = Cipher::from_keys(&self.encryption_keys)
             .map_err(|error| ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() })?;
+        let times = self
+            .times
+            .times()
+            .map_err(|error| ServicesError::Setting { variable: error.variable(), problem: error.to_string() })?;
         let mut patience = Patience::new(self.connect_within);
         let db = self.database(&mut patience).await?;
         db.follow_clock();
@@ -123,7 +133,7 @@ impl ServicesConfig {
         let app = self.app(&mut patience).await?;
         let (time_zone, result_backend) = (self.billing_time_zone, self.result_backend);
         let bell = Bell::new(&app);
-        Ok(Services { db, app, cipher, bell, time_zone, result_backend })
+        Ok(Services { db, app, cipher, bell, time_zone, result_backend, times })
     }
 
     /// Connects to the database alone, likewise.

@@ -118,6 +118,11 @@ pub struct ExpireThreeDs {}
 #[task(name = "billing.end_holds", queue = "lookups", acks_late, ignore_result)]
 pub struct EndHolds {}
 
+/// Makes room for the months to come in the tables that are cut by time, and drops what is kept no longer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.keep_history", queue = "billing", acks_late, ignore_result)]
+pub struct KeepHistory {}
+
 /// The result of the four tasks about one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentReceipt {

@@ -15,7 +15,7 @@ mod transaction;
 
 pub use amount::{Amount, InvalidAmount};
 pub use charge::{Charge, ThreeDs};
-pub use client::{Client, ClientConfig, ConfigError, Pages};
+pub use client::{Client, ClientConfig, ConfigError, Exchange, Pages, Record};
 pub use error::{Decline, Doubt, Error, NotProcessed};
 pub use reason::ReasonGroup;
 pub use request::{

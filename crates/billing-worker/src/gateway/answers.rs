@@ -3,6 +3,7 @@
 
 use billing::payment::identity::{Identity, Told, Verdict};
 use billing::payment::{CardMask, Outcome};
+use billing::store::gateway_calls::Ended;
 use billing::store::orphans::Orphan;
 use billing::{Currency, Kopecks};
 use chrono::TimeDelta;
@@ -16,11 +17,13 @@ pub(crate) struct Heard {
     pub(crate) outcome: Outcome,
     /// To be kept for a person.
     pub(crate) orphan: Option<Orphan>,
+    /// The call whose answer it was, to be ended with what it says.
+    pub(crate) call: Option<Ended>,
 }
 
 impl From<Outcome> for Heard {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, orphan: None }
+        Self { outcome, orphan: None, call: None }
     }
 }
 
@@ -80,20 +83,18 @@ pub(crate) fn looked_up(looked: Looked, ours: &Identity, times: Times) -> Option
 fn believed(looked: Looked, ours: &Identity, times: Times) -> Option<Heard> {
     let transaction = &looked.transaction;
     let transaction_id = transaction.transaction_id;
-    let doubt = |what: String, orphan| Heard {
-        outcome: unknown(format!("transaction {transaction_id}: {what}"), times),
-        orphan,
-    };
+    let heard = |outcome, orphan| Heard { outcome, orphan, call: None };
+    let doubt = |what: String, orphan| heard(unknown(format!("transaction {transaction_id}: {what}"), times), orphan);
     Some(match ours.compare(&told(transaction)) {
         Verdict::Ours | Verdict::OtherMoney(_) => standing(looked, times)?.into(),
         Verdict::OnlyTest => {
             let what = "executed in test mode on a live terminal (CLOUDPAYMENTS_TERMINAL)";
-            Heard { outcome: Outcome::OnlyTest { transaction_id }, orphan: Some(orphan(ours, transaction, what)) }
+            heard(Outcome::OnlyTest { transaction_id }, Some(orphan(ours, transaction, what)))
         }
         Verdict::RealMoney => {
             let what = "executed with real money on a test terminal (CLOUDPAYMENTS_TERMINAL)";
             let why = format!("transaction {transaction_id}: {what}: a person must decide");
-            Heard { outcome: Outcome::Disputed { why }, orphan: Some(orphan(ours, transaction, what)) }
+            heard(Outcome::Disputed { why }, Some(orphan(ours, transaction, what)))
         }
         Verdict::Anothers(differences) => {
             doubt(format!("another's: {differences}"), Some(orphan(ours, transaction, &differences.to_string())))

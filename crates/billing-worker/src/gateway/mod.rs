@@ -1,6 +1,7 @@
 //! Between billing's words and the gateway's. Pure.
 
 mod answers;
+mod calls;
 
 use billing::store::payments::{ChargeInstrument, ChargeOrder};
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use cloudpayments::{Amount, CardCharge, Error, Initiator, TokenCharge};
 use serde_json::value::RawValue;
 
 pub(crate) use self::answers::{Heard, Looked, heard, is_anothers, is_named_by, looked_up, orphan, unknown};
+pub(crate) use self::calls::ended;
 
 /// What is asked of the gateway.
 pub(crate) enum ChargeRequest {

@@ -4,11 +4,12 @@ use billing::PaymentId;
 use billing::payment::Outcome;
 use billing::payment::identity::Identity;
 use billing::resolve::{Spread, backoff};
+use billing::store::gateway_calls::Ended;
 use billing::store::payments::{self, Begin, ChargeOrder};
 use billing::tasks::PaymentReceipt;
 use celeriac::{Context, TaskResult};
 use chrono::{DateTime, TimeDelta, Utc};
-use cloudpayments::{Charge, Error, RequestId};
+use cloudpayments::{Charge, Client, Error, RequestId};
 
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
@@ -32,8 +33,11 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
     let payment_id = order.payment_id;
     let ours = order.identity(desk.terminal);
     let sending = Sending { first_at: order.first_sent_at, no: order.resend_no };
-    let answer = ask(desk, order).await.inspect_err(|error| desk.alarm(error));
-    answered(payment_id, answer, sending, &ours, cx).await
+    let call = order.call;
+    let (gateway, record) = desk.gateway.recorded();
+    let answer = ask(&gateway, order).await.inspect_err(|error| desk.alarm(error));
+    let ended = gateway::ended(call, &answer, record.take());
+    answered(payment_id, answer, ended, sending, &ours, cx).await
 }
 
 /// Which sending of the same request was answered.
@@ -48,6 +52,7 @@ pub(super) struct Sending {
 pub(super) async fn answered(
     payment_id: PaymentId,
     answer: Result<Charge, Error>,
+    ended: Ended,
     sending: Sending,
     ours: &Identity,
     cx: &Context<Desk>,
@@ -59,7 +64,7 @@ pub(super) async fn answered(
         three_ds_expires_at: now + desk.three_ds_ttl,
         look_again_at: desk.resolve.after_no_answer(sending.first_at, sending.no, now),
     };
-    let Heard { outcome, orphan } = gateway::heard(answer, ours, times);
+    let Heard { outcome, orphan, .. } = gateway::heard(answer, ours, times);
     let outcome = match outcome {
         // That a repetition was not processed, or not understood, says nothing about the request before it.
         Outcome::NotSent { why, retry_after } if sending.no > 1 => {
@@ -70,7 +75,7 @@ pub(super) async fn answered(
         Outcome::NotSent { why, retry_after } => put_off(payment_id, why, retry_after, now, desk).await?,
         outcome => outcome,
     };
-    settle(payment_id, Heard { outcome, orphan }, cx).await
+    settle(payment_id, Heard { outcome, orphan, call: Some(ended) }, cx).await
 }
 
 /// When what was not processed is sent again stands in the row, so that of all who are told of it only one does so: later
@@ -93,11 +98,11 @@ async fn put_off(
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(1);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-async fn ask(desk: &Desk, order: ChargeOrder) -> Result<Charge, Error> {
+async fn ask(gateway: &Client, order: ChargeOrder) -> Result<Charge, Error> {
     let request_id = request_id(&order.request_id)?;
     match gateway::request(order)? {
-        ChargeRequest::Card(charge) => desk.gateway.charge_card(&charge, &request_id).await,
-        ChargeRequest::Token(charge) => desk.gateway.charge_token(&charge, &request_id).await,
+        ChargeRequest::Card(charge) => gateway.charge_card(&charge, &request_id).await,
+        ChargeRequest::Token(charge) => gateway.charge_token(&charge, &request_id).await,
     }
 }
 

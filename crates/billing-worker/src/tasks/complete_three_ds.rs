@@ -36,7 +36,9 @@ async fn give_up(payment: &PaymentView, why: &str, cx: &Context<Desk>) -> TaskRe
     let heard = match (found, payment.transaction_id) {
         (Err(error), _) => cannot_say(error.to_string(), now),
         (Ok(found), transaction_id) => match found.and_then(|looked| gateway::looked_up(looked, &ours, times)) {
-            Some(Heard { outcome: Outcome::Unknown { why, .. }, orphan }) => Heard { orphan, ..cannot_say(why, now) },
+            Some(Heard { outcome: Outcome::Unknown { why, .. }, orphan, .. }) => {
+                Heard { orphan, ..cannot_say(why, now) }
+            }
             Some(heard) => heard,
             None => match transaction_id {
                 Some(transaction_id) => Outcome::NeverAuthenticated { transaction_id }.into(),
@@ -60,10 +62,12 @@ pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<Pay
     let desk = cx.state();
     let ours = order.payment.identity(desk.terminal);
     let sending = Sending { first_at: order.first_sent_at, no: order.resend_no };
+    let (gateway, record) = desk.gateway.recorded();
     let answer = match request_id(&order.request_id) {
-        Ok(id) => desk.gateway.post_three_ds(order.transaction_id, &order.pa_res, &id).await,
+        Ok(id) => gateway.post_three_ds(order.transaction_id, &order.pa_res, &id).await,
         Err(error) => Err(error),
     }
     .inspect_err(|error| desk.alarm(error));
-    answered(order.payment_id, answer, sending, &ours, cx).await
+    let ended = gateway::ended(order.call, &answer, record.take());
+    answered(order.payment_id, answer, ended, sending, &ours, cx).await
 }

@@ -7,6 +7,7 @@ use billing::tasks::EndHolds;
 use celeriac::{Context, TaskResult};
 use cloudpayments::{Amount, Error, TransactionPart};
 
+use super::calls::Calls;
 use super::charge::request_id;
 use super::look_up::look_up;
 use super::settle::write_down;
@@ -49,12 +50,15 @@ async fn end(desk: &Desk, hold: &Hold) -> Result<Option<Heard>, Error> {
     }
     let payment = &hold.payment;
     let Some(transaction_id) = payment.transaction_id else { return Ok(None) };
+    let calls = Calls::about(payment.id, desk);
     if hold.is_wanted {
         let amount = Amount::from_minor(payment.amount.get(), payment.currency.decimals());
         let id = request_id(&format!("confirm:{}", payment.id))?;
-        desk.gateway.confirm(&TransactionPart::new(transaction_id, amount), &id).await?;
+        let part = TransactionPart::new(transaction_id, amount);
+        calls.make("/payments/confirm", Some(&id), calls.gateway.confirm(&part, &id)).await?;
     } else {
-        desk.gateway.void(transaction_id, &request_id(&format!("void:{}", payment.id))?).await?;
+        let id = request_id(&format!("void:{}", payment.id))?;
+        calls.make("/payments/void", Some(&id), calls.gateway.void(transaction_id, &id)).await?;
     }
     look(desk, hold).await
 }

@@ -6,6 +6,7 @@ use billing::store::orphans::{self, Orphan};
 use billing::store::payments::PaymentView;
 use cloudpayments::{Error, ListRequest, Operation, Transaction, TransactionStatus};
 
+use super::calls::Calls;
 use crate::desk::Desk;
 use crate::gateway::{self, Looked};
 
@@ -15,12 +16,15 @@ use crate::gateway::{self, Looked};
 /// is looked for ("Проверка статуса платежа"): the refund says which it is of.
 pub(super) async fn look_up(desk: &Desk, payment: &PaymentView) -> Result<Option<Looked>, Error> {
     let ours = payment.identity(desk.terminal);
+    let calls = Calls::about(payment.id, desk);
     if let Some(transaction_id) = payment.transaction_id
-        && let Some(transaction) = get(desk, &ours, transaction_id).await?
+        && let Some(transaction) = get(desk, &calls, &ours, transaction_id).await?
     {
         return Ok(Some(Looked { transaction, has_refund: false }));
     }
-    let Some(found) = desk.gateway.find(&ours.invoice_no.to_string()).await? else { return Ok(None) };
+    let invoice_no = ours.invoice_no.to_string();
+    let found = calls.make("/v2/payments/find", None, calls.gateway.find(&invoice_no)).await?;
+    let Some(found) = found else { return Ok(None) };
     if !is_refund(&found) {
         let transaction = keep_if_ours(desk, &ours, found).await;
         return Ok(transaction.map(|transaction| Looked { transaction, has_refund: false }));
@@ -30,7 +34,7 @@ pub(super) async fn look_up(desk: &Desk, payment: &PaymentView) -> Result<Option
         set_aside(desk, gateway::orphan(&ours, &found, what)).await;
         return Err(cloudpayments::Doubt::Contradictory("a refund of nothing").into());
     };
-    let transaction = get(desk, &ours, original).await?;
+    let transaction = get(desk, &calls, &ours, original).await?;
     Ok(transaction.map(|transaction| Looked { transaction, has_refund: true }))
 }
 
@@ -40,8 +44,9 @@ pub(super) async fn listed(desk: &Desk, payment: &PaymentView, request: ListRequ
     let ours = payment.identity(desk.terminal);
     let mut best: Option<Transaction> = None;
     let mut refunds_of = Vec::new();
-    let mut pages = desk.gateway.pages(request);
-    while let Some(page) = pages.next().await? {
+    let calls = Calls::about(payment.id, desk);
+    let mut pages = calls.gateway.pages(request);
+    while let Some(page) = calls.make("/v2/payments/list", None, pages.next()).await? {
         for transaction in page.into_iter().filter(|transaction| gateway::is_named_by(transaction, &ours)) {
             if is_refund(&transaction) {
                 refunds_of.extend(transaction.original_transaction_id);
@@ -81,8 +86,13 @@ const fn weight(transaction: &Transaction) -> u8 {
     }
 }
 
-async fn get(desk: &Desk, ours: &Identity, transaction_id: i64) -> Result<Option<Transaction>, Error> {
-    match desk.gateway.get(transaction_id).await? {
+async fn get(
+    desk: &Desk,
+    calls: &Calls<'_>,
+    ours: &Identity,
+    transaction_id: i64,
+) -> Result<Option<Transaction>, Error> {
+    match calls.make("/payments/get", None, calls.gateway.get(transaction_id)).await? {
         Some(transaction) => Ok(keep_if_ours(desk, ours, transaction).await),
         None => Ok(None),
     }

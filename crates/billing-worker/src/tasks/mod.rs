@@ -1,11 +1,13 @@
 //! One file per task. Each is a function of the rows' state: called twice, or ten times, it does its work once.
 
+mod calls;
 mod charge;
 mod charge_payment;
 mod charge_renewal;
 mod complete_three_ds;
 mod end_holds;
 mod expire_three_ds;
+mod keep_history;
 mod look_up;
 mod open_renewals;
 mod places;
@@ -13,21 +15,25 @@ mod republish_stranded;
 mod resolve_payment;
 mod resolve_unknown;
 mod settle;
+mod trail;
 
+use billing::event::Source::{Timetable, Worker};
 use celeriac::worker::WorkerBuilder;
 
+use self::trail::on;
 use crate::desk::Desk;
 
 /// Everything this worker can do.
 pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
     worker
-        .task(charge_payment::charge_payment)
-        .task(charge_renewal::charge_renewal)
-        .task(complete_three_ds::complete_three_ds)
-        .task(resolve_payment::resolve_payment)
-        .task(open_renewals::open_renewals)
-        .task(republish_stranded::republish_stranded)
-        .task(resolve_unknown::resolve_unknown)
-        .task(expire_three_ds::expire_three_ds)
-        .task(end_holds::end_holds)
+        .task(on(Worker, charge_payment::charge_payment))
+        .task(on(Worker, charge_renewal::charge_renewal))
+        .task(on(Worker, complete_three_ds::complete_three_ds))
+        .task(on(Worker, resolve_payment::resolve_payment))
+        .task(on(Timetable, open_renewals::open_renewals))
+        .task(on(Timetable, republish_stranded::republish_stranded))
+        .task(on(Timetable, resolve_unknown::resolve_unknown))
+        .task(on(Timetable, expire_three_ds::expire_three_ds))
+        .task(on(Timetable, end_holds::end_holds))
+        .task(on(Timetable, keep_history::keep_history))
 }

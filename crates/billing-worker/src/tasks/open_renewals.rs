@@ -19,6 +19,7 @@ pub(crate) async fn open_renewals(_: OpenRenewals, cx: Context<Desk>) -> TaskRes
             let mut conn = desk.services.db.conn().await?;
             renewals::open_due(&mut conn, desk.now(), CHUNK).await?
         };
+        desk.tell_news();
         total += opened.payments.len();
         let mut renewals = Vec::with_capacity(opened.payments.len());
         for &payment_id in &opened.payments {
@@ -45,6 +46,7 @@ async fn close_run_out(desk: &Desk) -> Result<(), StoreError> {
             let mut conn = desk.services.db.conn().await?;
             accounts::close_run_out(&mut conn, desk.now(), CHUNK).await?
         };
+        desk.tell_news();
         for account_id in &closed {
             tracing::info!(%account_id, "access ended");
         }

@@ -177,7 +177,7 @@ async fn unanswered(desk: &Desk, payment: &PaymentView, found: Option<Looked>, n
     let ours = payment.identity(desk.terminal);
     match found.and_then(|looked| gateway::looked_up(looked, &ours, at_once(desk, now))) {
         None => Found::Heard(Box::new(Outcome::Expired.into())),
-        Some(Heard { outcome: Outcome::Unknown { why, .. }, orphan }) => {
+        Some(Heard { outcome: Outcome::Unknown { why, .. }, orphan, .. }) => {
             keep(desk, orphan).await;
             Found::Failed { why, asked: None }
         }

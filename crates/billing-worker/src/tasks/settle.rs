@@ -37,14 +37,15 @@ pub(super) async fn settle(id: PaymentId, heard: impl Into<Heard>, cx: &Context<
 
 /// Puts an outcome into the rows, and tells who must know.
 pub(super) async fn write_down(id: PaymentId, heard: impl Into<Heard>, desk: &Desk) -> Result<PaymentView, TaskError> {
-    let Heard { outcome, orphan } = heard.into();
+    let Heard { outcome, orphan, call } = heard.into();
     if let Some(orphan) = orphan {
         set_aside(desk, orphan).await;
     }
     let Applied { payment, effects } = {
         let mut conn = desk.services.db.conn().await?;
-        payments::apply(&mut conn, id, outcome, &desk.services.cipher, desk.now()).await?
+        payments::apply_answer(&mut conn, id, outcome, call.as_ref(), &desk.services.cipher, desk.now()).await?
     };
+    desk.tell_news();
     effects.iter().for_each(tell);
     Ok(payment)
 }

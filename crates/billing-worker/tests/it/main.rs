@@ -1,9 +1,11 @@
 //! The tasks against a real PostgreSQL and the gateway's sandbox, with its faults.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod calls;
 mod charging;
 mod connections;
 mod deliveries;
+mod history;
 mod holds;
 mod identity;
 mod in_doubt;

@@ -9,11 +9,14 @@ use serde_json::json;
 
 use crate::world::{ASKS_THREE_DS, SOON, World};
 
-pub(crate) async fn come_back(world: &World, payment: &PaymentView, answer: &str) {
+/// Returns the bank's answer.
+pub(crate) async fn come_back(world: &World, payment: &PaymentView, answer: &str) -> String {
     let pa_res = world.answer_bank(payment, answer).await;
     let md = payment.three_ds.as_ref().unwrap().md;
     let mut conn = world.services.db.conn().await.unwrap();
-    submit_pa_res(&mut conn, payment.id, md, pa_res.into(), &world.services.cipher, clock::now()).await.unwrap();
+    let (cipher, now) = (&world.services.cipher, clock::now());
+    submit_pa_res(&mut conn, payment.id, md, pa_res.clone().into(), cipher, now).await.unwrap();
+    pa_res
 }
 
 async fn complete(world: &World, payment: &PaymentView) {

@@ -132,7 +132,7 @@ pub async fn access_after(
 }
 
 /// Moves the day on which the paid time ends, as support does by hand; all that follows from it moves along (the trigger
-/// `account_expiration_moves`). Returns whether there is such an account, and it has ever paid.
+/// `account_expiration_moves`), and the log is told of it. Returns whether there is such an account, and it has ever paid.
 ///
 /// # Errors
 /// [`DbError`].
@@ -222,6 +222,10 @@ async fn give_up(conn: &mut AsyncPgConnection, id: AccountId, now: DateTime<Utc>
             .set((bill::status.eq(given_up.status), bill::updated_at.eq(now)))
             .execute(conn)
             .await?;
+        let moved = NewEvent::of_account(EventKind::BillMoved, id)
+            .bill(open.id)
+            .states(Some(open.status.as_str()), given_up.status.as_str());
+        events::append(conn, vec![moved], now).await?;
     }
     Ok(())
 }

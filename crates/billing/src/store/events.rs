@@ -29,6 +29,9 @@ pub async fn append(conn: &mut AsyncPgConnection, events: Vec<NewEvent>, now: Da
     if events.is_empty() {
         return Ok(());
     }
+    if events.iter().any(|event| event.kind.is_public()) {
+        trail::has_news();
+    }
     let trail = trail::current();
     let mut rows: Vec<NewRow> = events.into_iter().map(|event| NewRow::new(event, &trail, now)).collect();
     while rows.len() > ROWS {
@@ -194,8 +197,12 @@ pub async fn story_of_payment(conn: &mut AsyncPgConnection, payment_id: PaymentI
     Ok(rows.into_iter().map(Event::from).collect())
 }
 
+/// So many months are made ahead.
+pub(super) const MONTHS_AHEAD: i32 = 3;
+
 /// Makes room for the months to come, and drops the months that ended before `keep_from`. Returns how many partitions
-/// were made and dropped.
+/// were made and dropped. Whoever reads the log for long is not waited for, as all who write would wait behind: then it
+/// fails, and is done another time.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -204,10 +211,10 @@ pub async fn keep(
     now: DateTime<Utc>,
     keep_from: DateTime<Utc>,
 ) -> Result<(i32, i32), StoreError> {
-    const MONTHS_AHEAD: i32 = 3;
     diesel::define_sql_function! { fn make_event_partitions(first: Timestamptz, months: Integer) -> Integer; }
     diesel::define_sql_function! { fn drop_event_partitions(before: Timestamptz) -> Integer; }
     conn.transaction(async |conn| {
+        diesel::sql_query("set local lock_timeout = '3s'").execute(conn).await?;
         let made = diesel::select(make_event_partitions(now, MONTHS_AHEAD)).get_result(conn).await?;
         let dropped = diesel::select(drop_event_partitions(keep_from)).get_result(conn).await?;
         Ok((made, dropped))

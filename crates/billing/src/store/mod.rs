@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod declines;
 pub mod events;
+pub mod gateway_calls;
 pub mod orphans;
 pub mod payments;
 mod prepared;

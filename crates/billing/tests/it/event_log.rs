@@ -111,7 +111,7 @@ async fn an_event_says_on_whose_behalf_it_was_written() {
     let shop = Shop::open().await;
     let account = AccountId::new();
     let trail =
-        Trail { source: Source::Timetable, task_id: Some("open-renewals-1".into()), trace_id: Some("7f".into()) };
+        Trail { task_id: Some("open-renewals-1".into()), trace_id: Some("7f".into()), ..Trail::of(Source::Timetable) };
     trail::follow(trail, append(&shop, registered(account))).await;
     let story = events::story_of_account(&mut *shop.conn().await, account, None, 10).await.unwrap();
     assert_eq!(story[0].source, Source::Timetable);
@@ -201,7 +201,7 @@ async fn readers_and_the_sequencer_use_their_indexes() {
     }
 }
 
-async fn explain(shop: &Shop, query: &str) -> String {
+pub(crate) async fn explain(shop: &Shop, query: &str) -> String {
     #[derive(diesel::QueryableByName)]
     struct Line {
         #[diesel(sql_type = diesel::sql_types::Text, column_name = "QUERY PLAN")]

@@ -30,6 +30,7 @@ mod renewals_end;
 mod renewing;
 mod resolving;
 mod services;
+mod story;
 mod subscriber;
 mod task_contract;
 mod three_ds;

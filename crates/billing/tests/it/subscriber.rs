@@ -278,5 +278,5 @@ async fn every_public_event_of_a_life_comes_once_and_in_order() {
     let mut conn = shop.conn().await;
     let story = events::story_of_payment(&mut conn, again).await.unwrap();
     let moved: Vec<_> = story.iter().filter_map(|event| event.to_state.as_deref()).collect();
-    assert_eq!(moved, ["created", "succeeded", "Paid", "Active"], "payment, bill, subscription");
+    assert_eq!(moved, ["created", "sending", "succeeded", "Paid", "Active"], "payment, bill, subscription");
 }

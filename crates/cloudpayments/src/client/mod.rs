@@ -1,6 +1,7 @@
 //! The HTTP client: one method per endpoint, one request per call, nothing retried.
 
 mod config;
+mod exchange;
 mod pages;
 mod tls;
 mod transport;
@@ -12,10 +13,12 @@ use secrecy::SecretString;
 use self::transport::Transport;
 pub use self::{
     config::{ClientConfig, ConfigError},
+    exchange::{Exchange, Record},
     pages::Pages,
 };
 use crate::{
-    CardCharge, Charge, Error, ListRequest, RequestId, TokenCharge, Transaction, TransactionPart, request::Body,
+    CardCharge, Charge, Error, ListRequest, RequestId, TokenCharge, Transaction, TransactionPart, answer::Received,
+    request::Body,
 };
 
 /// A client of one terminal of the gateway. Cheap to clone; clones share connections and the limit of
@@ -26,19 +29,27 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
+    record: Option<Record>,
 }
 
 impl Client {
     /// A client; nothing is sent yet.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let transport = Arc::new(Transport::new(config)?);
-        Ok(Self { transport })
+        Ok(Self { transport, record: None })
+    }
+
+    /// The same client, which keeps what may be kept of each exchange.
+    #[must_use]
+    pub fn recorded(&self) -> (Self, Record) {
+        let record = Record::default();
+        (Self { transport: Arc::clone(&self.transport), record: Some(record.clone()) }, record)
     }
 
     /// Whether the gateway answers and knows us; gives the id of its answer (`/test`).
     pub async fn test(&self) -> Result<String, Error> {
         let nothing = Body::default().finish();
-        self.transport.post("/test", nothing, None).await?.test()
+        self.post("/test", nothing, None).await?.test()
     }
 
     /// Charges a card at once (`/payments/cards/charge`).
@@ -85,19 +96,19 @@ impl Client {
 
     /// A transaction by its id, or none if the gateway knows none (`/payments/get`).
     pub async fn get(&self, transaction_id: i64) -> Result<Option<Transaction>, Error> {
-        self.transport.post("/payments/get", only_id(transaction_id), None).await?.lookup()
+        self.post("/payments/get", only_id(transaction_id), None).await?.lookup()
     }
 
     /// The last operation with that invoice number, be it a payment, a refund or a payout; none if
     /// there is none *yet*: a charge in progress may still arrive (`/v2/payments/find`).
     pub async fn find(&self, invoice_id: &str) -> Result<Option<Transaction>, Error> {
         let body = Body::default().field("InvoiceId", invoice_id).finish();
-        self.transport.post("/v2/payments/find", body, None).await?.lookup()
+        self.post("/v2/payments/find", body, None).await?.lookup()
     }
 
     /// One page of a list, counted from one; past the last page come empty ones (`/v2/payments/list`).
     pub async fn list(&self, request: &ListRequest, page: u32) -> Result<Vec<Transaction>, Error> {
-        self.transport.post("/v2/payments/list", request.body(page), None).await?.page()
+        self.post("/v2/payments/list", request.body(page), None).await?.page()
     }
 
     /// All pages of a list, one after the other.
@@ -105,13 +116,15 @@ impl Client {
         Pages::new(self.clone(), request)
     }
 
-    async fn order(
-        &self,
-        path: &'static str,
-        body: Vec<u8>,
-        request_id: &RequestId,
-    ) -> Result<crate::answer::Received, Error> {
-        self.transport.post(path, body, Some(request_id)).await
+    async fn order(&self, path: &'static str, body: Vec<u8>, request_id: &RequestId) -> Result<Received, Error> {
+        self.post(path, body, Some(request_id)).await
+    }
+
+    async fn post(&self, path: &'static str, body: Vec<u8>, request_id: Option<&RequestId>) -> Result<Received, Error> {
+        let Some(record) = &self.record else { return self.transport.post(path, body, request_id).await };
+        let received = self.transport.post(path, body.clone(), request_id).await;
+        record.keep(Exchange::new(path, &body, received.as_ref().ok()));
+        received
     }
 }
 

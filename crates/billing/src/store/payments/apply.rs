@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
 use super::super::{StoreError, declines, events};
 use super::load::{Locked, lock_known, other_live, save_payment};
@@ -58,8 +59,26 @@ pub async fn apply(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
+    apply_answer(conn, id, outcome, None, cipher, now).await
+}
+
+/// Likewise, and ends the call whose answer said so.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn apply_answer(
+    conn: &mut AsyncPgConnection,
+    id: PaymentId,
+    outcome: Outcome,
+    answered: Option<&Ended>,
+    cipher: &Cipher,
+    now: DateTime<Utc>,
+) -> Result<Applied, StoreError> {
     conn.transaction(async |conn| {
         let locked = lock_known(conn, id).await?;
+        if let Some(ended) = answered {
+            gateway_calls::end(conn, ended, now).await?;
+        }
         let token = match &outcome {
             Outcome::Completed { token: Some(token), .. }
             | Outcome::Refunded { token: Some(token), whole: false, .. }
@@ -112,7 +131,7 @@ pub(super) async fn settle(
     let ruling = ruling(conn, &outcome).await?;
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
     if after == before {
-        events::append(conn, story::of_step(stood, &locked, &before, &after, None, &effects), now).await?;
+        events::append(conn, story::of_step(stood, &locked, &after, None, &effects), now).await?;
         return Ok(Applied { payment: PaymentView::of(&locked), effects });
     }
     let after = match &ruling {
@@ -128,7 +147,7 @@ pub(super) async fn settle(
         locked.save_account(conn, &account, now).await?;
     }
     effects.extend(effects_of(&locked, &before, &after, given_back));
-    events::append(conn, story::of_step(stood, &locked, &before, &after, ruling.as_ref(), &effects), now).await?;
+    events::append(conn, story::of_step(stood, &locked, &after, ruling.as_ref(), &effects), now).await?;
     Ok(Applied { payment: PaymentView::of(&locked), effects })
 }
 
@@ -232,6 +251,7 @@ async fn clear_the_way(
         .apply(Outcome::Withdrawn { why }, now)
         .map_err(|source| StoreError::Illegal { id: other.id, source })?;
     save_payment(conn, &other, &withdrawn, now).await?;
+    events::append(conn, vec![story::made_way(locked, &other, withdrawn.state)], now).await?;
     let bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
     locked.save_bill(conn, bill, &withdrawn, now).await?;
     Ok(true)

@@ -6,14 +6,15 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::super::StoreError;
 use super::super::prepared::Prepare;
+use super::super::{StoreError, events};
 use super::apply::settle;
 use super::create::{CreateError, NewPayment};
 use super::load::Locked;
 use crate::BillId;
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::cipher::{Cipher, Place};
+use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountRow, BillRow, NewBill, PaymentRow, Tariff};
 use crate::payment::{Outcome, PaymentState};
 use crate::schema::{bill, payment};
@@ -85,6 +86,10 @@ async fn pay(
         .set((bill::status.eq(void.status), bill::updated_at.eq(new.now)))
         .execute(conn)
         .await?;
+    let moved = NewEvent::of_account(EventKind::BillMoved, account.id)
+        .bill(open.id)
+        .states(Some(open.status.as_str()), void.status.as_str());
+    events::append(conn, vec![moved], new.now).await?;
     open_bill(conn, account, tariff, new, cipher).await
 }
 

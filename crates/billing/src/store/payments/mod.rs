@@ -24,7 +24,7 @@ pub(in crate::store) mod story;
 mod three_ds;
 mod view;
 
-pub use self::apply::{Applied, Effect, apply};
+pub use self::apply::{Applied, Effect, apply, apply_answer};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
 pub use self::find::{DueLook, Stranded, Wake, overdue_three_ds, stranded, told, unresolved};
 pub use self::hold::{Hold, holds};

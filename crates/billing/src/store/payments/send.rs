@@ -5,9 +5,11 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::SecretString;
 
-use super::super::StoreError;
+use super::super::gateway_calls::{self, CallId};
+use super::super::{StoreError, events};
 use super::PostOrder;
 use super::load::{Locked, lock_known};
+use super::story::{self, Standing};
 use super::three_ds::post_order;
 use super::view::sent;
 use crate::account::AccountEvent;
@@ -38,6 +40,8 @@ pub struct ChargeOrder {
     pub first_sent_at: DateTime<Utc>,
     /// 1 for the first sending.
     pub resend_no: i32,
+    /// The request that is about to leave.
+    pub call: CallId,
 }
 
 impl ChargeOrder {
@@ -119,8 +123,11 @@ pub async fn begin_sending(
             }
             opened => opened?,
         };
+        let stood = Standing::of(&locked);
         locked.save_payment(conn, &sending, now).await?;
-        Ok(Begin::Send(Box::new(order(&locked, instrument, now))))
+        events::append(conn, story::moves(stood, &locked), now).await?;
+        let call = begin_call(conn, &locked, now).await?;
+        Ok(Begin::Send(Box::new(order(&locked, instrument, call, now))))
     })
     .await
 }
@@ -231,6 +238,7 @@ async fn refrain(
     reason: Reason,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    let stood = Standing::of(locked);
     withdraw(conn, locked, reason.text().to_owned(), now).await?;
     if reason.voids_the_bill() {
         let void = locked.bill.machine().apply(BillEvent::Voided, now)?;
@@ -241,7 +249,7 @@ async fn refrain(
         let account = locked.account.machine().apply(event, now)?;
         locked.save_account(conn, &account, now).await?;
     }
-    Ok(())
+    events::append(conn, story::moves(stood, locked), now).await
 }
 
 /// Takes back a renewal of a closed account that was never sent: nobody would turn to it any more. Its bill is open again.
@@ -298,7 +306,16 @@ fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, Stor
     })
 }
 
-fn order(locked: &Locked, instrument: ChargeInstrument, now: DateTime<Utc>) -> ChargeOrder {
+async fn begin_call(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime<Utc>) -> Result<CallId, StoreError> {
+    let payment = &locked.payment;
+    let path = match payment.instrument {
+        Instrument::Cryptogram => "/payments/cards/charge",
+        Instrument::Token => "/payments/tokens/charge",
+    };
+    gateway_calls::begin(conn, payment.id, path, Some(&payment.request_id), now).await
+}
+
+fn order(locked: &Locked, instrument: ChargeInstrument, call: CallId, now: DateTime<Utc>) -> ChargeOrder {
     let (bill, payment) = (&locked.bill, &locked.payment);
     ChargeOrder {
         payment_id: payment.id,
@@ -313,6 +330,7 @@ fn order(locked: &Locked, instrument: ChargeInstrument, now: DateTime<Utc>) -> C
         description: bill.description.clone(),
         first_sent_at: payment.first_sent_at.unwrap_or(now),
         resend_no: payment.sends,
+        call,
     }
 }
 
@@ -334,12 +352,14 @@ pub async fn begin_resend(
             Ok(next) if allowed => next,
             _ => return Ok(Resend::NotNow(locked.payment.state)),
         };
+        let stood = Standing::of(&locked);
         if next.state == PaymentState::PostingThreeDs {
-            let order = match post_order(&locked, &next, cipher) {
+            let order = match post_order(conn, &locked, &next, cipher, now).await {
                 Err(StoreError::Cipher(error)) => return Ok(Resend::CannotOpen(error)),
                 order => order?,
             };
             locked.save_payment(conn, &next, now).await?;
+            events::append(conn, story::moves(stood, &locked), now).await?;
             return Ok(Resend::ThreeDs(order));
         }
         let instrument = match instrument(&locked, cipher) {
@@ -347,7 +367,9 @@ pub async fn begin_resend(
             instrument => instrument?,
         };
         locked.save_payment(conn, &next, now).await?;
-        Ok(Resend::Charge(Box::new(order(&locked, instrument, now))))
+        events::append(conn, story::moves(stood, &locked), now).await?;
+        let call = begin_call(conn, &locked, now).await?;
+        Ok(Resend::Charge(Box::new(order(&locked, instrument, call, now))))
     })
     .await
 }

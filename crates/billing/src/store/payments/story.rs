@@ -10,16 +10,17 @@ use crate::models::PaymentRow;
 use crate::payment::{Payment, PaymentState};
 use crate::{AccountId, BillId, PaymentId};
 
-/// How bill and account stood before the step.
+/// How the three rows stood before the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standing {
+    payment: PaymentState,
     bill: BillStatus,
     account: AccountStatus,
 }
 
 impl Standing {
     pub(super) const fn of(rows: &Locked) -> Self {
-        Self { bill: rows.bill.status, account: rows.account.status }
+        Self { payment: rows.payment.state, bill: rows.bill.status, account: rows.account.status }
     }
 }
 
@@ -36,21 +37,21 @@ pub(in crate::store) fn attempt_created(account_id: AccountId, bill_id: BillId, 
         .states(None, PaymentState::Created.as_str())
 }
 
-/// The events of a step, in the order in which a reader understands them: what moved, then what follows from it.
-pub(super) fn of_step(
-    stood: Standing,
-    rows: &Locked,
-    before: &Payment,
-    after: &Payment,
-    ruling: Option<&Ruling>,
-    effects: &[Effect],
-) -> Vec<NewEvent> {
+/// An attempt that makes way for another of its bill.
+pub(super) fn made_way(rows: &Locked, other: &PaymentRow, to: PaymentState) -> NewEvent {
+    about(rows, EventKind::PaymentMoved).payment(other.id).states(Some(other.state.as_str()), to.as_str())
+}
+
+/// What moved: the attempt first, then what depends on it.
+pub(super) fn moves(stood: Standing, rows: &Locked) -> Vec<NewEvent> {
     let mut story = Vec::new();
-    if before.state != after.state {
-        let moved = about(rows, EventKind::PaymentMoved).states(Some(before.state.as_str()), after.state.as_str());
-        story.push(match &after.decline {
-            Some(decline) => moved.with("reason_code", decline.code),
-            None => moved,
+    let payment = &rows.payment;
+    if stood.payment != payment.state {
+        let states = (Some(stood.payment.as_str()), payment.state.as_str());
+        let moved = about(rows, EventKind::PaymentMoved).states(states.0, states.1);
+        story.push(match payment.reason_code {
+            Some(code) if payment.state == PaymentState::Declined => moved.with("reason_code", code),
+            _ => moved,
         });
     }
     if stood.bill != rows.bill.status {
@@ -61,7 +62,19 @@ pub(super) fn of_step(
         let states = (Some(stood.account.as_str()), rows.account.status.as_str());
         story.push(about(rows, EventKind::AccountMoved).states(states.0, states.1));
     }
-    if before.state != after.state {
+    story
+}
+
+/// The events of a step, in the order in which a reader understands them: what moved, then what follows from it.
+pub(super) fn of_step(
+    stood: Standing,
+    rows: &Locked,
+    after: &Payment,
+    ruling: Option<&Ruling>,
+    effects: &[Effect],
+) -> Vec<NewEvent> {
+    let mut story = moves(stood, rows);
+    if stood.payment != after.state {
         story.extend(verdict(rows, after));
     }
     story.extend(effects.iter().map(|effect| of_effect(rows, after, ruling, effect)));

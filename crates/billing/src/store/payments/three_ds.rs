@@ -4,9 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use secrecy::SecretString;
 
-use super::super::StoreError;
+use super::super::gateway_calls::{self, CallId};
+use super::super::{StoreError, events};
 use super::PaymentView;
 use super::load::{Locked, lock, lock_known};
+use super::story::{self, Standing};
 use crate::PaymentId;
 use crate::bill::PaymentType;
 use crate::cipher::{Cipher, CipherError, Place};
@@ -29,6 +31,8 @@ pub struct PostOrder {
     pub first_sent_at: DateTime<Utc>,
     /// 1 for the first sending.
     pub resend_no: i32,
+    /// The request that is about to leave.
+    pub call: CallId,
 }
 
 /// Whether to pass the answer on.
@@ -93,6 +97,7 @@ pub async fn submit_pa_res(
         if answered.three_ds.as_ref().is_none_or(|asked| asked.expires_at <= now) {
             return Err(SubmitError::Expired);
         }
+        let stood = Standing::of(&locked);
         locked.save_payment(conn, &answered, now).await?;
         let change = BillChange {
             updated_at: now,
@@ -103,6 +108,7 @@ pub async fn submit_pa_res(
             payment_type: PaymentType::Post3ds,
         };
         locked.write_bill(conn, change).await?;
+        events::append(conn, story::moves(stood, &locked), now).await?;
         Ok(PaymentView::of(&locked))
     })
     .await
@@ -139,7 +145,7 @@ pub async fn begin_posting(
         if is_too_old(&locked, now) {
             return Ok(give_up("the answer of the bank's page is too old: the customer must pay anew".to_owned()));
         }
-        let order = match post_order(&locked, &posting, cipher) {
+        let order = match post_order(conn, &locked, &posting, cipher, now).await {
             Err(StoreError::Cipher(error)) => {
                 return Ok(give_up(format!(
                     "the answer of the bank's page cannot be opened ({error}): ENCRYPTION_KEYS?"
@@ -153,16 +159,29 @@ pub async fn begin_posting(
     .await
 }
 
-pub(super) fn post_order(locked: &Locked, posting: &Payment, cipher: &Cipher) -> Result<PostOrder, StoreError> {
+/// The order, and its call begun. A [`StoreError::Cipher`] leaves nothing written.
+pub(super) async fn post_order(
+    conn: &mut AsyncPgConnection,
+    locked: &Locked,
+    posting: &Payment,
+    cipher: &Cipher,
+    now: DateTime<Utc>,
+) -> Result<PostOrder, StoreError> {
     let missing = || StoreError::Cipher(CipherError::DoesNotOpen);
     let sealed = locked.bill.pa_res.as_deref().ok_or_else(missing)?;
+    let transaction_id = posting.transaction_id.ok_or_else(missing)?;
+    let pa_res = cipher.open(Place::PaRes(locked.bill.id), sealed)?;
+    let first_sent_at = posting.first_sent_at.ok_or_else(missing)?;
+    let request_id = format!("post3ds:{}", posting.id);
+    let call = gateway_calls::begin(conn, posting.id, "/payments/cards/post3ds", Some(&request_id), now).await?;
     Ok(PostOrder {
         payment_id: posting.id,
         payment: Box::new(PaymentView::of(locked)),
-        transaction_id: posting.transaction_id.ok_or_else(missing)?,
-        pa_res: cipher.open(Place::PaRes(locked.bill.id), sealed)?,
-        request_id: format!("post3ds:{}", posting.id),
-        first_sent_at: posting.first_sent_at.ok_or_else(missing)?,
+        transaction_id,
+        pa_res,
+        request_id,
+        first_sent_at,
         resend_no: posting.posts,
+        call,
     })
 }
