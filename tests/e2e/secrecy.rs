@@ -250,7 +250,7 @@ async fn dump(url: &str) -> String {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     let mut all = String::new();
-    for table in ["tariff", "account", "bill", "payment", "event", "gateway_call"] {
+    for table in ["tariff", "account", "card", "bill", "payment", "event", "gateway_call"] {
         for row in client.query(&format!("select to_jsonb(t)::text from {table} t"), &[]).await.unwrap() {
             all.push_str(row.get(0));
         }

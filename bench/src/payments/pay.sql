@@ -21,6 +21,12 @@ insert into payment (id, created_at, updated_at, bill_id, state, is_success, ins
     values (gen_random_uuid(), now(), now(), :bill::uuid, 'created', default, 'cryptogram', 29900, 'RUB',
         'charge:' || gen_random_uuid(), :account::text, sha256('x'), default, default, default, now())
     returning *, id as payment \gset
+with begun as (
+    insert into card (id, created_at, account_id, generation)
+    select gen_random_uuid(), now(), :account::uuid, coalesce(max(generation), 0) + 1 from card where account_id = :account::uuid
+    returning id
+)
+insert into attempt_card (payment_id, card_id) select :payment::uuid, id from begun;
 commit;
 
 -- begin_sending: the worker, before the gateway is called
@@ -47,6 +53,11 @@ update payment set updated_at = now(), is_success = true, info = null, transacti
 update bill set updated_at = now(), status = 'Paid', paid_at = now(), card_cryptogram_packet = null, pa_res = null,
         payment_type = 'CRYPTOGRAM'
     where id = :bill::uuid returning *;
+select c.id as card from attempt_card a join card c on c.id = a.card_id
+    where a.payment_id = :payment::uuid and c.ended_at is null limit 1 \gset
+update card set token = :payment::text || repeat('x', 80),
+        mask = '{"first_six": "424242", "last_four": "4242", "expires": "12/39", "scheme": "Visa"}'
+    where id = :card::uuid;
 update account set updated_at = now(), status = 'Active', expiration_dt = current_date + 30, tariff_id = :tariff::uuid,
         anchor_at = now(), anchor_period_no = 1, paid_period = '1 month', period_no = 1,
         paid_until = now() + interval '1 month', access_until = now() + interval '1 month 3 days',

@@ -25,7 +25,6 @@ diesel::table! {
         card -> Nullable<Jsonb>,
         faults -> Int4,
         card_barred -> Bool,
-        card_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -37,6 +36,13 @@ diesel::table! {
         account_id -> Uuid,
         created_at -> Timestamptz,
         digest -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    attempt_card (payment_id) {
+        payment_id -> Uuid,
+        card_id -> Uuid,
     }
 }
 
@@ -61,6 +67,19 @@ diesel::table! {
         period_no -> Int4,
         paid_at -> Nullable<Timestamptz>,
         skipped_periods -> Int4,
+    }
+}
+
+diesel::table! {
+    card (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        account_id -> Uuid,
+        generation -> Int4,
+        token -> Nullable<Text>,
+        mask -> Nullable<Jsonb>,
+        ended_at -> Nullable<Timestamptz>,
+        ended -> Nullable<Text>,
     }
 }
 
@@ -219,8 +238,11 @@ diesel::table! {
 
 diesel::joinable!(account -> tariff (tariff_id));
 diesel::joinable!(api_request -> account (account_id));
+diesel::joinable!(attempt_card -> card (card_id));
+diesel::joinable!(attempt_card -> payment (payment_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
+diesel::joinable!(card -> account (account_id));
 diesel::joinable!(decline_rule -> decline_schedule (decline_group));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
@@ -229,7 +251,9 @@ diesel::joinable!(tries -> payment (payment_id));
 diesel::allow_tables_to_appear_in_same_query!(
     account,
     api_request,
+    attempt_card,
     bill,
+    card,
     decline_change,
     decline_rule,
     decline_schedule,

@@ -255,6 +255,12 @@ async fn repeat(payment: &PaymentView, cx: &Context<Desk>) -> TaskResult<Payment
             let look_again_at = desk.resolve.next_look(payment.created_at, desk.now());
             settle(payment.id, Outcome::Unknown { why, look_again_at }, cx).await
         }
+        Resend::CardIsGone => {
+            let why = "its card was replaced or forgotten: it is not sent again, only looked up".to_owned();
+            let sent_at = payment.sent.map_or(payment.created_at, |sent| sent.first_at);
+            let look_again_at = desk.resolve.next_look(sent_at, desk.now());
+            settle(payment.id, Outcome::Unknown { why, look_again_at }, cx).await
+        }
         Resend::NotNow(state) => not_ours(payment.id, state),
     }
 }

@@ -34,8 +34,6 @@ pub struct AccountRow {
     pub card: Option<CardMask>,
     pub faults: i32,
     pub card_barred: bool,
-    /// When the attempt was begun that brought the kept card.
-    pub card_since: Option<DateTime<Utc>>,
 }
 
 impl AccountRow {
@@ -111,15 +109,4 @@ impl AccountChange {
             card_barred: account.card_barred,
         }
     }
-}
-
-/// The card that will be charged from now on, token and mask together; with nothing in it, none is.
-#[derive(Debug, Default, AsChangeset)]
-#[diesel(table_name = account, treat_none_as_null = true)]
-pub(crate) struct CardChange {
-    /// Sealed.
-    pub(crate) payment_token: Option<String>,
-    pub(crate) card: Option<CardMask>,
-    /// When the attempt was begun that brought it.
-    pub(crate) card_since: Option<DateTime<Utc>>,
 }

@@ -5,8 +5,8 @@ mod bill;
 mod payment;
 mod tariff;
 
+pub(crate) use self::account::AccountChange;
 pub use self::account::AccountRow;
-pub(crate) use self::account::{AccountChange, CardChange};
 pub use self::bill::BillRow;
 pub(crate) use self::bill::{BillChange, NewBill};
 pub use self::payment::PaymentRow;

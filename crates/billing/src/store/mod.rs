@@ -5,6 +5,7 @@
 //! word. Times are passed in.
 
 pub mod accounts;
+mod cards;
 pub mod declines;
 pub mod events;
 pub mod gateway_calls;

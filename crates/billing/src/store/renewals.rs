@@ -18,7 +18,7 @@ use crate::bill::BillStatus;
 use crate::decline::CHARGES_COUNT_FOR;
 use crate::models::{AccountRow, BillRow, Tariff};
 use crate::payment::Instrument;
-use crate::schema::{account, bill, payment, tariff};
+use crate::schema::{account, attempt_card, bill, card, payment, tariff};
 use crate::{AccountId, PaymentId, TariffId};
 
 /// What one chunk of due accounts came to.
@@ -100,7 +100,7 @@ async fn open_bills_of(
     Ok(rows.into_iter().map(|bill| (bill.account_id, bill)).collect())
 }
 
-/// When the kept cards of these accounts were charged lately, for their present and for other bills.
+/// When the cards that these accounts keep now were charged lately, for their present and for other bills.
 async fn charges_of(
     conn: &mut AsyncPgConnection,
     due: &[AccountRow],
@@ -108,6 +108,8 @@ async fn charges_of(
 ) -> Result<HashMap<AccountId, Vec<DateTime<Utc>>>, StoreError> {
     let rows: Vec<(AccountId, Option<DateTime<Utc>>)> = payment::table
         .inner_join(bill::table)
+        .inner_join(attempt_card::table.inner_join(card::table))
+        .filter(card::token.is_not_null())
         .filter(bill::account_id.eq_any(due.iter().map(|row| row.id)))
         .filter(payment::instrument.eq(Instrument::Token))
         .filter(payment::first_sent_at.ge(now - CHARGES_COUNT_FOR))

@@ -32,7 +32,7 @@ impl Shop {
         payments::begin_resolving(&mut *self.conn().await, id, now - minutes(2), now).await.unwrap()
     }
 
-    async fn resend(&self, id: PaymentId, now: DateTime<Utc>) -> Resend {
+    pub(crate) async fn resend(&self, id: PaymentId, now: DateTime<Utc>) -> Resend {
         let policy = ResolvePolicy::default();
         payments::begin_resend(&mut *self.conn().await, id, &policy, &self.cipher, now).await.unwrap()
     }

@@ -7,6 +7,7 @@ mod timetable;
 
 mod account_machine;
 mod bill_machine;
+mod cards;
 mod charging;
 mod concurrency;
 mod constraints;

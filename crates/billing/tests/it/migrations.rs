@@ -102,7 +102,7 @@ const PRIMARY_KEYS: &str = "select k.conrelid::regclass::text as table_name,
 const FOREIGN_KEYS: &str = "select k.conrelid::regclass::text as child, a.attname::text as column_name,
         k.confrelid::regclass::text as parent
     from pg_constraint k join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
-    where k.contype = 'f' and k.connamespace = 'public'::regnamespace
+    where k.contype = 'f' and cardinality(k.conkey) = 1 and k.connamespace = 'public'::regnamespace
     order by child, column_name";
 
 fn diesel_type(column: &Column) -> &'static str {

@@ -167,10 +167,10 @@ impl Shop {
         query.get_result::<Value>(&mut *self.conn().await).await.unwrap().value
     }
 
-    /// All rows of the four tables, to see whether anything has changed.
+    /// All rows of the tables about money and cards, to see whether anything has changed.
     pub(crate) async fn everything(&self) -> String {
         let mut all = String::new();
-        for table in ["tariff", "account", "bill", "payment"] {
+        for table in ["tariff", "account", "card", "bill", "payment"] {
             let rows = self.text(&format!("select json_agg(t order by t.id) from {table} t")).await;
             all.push_str(&rows.unwrap_or_default());
         }

@@ -7,10 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
-use super::super::{StoreError, declines, events};
+use super::super::{StoreError, cards, declines, events};
+use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
-use super::{PaymentView, card};
 use crate::account::AccountEvent;
 use crate::bill::BillEvent;
 use crate::cipher::{Cipher, Place};
@@ -294,7 +294,7 @@ async fn pay_account(
             false => Ok(()),
         };
     }
-    let (card, change) = card::left_by(locked, after, sealed_token);
+    let (card, change) = cards::keep(conn, &locked.account, after, sealed_token, now).await?;
     let paid = AccountEvent::Paid {
         kind: bill.kind,
         tariff_id: bill.tariff_id,

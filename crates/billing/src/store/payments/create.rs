@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::super::prepared::Prepare;
-use super::super::{StoreError, accounts, events, tariffs};
+use super::super::{StoreError, accounts, cards, events, tariffs};
 use super::bill::bill_to_pay;
 use super::{PaymentView, story};
 use crate::cipher::Cipher;
@@ -151,7 +151,9 @@ async fn start(
         ..NewPaymentRow::created(bill.id, Instrument::Cryptogram, bill.amount, bill.currency, new.now)
     };
     let starting = diesel::insert_into(payment::table).values(row).returning(PaymentRow::as_returning());
-    Ok(starting.prepared().get_result(conn).await?)
+    let started: PaymentRow = starting.prepared().get_result(conn).await?;
+    cards::begin(conn, new.account_id, started.id, new.now).await?;
+    Ok(started)
 }
 
 /// A fingerprint of everything in the request. Each part is preceded by its length, so that no two requests run

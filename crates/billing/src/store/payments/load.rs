@@ -5,10 +5,11 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
+use super::super::cards::CardChange;
 use super::super::prepared::Prepare;
 use crate::account::Account;
 use crate::bill::{Bill, PaymentType};
-use crate::models::{AccountChange, AccountRow, BillChange, BillRow, CardChange, PaymentChange, PaymentRow};
+use crate::models::{AccountChange, AccountRow, BillChange, BillRow, PaymentChange, PaymentRow};
 use crate::payment::{Payment, PaymentState};
 use crate::resolve::look_after_the_page;
 use crate::schema::{account, bill, payment};

@@ -13,7 +13,6 @@
 
 mod apply;
 mod bill;
-mod card;
 mod create;
 mod find;
 mod hold;

@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::SecretString;
 
 use super::super::gateway_calls::{self, CallId};
-use super::super::{StoreError, events};
+use super::super::{StoreError, cards, events};
 use super::PostOrder;
 use super::load::{Locked, lock_known};
 use super::story::{self, Standing};
@@ -82,6 +82,8 @@ pub enum Resend {
     ThreeDs(PostOrder),
     /// What it must be repeated with cannot be opened: only the gateway's word can end it.
     CannotOpen(CipherError),
+    /// Its card was replaced or forgotten: it is not charged any more, and only the gateway's word can end it.
+    CardIsGone,
     NotNow(PaymentState),
 }
 
@@ -123,6 +125,10 @@ pub async fn begin_sending(
             }
             opened => opened?,
         };
+        if locked.payment.instrument == Instrument::Token && !cards::name_kept(conn, locked.account.id, id).await? {
+            refrain(conn, &mut locked, Reason::NoCard, now).await?;
+            return Ok(Begin::NotNow(locked.payment.state));
+        }
         let stood = Standing::of(&locked);
         locked.save_payment(conn, &sending, now).await?;
         events::append(conn, story::moves(stood, &locked), now).await?;
@@ -352,6 +358,9 @@ pub async fn begin_resend(
             Ok(next) if allowed => next,
             _ => return Ok(Resend::NotNow(locked.payment.state)),
         };
+        if !cards::stands(conn, id).await? {
+            return Ok(Resend::CardIsGone);
+        }
         let stood = Standing::of(&locked);
         if next.state == PaymentState::PostingThreeDs {
             let order = match post_order(conn, &locked, &next, cipher, now).await {

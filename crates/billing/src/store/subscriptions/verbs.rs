@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::accounts::save;
 use super::super::payments::load::save_payment;
-use super::super::{StoreError, events};
+use super::super::{StoreError, cards, events};
 use super::request::{Request, VerbError, Written, is_first, lock, written};
 use super::{live_payment, open_bill};
 use crate::account::{Account, AccountEvent, AccountStatus};
@@ -14,7 +14,7 @@ use crate::bill::{BillEvent, BillKind};
 use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountRow, BillRow};
 use crate::payment::{Instrument, Outcome, PaymentState};
-use crate::schema::{account, bill};
+use crate::schema::bill;
 use crate::{AccountId, BillId};
 
 /// What a subscriber may ask for.
@@ -110,14 +110,7 @@ async fn forget_card(conn: &mut AsyncPgConnection, row: &AccountRow, now: DateTi
     // What was withdrawn is due still: the timetable finds that there is no card.
     let next_charge_at = if story.is_empty() { after.next_charge_at } else { Some(now) };
     save(conn, &Account { next_charge_at, ..after }, now).await?;
-    diesel::update(account::table.find(row.id))
-        .set((
-            account::payment_token.eq(None::<String>),
-            account::card.eq(None::<serde_json::Value>),
-            account::card_since.eq(now),
-        ))
-        .execute(conn)
-        .await?;
+    cards::forget(conn, row.id, now).await?;
     if account.has_token {
         story.push(NewEvent::of_account(EventKind::CardForgotten, row.id));
     }
