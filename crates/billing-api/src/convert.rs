@@ -176,6 +176,7 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::AccountMoved
         | EventKind::CancelRequested
         | EventKind::Resumed
+        | EventKind::AccountClosed
         | EventKind::PeriodsSkipped
         | EventKind::ExpirationMoved => Kind::Unspecified,
     }

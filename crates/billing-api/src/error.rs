@@ -57,6 +57,8 @@ pub(crate) enum ApiError {
     SubscriptionEnded,
     /// There is no card that a renewal could be charged to.
     NoCard,
+    /// Its person has asked to be forgotten.
+    AccountClosed,
     /// A reader of the log cannot go on from its token.
     Gone(Gone),
     ShuttingDown,
@@ -121,6 +123,7 @@ impl From<CreateError> for ApiError {
             CreateError::UnknownTariff(id) => Self::not_found(Resource::Tariff, &id),
             CreateError::IdempotencyConflict => Self::IdempotencyKeyReused,
             CreateError::AlreadyActive => Self::AlreadyActive,
+            CreateError::Closed => Self::AccountClosed,
             CreateError::PaymentInProgress { payment_id } => {
                 Self::PaymentInProgress { payment_id: payment_id.to_string() }
             }
@@ -137,6 +140,7 @@ impl From<VerbError> for ApiError {
             VerbError::NoSubscription => Self::NoSubscription,
             VerbError::Ended => Self::SubscriptionEnded,
             VerbError::NoCard => Self::NoCard,
+            VerbError::Closed => Self::AccountClosed,
             VerbError::Store(error) => error.into(),
         }
     }

@@ -27,6 +27,7 @@ pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Ut
         access: Some(convert::access(account.id, &account.access(now))),
         paid_until: account.paid_until.map(timestamp),
         cancel_at_period_end: account.cancel_at_period_end,
+        closed_at: account.closed_at.map(timestamp),
         next_charge: found.next_charge().map(|(at, amount, currency)| proto::NextCharge {
             at: Some(timestamp(at)),
             amount_kopecks: amount.get(),

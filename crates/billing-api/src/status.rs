@@ -140,6 +140,13 @@ impl From<ApiError> for Status {
             )
             .field("account_id", "has no card that may be charged")
             .into(),
+            ApiError::AccountClosed => Refusal::new(
+                Code::FailedPrecondition,
+                "ACCOUNT_CLOSED",
+                "the person behind this account asked to be forgotten: nothing can be paid or changed any more",
+            )
+            .field("account_id", "is closed")
+            .into(),
             ApiError::Gone(gone) => token_is_gone(gone).into(),
             ApiError::ShuttingDown => {
                 Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()

@@ -10,8 +10,8 @@ use crate::error::{ApiError, Resource};
 use crate::payments::REPLAYED;
 use crate::proto::subscriptions_server::Subscriptions;
 use crate::proto::{
-    Bill, CancelRequest, ForgetCardRequest, GetBillRequest, GetSubscriptionRequest, ListBillsRequest,
-    ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse, ResumeRequest, Subscription,
+    Bill, CancelRequest, CloseAccountRequest, ForgetCardRequest, GetBillRequest, GetSubscriptionRequest,
+    ListBillsRequest, ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse, ResumeRequest, Subscription,
 };
 use crate::validation::{self, VerbForm};
 use crate::writes::Writes;
@@ -53,6 +53,14 @@ impl Subscriptions for SubscriptionsApi {
         let (_, extensions, message) = request.into_parts();
         let form = validation::verb(&message.account_id, &message.idempotency_key)?;
         self.write(&extensions, form, Verb::ForgetCard).await
+    }
+
+    async fn close_account(&self, request: Request<CloseAccountRequest>) -> Result<Response<Subscription>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let form = validation::verb(&message.account_id, &message.idempotency_key)?;
+        let request = self.request(&extensions, form)?;
+        let closing = close(self.services.clone(), request, message.access_ends_at_once);
+        Ok(self.answer(&self.writes.finish(&extensions, closing).await?))
     }
 
     async fn list_payments(
@@ -108,30 +116,49 @@ impl SubscriptionsApi {
         form: VerbForm,
         verb: Verb,
     ) -> Result<Response<Subscription>, Status> {
+        let request = self.request(extensions, form)?;
+        let written = self.writes.finish(extensions, perform(self.services.clone(), request, verb)).await?;
+        Ok(self.answer(&written))
+    }
+
+    fn request(&self, extensions: &Extensions, form: VerbForm) -> Result<subscriptions::Request, ApiError> {
         let caller = Caller::of(extensions)?;
-        let request = subscriptions::Request {
+        Ok(subscriptions::Request {
             account_id: caller.own(form.account_id)?,
             client: caller.name.to_string(),
             idempotency_key: form.idempotency_key,
             now: self.services.db.now(),
-        };
-        let Written { subscription, replayed } =
-            self.writes.finish(extensions, written(self.services.clone(), request, verb)).await?;
-        let answer = explained::subscription(&subscription, &self.services.times, self.services.db.now());
+        })
+    }
+
+    fn answer(&self, written: &Written) -> Response<Subscription> {
+        let now = self.services.db.now();
+        let answer = explained::subscription(&written.subscription, &self.services.times, now);
         let mut response = Response::new(answer);
-        if replayed {
+        if written.replayed {
             response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
         }
-        Ok(response)
+        response
     }
 }
 
-async fn written(services: Services, request: subscriptions::Request, verb: Verb) -> Result<Written, ApiError> {
+async fn perform(services: Services, request: subscriptions::Request, verb: Verb) -> Result<Written, ApiError> {
     let mut conn = services.db.conn().await?;
     let written = subscriptions::perform(&mut conn, &request, verb).await?;
     drop(conn);
     if !written.replayed {
         tracing::info!(account_id = %request.account_id, ?verb, "done for a subscriber");
+        services.bell.ring();
+    }
+    Ok(written)
+}
+
+async fn close(services: Services, request: subscriptions::Request, at_once: bool) -> Result<Written, ApiError> {
+    let mut conn = services.db.conn().await?;
+    let written = subscriptions::close(&mut conn, &request, at_once).await?;
+    drop(conn);
+    if !written.replayed {
+        tracing::info!(account_id = %request.account_id, at_once, "closed: its person asks to be forgotten");
         services.bell.ring();
     }
     Ok(written)

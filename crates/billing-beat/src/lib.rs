@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use billing::tasks::{EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown};
+use billing::tasks::{
+    EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, WipeTraces,
+};
 use billing::{Services, duration};
 use celeriac::beat::{Beat, CatchUp, Entry, store};
 use clap::Args;
@@ -39,6 +41,10 @@ pub struct Config {
     /// How often the months to come are made in the tables of what happened, and those kept no longer are dropped
     #[arg(long, env = "KEEP_HISTORY_EVERY", default_value = "1h", value_parser = interval, value_name = "DURATION")]
     pub keep_history_every: Duration,
+
+    /// How often closed accounts are looked for whose personal traces are to be wiped
+    #[arg(long, env = "WIPE_TRACES_EVERY", default_value = "1h", value_parser = interval, value_name = "DURATION")]
+    pub wipe_traces_every: Duration,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -74,6 +80,7 @@ pub async fn prepare(config: Config, services: Services) -> anyhow::Result<Beat>
         .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))
         .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}))
         .entry(Entry::every("end-holds", config.end_holds_every, EndHolds {}))
-        .entry(Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once));
+        .entry(Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once))
+        .entry(Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once));
     Ok(beat.build())
 }

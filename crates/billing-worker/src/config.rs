@@ -155,6 +155,17 @@ pub struct Config {
     #[arg(long, env = "EVENTS_KEPT_FOR", default_value = "1827d", value_parser = at_least_90_days, value_name = "DURATION")]
     pub events_kept_for: Duration,
 
+    /// How long addresses and card masks of a closed account are kept, for disputes: from its closing, and from the end of its
+    /// last payment
+    #[arg(
+        long,
+        env = "PERSONAL_TRACES_KEPT",
+        default_value = "30d",
+        value_parser = traces_kept,
+        value_name = "DURATION"
+    )]
+    pub personal_traces_kept: Duration,
+
     /// How long the requests to the gateway and its answers are kept, without what is secret; at least a day. Whole months
     /// are dropped, once all of a month is older
     #[arg(
@@ -231,6 +242,12 @@ const CONNECT_SHARE: u32 = 4;
 
 /// That the timeout can be worked with is checked with the services.
 const SOME_TIME: Duration = Duration::from_secs(60);
+
+fn traces_kept(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_hours(24 * 3_650);
+    let kept = duration::parse(text).map_err(|error| error.to_string())?;
+    if kept <= LONGEST { Ok(kept) } else { Err("must not be longer than 3650d".to_owned()) }
+}
 
 impl Config {
     /// Whether a worker can work with these settings. Reaches out to nobody.

@@ -58,6 +58,8 @@ pub struct Account {
     /// The bank forbids that card to be charged without the customer again.
     pub card_barred: bool,
     pub cancel_at_period_end: bool,
+    /// When its person asked to be forgotten. Nothing is charged after that.
+    pub closed_at: Option<DateTime<Utc>>,
     /// Refusals of the renewal that is owed now, and the time of the first.
     pub declines: i32,
     pub first_declined_at: Option<DateTime<Utc>>,
@@ -95,6 +97,8 @@ pub enum AccountEvent {
     Resumed,
     /// The customer wants the card forgotten.
     CardForgotten,
+    /// The person asks to be forgotten: access goes on until the end of what is paid, or ends at once.
+    Closed { access_ends_at_once: bool },
     /// Time has passed: [`Account::access_until`] is reached.
     AccessRanOut,
 }
@@ -171,6 +175,7 @@ impl Account {
             has_token: false,
             card_barred: false,
             cancel_at_period_end: false,
+            closed_at: None,
             declines: 0,
             first_declined_at: None,
             faults: 0,

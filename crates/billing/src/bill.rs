@@ -86,6 +86,8 @@ impl BillEvent {
         match (before.verdict(), after) {
             (Some(true), _) => None,
             (_, PaymentState::Succeeded) => Some(Self::AttemptSucceeded),
+            // Its money is nobody's debt: that of an account which was closed meanwhile.
+            (None, PaymentState::SucceededDuplicate) => Some(Self::AttemptFailed),
             (None, _) if after.is_failure() => Some(Self::AttemptFailed),
             (Some(false), _) if after.is_live() => Some(Self::AttemptStarted),
             _ => None,

@@ -49,6 +49,8 @@ text_enum! {
         CancelRequested = "cancel_requested",
         /// The customer wants further periods after all.
         Resumed = "resumed",
+        /// The person asked to be forgotten.
+        AccountClosed = "account_closed",
         /// Periods that passed while nobody could charge them; they are not charged any more.
         PeriodsSkipped = "periods_skipped",
         /// The end of the paid time was moved by hand.
@@ -67,6 +69,7 @@ impl EventKind {
                 | Self::AccountMoved
                 | Self::CancelRequested
                 | Self::Resumed
+                | Self::AccountClosed
                 | Self::PeriodsSkipped
                 | Self::ExpirationMoved
         )

@@ -25,6 +25,8 @@ diesel::table! {
         card -> Nullable<Jsonb>,
         faults -> Int4,
         card_barred -> Bool,
+        closed_at -> Nullable<Timestamptz>,
+        traces_wiped_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -123,6 +123,11 @@ pub struct EndHolds {}
 #[task(name = "billing.keep_history", queue = "billing", acks_late, ignore_result)]
 pub struct KeepHistory {}
 
+/// Forgets the persons behind accounts that were closed long enough ago.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.wipe_traces", queue = "billing", acks_late, ignore_result)]
+pub struct WipeTraces {}
+
 /// The result of the four tasks about one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentReceipt {

@@ -2,8 +2,9 @@
 
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::{
-    AccountStatus, BillStatus, CancelRequest, ForgetCardRequest, GetBillRequest, GetSubscriptionRequest,
-    ListBillsRequest, ListPaymentsRequest, PaymentStatus, ResumeRequest, Subscription,
+    AccountStatus, BillStatus, CancelRequest, CheckAccessRequest, CloseAccountRequest, ForgetCardRequest,
+    GetBillRequest, GetSubscriptionRequest, ListBillsRequest, ListPaymentsRequest, PaymentStatus, ResumeRequest,
+    Subscription,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::refused::{refusal, refused};
 use crate::worker::completed;
-use crate::world::{FRONTEND, World, by};
+use crate::world::{AUTH, FRONTEND, World, by};
 
 fn client(world: &World) -> SubscriptionsClient<Channel> {
     SubscriptionsClient::new(world.channel())
@@ -96,6 +97,42 @@ async fn each_refusal_has_its_reason() {
         let status = client(&world).list_bills(by(FRONTEND, list)).await.expect_err(field);
         assert_eq!(refusal(&status), refused(Code::InvalidArgument, "INVALID_FIELDS", &[field]));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_account_tells_the_truth_and_takes_nothing_more() {
+    let world = World::start().await;
+    let account_id = subscriber(&world).await;
+    let close = |access_ends_at_once, idempotency_key: String| {
+        let account_id = account_id.clone();
+        by(FRONTEND, CloseAccountRequest { account_id, access_ends_at_once, idempotency_key })
+    };
+    let closing = key();
+    let closed = client(&world).close_account(close(false, closing.clone())).await.expect("closed").into_inner();
+    assert!(closed.closed_at.is_some() && closed.next_charge.is_none() && closed.card.is_none());
+    assert!(closed.access.expect("access").has_access, "what is paid stays paid");
+    assert!(closed.why.expect("why").en.starts_with("The account is closed; it is paid until "));
+    let again = client(&world).close_account(close(false, closing.clone())).await.expect("the same key");
+    assert!(again.metadata().get("idempotent-replayed").is_some());
+    let status = client(&world).close_account(close(true, closing)).await.expect_err("another wish");
+    assert_eq!(refusal(&status), refused(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED", &["idempotency_key"]));
+
+    let is_closed = refused(Code::FailedPrecondition, "ACCOUNT_CLOSED", &["account_id"]);
+    let cancel = CancelRequest { account_id: account_id.clone(), idempotency_key: key() };
+    assert_eq!(refusal(&client(&world).cancel(by(FRONTEND, cancel)).await.expect_err("closed")), is_closed);
+    let resume = ResumeRequest { account_id: account_id.clone(), idempotency_key: key() };
+    assert_eq!(refusal(&client(&world).resume(by(FRONTEND, resume)).await.expect_err("closed")), is_closed);
+    let forget = ForgetCardRequest { account_id: account_id.clone(), idempotency_key: key() };
+    assert_eq!(refusal(&client(&world).forget_card(by(FRONTEND, forget)).await.expect_err("closed")), is_closed);
+    let mut order = world.order().await;
+    order.account_id.clone_from(&account_id);
+    assert_eq!(refusal(&world.payments().create_payment(by(FRONTEND, order)).await.expect_err("closed")), is_closed);
+
+    let check = || by(AUTH, CheckAccessRequest { account_id: account_id.clone() });
+    assert!(world.access().check_access(check()).await.expect("known").into_inner().has_access);
+    let ended = client(&world).close_account(close(true, key())).await.expect("ended").into_inner();
+    assert_eq!(ended.why.expect("why").en, "The account is closed.");
+    assert!(!world.access().check_access(check()).await.expect("known").into_inner().has_access);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing_api::proto::access_client::AccessClient;
 use billing_api::proto::payments_client::PaymentsClient;
+use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
-    AccountAccess, CheckAccessRequest, CreatePaymentRequest, ListTariffsRequest, Payment, PaymentStatus,
-    RegisterAccountRequest, SubmitThreeDsRequest, Tariff, ThreeDs, WatchPaymentRequest,
+    AccountAccess, CancelRequest, CheckAccessRequest, CloseAccountRequest, CreatePaymentRequest, ForgetCardRequest,
+    GetSubscriptionRequest, ListTariffsRequest, Payment, PaymentStatus, RegisterAccountRequest, ResumeRequest,
+    SubmitThreeDsRequest, Subscription, Tariff, ThreeDs, WatchPaymentRequest,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::MetadataValue;
@@ -121,6 +123,46 @@ impl Customer<'_> {
         let request = self.cinema.as_auth(CheckAccessRequest { account_id: self.account_id.clone() })?;
         let answer = AccessClient::new(self.cinema.channel.clone()).check_access(request).await;
         Ok(answer.map_err(told)?.into_inner())
+    }
+
+    /// What the account page shows.
+    pub(super) async fn subscription(&self) -> anyhow::Result<Subscription> {
+        let request = self.cinema.as_frontend(GetSubscriptionRequest { account_id: self.account_id.clone() })?;
+        Ok(self.subscriptions().get_subscription(request).await.map_err(told)?.into_inner())
+    }
+
+    pub(super) async fn cancel(&self) -> anyhow::Result<Subscription> {
+        let (account_id, idempotency_key) = self.verb();
+        let request = self.cinema.as_frontend(CancelRequest { account_id, idempotency_key })?;
+        Ok(self.subscriptions().cancel(request).await.map_err(told)?.into_inner())
+    }
+
+    pub(super) async fn resume(&self) -> anyhow::Result<Subscription> {
+        let (account_id, idempotency_key) = self.verb();
+        let request = self.cinema.as_frontend(ResumeRequest { account_id, idempotency_key })?;
+        Ok(self.subscriptions().resume(request).await.map_err(told)?.into_inner())
+    }
+
+    pub(super) async fn forget_card(&self) -> anyhow::Result<Subscription> {
+        let (account_id, idempotency_key) = self.verb();
+        let request = self.cinema.as_frontend(ForgetCardRequest { account_id, idempotency_key })?;
+        Ok(self.subscriptions().forget_card(request).await.map_err(told)?.into_inner())
+    }
+
+    /// Asks to be forgotten.
+    pub(super) async fn close_account(&self, access_ends_at_once: bool) -> anyhow::Result<Subscription> {
+        let (account_id, idempotency_key) = self.verb();
+        let message = CloseAccountRequest { account_id, access_ends_at_once, idempotency_key };
+        let request = self.cinema.as_frontend(message)?;
+        Ok(self.subscriptions().close_account(request).await.map_err(told)?.into_inner())
+    }
+
+    fn verb(&self) -> (String, String) {
+        (self.account_id.clone(), Uuid::new_v4().to_string())
+    }
+
+    fn subscriptions(&self) -> SubscriptionsClient<Channel> {
+        SubscriptionsClient::new(self.cinema.channel.clone())
     }
 
     async fn watch(&self, payment: &Payment, enough: impl Fn(&Payment) -> bool) -> anyhow::Result<Payment> {

@@ -5,6 +5,7 @@ mod customer;
 mod narrator;
 mod sandbox;
 mod scenes;
+mod verbs;
 
 use std::time::Duration;
 
@@ -138,6 +139,9 @@ async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
         Some(database) => scene!("A subscription renews itself", stage.renewal(database, narrator)),
         None => narrator.scene("A subscription renews itself (left out: it needs DATABASE_URL)"),
     }
+    scene!("A subscriber cancels, and resumes", stage.changes_of_mind(narrator));
+    scene!("A card is forgotten", stage.card_forgotten(narrator));
+    scene!("An account is closed", stage.account_closed(narrator));
     scene!("The gateway answers late", stage.lost_answer("delay", 1_500, narrator));
     scene!("The gateway charges and drops the connection", stage.lost_answer("drop_after", 0, narrator));
     expectations

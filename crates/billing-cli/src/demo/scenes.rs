@@ -16,7 +16,7 @@ use super::narrator::Narrator;
 use super::sandbox::Sandbox;
 
 // The gateway's test cards (developers.cloudpayments.ru, "Testing").
-const PAYS: &str = "4000000000003055";
+pub(super) const PAYS: &str = "4000000000003055";
 const ASKS_THREE_DS: &str = "4242424242424242";
 const HAS_NO_FUNDS: &str = "4000056655665556";
 
@@ -117,13 +117,13 @@ impl Stage {
         Ok(customer.expects(if fault == "delay" { "waits for a late answer" } else { "loses the answer" }, 1))
     }
 
-    async fn sign_up(&self, narrator: &mut Narrator) -> anyhow::Result<Customer<'_>> {
+    pub(super) async fn sign_up(&self, narrator: &mut Narrator) -> anyhow::Result<Customer<'_>> {
         let customer = self.cinema.sign_up().await?;
         narrator.step(format_args!("signed up as {}", customer.account_id));
         Ok(customer)
     }
 
-    async fn buys(
+    pub(super) async fn buys(
         &self,
         customer: &Customer<'_>,
         tariff: &Tariff,
@@ -137,7 +137,7 @@ impl Stage {
         Ok(payment)
     }
 
-    async fn ends_paid(
+    pub(super) async fn ends_paid(
         &self,
         customer: &Customer<'_>,
         payment: &Payment,
@@ -167,7 +167,7 @@ impl Stage {
         )
     }
 
-    fn monthly(&self) -> anyhow::Result<&Tariff> {
+    pub(super) fn monthly(&self) -> anyhow::Result<&Tariff> {
         let monthly = |tariff: &&Tariff| length(tariff) == Some(Length::Months(1));
         self.tariffs
             .iter()
@@ -182,7 +182,7 @@ impl Stage {
 }
 
 impl Customer<'_> {
-    fn expects(self, who: &'static str, charges: usize) -> Expectation {
+    pub(super) fn expects(self, who: &'static str, charges: usize) -> Expectation {
         Expectation { who, account_id: self.account_id, charges }
     }
 }

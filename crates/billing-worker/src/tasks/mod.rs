@@ -16,6 +16,7 @@ mod resolve_payment;
 mod resolve_unknown;
 mod settle;
 mod trail;
+mod wipe_traces;
 
 use billing::event::Source::{Timetable, Worker};
 use celeriac::worker::WorkerBuilder;
@@ -36,4 +37,5 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Timetable, expire_three_ds::expire_three_ds))
         .task(on(Timetable, end_holds::end_holds))
         .task(on(Timetable, keep_history::keep_history))
+        .task(on(Timetable, wipe_traces::wipe_traces))
 }

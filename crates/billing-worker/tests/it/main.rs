@@ -3,6 +3,7 @@
 
 mod calls;
 mod charging;
+mod closing;
 mod connections;
 mod deliveries;
 mod history;

@@ -72,8 +72,9 @@ impl Account {
             E::CancelRequested if running => {
                 Ok(Self { cancel_at_period_end: true, next_charge_at: None, access_until: self.paid_until, ..self })
             }
-            E::Resumed if running && self.cancel_at_period_end => self.resumed(),
+            E::Resumed if running && self.cancel_at_period_end && self.closed_at.is_none() => self.resumed(),
             E::CardForgotten => Ok(self.with_card(KeptCard::None)),
+            E::Closed { access_ends_at_once } => Ok(self.closed(access_ends_at_once, now)),
             E::AccessRanOut => self.ran_out(now),
             E::RenewalOpened => Err(self.illegal("the opening of a renewal")),
             E::NoCard => Err(self.illegal("a renewal without a card")),
@@ -203,6 +204,18 @@ impl Account {
         let refused_at = resumed.first_declined_at.filter(|_| resumed.status == AccountStatus::Overdue);
         let access_until = resumed.paid_until.max(refused_at).map(|end| end + behind);
         Ok(Self { next_charge_at, access_until, ..resumed })
+    }
+
+    /// As if called off for good, and without a card. What is paid stays paid, unless the person waives it.
+    fn closed(self, access_ends_at_once: bool, now: DateTime<Utc>) -> Self {
+        let closed = Self { closed_at: self.closed_at.or(Some(now)), ..self.with_card(KeptCard::None) };
+        if !closed.is_running() {
+            return closed;
+        }
+        if access_ends_at_once {
+            return Self { access_until: closed.access_until.min(Some(now)), ..closed.canceled() };
+        }
+        Self { cancel_at_period_end: true, next_charge_at: None, access_until: closed.paid_until, ..closed }
     }
 
     fn ran_out(self, now: DateTime<Utc>) -> Result<Self, AccountError> {

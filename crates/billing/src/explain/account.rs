@@ -17,6 +17,7 @@ pub fn account(
     now: DateTime<Utc>,
 ) -> Explanation {
     match account.status {
+        _ if account.closed_at.is_some() => closed(account),
         AccountStatus::Inactive => Explanation {
             why: Text::new("Nothing was ever paid.", "Оплат ещё не было."),
             next: waits_for_purchase(),
@@ -31,16 +32,35 @@ pub fn account(
     }
 }
 
+fn closed(account: &Account) -> Explanation {
+    if !account.is_running() {
+        return Explanation {
+            why: Text::new("The account is closed.", "Аккаунт закрыт."), next: Next::Nothing
+        };
+    }
+    Explanation {
+        why: Text::new(
+            format!("The account is closed; it is paid until {}.", paid_until(account).en),
+            format!("Аккаунт закрыт; оплачен до {}.", paid_until(account).ru),
+        ),
+        next: access_ends(account),
+    }
+}
+
+fn access_ends(account: &Account) -> Next {
+    Next::Step {
+        at: account.access_until.map_or(When::Soon, When::At),
+        what: Text::new("Access ends.", "Доступ закончится."),
+    }
+}
+
 fn canceled_at_period_end(account: &Account) -> Explanation {
     Explanation {
         why: Text::new(
             format!("It was cancelled and is not renewed; it is paid until {}.", paid_until(account).en),
             format!("Отменена и не продлевается; оплачена до {}.", paid_until(account).ru),
         ),
-        next: Next::Step {
-            at: account.access_until.map_or(When::Soon, When::At),
-            what: Text::new("Access ends.", "Доступ закончится."),
-        },
+        next: access_ends(account),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct AccountRow {
     pub card: Option<CardMask>,
     pub faults: i32,
     pub card_barred: bool,
+    /// When its person asked to be forgotten.
+    pub closed_at: Option<DateTime<Utc>>,
 }
 
 impl AccountRow {
@@ -59,6 +61,7 @@ impl AccountRow {
             has_token: self.payment_token.is_some(),
             card_barred: self.card_barred,
             cancel_at_period_end: self.cancel_at_period_end,
+            closed_at: self.closed_at,
             declines: self.declines,
             first_declined_at: self.first_declined_at,
             faults: self.faults,
@@ -82,6 +85,7 @@ pub(crate) struct AccountChange {
     access_until: Option<DateTime<Utc>>,
     next_charge_at: Option<DateTime<Utc>>,
     cancel_at_period_end: bool,
+    closed_at: Option<DateTime<Utc>>,
     declines: i32,
     first_declined_at: Option<DateTime<Utc>>,
     faults: i32,
@@ -103,6 +107,7 @@ impl AccountChange {
             access_until: account.access_until,
             next_charge_at: account.next_charge_at,
             cancel_at_period_end: account.cancel_at_period_end,
+            closed_at: account.closed_at,
             declines: account.declines,
             first_declined_at: account.first_declined_at,
             faults: account.faults,

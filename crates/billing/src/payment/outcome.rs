@@ -98,6 +98,20 @@ pub enum OutcomeKind {
 }
 
 impl Outcome {
+    /// The same, without what it shows of the card.
+    #[must_use]
+    pub fn without_card(self) -> Self {
+        match self {
+            Self::Completed { transaction_id, token, amount, currency, card: _ } => {
+                Self::Completed { transaction_id, token, amount, currency, card: None }
+            }
+            Self::Refunded { transaction_id, token, amount, currency, card: _, whole } => {
+                Self::Refunded { transaction_id, token, amount, currency, card: None, whole }
+            }
+            other => other,
+        }
+    }
+
     /// The gateway's number that comes with it.
     #[must_use]
     pub const fn transaction_id(&self) -> Option<i64> {

@@ -8,7 +8,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::StoreError;
 use crate::payment::{CardMask, PaymentState};
-use crate::schema::{account, bill, payment};
+use crate::schema::{account, bill, card, payment};
 use crate::{AccountId, BillId};
 
 /// Wipes the personal traces of at most `limit` accounts that were closed at least `kept` ago. Returns whose; as many as the
@@ -38,6 +38,10 @@ pub async fn wipe_traces(
             .set(payment::card.eq(None::<CardMask>))
             .execute(conn)
             .await?;
+        diesel::update(card::table.filter(card::account_id.eq_any(&accounts)).filter(card::mask.is_not_null()))
+            .set(card::mask.eq(None::<CardMask>))
+            .execute(conn)
+            .await?;
         diesel::update(account::table.filter(account::id.eq_any(&accounts)))
             .set(account::traces_wiped_at.eq(now))
             .execute(conn)
@@ -52,16 +56,13 @@ async fn to_be_forgotten(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
-    let waits = bill::table
-        .inner_join(payment::table)
-        .filter(bill::account_id.eq(account::id))
-        .filter(
-            payment::is_success
-                .is_null()
-                .or(payment::look_again_at.is_not_null())
-                .or(payment::state.eq(PaymentState::SucceededDuplicate))
-                .or(payment::finished_at.gt(before)),
-        );
+    let waits = bill::table.inner_join(payment::table).filter(bill::account_id.eq(account::id)).filter(
+        payment::is_success
+            .is_null()
+            .or(payment::look_again_at.is_not_null())
+            .or(payment::state.eq(PaymentState::SucceededDuplicate))
+            .or(payment::finished_at.gt(before)),
+    );
     Ok(account::table
         .filter(account::closed_at.le(before).and(account::traces_wiped_at.is_null()))
         .filter(diesel::dsl::not(exists(waits)))

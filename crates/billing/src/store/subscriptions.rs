@@ -1,5 +1,6 @@
 //! What a subscriber does after the first payment. Each verb is one transaction under the account's lock.
 
+mod close;
 mod history;
 mod request;
 mod verbs;
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+pub use self::close::close;
 pub use self::history::{BillView, Page, bill, bills, payments};
 pub use self::request::{Request, VerbError, Written};
 pub use self::verbs::{Verb, perform};

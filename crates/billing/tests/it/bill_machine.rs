@@ -61,7 +61,7 @@ fn a_bill_follows_its_attempts() {
             let expected = match (before, after) {
                 _ if before.is_success() => None,
                 (_, PaymentState::Succeeded) => Some(BillEvent::AttemptSucceeded),
-                (_, PaymentState::SucceededDuplicate) => None,
+                (_, PaymentState::SucceededDuplicate) => before.is_live().then_some(BillEvent::AttemptFailed),
                 _ if before.is_live() && after.is_failure() => Some(BillEvent::AttemptFailed),
                 _ if before.is_failure() && after.is_live() => Some(BillEvent::AttemptStarted),
                 _ => None,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use billing::PaymentId;
 use billing::tasks::{
     ChargePayment, ChargeRenewal, CompleteThreeDs, EndHolds, ExpireThreeDs, OpenRenewals, PaymentReceipt,
-    RepublishStranded, ResolvePayment, ResolveUnknown,
+    RepublishStranded, ResolvePayment, ResolveUnknown, WipeTraces,
 };
 use celeriac::Task;
 
@@ -31,6 +31,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<ResolveUnknown>(&mut page);
     line::<ExpireThreeDs>(&mut page);
     line::<EndHolds>(&mut page);
+    line::<WipeTraces>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -41,6 +42,7 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.resolve_unknown() on billing, acks late: true, retries: Some(3)
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
     billing.end_holds() on lookups, acks late: true, retries: Some(3)
+    billing.wipe_traces() on billing, acks late: true, retries: Some(3)
     ");
 }
 
@@ -73,8 +75,9 @@ fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
         RepublishStranded::OPTIONS.expires,
         ResolveUnknown::OPTIONS.expires,
         ExpireThreeDs::OPTIONS.expires,
+        WipeTraces::OPTIONS.expires,
     ];
-    assert_eq!(expires, [None; 5]);
+    assert_eq!(expires, [None; 6]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use crate::account::AccountEvent;
-use crate::bill::BillEvent;
+use crate::bill::{BillEvent, BillStatus};
 use crate::cipher::{Cipher, Place};
 use crate::decline::{DeclineGroup, Ruling};
 use crate::models::{NewPaymentRow, PaymentRow};
@@ -114,13 +114,17 @@ pub(super) async fn settle(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let stood = Standing::of(&locked);
+    let is_closed = locked.account.closed_at.is_some();
+    // Whoever asked to be forgotten leaves no new trace.
+    let outcome = if is_closed { outcome.without_card() } else { outcome };
     let mut before = locked.attempt();
     let mut effects = Vec::new();
     if let Some(second) = before.second_transaction(&outcome) {
         effects.extend(record_second(conn, &locked.payment, second, now).await?);
     }
     let outcome = leave_what_is_anothers(conn, &before, outcome, &mut effects, now).await?;
-    before.owed = locked.bill.status.owes_after(outcome.kind());
+    // Nothing is bought for a closed account any more: what comes all the same goes back.
+    before.owed = locked.bill.status.owes_after(outcome.kind()) && !(is_closed && is_taken(&outcome));
     if before.state.is_failure() && is_live_money(&outcome) {
         before.owed = before.owed && clear_the_way(conn, &mut locked, now).await?;
     }
@@ -162,6 +166,11 @@ async fn ruling(conn: &mut AsyncPgConnection, outcome: &Outcome) -> Result<Optio
 /// Whether the outcome is of money that is there to pay the bill.
 const fn is_live_money(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. } | Outcome::Refunded { whole: false, .. })
+}
+
+/// Whether the outcome is of money that was taken, and not given back in whole.
+const fn is_taken(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Completed { .. } | Outcome::Refunded { whole: false, .. })
 }
 
 /// How much of the money is back with the customer already.
@@ -273,6 +282,8 @@ async fn settle_bill(
         (Some(event), _) => bill.apply(event, now)?,
         (None, _) => bill,
     };
+    let owes_nothing = locked.account.closed_at.is_some() && bill.status == BillStatus::NotPaid;
+    let bill = if owes_nothing { bill.apply(BillEvent::Voided, now)? } else { bill };
     locked.save_bill(conn, bill, after, now).await
 }
 
@@ -344,6 +355,7 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effec
         // A renewal is tried again, and is refused again for the same reason: that is said once.
         PaymentState::Rejected if is_renewal && account.faults > 1 => Vec::new(),
         PaymentState::Rejected => vec![alarm()],
+        PaymentState::Declined | PaymentState::Abandoned if account.closed_at.is_some() => Vec::new(),
         PaymentState::Declined | PaymentState::Abandoned if before.state.is_live() && is_renewal => {
             let is_ours = after.decline.as_ref().is_some_and(|decline| decline.group == DeclineGroup::Configuration);
             let refused = Effect::RenewalRefused { account_id, retry_at: account.next_charge_at };

@@ -58,6 +58,9 @@ pub enum CreateError {
     /// Nothing is owed.
     #[error("the account has an active subscription")]
     AlreadyActive,
+    /// Its person has asked to be forgotten.
+    #[error("the account is closed")]
+    Closed,
     /// Another attempt must end first. (One that waits for the bank's page is withdrawn instead.)
     #[error("payment {payment_id} is in progress")]
     PaymentInProgress { payment_id: PaymentId },
@@ -104,6 +107,9 @@ async fn create_once(
         let account = accounts::lock(conn, new.account_id).await?.ok_or(CreateError::UnknownAccount(new.account_id))?;
         if let Some(payment) = replay(conn, &new.idempotency_key, digest).await? {
             return Ok(Created { payment, replayed: true });
+        }
+        if account.closed_at.is_some() {
+            return Err(CreateError::Closed);
         }
         let tariff = tariffs::get(conn, new.tariff_id)
             .await

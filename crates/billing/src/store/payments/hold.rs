@@ -53,10 +53,12 @@ pub async fn holds(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64)
     .await
 }
 
-/// A renewal that was called off while its money was held is not taken.
+/// A renewal that was called off while its money was held is not taken, and nothing for an account that was closed.
 fn hold(rows: &Locked) -> Hold {
     let account = rows.account.machine();
     let is_called_off = !account.is_running() || account.cancel_at_period_end;
-    let is_wanted = rows.bill.status.is_open() && !(rows.payment.instrument == Instrument::Token && is_called_off);
+    let is_wanted = rows.bill.status.is_open()
+        && account.closed_at.is_none()
+        && !(rows.payment.instrument == Instrument::Token && is_called_off);
     Hold { payment: PaymentView::of(rows), is_wanted }
 }

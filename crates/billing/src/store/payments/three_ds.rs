@@ -142,6 +142,9 @@ pub async fn begin_posting(
             _ => return Ok(Begin3ds::NotNow(locked.payment.state)),
         };
         let give_up = |why: String| Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why };
+        if locked.account.closed_at.is_some() {
+            return Ok(give_up("the account was closed before the answer of the bank's page was passed on".to_owned()));
+        }
         if is_too_old(&locked, now) {
             return Ok(give_up("the answer of the bank's page is too old: the customer must pay anew".to_owned()));
         }

@@ -7,15 +7,15 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::accounts::save;
 use super::super::payments::load::save_payment;
-use super::super::{StoreError, events};
-use super::request::{Request, VerbError, Written, is_first, lock, written};
+use super::super::{StoreError, cards, events};
+use super::request::{Request, VerbError, Written, is_new_key, lock, written};
 use super::{live_payment, open_bill};
 use crate::account::{Account, AccountEvent};
 use crate::bill::BillEvent;
 use crate::event::{EventKind, NewEvent};
 use crate::models::AccountRow;
 use crate::payment::Outcome;
-use crate::schema::{account, bill};
+use crate::schema::bill;
 
 /// Closes the account, under its lock, unless this key did it before: nothing is charged any more, the card is forgotten,
 /// and what was not sent yet is withdrawn. Access goes on until the end of what is paid, or ends at once. An attempt that
@@ -33,7 +33,7 @@ pub async fn close(
     conn.transaction(async |conn| {
         let row = lock(conn, request.account_id).await?;
         let digest = [u8::from(access_ends_at_once)];
-        let first = is_first(conn, request, "close_account", Some(&digest)).await?;
+        let first = is_new_key(conn, request, "close_account", Some(&digest)).await?;
         if first {
             let event = AccountEvent::Closed { access_ends_at_once };
             let after = row.machine().apply(event, request.now).map_err(StoreError::from)?;
@@ -60,7 +60,7 @@ async fn end(
         story.push(NewEvent::of_account(EventKind::AccountClosed, row.id));
     }
     // First: the database knows that a closed account has none.
-    forget_the_card(conn, row, now).await?;
+    cards::forget(conn, row.id, now).await?;
     save(conn, after, now).await?;
     if before.has_token {
         story.push(NewEvent::of_account(EventKind::CardForgotten, row.id));
@@ -77,19 +77,6 @@ async fn end(
         });
     }
     events::append(conn, story, now).await
-}
-
-/// What an attempt brings that was begun before is older than this, and is not kept.
-async fn forget_the_card(conn: &mut AsyncPgConnection, row: &AccountRow, now: DateTime<Utc>) -> Result<(), StoreError> {
-    diesel::update(account::table.find(row.id))
-        .set((
-            account::payment_token.eq(None::<String>),
-            account::card.eq(None::<serde_json::Value>),
-            account::card_since.eq(now),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 /// Nothing is owed any more. An attempt that we alone can stop is withdrawn with its secrets; should its bank's page have

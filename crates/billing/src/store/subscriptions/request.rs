@@ -47,6 +47,9 @@ pub enum VerbError {
     /// There is no card that a renewal could be charged to.
     #[error("no card is kept that could be charged")]
     NoCard,
+    /// The person has asked to be forgotten.
+    #[error("the account is closed")]
+    Closed,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -62,9 +65,21 @@ pub(super) async fn lock(conn: &mut AsyncPgConnection, id: AccountId) -> Result<
     accounts::lock(conn, id).await?.ok_or(VerbError::UnknownAccount(id))
 }
 
-/// Whether this key is new. `digest`: a fingerprint of what the caller says besides the account, if anything. The same key
-/// under another lock waits for the other's end.
+/// Whether this key is new, for a verb that needs an account (`row`, locked) which is not closed. `digest`: a fingerprint of
+/// what the caller says besides the account, if anything. The same key under another lock waits for the other's end.
 pub(super) async fn is_first(
+    conn: &mut AsyncPgConnection,
+    row: &AccountRow,
+    request: &Request,
+    verb: &str,
+    digest: Option<&[u8]>,
+) -> Result<bool, VerbError> {
+    let first = is_new_key(conn, request, verb, digest).await?;
+    if first && row.closed_at.is_some() { Err(VerbError::Closed) } else { Ok(first) }
+}
+
+/// Likewise, for any account.
+pub(super) async fn is_new_key(
     conn: &mut AsyncPgConnection,
     request: &Request,
     verb: &str,

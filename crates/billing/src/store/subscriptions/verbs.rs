@@ -47,7 +47,7 @@ impl Verb {
 pub async fn perform(conn: &mut AsyncPgConnection, request: &Request, verb: Verb) -> Result<Written, VerbError> {
     conn.transaction(async |conn| {
         let row = lock(conn, request.account_id).await?;
-        let first = is_first(conn, request, verb.as_str(), None).await?;
+        let first = is_first(conn, &row, request, verb.as_str(), None).await?;
         if first {
             match verb {
                 Verb::Cancel => cancel(conn, &row, request.now).await?,

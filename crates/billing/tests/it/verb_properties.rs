@@ -1,0 +1,371 @@
+//! What holds for every subscription whatever its subscriber asks for, whatever its charges come to, whatever the clock does
+//! and wherever a transaction is lost: against a real database, with everything delivered three times.
+
+use billing::account::DOUBT;
+use billing::decline::GRACE;
+use billing::payment::{Instrument, Outcome, PaymentState};
+use billing::store::StoreError;
+use billing::store::events;
+use billing::store::payments::{Begin, CreateError, NewPayment, PaymentView};
+use billing::store::subscriptions::{self, Request, Verb, VerbError, Written};
+use billing::{AccountId, PaymentId};
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::AsyncConnection as _;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::shop::{Shop, day, month, purchase, refused, took, unknown};
+use crate::support::{hours, minutes, noon, sample};
+
+type Checked<T = ()> = Result<T, TestCaseError>;
+
+/// What a charge comes to.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Paid,
+    Refused(i32),
+    Rejected,
+    Doubt,
+    /// Whoever sent it dies before it writes anything down.
+    Lost,
+    /// The bank wants to see the customer.
+    Page,
+    /// No worker takes its message.
+    Unsent,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Do(Verb),
+    Close(bool),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Wait(i64),
+    Buy(Fate),
+    /// The timetable opens what is due; workers send whatever waits.
+    Work(Fate),
+    /// The gateway says at last what became of a charge.
+    Settle(bool),
+    RunOut,
+    /// Something that the subscriber asks for. The flag: the first transaction never happens.
+    Ask(Wish, bool),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        4 => Just(Fate::Paid),
+        3 => proptest::sample::select(vec![5051, 5043, 5091, 5054, 5063, 5005]).prop_map(Fate::Refused),
+        1 => Just(Fate::Rejected),
+        2 => Just(Fate::Doubt),
+        1 => Just(Fate::Lost),
+        1 => Just(Fate::Page),
+        2 => Just(Fate::Unsent),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let wish = prop_oneof![
+        3 => Just(Wish::Do(Verb::Cancel)),
+        3 => Just(Wish::Do(Verb::Resume)),
+        2 => Just(Wish::Do(Verb::ForgetCard)),
+        1 => any::<bool>().prop_map(Wish::Close),
+    ];
+    prop_oneof![
+        3 => (1..24_i64 * 12).prop_map(Step::Wait),
+        2 => (1..20_i64).prop_map(Step::Wait),
+        2 => fate().prop_map(Step::Buy),
+        6 => fate().prop_map(Step::Work),
+        2 => any::<bool>().prop_map(Step::Settle),
+        2 => Just(Step::RunOut),
+        4 => (wish, any::<bool>()).prop_map(|(wish, lost)| Step::Ask(wish, lost)),
+    ]
+}
+
+/// One subscription in a database of its own, and what its subscriber is owed by what they asked for.
+struct Life {
+    shop: Shop,
+    id: AccountId,
+    is_daily: bool,
+    now: DateTime<Utc>,
+    transactions: i64,
+    keys: u32,
+    /// Sent, and not ended; with the transaction it has already.
+    doubtful: Vec<(PaymentId, i64)>,
+    cancelled: bool,
+    closed: bool,
+    /// Notices that access ends with what is paid.
+    notices: i64,
+    period_no: i32,
+    /// Time with access that is not paid, since the last payment.
+    given: TimeDelta,
+}
+
+impl Life {
+    async fn begin(is_daily: bool) -> Self {
+        let shop = Shop::open().await;
+        let id = shop.account().await;
+        Self {
+            shop,
+            id,
+            is_daily,
+            now: noon(),
+            transactions: 0,
+            keys: 0,
+            doubtful: Vec::new(),
+            cancelled: false,
+            closed: false,
+            notices: 0,
+            period_no: 0,
+            given: TimeDelta::zero(),
+        }
+    }
+
+    async fn take(&mut self, step: Step) -> Checked {
+        match step {
+            Step::Wait(n) => self.wait(hours(n)).await,
+            Step::Buy(fate) => self.buy(fate).await?,
+            Step::Work(fate) => self.work(fate).await?,
+            Step::Settle(is_paid) => self.settle(is_paid).await,
+            Step::RunOut => {
+                for _ in 0..3 {
+                    self.shop.close(self.now).await;
+                }
+            }
+            Step::Ask(wish, lost) => self.ask(wish, lost).await?,
+        }
+        self.now += minutes(1);
+        self.check().await
+    }
+
+    async fn wait(&mut self, time: TimeDelta) {
+        let (account, until) = (self.shop.account_of(self.id).await, self.now + time);
+        if let (Some(paid), Some(access)) = (account.paid_until, account.access_until)
+            && account.is_running()
+        {
+            self.given += (access.min(until) - paid.max(self.now)).max(TimeDelta::zero());
+        }
+        self.now = until;
+    }
+
+    async fn buy(&mut self, fate: Fate) -> Checked {
+        let tariff_id = if self.is_daily { day() } else { month() };
+        let new = NewPayment { tariff_id, now: self.now, ..purchase(self.id) };
+        let created = self.shop.create(new.clone()).await;
+        if self.closed {
+            prop_assert!(matches!(created, Err(CreateError::Closed)), "{created:?}");
+        }
+        let Ok(created) = created else { return Ok(()) };
+        prop_assert!(self.shop.create(new).await.unwrap().replayed);
+        self.charge(created.payment.id, fate).await
+    }
+
+    async fn work(&mut self, fate: Fate) -> Checked {
+        for _ in 0..3 {
+            self.shop.open_due(self.now).await;
+        }
+        let waiting = "select string_agg(id::text, ' ') from payment where state = 'created'";
+        let waiting = self.shop.text(waiting).await.unwrap_or_default();
+        for id in waiting.split_whitespace() {
+            self.charge(id.parse().unwrap(), fate).await?;
+        }
+        Ok(())
+    }
+
+    /// The task that charges, delivered three times.
+    async fn charge(&mut self, id: PaymentId, fate: Fate) -> Checked {
+        if matches!(fate, Fate::Unsent) {
+            return Ok(());
+        }
+        let mut sent = 0;
+        for _ in 0..3 {
+            sent += usize::from(matches!(self.shop.begin(id, self.now).await, Begin::Send(_)));
+        }
+        prop_assert!(sent <= 1, "sent {} times", sent);
+        if sent == 0 {
+            return Ok(());
+        }
+        let payment = self.shop.view(id).await;
+        let is_renewal = payment.instrument == Instrument::Token;
+        prop_assert!(!self.closed && !(is_renewal && self.cancelled), "charged against their will: {payment:?}");
+        self.transactions += 1;
+        let (transaction_id, now) = (self.transactions, self.now);
+        let outcome = match fate {
+            Fate::Paid => took(&payment, transaction_id),
+            Fate::Refused(code) => refused(code),
+            Fate::Rejected => Outcome::Rejected { message: "Token does not belong to this AccountId".into() },
+            Fate::Page if !is_renewal => asked(transaction_id, now),
+            Fate::Page | Fate::Doubt => unknown(now),
+            Fate::Lost | Fate::Unsent => {
+                self.doubtful.push((id, transaction_id));
+                return Ok(());
+            }
+        };
+        self.hear(&payment, outcome).await;
+        if self.shop.state(id).await.is_live() {
+            self.doubtful.push((id, transaction_id));
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, is_paid: bool) {
+        let Some((id, transaction_id)) = self.doubtful.pop() else { return };
+        let payment = self.shop.view(id).await;
+        let outcome = if is_paid { took(&payment, transaction_id) } else { refused(5051) };
+        self.hear(&payment, outcome).await;
+    }
+
+    /// The gateway's word, delivered three times.
+    async fn hear(&mut self, payment: &PaymentView, outcome: Outcome) {
+        for _ in 0..3 {
+            self.shop.apply(payment.id, outcome.clone(), self.now).await;
+        }
+        let bought = format!("bill where id = '{}' and kind = 'primary'", payment.bill_id);
+        let paid = self.shop.state(payment.id).await == PaymentState::Succeeded;
+        if paid && self.shop.count(&bought).await == 1 {
+            self.cancelled = false;
+        }
+    }
+
+    async fn ask(&mut self, wish: Wish, lost: bool) -> Checked {
+        self.keys += 1;
+        let request = Request {
+            account_id: self.id,
+            client: "frontend".into(),
+            idempotency_key: format!("key-{}", self.keys),
+            now: self.now,
+        };
+        let before = self.shop.account_of(self.id).await;
+        if lost {
+            let rows = self.shop.everything().await;
+            self.lose(&request, wish).await;
+            prop_assert_eq!(self.shop.everything().await, rows, "what never happened left something");
+        }
+        let done = self.perform(&request, wish).await;
+        if self.closed && matches!(wish, Wish::Do(_)) {
+            prop_assert!(matches!(done, Err(VerbError::Closed)), "{done:?}");
+        }
+        let Ok(done) = done else { return Ok(()) };
+        prop_assert!(!done.replayed, "a wish is lost");
+        for _ in 0..2 {
+            prop_assert!(self.perform(&request, wish).await.unwrap().replayed);
+        }
+        let after = self.shop.account_of(self.id).await;
+        match wish {
+            Wish::Do(Verb::Cancel) => self.cancelled |= before.is_running(),
+            Wish::Do(Verb::Resume) => self.cancelled = false,
+            Wish::Do(Verb::ForgetCard) => prop_assert!(!after.has_token),
+            Wish::Close(_) => self.closed = true,
+        }
+        self.notices += i64::from(after.cancel_at_period_end && !before.cancel_at_period_end);
+        Ok(())
+    }
+
+    async fn perform(&self, request: &Request, wish: Wish) -> Result<Written, VerbError> {
+        let mut conn = self.shop.conn().await;
+        match wish {
+            Wish::Do(verb) => subscriptions::perform(&mut conn, request, verb).await,
+            Wish::Close(at_once) => subscriptions::close(&mut conn, request, at_once).await,
+        }
+    }
+
+    /// All of it, and then the transaction ends without its commit.
+    async fn lose(&self, request: &Request, wish: Wish) {
+        let mut conn = self.shop.conn().await;
+        let lost = conn.transaction(async |conn| {
+            match wish {
+                Wish::Do(verb) => subscriptions::perform(conn, request, verb).await?,
+                Wish::Close(at_once) => subscriptions::close(conn, request, at_once).await?,
+            };
+            Err::<(), _>(VerbError::Store(StoreError::from(diesel::result::Error::RollbackTransaction)))
+        });
+        assert!(lost.await.is_err());
+    }
+
+    async fn check(&mut self) -> Checked {
+        let account = self.shop.account_of(self.id).await;
+        if account.period_no != self.period_no {
+            prop_assert!(account.period_no > self.period_no);
+            (self.period_no, self.given) = (account.period_no, TimeDelta::zero());
+        }
+        prop_assert!(self.given <= DOUBT * 2 + GRACE, "{} of access are not paid: {:?}", self.given, account);
+        if self.cancelled || self.closed {
+            prop_assert!(account.cancel_at_period_end || !account.is_running(), "a wish is lost: {:?}", account);
+            prop_assert_eq!(account.next_charge_at, None);
+        }
+        prop_assert_eq!(account.closed_at.is_some(), self.closed);
+        let twice = "(select from bill where status = 'Paid' group by period_no having count(*) > 1) twice";
+        prop_assert_eq!(self.shop.count(twice).await, 0, "a period is paid twice");
+        let (paid, bills) = ("payment where state = 'succeeded'", "bill where status = 'Paid'");
+        prop_assert_eq!(self.shop.count(paid).await, self.shop.count(bills).await, "money without what it bought");
+        let in_work = "bill where status = 'In work' and not exists
+            (select from payment where bill_id = bill.id and is_success is null)";
+        prop_assert_eq!(self.shop.count(in_work).await, 0, "nobody works at it any more");
+        Ok(())
+    }
+
+    /// What readers of the log were told.
+    async fn read(&self) -> Checked {
+        let mut conn = self.shop.conn().await;
+        while events::sequence(&mut conn, 10).await.unwrap() != events::sequence(&mut conn, 10).await.unwrap() {}
+        let told = events::read(&mut conn, 0, &[], None, 10_000).await.unwrap();
+        drop(conn);
+        let public = self.shop.count("event where is_public").await;
+        prop_assert_eq!(i64::try_from(told.len()).unwrap(), public, "each once");
+        prop_assert!(told.windows(2).all(|two| two[0].id < two[1].id && two[0].position < two[1].position), "in order");
+        for (state, kind) in [("succeeded", "payment_succeeded"), ("declined", "payment_declined")] {
+            let wrong = format!(
+                "payment where state = '{state}'
+                 and (select count(*) from event where payment_id = payment.id and kind = '{kind}') <> 1"
+            );
+            prop_assert_eq!(self.shop.count(&wrong).await, 0, "{} is told once", kind);
+        }
+        let count = async |kind: &str| self.shop.count(&format!("event where kind = '{kind}'")).await;
+        let succeeded = self.shop.count("payment where state = 'succeeded'").await;
+        prop_assert_eq!(count("payment_succeeded").await, succeeded);
+        prop_assert_eq!(count("access_granted").await, succeeded + count("resumed").await);
+        prop_assert_eq!(count("access_ends").await, self.notices);
+        let ended = self.shop.count("event where kind = 'account_moved' and to_state = 'Canceled'").await;
+        prop_assert_eq!(count("access_ended").await, ended);
+        prop_assert_eq!(count("account_closed").await, i64::from(self.closed));
+        let owed = self.shop.count("payment where state = 'succeeded_duplicate'").await;
+        prop_assert!(count("needs_attention").await >= owed, "money that goes back is told of");
+        Ok(())
+    }
+}
+
+/// A page of the bank.
+fn asked(transaction_id: i64, now: DateTime<Utc>) -> Outcome {
+    let page = sample::three_ds();
+    Outcome::ThreeDsRequired {
+        transaction_id,
+        acs_url: page.acs_url,
+        pa_req: page.pa_req,
+        expires_at: now + minutes(30),
+    }
+}
+
+async fn live(is_daily: bool, steps: Vec<Step>) -> Checked {
+    let mut life = Life::begin(is_daily).await;
+    life.take(Step::Buy(Fate::Paid)).await?;
+    for step in steps {
+        life.take(step).await?;
+    }
+    life.read().await
+}
+
+/// So many histories of so many steps: each step is some twenty statements.
+const HISTORIES: u32 = 16;
+const STEPS: usize = 40;
+
+#[test]
+fn whatever_a_subscriber_asks_for_is_done_once_and_never_undone_by_what_charges_come_to() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let config = Config { cases: HISTORIES, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
+    let histories = (any::<bool>(), prop::collection::vec(step(), 5..STEPS));
+    let run = TestRunner::new(config).run(&histories, |(is_daily, steps)| runtime.block_on(live(is_daily, steps)));
+    if let Err(failed) = run {
+        panic!("{failed}");
+    }
+}
