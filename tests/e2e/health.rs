@@ -50,6 +50,45 @@ impl Probed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_says_that_payments_wait_for_a_gateway_that_refuses_us() {
+    let mut sandbox = Process::billing(&["sandbox"], |command| {
+        command.env("SANDBOX_LISTEN", "127.0.0.1:0");
+    })
+    .await;
+    let gateway = format!("http://{}", listening(&mut sandbox).await);
+    let database = testkit::postgres().await;
+    let mut migrate = Process::billing(&["migrate"], |command| {
+        command.env("DATABASE_URL", database.url());
+    })
+    .await;
+    assert!(migrate.wait(PATIENCE).await.success(), "{}", migrate.output());
+    let (vhost, redis) = tokio::join!(testkit::rabbitmq(), testkit::redis());
+    let broker = vhost.amqp_url();
+    let worker = Probed::start(
+        "worker",
+        &[
+            ("DATABASE_URL", database.url()),
+            ("BROKER_URL", &broker),
+            ("RESULT_BACKEND", redis.url()),
+            ("GATEWAY_URL", &gateway),
+            ("CLOUDPAYMENTS_API_SECRET", "wrong"),
+        ],
+    )
+    .await;
+    let waits = eventually(PATIENCE, async || {
+        let details = worker.ready(200).await;
+        match details["gateway"].as_array().map(Vec::as_slice) {
+            Some([waits]) => Ok(waits.clone()),
+            _ => Err(details),
+        }
+    })
+    .await;
+    assert_eq!((&waits["circuit"], &waits["state"]), (&"gateway".into(), &"open".into()));
+    assert!(waits["reason"].as_str().unwrap().contains("Public ID"), "{waits}");
+    assert!(waits["until"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn workers_and_beats_say_whether_they_are_ready_and_why_not() {
     let database = testkit::postgres().await;
     let (vhost, redis) = tokio::join!(testkit::rabbitmq(), testkit::redis());

@@ -7,6 +7,7 @@ mod clocks;
 mod compose;
 mod crash_loop;
 mod crashes;
+mod declines;
 mod edges;
 mod environment;
 mod health;

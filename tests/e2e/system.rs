@@ -10,10 +10,11 @@ use testkit::{Process, TestDatabase};
 const START: Duration = Duration::from_secs(30);
 
 /// Settings that make the system impatient, so that a test sees in seconds what takes minutes in production.
-const IMPATIENT: [(&str, &str); 12] = [
+const IMPATIENT: [(&str, &str); 13] = [
     ("GATEWAY_TIMEOUT", "2s"),
     ("GATEWAY_MAX_IN_FLIGHT", "20"),
     ("RESOLVE_FIRST_LOOK", "500ms"),
+    ("GATEWAY_BREAKER_PAUSE", "1s"),
     ("RESOLVE_LOOK_ONLY", "4s"),
     ("STRANDED_AFTER", "3s"),
     ("OPEN_RENEWALS_EVERY", "1s"),

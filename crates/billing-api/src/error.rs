@@ -62,6 +62,10 @@ pub(crate) enum ApiError {
     /// A reader of the log cannot go on from its token.
     Gone(Gone),
     ShuttingDown,
+    /// The gateway is left alone for so long.
+    GatewayRests {
+        retry_in: Duration,
+    },
     /// A server we need cannot be reached now.
     Unavailable(Box<dyn Error + Send + Sync>),
     /// A defect of ours.

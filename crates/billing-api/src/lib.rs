@@ -19,6 +19,7 @@ mod events;
 mod explained;
 mod follow;
 mod gate;
+mod gateway_rest;
 mod health;
 mod outage;
 mod payments;

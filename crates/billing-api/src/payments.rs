@@ -17,6 +17,7 @@ use crate::caller::Caller;
 use crate::convert;
 use crate::deadline::Deadline;
 use crate::error::ApiError;
+use crate::gateway_rest::GatewayRest;
 use crate::outage::Outages;
 use crate::proto::payments_server::Payments;
 use crate::proto::{CreatePaymentRequest, GetPaymentRequest, Payment, SubmitThreeDsRequest, WatchPaymentRequest};
@@ -41,6 +42,7 @@ pub(crate) struct PaymentsApi {
     /// How often a watched payment is looked at although nothing woke us.
     pub(crate) reread: Duration,
     pub(crate) writes: Writes,
+    pub(crate) gateway_rest: GatewayRest,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -54,7 +56,8 @@ impl Payments for PaymentsApi {
         let caller = Caller::of(&extensions)?;
         caller.own(form.account_id)?;
         form.idempotency_key = caller.payment_key(form.idempotency_key);
-        let created = self.writes.finish(&extensions, create(self.services.clone(), form)).await?;
+        let creating = create(self.services.clone(), self.gateway_rest.clone(), form);
+        let created = self.writes.finish(&extensions, creating).await?;
         let mut response = Response::new(convert::payment(created.payment));
         if created.replayed {
             response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
@@ -97,7 +100,7 @@ impl PaymentsApi {
 }
 
 /// Stores bill and payment, commits, and only then tells the workers: none can see a payment that is not there.
-async fn create(services: Services, form: NewPaymentForm) -> Result<Created, ApiError> {
+async fn create(services: Services, gateway: GatewayRest, form: NewPaymentForm) -> Result<Created, ApiError> {
     let new = NewPayment {
         account_id: form.account_id,
         tariff_id: form.tariff_id,
@@ -107,7 +110,13 @@ async fn create(services: Services, form: NewPaymentForm) -> Result<Created, Api
         now: services.db.now(),
     };
     let mut conn = services.db.conn().await?;
-    let created = store::payments::create(&mut conn, new, &services.cipher).await?;
+    let created = match gateway.until(&mut conn, new.now).await? {
+        // What was begun before goes on all the same.
+        Some(until) => store::payments::created_before(&mut conn, &new)
+            .await?
+            .ok_or(ApiError::GatewayRests { retry_in: (until - new.now).to_std().unwrap_or_default() })?,
+        None => store::payments::create(&mut conn, new, &services.cipher).await?,
+    };
     drop(conn);
 
     let PaymentView { id, account_id, state, .. } = created.payment;

@@ -30,6 +30,7 @@ use crate::config::{Config, LOCAL_TOKENS};
 use crate::error::ApiError;
 use crate::events::EventsApi;
 use crate::gate::{GateLayer, PUBLIC_STREAMS, REQUEST_ID, Rules};
+use crate::gateway_rest::GatewayRest;
 use crate::health;
 use crate::payments::{PaymentsApi, REPLAYED};
 use crate::per_client::PerClient;
@@ -183,6 +184,7 @@ impl Bound {
             streams: Arc::clone(&streams),
             reread: self.config.watch_reread,
             writes: writes.clone(),
+            gateway_rest: GatewayRest::default(),
             shutdown: shutdown.clone(),
         };
         let tariffs = TariffsApi { services: services.clone() };

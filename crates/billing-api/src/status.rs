@@ -151,6 +151,13 @@ impl From<ApiError> for Status {
             ApiError::ShuttingDown => {
                 Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()
             }
+            ApiError::GatewayRests { retry_in } => Refusal::new(
+                Code::Unavailable,
+                "GATEWAY_UNAVAILABLE",
+                format!("nobody can pay now, and nothing was written: call again in {} s", retry_in.as_secs() + 1),
+            )
+            .retry_in(retry_in)
+            .into(),
             ApiError::Unavailable(cause) => {
                 tracing::debug!(error = %Chain(&*cause), "a server we need cannot be reached");
                 if UNAVAILABLE.begins() {
@@ -275,8 +282,13 @@ impl Refusal {
     }
 
     /// Says that the same request may succeed later.
-    fn retry(mut self) -> Self {
-        self.details.set_retry_info(Some(RETRY_AFTER));
+    fn retry(self) -> Self {
+        self.retry_in(RETRY_AFTER)
+    }
+
+    /// Likewise, and when.
+    fn retry_in(mut self, after: Duration) -> Self {
+        self.details.set_retry_info(Some(after));
         self
     }
 }

@@ -13,6 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use billing::store::circuits::Standing;
+use billing_worker::Circuits;
 use celeriac::beat::BeatHandle;
 use celeriac::worker::{Unserved, WorkerHandle};
 use clap::Args;
@@ -111,13 +113,27 @@ fn status(is_well: bool) -> StatusCode {
     if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-pub(crate) fn of_worker(worker: &WorkerHandle) -> Report {
+pub(crate) fn of_worker(worker: &WorkerHandle, circuits: &Circuits) -> Report {
     let readiness = worker.readiness();
     let reasons: Vec<_> = readiness.problems.iter().map(ToString::to_string).collect();
     let mut not_consumed = BTreeMap::<_, Vec<_>>::new();
     for Unserved { task, queue } in &readiness.unserved {
         not_consumed.entry(queue).or_default().push(task);
     }
+    // That payments wait for the gateway is no reason to start another worker.
+    let waits: Vec<_> = circuits
+        .not_closed()
+        .into_iter()
+        .map(|Standing { circuit, breaker, reason }| {
+            json!({
+                "circuit": circuit.as_str(),
+                "state": breaker.state.as_str(),
+                "since": breaker.since.to_rfc3339(),
+                "until": breaker.until.map(|until| until.to_rfc3339()),
+                "reason": reason,
+            })
+        })
+        .collect();
     let broker = &readiness.broker;
     let details = json!({
         "ready": readiness.is_ready(),
@@ -125,6 +141,8 @@ pub(crate) fn of_worker(worker: &WorkerHandle) -> Report {
         "consuming": readiness.queues.iter().cloned().collect::<BTreeMap<_, _>>(),
         // Queues of tasks that this worker knows: others have to consume them.
         "not_consuming": not_consumed,
+        // What payments wait for; empty: for nothing.
+        "gateway": waits,
         "broker": {
             "connected": broker.connected,
             "blocked": broker.blocked,

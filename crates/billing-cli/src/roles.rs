@@ -55,7 +55,8 @@ pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8
     let worker = billing_worker::prepare(config.worker, services, &signals.stop, end_process).map_err(worker_error)?;
     let handle = worker.handle();
     let watched = handle.clone();
-    probes.tell(move || probes::of_worker(&watched));
+    let circuits = worker.circuits();
+    probes.tell(move || probes::of_worker(&watched, &circuits));
     let ended = worker.run(signals.stop.clone()).await;
     app.close().await;
     ended.map_err(worker_error)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use billing::breaker::BreakerPolicy;
 use billing::duration;
 use billing::payment::identity::Terminal;
 use chrono::TimeDelta;
@@ -166,6 +167,9 @@ pub struct Config {
     )]
     pub personal_traces_kept: Duration,
 
+    #[command(flatten)]
+    pub breaker: BreakerConfig,
+
     /// How long the requests to the gateway and its answers are kept, without what is secret; at least a day. Whole months
     /// are dropped, once all of a month is older
     #[arg(
@@ -176,6 +180,43 @@ pub struct Config {
         value_name = "DURATION"
     )]
     pub gateway_calls_kept_for: Duration,
+}
+
+/// When the gateway is left alone for a while, by all workers together.
+#[derive(Debug, Clone, Args)]
+pub struct BreakerConfig {
+    /// So many requests in a row that the gateway does not answer as it should – no connection, no answer, 5xx – have
+    /// payments wait. (That it refuses our credentials does at once.) Likewise charges of kept cards that it takes for wrong
+    #[arg(
+        long,
+        env = "GATEWAY_BREAKER_FAILURES",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(i32).range(1..=1000),
+        value_name = "N"
+    )]
+    pub gateway_breaker_failures: i32,
+
+    /// How long they wait before one of them finds out, at most an hour; while it finds nothing better twice as long each
+    /// time, up to 32 times
+    #[arg(
+        long,
+        env = "GATEWAY_BREAKER_PAUSE",
+        default_value = "30s",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub gateway_breaker_pause: Duration,
+}
+
+impl BreakerConfig {
+    pub(crate) fn policy(&self) -> Result<BreakerPolicy, ConfigError> {
+        let longest = Duration::from_secs(60 * 60);
+        if self.gateway_breaker_pause.is_zero() || self.gateway_breaker_pause > longest {
+            return Err(ConfigError::BreakerPause);
+        }
+        let pause = delta("GATEWAY_BREAKER_PAUSE", self.gateway_breaker_pause)?;
+        Ok(BreakerPolicy { failures: self.gateway_breaker_failures, pause })
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -213,6 +254,8 @@ fn at_least_days(text: &str, days: u64) -> Result<Duration, String> {
 pub enum ConfigError {
     #[error("{setting}", setting = variable(.0))]
     Gateway(#[from] cloudpayments::ConfigError),
+    #[error("GATEWAY_BREAKER_PAUSE: more than 0 and at most an hour")]
+    BreakerPause,
     #[error("{variable}: too long")]
     TooLong { variable: &'static str },
     #[error("WORKER_QUEUES: one of the names is empty")]
@@ -256,6 +299,7 @@ impl Config {
     /// [`ConfigError`].
     pub fn check(&self) -> Result<(), ConfigError> {
         self.gateway(SOME_TIME)?;
+        self.breaker.policy()?;
         if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
             return Err(ConfigError::NamelessQueue);
         }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use billing::Services;
+use billing::breaker::{BreakerPolicy, Circuit, Signal, Turn};
 use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
+use billing::store::circuits::{self, Turned, Watch};
 use billing::trail;
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Client, Doubt, Error, NotProcessed};
@@ -27,6 +29,7 @@ pub(crate) struct Desk {
     /// The queues that this worker takes tasks from.
     queues: Arc<[String]>,
     pub(crate) resolve: ResolvePolicy,
+    breaker: BreakerPolicy,
     pub(crate) three_ds_ttl: TimeDelta,
     pub(crate) stranded_after: TimeDelta,
     pub(crate) events_kept_for: TimeDelta,
@@ -51,6 +54,7 @@ impl Desk {
             beside_payments: Arc::new(Semaphore::new(config.shares().beside_payments)),
             queues: config.queues().map(str::to_owned).collect(),
             resolve: times.resolve,
+            breaker: config.breaker.policy()?,
             three_ds_ttl: delta("THREE_DS_TTL", config.three_ds_ttl)?,
             stranded_after: delta("STRANDED_AFTER", config.stranded_after)?,
             gateway_calls_kept_for: delta("GATEWAY_CALLS_KEPT_FOR", config.gateway_calls_kept_for)?,
@@ -87,13 +91,52 @@ impl Desk {
         self.queues.iter().any(|taken| taken == queue)
     }
 
-    /// Tells operators of a gateway with which nobody can pay.
+    /// Tells the circuits what an answer says of them, and operators of one that has turned. That it cannot be written down
+    /// now keeps no answer from being taken.
+    pub(crate) async fn report(&self, watch: Watch, heard: &[(Circuit, Signal)], error: Option<&Error>) {
+        if !watch.is_news(heard) {
+            return;
+        }
+        let why = error.map(ToString::to_string).unwrap_or_default();
+        let written = async {
+            let mut conn = self.services.db.conn().await?;
+            circuits::heard(&mut conn, watch, heard, &why, &self.breaker, self.now()).await
+        };
+        match written.await {
+            Ok(turned) => {
+                if !turned.is_empty() {
+                    self.services.bell.ring();
+                }
+                turned.iter().for_each(|turned| self.tell(turned, &why));
+            }
+            Err(error) => tracing::warn!(%error, "what an answer says of the gateway could not be written down"),
+        }
+    }
+
+    fn tell(&self, turned: &Turned, why: &str) {
+        let (gateway, circuit) = (&*self.gateway_url, turned.circuit);
+        let until = turned.breaker.until.map(|until| until.to_rfc3339());
+        match (turned.turn, circuit) {
+            (Turn::Opened, Circuit::Gateway) => {
+                tracing::error!(gateway, %circuit, why, until, "nobody can pay: the gateway is left alone, payments wait");
+            }
+            (Turn::Opened, Circuit::KeptCards) => {
+                tracing::error!(
+                    gateway,
+                    %circuit,
+                    why,
+                    until,
+                    "the gateway takes charges of kept cards for wrong, whosever they are: renewals wait"
+                );
+            }
+            (Turn::Closed, _) => tracing::info!(gateway, %circuit, "the gateway works again: payments go on"),
+        }
+    }
+
+    /// Tells operators of a gateway that does not do as it should.
     pub(crate) fn alarm(&self, error: &Error) {
         let gateway = &*self.gateway_url;
         match error {
-            Error::Unauthorized => {
-                tracing::error!(gateway, %error, "CLOUDPAYMENTS_PUBLIC_ID or CLOUDPAYMENTS_API_SECRET is wrong: nobody can pay");
-            }
             Error::SafeToRetry { why: NotProcessed::Unreachable(_), .. } => {
                 tracing::warn!(gateway, %error, "the gateway cannot be reached: payments wait for it");
             }
@@ -104,19 +147,31 @@ impl Desk {
         }
     }
 
-    /// Says once whether the gateway can be worked with. Payments wait for it by themselves, so nobody waits for this.
+    /// Says once whether the gateway can be worked with. Payments wait for it by themselves, so nobody waits for this. Where
+    /// it was left alone the next payment finds out: who has started this worker may have mended it.
     pub(crate) async fn greet_the_gateway(self) {
         let gateway = &*self.gateway_url;
         let mut pause = Duration::from_secs(1);
         while let Err(error) = self.gateway.test().await {
             match error {
-                Error::Unauthorized | Error::SafeToRetry { .. } => self.alarm(&error),
+                Error::Unauthorized => {
+                    tracing::error!(gateway, %error, "CLOUDPAYMENTS_PUBLIC_ID or CLOUDPAYMENTS_API_SECRET is wrong: nobody can pay");
+                    self.report(Watch::UNASKED, &[(Circuit::Gateway, Signal::Refused)], Some(&error)).await;
+                }
+                Error::SafeToRetry { .. } => self.alarm(&error),
                 _ => tracing::warn!(gateway, %error, "the gateway does not answer as it should"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         tracing::info!(gateway, "the gateway answers");
+        let ended = async {
+            let mut conn = self.services.db.conn().await?;
+            circuits::end_pause(&mut conn, Circuit::Gateway, self.now()).await
+        };
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "whether it was left alone could not be read");
+        }
     }
 
     /// Wakes whoever follows the events, if there are any since this was last called. Called after a commit.

@@ -3,6 +3,7 @@
 //! A task never trusts that it was called once. It reads the row, writes ahead what it is about to do, calls the
 //! gateway without holding a connection, and writes down what came of it.
 
+mod circuits;
 mod config;
 mod desk;
 mod gateway;
@@ -16,6 +17,7 @@ use billing::tasks::{LOOKUPS, RENEWALS, TIMETABLE};
 use celeriac::worker::{Worker, WorkerHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use circuits::Circuits;
 pub use config::{Config, ConfigError};
 use desk::Desk;
 pub use life::LifeConfig;
@@ -77,13 +79,14 @@ pub fn prepare(
     };
     let builder = config.life.apply(builder, stop, stuck);
     let worker = tasks::register(builder).build().map_err(|error| ConfigError::Worker(error.to_string()))?;
-    Ok(Prepared { worker, desk })
+    Ok(Prepared { worker, desk, circuits: Circuits::default() })
 }
 
 /// A worker that has not begun.
 pub struct Prepared {
     worker: Worker,
     desk: Desk,
+    circuits: Circuits,
 }
 
 impl Prepared {
@@ -92,14 +95,22 @@ impl Prepared {
         self.worker.handle()
     }
 
+    /// How the circuits of the gateway stand, once it runs.
+    #[must_use]
+    pub fn circuits(&self) -> Circuits {
+        self.circuits.clone()
+    }
+
     /// Executes tasks until it is told to stop.
     ///
     /// # Errors
     /// The [`WorkerError`](celeriac::WorkerError) that ended it.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        let following = tokio::spawn(self.circuits.follow(self.desk.services.clone()));
         let greeting = tokio::spawn(self.desk.greet_the_gateway());
         let ended = self.worker.run(stop.warm).await;
         greeting.abort();
+        following.abort();
         ended.context("the worker ended")
     }
 }

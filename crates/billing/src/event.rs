@@ -110,9 +110,15 @@ impl NewEvent {
     /// An event about an account.
     #[must_use]
     pub fn of_account(kind: EventKind, account_id: AccountId) -> Self {
+        Self { account_id: Some(account_id), ..Self::of_nobody(kind) }
+    }
+
+    /// An event about the system as a whole.
+    #[must_use]
+    pub fn of_nobody(kind: EventKind) -> Self {
         Self {
             kind,
-            account_id: Some(account_id),
+            account_id: None,
             bill_id: None,
             payment_id: None,
             from_state: None,

@@ -10,6 +10,7 @@ mod macros;
 pub mod account;
 pub mod bell;
 pub mod bill;
+pub mod breaker;
 pub mod cipher;
 pub mod clock;
 pub mod db;

@@ -86,6 +86,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    circuit (name) {
+        name -> Text,
+        state -> Text,
+        since -> Timestamptz,
+        failures -> Int4,
+        trips -> Int4,
+        until -> Nullable<Timestamptz>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     decline_change (version) {
         version -> Int8,
         at -> Timestamptz,
@@ -256,6 +268,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     attempt_card,
     bill,
     card,
+    circuit,
     decline_change,
     decline_rule,
     decline_schedule,

@@ -13,8 +13,8 @@
 //! * **Refunds** – `POST /sandbox/refunds {"transaction_id" or "invoice_id", "amount"}` gives money back as by hand in the
 //!   gateway's cabinet: all that is left, or a part.
 //! * **Faults** – `POST /sandbox/faults {"match": {"path","account_id","invoice_id"}, "fault", "delay_ms", "times"}` with
-//!   `delay`, `delay_before`, `drop_before`, `drop_after`, `error_500_before`, `error_500_after`, `http_429`,
-//!   `garbage_after` or `refusal_after`; `GET` shows those waiting, `DELETE` forgets them.
+//!   `delay`, `delay_before`, `drop_before`, `drop_after`, `error_500_before`, `error_500_after`, `http_429`, `http_401`,
+//!   `invalid_before`, `garbage_after` or `refusal_after`; `GET` shows those waiting, `DELETE` forgets them.
 //!
 //! The sandbox shares no types with any client of the gateway: a misspelled field must not hide on both sides.
 

@@ -10,6 +10,7 @@ mod connections;
 mod create_payment;
 mod events;
 mod faults;
+mod gateway_rest;
 mod grpc_web;
 mod idempotency;
 mod limits;

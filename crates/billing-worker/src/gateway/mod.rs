@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+pub(crate) mod signals;
 
 use billing::store::payments::{ChargeInstrument, ChargeOrder};
 use chrono::{DateTime, Utc};

@@ -1,11 +1,12 @@
 //! One charge: write ahead, call the gateway, write down what came of it.
 
 use billing::PaymentId;
+use billing::breaker::{Circuit, Signal};
 use billing::payment::Outcome;
 use billing::payment::identity::Identity;
 use billing::resolve::{Spread, backoff};
 use billing::store::gateway_calls::Ended;
-use billing::store::payments::{self, Begin, ChargeOrder};
+use billing::store::payments::{self, Begin, ChargeInstrument, ChargeOrder};
 use billing::tasks::PaymentReceipt;
 use celeriac::{Context, TaskResult};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +14,7 @@ use cloudpayments::{Charge, Client, Error, RequestId};
 
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
-use crate::gateway::{self, ChargeRequest, Heard};
+use crate::gateway::{self, ChargeRequest, Heard, signals};
 
 pub(super) async fn charge(payment_id: PaymentId, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
@@ -33,9 +34,13 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
     let payment_id = order.payment_id;
     let ours = order.identity(desk.terminal);
     let sending = Sending { first_at: order.first_sent_at, no: order.resend_no };
-    let call = order.call;
+    let (call, watch) = (order.call, order.watch);
+    let is_kept = matches!(order.instrument, ChargeInstrument::Token(_));
     let (gateway, record) = desk.gateway.recorded();
     let answer = ask(&gateway, order).await.inspect_err(|error| desk.alarm(error));
+    let kept_cards = if is_kept { signals::of_kept_cards(&answer) } else { Signal::Neither };
+    let heard = [(Circuit::Gateway, signals::of_gateway(answer.as_ref().err())), (Circuit::KeptCards, kept_cards)];
+    desk.report(watch, &heard, answer.as_ref().err()).await;
     let ended = gateway::ended(call, &answer, record.take());
     answered(payment_id, answer, ended, sending, &ours, cx).await
 }

@@ -1,5 +1,6 @@
 //! The customer came back from the bank's page: its answer is passed on to the gateway.
 
+use billing::breaker::Circuit;
 use billing::payment::Outcome;
 use billing::store::payments::{self, Begin3ds, PaymentView, PostOrder};
 use billing::tasks::{CompleteThreeDs, PaymentReceipt};
@@ -10,7 +11,7 @@ use super::charge::{Sending, answered, request_id};
 use super::look_up::look_up;
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
-use crate::gateway::{self, Heard};
+use crate::gateway::{self, Heard, signals};
 
 pub(crate) async fn complete_three_ds(task: CompleteThreeDs, cx: Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
@@ -68,6 +69,8 @@ pub(super) async fn post(order: PostOrder, cx: &Context<Desk>) -> TaskResult<Pay
         Err(error) => Err(error),
     }
     .inspect_err(|error| desk.alarm(error));
+    let heard = [(Circuit::Gateway, signals::of_gateway(answer.as_ref().err()))];
+    desk.report(order.watch, &heard, answer.as_ref().err()).await;
     let ended = gateway::ended(order.call, &answer, record.take());
     answered(order.payment_id, answer, ended, sending, &ours, cx).await
 }

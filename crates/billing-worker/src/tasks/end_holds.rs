@@ -1,7 +1,9 @@
 //! On a terminal of two stages a charge only holds the money, and after seven days the gateway lets it go. Each hold is
 //! confirmed, or let go when its bill does not want it any more; what the gateway has done meanwhile is taken note of.
 
+use billing::breaker::Circuit;
 use billing::payment::{Outcome, PaymentState};
+use billing::store::circuits;
 use billing::store::payments::{self, Hold};
 use billing::tasks::EndHolds;
 use celeriac::{Context, TaskResult};
@@ -23,6 +25,9 @@ pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usiz
     let _place = desk.beside_payments().await;
     let holds = {
         let mut conn = desk.services.db.conn().await?;
+        if circuits::get(&mut conn, Circuit::Gateway).await?.rests_until(desk.now()).is_some() {
+            return Ok(0);
+        }
         payments::holds(&mut conn, desk.now(), LIMIT).await?
     };
     let mut ended = 0;

@@ -20,12 +20,12 @@ pub(crate) async fn republish_stranded(_: RepublishStranded, cx: Context<Desk>) 
             let mut conn = desk.services.db.conn().await?;
             payments::stranded(&mut conn, now - desk.stranded_after, now, CHUNK).await?
         };
-        if stranded.is_empty() {
-            return Ok(total);
-        }
         total += send(&stranded, &cx).await?;
         if stranded.iter().any(|payment| payment.wake == Wake::ChargeRenewal) {
             waiting(RENEWALS, &cx).await;
+        }
+        if stranded.len() < CHUNK as usize {
+            return Ok(total);
         }
     }
 }

@@ -5,8 +5,10 @@
 //! A payment has one chain of looks, in its row (`billing::store::payments::begin_resolving`): a look that is not due does
 //! nothing, whoever asked for it.
 
+use billing::breaker::Circuit;
 use billing::payment::{Outcome, PaymentState};
 use billing::resolve::{self, Sent, Spread, Step, backoff};
+use billing::store::circuits::Watch;
 use billing::store::orphans::Orphan;
 use billing::store::payments::{self, Look, PaymentView, Resend, Resolve};
 use billing::tasks::{PaymentReceipt, ResolvePayment};
@@ -20,7 +22,7 @@ use super::look_up::{listed, look_up, set_aside};
 use super::places::moved;
 use super::settle::{announce, not_ours, receipt, settle};
 use crate::desk::Desk;
-use crate::gateway::{self, Heard, Looked};
+use crate::gateway::{self, Heard, Looked, signals};
 
 /// Clocks of the gateway and ours may differ by this much.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
@@ -91,6 +93,9 @@ async fn ask(desk: &Desk, look: &mut Look) -> TaskResult<Found> {
         || payment.transaction_id.is_some();
     let found = if is_known_by_number {
         let Some(found) = holding(desk, look, look_up(desk, &payment)).await? else { return Ok(Found::Overtaken) };
+        if let Err(error @ Error::Unauthorized) = &found {
+            desk.report(Watch::UNASKED, &[(Circuit::Gateway, signals::of_gateway(Some(error)))], Some(error)).await;
+        }
         found
     } else {
         Ok(None)

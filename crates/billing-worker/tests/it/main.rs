@@ -1,6 +1,7 @@
 //! The tasks against a real PostgreSQL and the gateway's sandbox, with its faults.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod breaker;
 mod calls;
 mod charging;
 mod closing;

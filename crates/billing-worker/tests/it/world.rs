@@ -92,6 +92,9 @@ impl World {
             "400ms",
             "--stranded-after",
             "0s",
+            // A gateway that is left alone is a test of its own.
+            "--gateway-breaker-failures",
+            "1000",
         ];
         for (name, value) in settings.iter().zip(settings.iter().skip(1)).step_by(2) {
             let at = arguments.iter().position(|argument| argument == name);
@@ -246,6 +249,29 @@ impl World {
     pub(crate) async fn faults(&self) -> Vec<Value> {
         let answer = self.http.get(format!("{}/sandbox/faults", self.sandbox.url())).send().await;
         answer.unwrap().json().await.unwrap()
+    }
+
+    /// How many requests will meet a fault yet.
+    pub(crate) async fn faults_left(&self) -> u64 {
+        self.faults().await.iter().filter_map(|fault| fault["times"].as_u64()).sum()
+    }
+
+    /// The gateway is well again.
+    pub(crate) async fn mend(&self) {
+        let answer = self.http.delete(format!("{}/sandbox/faults", self.sandbox.url())).send().await;
+        answer.unwrap().error_for_status().unwrap();
+    }
+
+    /// How many rows there are.
+    pub(crate) async fn count(&self, from: &str) -> i64 {
+        #[derive(diesel::QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            n: i64,
+        }
+        let mut conn = self.services.db.conn().await.unwrap();
+        let query = diesel::sql_query(format!("select count(*) as n from {from}"));
+        query.get_result::<Count>(&mut *conn).await.unwrap().n
     }
 
     /// What a worker leaves behind that parks a message whose workers have died.

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 mod cards;
+pub mod circuits;
 pub mod closing;
 pub mod declines;
 pub mod events;

@@ -1,6 +1,7 @@
 //! Attempts nobody turns to, and attempts nobody knows the fate of.
 
 use billing::PaymentId;
+use billing::cipher::Cipher;
 use billing::payment::{Outcome, PaymentState};
 use billing::resolve::ResolvePolicy;
 use billing::store::payments::{self, Begin, Look, Resend, Resolve, Stranded, Wake};
@@ -133,6 +134,23 @@ async fn the_identical_request_is_repeated_only_while_the_gateway_remembers_it()
     assert_eq!((again.first_sent_at, again.resend_no), (noon(), 2));
     let second = shop.resend(payment.id, noon() + minutes(6)).await;
     assert!(matches!(second, Resend::NotNow(PaymentState::Sending)), "by one at a time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_open_is_not_repeated_and_stays_in_doubt() {
+    let shop = Shop::open().await;
+    let account = shop.subscribed(day(), 1).await;
+    let due = shop.account_of(account).await.next_charge_at.unwrap();
+    let renewal = shop.open_due(due).await[0];
+    shop.charge(renewal, unknown(due), due).await;
+    let other_key = "other:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+    let (cipher, policy) = (Cipher::from_keys(&other_key.into()).unwrap(), ResolvePolicy::default());
+    let later = due + minutes(7);
+    let resent = payments::begin_resend(&mut *shop.conn().await, renewal, &policy, &cipher, later).await.unwrap();
+    assert!(matches!(resent, Resend::CannotOpen(_)));
+    assert_eq!(shop.state(renewal).await, PaymentState::Unknown, "only the gateway's word can end it");
+    let Resend::Charge(again) = shop.resend(renewal, later).await else { panic!("the key is back") };
+    assert_eq!(again.resend_no, 2, "what was not sent does not count");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,10 @@ mod timetable;
 
 mod account_machine;
 mod bill_machine;
+mod breaker;
 mod cards;
 mod charging;
+mod circuits;
 mod closing;
 mod concurrency;
 mod constraints;
@@ -18,6 +20,7 @@ mod decline_rules;
 mod declines;
 mod defects;
 mod doubt;
+mod dunning;
 mod event_log;
 mod explaining;
 mod kept_card;

@@ -41,8 +41,9 @@ fn alarms(timetable: &Timetable<'_>) -> usize {
     timetable.effects.iter().filter(|effect| matches!(effect, Effect::NeedsAttention { .. })).count()
 }
 
+/// C28.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_refused_without_a_reason_code_is_tried_three_times_and_then_the_subscription_ends() {
+async fn c28_a_renewal_refused_without_a_reason_code_is_tried_three_times_and_then_the_subscription_ends() {
     let shop = Shop::open().await;
     let account = shop.subscribed(month(), 1).await;
     let timetable = two_months(&shop, || Some(rejected())).await;
@@ -109,10 +110,11 @@ async fn every_other_failure_ends_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_turns_out_never_executed_is_tried_three_times() {
+async fn c28_a_renewal_that_turns_out_never_executed_is_tried_three_times() {
     let shop = Shop::open().await;
     let account = shop.subscribed(month(), 1).await;
     let mut now = end();
+    let mut told = Vec::new();
     for _ in 0..3 {
         let renewal = shop.open_due(now).await[0];
         shop.charge(renewal, unknown(now), now).await;
@@ -120,13 +122,14 @@ async fn a_renewal_that_turns_out_never_executed_is_tried_three_times() {
             let later = now + minutes(minute);
             let absent = Outcome::NotFound { absent: true, look_again_at: later + minutes(10) };
             let gone = if minute == 61 { absent } else { Outcome::NotExecuted };
-            shop.apply(renewal, gone, later).await;
+            told.extend(shop.apply(renewal, gone, later).await.effects);
         }
         assert_eq!(shop.state(renewal).await, PaymentState::NotExecuted);
         now = shop.account_of(account).await.next_charge_at.unwrap_or(now);
     }
     let overdue = shop.account_of(account).await;
     assert_eq!((overdue.status, overdue.next_charge_at), (AccountStatus::Overdue, None));
+    assert!(matches!(told[..], [Effect::NeedsAttention { .. }]), "said once: {told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

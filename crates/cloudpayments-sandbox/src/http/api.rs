@@ -47,6 +47,8 @@ enum Outcome {
     Garbage,
     /// HTTP 200, and a refusal of something else than the request.
     Refusal,
+    /// HTTP 200, and a refusal of the request as it is.
+    Invalid,
     /// The connection is cut.
     Nothing,
 }
@@ -134,6 +136,8 @@ impl Gateway {
             FaultKind::DropBefore => Some(Outcome::Nothing),
             FaultKind::Error500Before => Some(Outcome::Error(StatusCode::INTERNAL_SERVER_ERROR)),
             FaultKind::Http429 => Some(Outcome::Error(StatusCode::TOO_MANY_REQUESTS)),
+            FaultKind::Http401 => Some(Outcome::Error(StatusCode::UNAUTHORIZED)),
+            FaultKind::InvalidBefore => Some(Outcome::Invalid),
             FaultKind::DelayBefore => {
                 self.pause(fault.delay()).await?;
                 return self.process(call).await;
@@ -276,6 +280,7 @@ impl Outcome {
             Self::Error(status) => status.into_response(),
             Self::Garbage => ([JSON], "<html><body>502 Bad Gateway</body>").into_response(),
             Self::Refusal => ([JSON], r#"{"Success":false,"Message":"Internal error"}"#).into_response(),
+            Self::Invalid => ([JSON], r#"{"Success":false,"Message":"Token is required"}"#).into_response(),
             Self::Nothing => {
                 peer.cut();
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -28,10 +28,15 @@ pub(crate) enum FaultKind {
     /// "Too many requests", certainly not processed.
     #[serde(rename = "http_429")]
     Http429,
+    /// "Our credentials are wrong", certainly not processed.
+    #[serde(rename = "http_401")]
+    Http401,
     /// HTTP 200 with a body that is not the gateway's.
     GarbageAfter,
     /// `Success: false` and no `Model`, as of a request that was refused: `Internal error`.
     RefusalAfter,
+    /// Likewise, never processed, and in the documented words: `Token is required`.
+    InvalidBefore,
 }
 
 /// Which requests a fault waits for; what is not said matches any.

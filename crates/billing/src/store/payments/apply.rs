@@ -7,12 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
-use super::super::{StoreError, cards, declines, events};
+use super::super::{StoreError, cards, circuits, declines, events};
 use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use crate::account::AccountEvent;
 use crate::bill::{BillEvent, BillStatus};
+use crate::breaker::{Circuit, CircuitState};
 use crate::cipher::{Cipher, Place};
 use crate::decline::{DeclineGroup, Ruling};
 use crate::models::{NewPaymentRow, PaymentRow};
@@ -151,6 +152,7 @@ pub(super) async fn settle(
         locked.save_account(conn, &account, now).await?;
     }
     effects.extend(effects_of(&locked, &before, &after, given_back));
+    effects.extend(fault_of_ours(conn, &locked, &before, &after).await?);
     events::append(conn, story::of_step(stood, &locked, &after, ruling.as_ref(), &effects), now).await?;
     Ok(Applied { payment: PaymentView::of(&locked), effects })
 }
@@ -327,10 +329,6 @@ fn effects_of(locked: &Locked, before: &Payment, after: &Payment, given_back: Gi
 fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effect> {
     let account = &locked.account;
     let account_id = account.id;
-    let alarm = || {
-        let what = after.info.clone().unwrap_or_else(|| "the gateway rejected our request".to_owned());
-        Effect::NeedsAttention { payment_id: after.id, what }
-    };
     let is_renewal = after.instrument == Instrument::Token;
     match after.state {
         PaymentState::Succeeded => {
@@ -352,18 +350,42 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effec
             let owed = |transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id };
             after.transaction_id.map(owed).into_iter().collect()
         }
-        // A renewal is tried again, and is refused again for the same reason: that is said once.
-        PaymentState::Rejected if is_renewal && account.faults > 1 => Vec::new(),
-        PaymentState::Rejected => vec![alarm()],
+        // Of a renewal it is told by `fault_of_ours`.
+        PaymentState::Rejected if is_renewal => Vec::new(),
+        PaymentState::Rejected => vec![alarm_of(after)],
         PaymentState::Declined | PaymentState::Abandoned if account.closed_at.is_some() => Vec::new(),
         PaymentState::Declined | PaymentState::Abandoned if before.state.is_live() && is_renewal => {
-            let is_ours = after.decline.as_ref().is_some_and(|decline| decline.group == DeclineGroup::Configuration);
-            let refused = Effect::RenewalRefused { account_id, retry_at: account.next_charge_at };
-            let first = is_ours && account.declines <= 1;
-            first.then(alarm).into_iter().chain([refused]).collect()
+            vec![Effect::RenewalRefused { account_id, retry_at: account.next_charge_at }]
         }
         _ => Vec::new(),
     }
+}
+
+fn alarm_of(after: &Payment) -> Effect {
+    let what = after.info.clone().unwrap_or_else(|| "the gateway rejected our request".to_owned());
+    Effect::NeedsAttention { payment_id: after.id, what }
+}
+
+/// A renewal that came to nothing through our own fault is tried again: it is told once, when it is certain that it is not
+/// the cause of many – that is the [circuit](crate::breaker)'s to tell, once for all of them.
+async fn fault_of_ours(
+    conn: &mut AsyncPgConnection,
+    locked: &Locked,
+    before: &Payment,
+    after: &Payment,
+) -> Result<Option<Effect>, StoreError> {
+    let account = &locked.account;
+    let misunderstood =
+        matches!(after.state, PaymentState::Rejected | PaymentState::NotExecuted) && account.faults == 2;
+    let misplaced = after.state == PaymentState::Declined
+        && after.decline.as_ref().is_some_and(|decline| decline.group == DeclineGroup::Configuration)
+        && account.declines == 1;
+    if !before.state.is_live() || after.instrument != Instrument::Token || !(misunderstood || misplaced) {
+        return Ok(None);
+    }
+    let kept_cards = circuits::get(conn, Circuit::KeptCards).await?;
+    let is_alone = kept_cards.state == CircuitState::Closed && kept_cards.failures <= 1;
+    Ok(is_alone.then(|| alarm_of(after)))
 }
 
 /// The gateway took money twice for one attempt. The second transaction becomes a row of its own, with the money that the

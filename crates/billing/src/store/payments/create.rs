@@ -97,6 +97,15 @@ pub async fn create(conn: &mut AsyncPgConnection, new: NewPayment, cipher: &Ciph
     }
 }
 
+/// The payment that an earlier call with this key and content made. Writes nothing.
+///
+/// # Errors
+/// [`CreateError::IdempotencyConflict`], [`CreateError::Store`].
+pub async fn created_before(conn: &mut AsyncPgConnection, new: &NewPayment) -> Result<Option<Created>, CreateError> {
+    let payment = replay(conn, &new.idempotency_key, &digest(new)).await?;
+    Ok(payment.map(|payment| Created { payment, replayed: true }))
+}
+
 async fn create_once(
     conn: &mut AsyncPgConnection,
     new: &NewPayment,

@@ -6,8 +6,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::super::StoreError;
+use super::super::{StoreError, circuits};
 use crate::PaymentId;
+use crate::breaker::{Circuit, CircuitState};
 use crate::payment::{Instrument, PaymentState};
 use crate::schema::payment;
 
@@ -30,7 +31,10 @@ pub struct Stranded {
 /// `older_than`, so that a queue that is merely long is not filled with copies. The longer one has waited, the more seldom
 /// it is told again, at least once an hour: what seems to kill its workers is tried again, and does not kill them all.
 ///
-/// Once a worker was told, call [`told`]. (Not before: what was not sent after all is to be found again.)
+/// What a [circuit](crate::breaker) keeps from the gateway is not found; when its pause is over one is, to find out.
+///
+/// Once a worker was told, call [`told`]. (Not before: what was not sent after all is to be found again.) Fewer than `limit`:
+/// there are no more.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -40,6 +44,32 @@ pub async fn stranded(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Stranded>, StoreError> {
+    let standing = circuits::all(conn).await?;
+    let most = |which| {
+        let breaker = standing.iter().find(|at| at.circuit == which).map(|at| at.breaker);
+        match breaker {
+            Some(breaker) if breaker.rests_until(now).is_some() => 0,
+            Some(breaker) if breaker.state != CircuitState::Closed => 1,
+            _ => limit,
+        }
+    };
+    let renewals = most(Circuit::Gateway).min(most(Circuit::KeptCards));
+    let mut found = untouched(conn, Instrument::Cryptogram, older_than, now, most(Circuit::Gateway)).await?;
+    let left = limit - i64::try_from(found.len()).unwrap_or(limit);
+    found.extend(untouched(conn, Instrument::Token, older_than, now, renewals.min(left)).await?);
+    Ok(found)
+}
+
+async fn untouched(
+    conn: &mut AsyncPgConnection,
+    instrument: Instrument,
+    older_than: DateTime<Utc>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Stranded>, StoreError> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
     let unanswered = payment::state.eq(PaymentState::PostingThreeDs).and(payment::posts.eq(0));
     let waiting = payment::state.eq(PaymentState::Created).or(unanswered);
     let patience = sql::<Bool>("payment.woken_at <= ")
@@ -49,6 +79,7 @@ pub async fn stranded(
         .sql(" - payment.created_at) / 4, interval '1 hour')");
     let found: Vec<(PaymentId, PaymentState, Instrument)> = payment::table
         .filter(waiting.and(payment::woken_at.le(older_than)))
+        .filter(payment::instrument.eq(instrument))
         .filter(payment::look_again_at.is_null().or(payment::look_again_at.le(now)))
         .filter(patience)
         .order(payment::woken_at)

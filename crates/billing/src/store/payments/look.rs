@@ -8,11 +8,12 @@ use diesel::dsl;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
-use super::super::StoreError;
+use super::super::{StoreError, circuits};
 use super::PaymentView;
 use super::apply::settle;
 use super::load::lock_known;
 use crate::PaymentId;
+use crate::breaker::Circuit;
 use crate::models::PaymentRow;
 use crate::payment::{Outcome, PaymentState};
 use crate::resolve;
@@ -22,7 +23,8 @@ use crate::schema::{payment, tries};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolve {
     Look(Box<Look>),
-    /// There is no doubt, the next look is not due or another one is under way, or its sender may still be waiting.
+    /// There is no doubt, the next look is not due or another one is under way, its sender may still be waiting, or the
+    /// gateway is left alone for now.
     NotNow(PaymentState),
 }
 
@@ -57,6 +59,10 @@ pub async fn begin_resolving(
             locked = lock_known(conn, id).await?;
         }
         if !is_due(&locked.payment, now) {
+            return Ok(Resolve::NotNow(locked.payment.state));
+        }
+        if let Some(until) = circuits::get(conn, Circuit::Gateway).await?.rests_until(now) {
+            diesel::update(payment::table.find(id)).set(payment::look_again_at.eq(until)).execute(conn).await?;
             return Ok(Resolve::NotNow(locked.payment.state));
         }
         let fruitless = count_look(conn, id).await?;

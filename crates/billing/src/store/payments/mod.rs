@@ -24,7 +24,7 @@ mod three_ds;
 mod view;
 
 pub use self::apply::{Applied, Effect, apply, apply_answer};
-pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create};
+pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create, created_before};
 pub use self::find::{DueLook, Stranded, Wake, overdue_three_ds, stranded, told, unresolved};
 pub use self::hold::{Hold, holds};
 pub use self::look::{Look, Resolve, begin_resolving, count_unprocessed};

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::SecretString;
 
+use super::super::circuits::{self, Admitted, Watch};
 use super::super::gateway_calls::{self, CallId};
 use super::super::{StoreError, cards, events};
 use super::PostOrder;
@@ -14,6 +15,7 @@ use super::three_ds::post_order;
 use super::view::sent;
 use crate::account::AccountEvent;
 use crate::bill::{BillEvent, BillKind, BillStatus};
+use crate::breaker::Circuit;
 use crate::cipher::{Cipher, CipherError, Place};
 use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{Instrument, Outcome, PaymentState};
@@ -42,6 +44,8 @@ pub struct ChargeOrder {
     pub resend_no: i32,
     /// The request that is about to leave.
     pub call: CallId,
+    /// What its answer tells the circuits.
+    pub watch: Watch,
 }
 
 impl ChargeOrder {
@@ -71,7 +75,8 @@ pub enum ChargeInstrument {
 pub enum Begin {
     /// Committed as `sending`: send, once, and [`apply`](super::apply) what comes of it.
     Send(Box<ChargeOrder>),
-    /// Somebody else sends it, it is over, it is put off, or it was withdrawn by the last look.
+    /// Somebody else sends it, it is over, it is put off – the gateway may be left alone for now – or it was withdrawn by the
+    /// last look.
     NotNow(PaymentState),
 }
 
@@ -125,6 +130,13 @@ pub async fn begin_sending(
             }
             opened => opened?,
         };
+        let watch = match circuits::admit(conn, circuits_of(locked.payment.instrument), now).await? {
+            Admitted::Send(watch) => watch,
+            Admitted::Wait(until) => {
+                put_off(conn, &mut locked, LEFT_ALONE.to_owned(), until, now).await?;
+                return Ok(Begin::NotNow(locked.payment.state));
+            }
+        };
         if locked.payment.instrument == Instrument::Token && !cards::name_kept(conn, locked.account.id, id).await? {
             refrain(conn, &mut locked, Reason::NoCard, now).await?;
             return Ok(Begin::NotNow(locked.payment.state));
@@ -133,9 +145,34 @@ pub async fn begin_sending(
         locked.save_payment(conn, &sending, now).await?;
         events::append(conn, story::moves(stood, &locked), now).await?;
         let call = begin_call(conn, &locked, now).await?;
-        Ok(Begin::Send(Box::new(order(&locked, instrument, call, now))))
+        Ok(Begin::Send(Box::new(order(&locked, instrument, call, watch, now))))
     })
     .await
+}
+
+/// What a charge has to pass.
+const fn circuits_of(instrument: Instrument) -> &'static [Circuit] {
+    match instrument {
+        Instrument::Cryptogram => &[Circuit::Gateway],
+        Instrument::Token => &[Circuit::Gateway, Circuit::KeptCards],
+    }
+}
+
+/// Why it waits.
+pub(super) const LEFT_ALONE: &str = "it waits: the gateway is left alone for now";
+
+/// Leaves an attempt that was not sent as it is, until then. It counts for nothing.
+pub(super) async fn put_off(
+    conn: &mut AsyncPgConnection,
+    locked: &mut Locked,
+    why: String,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let id = locked.payment.id;
+    let put_off = Outcome::NotSent { why, retry_after: Some(until) };
+    let waiting = locked.attempt().apply(put_off, now).map_err(|source| StoreError::Illegal { id, source })?;
+    locked.save_payment(conn, &waiting, now).await
 }
 
 /// How soon another worker may know the key.
@@ -155,10 +192,7 @@ async fn leave_sealed(
         tracing::error!(%payment_id, why, "not sent: put the key back into ENCRYPTION_KEYS, or have the customer pay anew");
     }
     if matches!(error, CipherError::UnknownKey(_)) {
-        let put_off = Outcome::NotSent { why, retry_after: Some(now + ANOTHER_KEY) };
-        let waiting =
-            locked.attempt().apply(put_off, now).map_err(|source| StoreError::Illegal { id: payment_id, source })?;
-        locked.save_payment(conn, &waiting, now).await?;
+        put_off(conn, &mut locked, why, now + ANOTHER_KEY, now).await?;
     } else {
         refrain(conn, &mut locked, Reason::CryptogramDamaged, now).await?;
     }
@@ -321,7 +355,7 @@ async fn begin_call(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime
     gateway_calls::begin(conn, payment.id, path, Some(&payment.request_id), now).await
 }
 
-fn order(locked: &Locked, instrument: ChargeInstrument, call: CallId, now: DateTime<Utc>) -> ChargeOrder {
+fn order(locked: &Locked, instrument: ChargeInstrument, call: CallId, watch: Watch, now: DateTime<Utc>) -> ChargeOrder {
     let (bill, payment) = (&locked.bill, &locked.payment);
     ChargeOrder {
         payment_id: payment.id,
@@ -337,6 +371,7 @@ fn order(locked: &Locked, instrument: ChargeInstrument, call: CallId, now: DateT
         first_sent_at: payment.first_sent_at.unwrap_or(now),
         resend_no: payment.sends,
         call,
+        watch,
     }
 }
 
@@ -378,7 +413,7 @@ pub async fn begin_resend(
         locked.save_payment(conn, &next, now).await?;
         events::append(conn, story::moves(stood, &locked), now).await?;
         let call = begin_call(conn, &locked, now).await?;
-        Ok(Resend::Charge(Box::new(order(&locked, instrument, call, now))))
+        Ok(Resend::Charge(Box::new(order(&locked, instrument, call, Watch::UNASKED, now))))
     })
     .await
 }

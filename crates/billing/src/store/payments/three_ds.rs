@@ -4,13 +4,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use secrecy::SecretString;
 
+use super::super::circuits::{self, Admitted, Watch};
 use super::super::gateway_calls::{self, CallId};
 use super::super::{StoreError, events};
 use super::PaymentView;
 use super::load::{Locked, lock, lock_known};
+use super::send::{LEFT_ALONE, put_off};
 use super::story::{self, Standing};
 use crate::PaymentId;
 use crate::bill::PaymentType;
+use crate::breaker::Circuit;
 use crate::cipher::{Cipher, CipherError, Place};
 use crate::models::BillChange;
 use crate::payment::{Payment, PaymentState};
@@ -33,6 +36,8 @@ pub struct PostOrder {
     pub resend_no: i32,
     /// The request that is about to leave.
     pub call: CallId,
+    /// What its answer tells the circuits.
+    pub watch: Watch,
 }
 
 /// Whether to pass the answer on.
@@ -141,23 +146,30 @@ pub async fn begin_posting(
             Ok(posting) if !locked.is_put_off(now) => posting,
             _ => return Ok(Begin3ds::NotNow(locked.payment.state)),
         };
-        let give_up = |why: String| Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why };
         if locked.account.closed_at.is_some() {
-            return Ok(give_up("the account was closed before the answer of the bank's page was passed on".to_owned()));
+            let why = "the account was closed before the answer of the bank's page was passed on".to_owned();
+            return Ok(Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why });
         }
         if is_too_old(&locked, now) {
-            return Ok(give_up("the answer of the bank's page is too old: the customer must pay anew".to_owned()));
+            let why = "the answer of the bank's page is too old: the customer must pay anew".to_owned();
+            return Ok(Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why });
         }
+        let watch = match circuits::admit(conn, &[Circuit::Gateway], now).await? {
+            Admitted::Send(watch) => watch,
+            Admitted::Wait(until) => {
+                put_off(conn, &mut locked, LEFT_ALONE.to_owned(), until, now).await?;
+                return Ok(Begin3ds::NotNow(locked.payment.state));
+            }
+        };
         let order = match post_order(conn, &locked, &posting, cipher, now).await {
             Err(StoreError::Cipher(error)) => {
-                return Ok(give_up(format!(
-                    "the answer of the bank's page cannot be opened ({error}): ENCRYPTION_KEYS?"
-                )));
+                let why = format!("the answer of the bank's page cannot be opened ({error}): ENCRYPTION_KEYS?");
+                return Ok(Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why });
             }
             order => order?,
         };
         locked.save_payment(conn, &posting, now).await?;
-        Ok(Begin3ds::Post(order))
+        Ok(Begin3ds::Post(PostOrder { watch, ..order }))
     })
     .await
 }
@@ -186,5 +198,6 @@ pub(super) async fn post_order(
         first_sent_at,
         resend_no: posting.posts,
         call,
+        watch: Watch::UNASKED,
     })
 }
