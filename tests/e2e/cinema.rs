@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use billing_api::proto::access_client::AccessClient;
 use billing_api::proto::payments_client::PaymentsClient;
+use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
-    CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment, PaymentStatus, RegisterAccountRequest,
-    SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
+    CloseAccountRequest, CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment, PaymentStatus,
+    RegisterAccountRequest, SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -55,6 +56,16 @@ impl Cinema {
         request.metadata_mut().insert("authorization", "Bearer auth-dev".parse().unwrap());
         AccessClient::new(self.channel.clone()).register_account(request).await.unwrap();
         account_id
+    }
+
+    /// Asks to be forgotten.
+    pub(crate) async fn close_account(&self, account_id: &str) {
+        let request = CloseAccountRequest {
+            account_id: account_id.to_owned(),
+            access_ends_at_once: true,
+            idempotency_key: Uuid::new_v4().to_string(),
+        };
+        SubscriptionsClient::new(self.channel.clone()).close_account(as_frontend(request)).await.unwrap();
     }
 
     /// A payment for a month, asked for again with the same key until the API answers.

@@ -4,6 +4,7 @@
 mod celery;
 mod cinema;
 mod clocks;
+mod closing;
 mod compose;
 mod crash_loop;
 mod crashes;

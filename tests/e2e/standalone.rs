@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use billing_api::proto::ListTariffsRequest;
+use billing_api::proto::tariffs_client::TariffsClient;
 use testkit::{Process, Signal};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -136,4 +138,30 @@ async fn a_demo_that_ends_by_itself_speaks_of_no_key_to_end_it() {
     .await;
     assert!(process.wait(PATIENCE).await.success(), "{}", process.output());
     assert!(!process.output().contains("Ctrl-C"), "{}", process.output());
+}
+
+#[tokio::test]
+async fn a_browser_of_this_machine_gets_its_token_from_the_machine_itself() {
+    let data = tempfile::tempdir().unwrap();
+    let account_id = uuid::Uuid::new_v4().to_string();
+    let token = async || {
+        Process::billing(&["token", "--account", &account_id], |command| {
+            command.env("BILLING_DATA_DIR", data.path());
+        })
+        .await
+    };
+    let mut early = token().await;
+    assert_eq!(early.wait(PATIENCE).await.code(), Some(64), "{}", early.output());
+    assert!(early.output().contains("BILLING_DATA_DIR"), "{}", early.output());
+
+    let mut system = standalone(data.path(), &[], |_| ()).await;
+    let line = system.wait_for_line("gRPC API", PATIENCE).await;
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    let mut made = token().await;
+    assert!(made.wait(PATIENCE).await.success(), "{}", made.output());
+    let mut request = tonic::Request::new(ListTariffsRequest {});
+    let bearer = format!("Bearer {}", made.output().trim());
+    request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+    let answer = TariffsClient::connect(url).await.unwrap().list_tariffs(request).await.unwrap();
+    assert_eq!(answer.into_inner().tariffs.len(), 3);
 }

@@ -79,6 +79,9 @@ fn every_status_of_a_subscription_has_its_reason_and_what_comes_next() {
                 };
                 is_whole(&explain::account(&account, None, None, noon()), false);
                 is_whole(&explain::account(&account, Some(&attempt), None, noon()), false);
+                // Nothing happens to a closed one but the end of its access.
+                let closed = Account { closed_at: Some(noon() - hours(1)), ..account };
+                is_whole(&explain::account(&closed, None, None, noon()), !closed.is_running());
             }
         }
     }
