@@ -64,7 +64,7 @@ async fn subscriber(shop: &Shop) -> AccountId {
     account
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn access_goes_on_until_the_paid_end_and_nothing_is_charged() {
     let shop = Shop::open().await;
     let id = subscriber(&shop).await;
@@ -84,7 +84,7 @@ async fn access_goes_on_until_the_paid_end_and_nothing_is_charged() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn access_ends_at_once_if_that_is_asked_also_later() {
     let shop = Shop::open().await;
     let (id, later) = (subscriber(&shop).await, subscriber_of(&shop, 2).await);
@@ -106,7 +106,7 @@ async fn subscriber_of(shop: &Shop, transaction_id: i64) -> AccountId {
     shop.subscribed(month(), transaction_id).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_key_closes_once_and_is_no_key_of_another_wish() {
     let shop = Shop::open().await;
     let id = subscriber(&shop).await;
@@ -120,7 +120,7 @@ async fn one_key_closes_once_and_is_no_key_of_another_wish() {
     assert_eq!(shop.kinds(id).await.iter().filter(|kind| *kind == "account_closed").count(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_verb_and_every_purchase_is_refused_afterwards() {
     let shop = Shop::open().await;
     for (id, at_once) in [(subscriber(&shop).await, false), (shop.account().await, true)] {
@@ -142,7 +142,7 @@ async fn every_verb_and_every_purchase_is_refused_afterwards() {
 }
 
 /// C27: closed while a renewal is due.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn c27_a_renewal_that_is_due_is_not_charged() {
     let shop = Shop::open().await;
     let id = subscriber(&shop).await;
@@ -159,7 +159,7 @@ async fn c27_a_renewal_that_is_due_is_not_charged() {
 }
 
 /// C27: the renewal was on its way. Its money is nobody's debt.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn c27_a_late_success_is_to_be_given_back_and_a_refusal_ends_it() {
     let shop = Shop::open().await;
     for (transaction_id, is_taken) in [(10, true), (20, false)] {
@@ -194,7 +194,7 @@ async fn c27_a_late_success_is_to_be_given_back_and_a_refusal_ends_it() {
 }
 
 /// C27: closed while 3-D Secure is open.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn c27_an_open_bank_page_leads_nowhere() {
     let shop = Shop::open().await;
     let payment = shop.on_the_bank_page().await;
@@ -214,7 +214,7 @@ async fn c27_an_open_bank_page_leads_nowhere() {
 }
 
 /// C27: the customer has answered the page, and nobody has passed the answer on.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn c27_an_answer_of_the_page_is_not_passed_on() {
     let shop = Shop::open().await;
     let payment = shop.on_the_bank_page().await;
@@ -227,7 +227,7 @@ async fn c27_an_answer_of_the_page_is_not_passed_on() {
     assert_eq!(applied.payment.bill_status, BillStatus::Void);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn persons_are_forgotten_later_and_what_is_financial_stays() {
     let shop = Shop::open().await;
     let (closed, other) = (subscriber(&shop).await, subscriber_of(&shop, 2).await);
@@ -241,7 +241,7 @@ async fn persons_are_forgotten_later_and_what_is_financial_stays() {
     assert!(shop.forgets(now + hours(1)).await.is_empty(), "once");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn forgetting_waits_for_doubt_and_for_money_that_has_to_go_back() {
     let shop = Shop::open().await;
     let id = subscriber(&shop).await;
@@ -264,7 +264,7 @@ async fn forgetting_waits_for_doubt_and_for_money_that_has_to_go_back() {
 }
 
 /// Two workers at the same time, and a transaction that never happened.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn forgetting_is_done_in_chunks_once_whoever_does_it() {
     let shop = Shop::open().await;
     let mut ids = Vec::new();
@@ -288,7 +288,7 @@ async fn forgetting_is_done_in_chunks_once_whoever_does_it() {
 }
 
 /// The log may tell of everything, but of no person.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn events_hold_ids_dates_and_amounts_only() {
     let shop = Shop::open().await;
     let id = subscriber(&shop).await;
