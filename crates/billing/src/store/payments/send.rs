@@ -203,6 +203,8 @@ async fn leave_sealed(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     PaidOtherwise,
+    /// Its person has asked to be forgotten.
+    AccountClosed,
     NotToBeRenewed,
     /// The account was moved to another date by hand.
     NotDue,
@@ -220,6 +222,7 @@ impl Reason {
     const fn text(self) -> &'static str {
         match self {
             Self::PaidOtherwise => "the period is paid otherwise",
+            Self::AccountClosed => "the account was closed",
             Self::NotToBeRenewed => "the subscription is not to be renewed",
             Self::NotDue => "it is not due any more",
             Self::PeriodTooFarGone => "it could not be sent in time: too little of its period is left",
@@ -233,7 +236,7 @@ impl Reason {
 
     /// Whether nobody owes the bill any more.
     const fn voids_the_bill(self) -> bool {
-        matches!(self, Self::PaidOtherwise | Self::NotToBeRenewed | Self::PeriodTooFarGone)
+        matches!(self, Self::PaidOtherwise | Self::AccountClosed | Self::NotToBeRenewed | Self::PeriodTooFarGone)
     }
 
     /// What it means for the subscription.
@@ -242,6 +245,7 @@ impl Reason {
             Self::NoCard => Some(AccountEvent::NoCard),
             Self::PeriodTooFarGone | Self::SealedCard => Some(AccountEvent::RenewalNotCharged { period_no }),
             Self::PaidOtherwise
+            | Self::AccountClosed
             | Self::NotToBeRenewed
             | Self::NotDue
             | Self::SubscriptionEnded
@@ -258,6 +262,7 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
         BillKind::Renewal => bill.period_no <= account.period_no,
     };
     match locked.payment.instrument {
+        _ if account.closed_at.is_some() => Some(Reason::AccountClosed),
         _ if paid_otherwise => Some(Reason::PaidOtherwise),
         Instrument::Cryptogram if now - locked.payment.created_at > CRYPTOGRAM_LIVES => Some(Reason::CryptogramTooOld),
         Instrument::Cryptogram => None,

@@ -8,12 +8,12 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use super::super::accounts::save;
 use super::super::payments::load::save_payment;
 use super::super::{StoreError, cards, events};
+use super::live_payment;
 use super::request::{Request, VerbError, Written, is_new_key, lock, written};
-use super::{live_payment, open_bill};
 use crate::account::{Account, AccountEvent};
-use crate::bill::BillEvent;
+use crate::bill::{BillEvent, BillStatus};
 use crate::event::{EventKind, NewEvent};
-use crate::models::AccountRow;
+use crate::models::{AccountRow, BillRow};
 use crate::payment::Outcome;
 use crate::schema::bill;
 
@@ -56,7 +56,7 @@ async fn end(
     }
     let mut story = Vec::new();
     if before.closed_at.is_none() {
-        story.extend(drop_open_bill(conn, row, now).await?);
+        story.extend(drop_open_bills(conn, row, now).await?);
         story.push(NewEvent::of_account(EventKind::AccountClosed, row.id));
     }
     // First: the database knows that a closed account has none.
@@ -79,17 +79,37 @@ async fn end(
     events::append(conn, story, now).await
 }
 
-/// Nothing is owed any more. An attempt that we alone can stop is withdrawn with its secrets; should its bank's page have
-/// been answered past us, the gateway is asked about that for a while.
-async fn drop_open_bill(
+/// Nothing is owed any more, for whatever it was.
+async fn drop_open_bills(
     conn: &mut AsyncPgConnection,
     row: &AccountRow,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, StoreError> {
+    let open: Vec<BillRow> = bill::table
+        .filter(bill::account_id.eq(row.id))
+        .filter(bill::status.eq_any([BillStatus::NotPaid, BillStatus::InWork]))
+        .order(bill::id)
+        .select(BillRow::as_select())
+        .load(conn)
+        .await?;
     let mut story = Vec::new();
-    let Some(open) = open_bill(conn, row.id).await? else { return Ok(story) };
+    for bill in open {
+        story.extend(drop_open_bill(conn, row, &bill, now).await?);
+    }
+    Ok(story)
+}
+
+/// An attempt that we alone can stop is withdrawn with its secrets; should its bank's page have been answered past us, the
+/// gateway is asked about that for a while. Any other ends by its own answer.
+async fn drop_open_bill(
+    conn: &mut AsyncPgConnection,
+    row: &AccountRow,
+    open: &BillRow,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, StoreError> {
+    let mut story = Vec::new();
     let mut owed = open.machine();
-    if let Some(live) = live_payment(conn, &open).await? {
+    if let Some(live) = live_payment(conn, open).await? {
         if !live.state.makes_way() {
             return Ok(story);
         }
@@ -103,7 +123,8 @@ async fn drop_open_bill(
         let moved = NewEvent::of_account(EventKind::PaymentMoved, row.id).bill(open.id).payment(live.id);
         story.push(moved.states(Some(live.state.as_str()), withdrawn.state.as_str()));
     }
-    let void = owed.apply(BillEvent::Voided, now)?;
+    // Some are void by the end of their attempt.
+    let void = if owed.status == BillStatus::NotPaid { owed.apply(BillEvent::Voided, now)? } else { owed };
     diesel::update(bill::table.find(open.id))
         .set((
             bill::status.eq(void.status),
