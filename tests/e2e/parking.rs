@@ -75,3 +75,15 @@ async fn an_operator_sees_what_is_parked_and_sends_it_back_or_throws_it_away() {
     assert_eq!(discarded, (0, "1 message discarded.\n".to_owned()));
     assert_eq!(parked(&servers).await, [] as [Value; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_told_of_its_broker_says_at_the_start_what_becomes_of_long_tasks_and_of_what_comes_back() {
+    let servers = tokio::join!(testkit::rabbitmq(), testkit::redis());
+    servers.0.policy("limit", ".*", serde_json::json!({"delivery-limit": 3})).await;
+    let system = System::start(&servers.0.amqp_url(), servers.1.url(), "0ms").await;
+    let api = servers.0.management_url();
+    let settings = [("BROKER_API", api.as_str()), ("WORKER_CONSUMER_TIMEOUT", "1s")];
+    let mut worker = system.worker_with("told", &settings).await;
+    worker.wait_for_line("a policy (delivery-limit) lets the queue drop messages", PATIENCE).await;
+    worker.wait_for_line("the task may run longer than the broker waits for its acknowledgement", PATIENCE).await;
+}

@@ -1,7 +1,6 @@
 //! What nobody may read: not in the log of any process at its most talkative, not on the wire to RabbitMQ or Redis, not in
 //! the database.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,9 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use billing_api::proto::PaymentStatus;
 use billing_api::proto::period::Length;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use testkit::{OwnServer, Process};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use testkit::{OwnServer, Process, Tap};
 use tokio_postgres::NoTls;
 use url::Url;
 
@@ -20,55 +17,11 @@ use crate::system::System;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Passes bytes on between its clients and a server, and keeps them.
-struct Tap {
-    url: String,
-    heard: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Tap {
-    async fn on(server: &str) -> Self {
-        let mut url = Url::parse(server).unwrap();
-        let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-        let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let keep = Arc::clone(&heard);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&upstream).await.unwrap();
-                let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-                tokio::spawn(pass(from_client, to_server, Arc::clone(&keep)));
-                tokio::spawn(pass(from_server, to_client, Arc::clone(&keep)));
-            }
-        });
-        Self { url: url.into(), heard }
-    }
-
-    fn heard(&self) -> String {
-        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
-    }
-}
-
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    keep: Arc<Mutex<Vec<u8>>>,
-) {
-    let mut piece = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
-        keep.lock().unwrap().extend_from_slice(&piece[..length]);
-        if to.write_all(&piece[..length]).await.is_err() {
-            return;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_cryptogram_answer_of_a_bank_token_or_card_number_is_to_be_read_anywhere() {
     let (vhost, redis) = tokio::join!(testkit::rabbitmq(), testkit::redis());
     let (broker, results) = (Tap::on(&vhost.amqp_url()).await, Tap::on(redis.url()).await);
-    let system = System::start_with(&broker.url, &results.url, "0ms", &[("LOG", "trace")]).await;
+    let system = System::start_with(broker.url(), results.url(), "0ms", &[("LOG", "trace")]).await;
     let mut worker = system.worker("talkative").await;
     let cinema = Cinema::connect(system.api, system.sandbox).await;
 

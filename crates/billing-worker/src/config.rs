@@ -264,7 +264,7 @@ pub enum ConfigError {
         "WORKER_RENEWALS_CONCURRENCY and WORKER_LOOKUPS_CONCURRENCY: together they must leave some of GATEWAY_MAX_IN_FLIGHT ({max_in_flight}) for payments"
     )]
     NothingForPayments { max_in_flight: usize },
-    #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES or WORKER_AUTOSCALE: {0}")]
+    #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES, WORKER_AUTOSCALE or BROKER_API: {0}")]
     Worker(String),
 }
 

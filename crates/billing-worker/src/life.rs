@@ -5,6 +5,7 @@ use std::time::Duration;
 use billing::duration;
 use celeriac::WorkerBuilder;
 use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::Stop;
 
@@ -54,10 +55,30 @@ pub struct LifeConfig {
         long,
         visible_alias = "max-memory-per-child",
         env = "WORKER_MAX_MEMORY",
-        value_parser = bytes,
+        value_parser = billing::size::parse,
         value_name = "SIZE"
     )]
     pub worker_max_memory: Option<u64>,
+
+    /// A task that was delivered before, because its acknowledgement was lost, and whose success is stored is not run again
+    #[arg(long, env = "WORKER_DEDUPLICATE_SUCCESSFUL_TASKS")]
+    pub worker_deduplicate_successful_tasks: bool,
+
+    /// How long RabbitMQ waits for an acknowledgement (its consumer_timeout): the worker says at its start which tasks may run
+    /// longer, and are delivered again then; 0s: for ever
+    #[arg(
+        long,
+        env = "WORKER_CONSUMER_TIMEOUT",
+        default_value = "30m",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    pub worker_consumer_timeout: Duration,
+
+    /// RabbitMQ's management API, `http://user:password@host:15672`: asked at the start whether a policy lets a queue drop
+    /// messages that come back too often. Not asked by default
+    #[arg(long, env = "BROKER_API", hide_env_values = true, value_name = "URL")]
+    pub broker_api: Option<SecretString>,
 
     /// How long running tasks may go on after SIGQUIT, or a second SIGTERM or SIGINT, before they are dropped and given back
     #[arg(
@@ -98,7 +119,12 @@ impl LifeConfig {
             .mingle(!self.worker_without_mingle)
             .gossip(!self.worker_without_gossip)
             .soft_shutdown(stop.soft.clone(), self.worker_soft_shutdown_timeout)
-            .soft_shutdown_on_idle(self.worker_soft_shutdown_on_idle);
+            .soft_shutdown_on_idle(self.worker_soft_shutdown_on_idle)
+            .deduplicate_successful_tasks(self.worker_deduplicate_successful_tasks)
+            .consumer_timeout(self.worker_consumer_timeout);
+        if let Some(address) = self.broker_api {
+            builder = builder.management_api(address.expose_secret());
+        }
         if let Some((max, min)) = self.worker_autoscale {
             builder = builder.autoscale(max, min);
         }
@@ -125,33 +151,9 @@ fn autoscale(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// A size in bytes. Celery counts memory in KiB.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit: u64 = match unit.trim() {
-        "" | "KiB" | "K" => 1 << 10,
-        "MiB" | "M" => 1 << 20,
-        "GiB" | "G" => 1 << 30,
-        _ => 0,
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "expected a size, as in 200MiB; a number alone is KiB".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_in_kib_unless_they_say_otherwise() {
-        for (text, size) in [("1000", 1_024_000), ("8KiB", 8 << 10), ("200MiB", 200 << 20), ("1G", 1 << 30)] {
-            assert_eq!(bytes(text), Ok(size), "{text}");
-        }
-        for wrong in ["", "0", "-1", "1.5G", "10MB", "99999999999999999999", "18446744073709551615G"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn bounds_of_the_pool_may_be_said_in_either_order() {

@@ -26,6 +26,7 @@ pub mod period;
 pub mod resolve;
 pub mod schema;
 pub mod services;
+pub mod size;
 pub mod store;
 pub mod tasks;
 pub mod text;

@@ -68,6 +68,15 @@ pub struct ServicesConfig {
     #[arg(long, env = "PUBLISH_TIMEOUT", default_value = "10s", value_parser = crate::duration::parse)]
     pub publish_timeout: Duration,
 
+    /// The largest message that is sent, and the largest that RabbitMQ should take (its max_message_size): from 64KiB to
+    /// 512MiB
+    #[arg(long, env = "MAX_MESSAGE_SIZE", default_value = "16MiB", value_parser = message_size, value_name = "SIZE")]
+    pub max_message_size: usize,
+
+    /// The largest result of a task that is stored; a task with a larger one fails [default: as --max-message-size]
+    #[arg(long, env = "MAX_RESULT_SIZE", value_parser = message_size, value_name = "SIZE")]
+    pub max_result_size: Option<usize>,
+
     /// Keys for card tokens and cryptograms, `id:base64[,id:base64…]` of 32 bytes each; the first seals, all open. The
     /// default is known to everybody: for a laptop only
     #[arg(long, env = "ENCRYPTION_KEYS", default_value = LOCAL_KEYS, hide_env_values = true, hide_default_value = true)]
@@ -101,6 +110,13 @@ fn pool_size(text: &str) -> Result<usize, String> {
         Ok(size @ 1..=1_000) => Ok(size),
         _ => Err("expected a number from 1 to 1000".to_owned()),
     }
+}
+
+/// More than 512 MiB no RabbitMQ takes.
+fn message_size(text: &str) -> Result<usize, String> {
+    const WRONG: &str = "expected a size from 64KiB to 512MiB; a number alone is KiB";
+    let bytes = crate::size::parse(text).ok().filter(|bytes| (64 << 10..=512 << 20).contains(bytes));
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| WRONG.to_owned())
 }
 
 /// Why the services could not be had. Each names the setting; none shows a password.
@@ -169,6 +185,8 @@ impl ServicesConfig {
                 .backend(self.result_backend.expose_secret())
                 .queue_type(queue_type)
                 .publish_timeout(self.publish_timeout)
+                .max_message_size(self.max_message_size)
+                .max_result_size(self.max_result_size.unwrap_or(self.max_message_size))
                 .connect_timeout(patience.one_attempt())
                 .build();
             match building.await {

@@ -121,12 +121,14 @@ impl<S> Context<S> {
     /// Stores a state of the task's own, for instance how far it is: `cx.update_state("PROGRESS", &json!({"done": 3}))`.
     ///
     /// # Errors
-    /// `meta` cannot be written as JSON, or the result backend cannot be reached.
+    /// `meta` cannot be written as JSON, or is larger than [`max_result_size`](crate::AppBuilder::max_result_size); or the
+    /// result backend cannot be reached.
     pub async fn update_state<T: Serialize + ?Sized>(&self, state: &str, meta: &T) -> Result<(), UpdateStateError> {
         let meta = ResultMeta::new(self.run.request.id.clone(), state.into(), self.app().json(meta)?);
         let meta = self.run.described(meta);
         let stored =
             StoredResult { task_id: meta.task_id.clone(), meta: meta.to_json(), is_final: meta.state.is_ready() };
+        self.app().check_result(&stored)?;
         self.run.recorded().await;
         Ok(self.app().backend().store(&[stored]).await?)
     }

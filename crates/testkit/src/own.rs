@@ -15,6 +15,17 @@ pub async fn own_rabbitmq() -> OwnServer {
     OwnServer::create("rabbitmq", "TEST_AMQP_URL", &[]).await
 }
 
+/// Three RabbitMQs in one cluster, started for this test alone (some tens of seconds). The first must be the last to go: the
+/// port mapper of all is its own.
+pub async fn own_rabbitmq_cluster() -> [OwnServer; 3] {
+    let first = own_rabbitmq().await;
+    let peer = first.directory.to_string_lossy().into_owned();
+    let environment = [("SERVICES_PEER", peer.as_str())];
+    let member = || OwnServer::create("rabbitmq", "TEST_AMQP_URL", &environment);
+    let (second, third) = tokio::join!(member(), member());
+    [third, second, first]
+}
+
 /// Redis, started for this test alone. A restart empties it.
 pub async fn own_redis() -> OwnServer {
     OwnServer::create("redis", "TEST_REDIS_URL", &[]).await
@@ -97,6 +108,22 @@ impl OwnServer {
     /// What it has logged since it was started for the first time.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// Lets it stand still, with all its sockets open, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = &self.settings[&format!("TEST_{}_PID", self.name.to_uppercase())];
+        let sent = std::process::Command::new("kill").arg(format!("-{name}")).arg(pid).status();
+        assert!(sent.expect("kill is everywhere").success(), "{} has ended before SIG{name}", self.name);
     }
 
     /// `kill -9`.

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # RabbitMQ with its management API: a node of its own, down to its Erlang port mapper (epmd), so that a system-wide one
-# and its cookie are left alone. Ports: AMQP, management, distribution, epmd.
+# and its cookie are left alone. Ports: AMQP, management, distribution, epmd. With SERVICES_PEER=DIR it is one more node of
+# the cluster of the node in DIR, whose port mapper and cookie it shares.
 
 RABBITMQ_BIN=/usr/lib/rabbitmq/bin # Debian's rabbitmq-server in the PATH insists on its own user
 
@@ -22,12 +23,29 @@ vm_memory_high_watermark.absolute = 2GB
 disk_free_limit.absolute = 64MB
 log.console.level = warning
 CONF
+    [[ -z ${SERVICES_PEER:-} || -e $dir/peer ]] || rabbitmq_join "$dir" "$amqp"
+}
+
+rabbitmq_join() {
+    local dir=$1 amqp=$2
+    echo "$SERVICES_PEER" >"$dir/peer"
+    cp -p "$SERVICES_PEER/.erlang.cookie" "$dir/"
+    cat >"$dir/cluster.conf" <<CONF
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = rabbit@localhost
+cluster_formation.classic_config.nodes.2 = rabbit-$amqp@localhost
+CONF
 }
 
 rabbitmq_run() {
-    local dir=$1 dist=$4 epmd=$5
+    local dir=$1 amqp=$2 dist=$4 epmd=$5 node=rabbit
+    if [[ -e $dir/peer ]]; then
+        read -r _ _ _ epmd <"$(cat "$dir/peer")/ports"
+        node=rabbit-$amqp
+        cat "$dir/cluster.conf" >>"$dir/rabbitmq.conf"
+    fi
     export HOME=$dir ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$epmd
-    export RABBITMQ_NODENAME=rabbit@localhost RABBITMQ_DIST_PORT=$dist
+    export RABBITMQ_NODENAME=$node@localhost RABBITMQ_DIST_PORT=$dist
     export RABBITMQ_MNESIA_BASE=$dir/mnesia RABBITMQ_LOG_BASE=$dir/log.d RABBITMQ_LOGS=-
     export RABBITMQ_CONFIG_FILE=$dir/rabbitmq.conf RABBITMQ_CONFIG_FILES=$dir/conf.d
     export RABBITMQ_ADVANCED_CONFIG_FILE=$dir/advanced.config RABBITMQ_CONF_ENV_FILE=$dir/environment
@@ -37,7 +55,7 @@ rabbitmq_run() {
 +sbwt none +sbwtdcpu none +sbwtdio none"
     # The script then becomes the Erlang machine instead of watching over it, so the pid is the server's.
     export RUNNING_UNDER_SYSTEMD=true
-    setsid epmd -port "$epmd" -address 127.0.0.1 &
+    [[ -e $dir/peer ]] || setsid epmd -port "$epmd" -address 127.0.0.1 &
     exec setsid "$RABBITMQ_BIN/rabbitmq-server"
 }
 

@@ -95,6 +95,27 @@ async fn a_database_that_comes_late_is_waited_for() {
     connecting.await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_results_have_the_sizes_that_the_settings_give_them() {
+    let shop = Shop::open().await;
+    let sizes = ["--database-url", shop.database.url(), "--max-message-size=128KiB", "--max-result-size=64KiB"];
+    let app = config(&sizes).connect().await.unwrap().app;
+    let send = async |bytes: usize| {
+        app.send_named("size.echo", ["x".repeat(bytes)], serde_json::json!({}), celeriac::SendOptions::new()).await
+    };
+    let error = send(130 << 10).await.unwrap_err().to_string();
+    assert!(error.contains("max_message_size is 131072"), "{error}");
+    let options = celeriac::TaskOptions::DEFAULT;
+    let worker = celeriac::Worker::builder(app.clone()).task_named("size.echo", options, async |call, _| Ok(call.args));
+    let stop = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(worker.build().unwrap().run(stop.clone()));
+    let sent = app.result::<serde_json::Value>(send(100 << 10).await.unwrap().id());
+    let error = sent.get(std::time::Duration::from_secs(20)).await.unwrap_err().to_string();
+    assert!(error.contains("max_result_size is 65536"), "{error}");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
 #[test]
 fn settings_out_of_range_are_refused_when_read() {
     for wrong in [
@@ -103,6 +124,8 @@ fn settings_out_of_range_are_refused_when_read() {
         "--connect-within=60",
         "--billing-time-zone=Mars/Olympus",
         "--queue-type=stream",
+        "--max-message-size=63KiB",
+        "--max-result-size=513MiB",
     ] {
         assert!(Program::try_parse_from(["program", wrong]).is_err(), "{wrong}");
     }

@@ -50,6 +50,7 @@ pub struct AppBuilder {
     native_delay: Option<bool>,
     delay_queue_type: Option<QueueType>,
     max_message_size: Option<usize>,
+    max_result_size: Option<usize>,
     type_tags: Option<Arc<TypeTags>>,
 }
 
@@ -111,7 +112,9 @@ impl AppBuilder {
         self
     }
 
-    /// How long sending waits for a broker that cannot be reached; 30 seconds by default.
+    /// How long sending waits for a broker that cannot be reached, or whose queue is full and rejects what comes
+    /// (`x-overflow: reject-publish`); 30 seconds by default. A worker's retry into such a queue fails its task when that
+    /// time is nearly over; nothing else waits for it.
     pub fn publish_timeout(mut self, timeout: Duration) -> Self {
         self.connect_options.publish_timeout = timeout;
         self
@@ -164,6 +167,13 @@ impl AppBuilder {
     /// Stands in front of all keys of results and groups in Redis (Celery's `global_keyprefix`).
     pub fn result_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.backend_options.key_prefix = prefix.into();
+        self
+    }
+
+    /// The name under which the sentinels of `sentinel://` watch the server, unless the address says it
+    /// (`?master_name=…`): Celery's `master_name`.
+    pub fn result_master_name(mut self, name: impl Into<String>) -> Self {
+        self.backend_options.master_name = Some(name.into());
         self
     }
 
@@ -259,6 +269,14 @@ impl AppBuilder {
         self
     }
 
+    /// The largest result that is stored, in bytes of its JSON before it is compressed; as large as the largest message by
+    /// default. A task whose result is larger fails, with this setting in its failure; a state of its own that is larger
+    /// ([`Context::update_state`](crate::Context::update_state)) is an error of the call.
+    pub fn max_result_size(mut self, bytes: usize) -> Self {
+        self.max_result_size = Some(bytes);
+        self
+    }
+
     /// Connects to both servers.
     ///
     /// # Errors
@@ -280,13 +298,15 @@ impl AppBuilder {
         let origin = format!("gen{}@{}", std::process::id(), host_name());
         let broker = if self.sent_events { Arc::new(Announcing::new(broker, origin.clone()).await?) } else { broker };
         let any_quorum = self.queue_type == QueueType::Quorum || self.queues.values().any(QueueDefinition::is_quorum);
+        let max_message_size = self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE);
         let config = Config {
             delays: self.native_delay.unwrap_or(any_quorum),
             delay_queue_type: self.delay_queue_type.unwrap_or(QueueType::Quorum),
             default_queue: self.default_queue.unwrap_or_else(|| "celery".to_owned()),
             queue_type: self.queue_type,
             max_priority: self.max_priority,
-            max_message_size: self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
+            max_message_size,
+            max_result_size: self.max_result_size.unwrap_or(max_message_size),
             queues: self.queues,
             routes: self.routes,
             type_tags: self.type_tags,
@@ -304,6 +324,7 @@ pub(super) struct Config {
     pub(super) delay_queue_type: QueueType,
     /// In bytes.
     pub(super) max_message_size: usize,
+    pub(super) max_result_size: usize,
     pub(super) type_tags: Option<Arc<TypeTags>>,
     pub(super) queue_type: QueueType,
     pub(super) max_priority: Option<u8>,

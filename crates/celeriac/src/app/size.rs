@@ -1,6 +1,7 @@
-//! No message is larger than the broker and the workers take.
+//! No message is larger than the broker and the workers take, and no result than is to be stored.
 
 use super::{App, SendError};
+use crate::backend::{BackendError, StoredResult};
 use crate::protocol::{Headers, MAX_BODY, Message, TaskMessage, Value};
 
 /// As `RabbitMQ` 4 has it (`max_message_size`).
@@ -30,6 +31,28 @@ impl App {
             return Ok(());
         }
         Err(SendError::TooLarge { task: name(&message.headers), size, limit })
+    }
+
+    /// Whether a result, or a state on the way, may be stored.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`], which names the setting.
+    pub(crate) fn check_result(&self, result: &StoredResult) -> Result<(), BackendError> {
+        self.check_result_size(result.meta.len())
+    }
+
+    /// # Errors
+    /// [`BackendError::Refused`], which names the setting.
+    pub(crate) fn check_result_size(&self, size: usize) -> Result<(), BackendError> {
+        let limit = self.inner.config.max_result_size;
+        if size <= limit {
+            return Ok(());
+        }
+        let address = self.backend().address().to_owned();
+        Err(BackendError::Refused {
+            address,
+            reason: format!("the result has {size} bytes, max_result_size is {limit}"),
+        })
     }
 
     /// The largest body that is read, in bytes, when it is unpacked.

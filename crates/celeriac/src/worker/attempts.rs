@@ -7,6 +7,11 @@
 //!
 //! A worker that dies takes all down that ran beside the one which killed it. So those that were counted once are tried one
 //! at a time: only what was alone among them is counted further, and nothing is condemned that never was.
+//!
+//! That holds where a count survives the worker. The broker's does not tell what had begun from what had not: of messages
+//! that were tried one at a time, those that waited for their turn would be counted with the one that killed the worker, and
+//! who had the turn dies with it. So where the broker alone counts, all that were in the worker run together again, which
+//! lets the short ones among them end, and those that do not are condemned together. It is said at the start.
 
 use super::conclusion::{Conclusion, Report, Verdict};
 use super::run::Run;
@@ -47,6 +52,11 @@ impl DeliveryLimit {
     /// Whether nobody counts.
     pub(super) fn is_idle(self) -> bool {
         self.counter == Counter::Nobody
+    }
+
+    /// Whether the broker alone counts. It counts all that was in a worker that died, begun or not, alone or in company.
+    pub(super) fn is_of_broker(self) -> bool {
+        self.counter == Counter::Broker
     }
 
     /// How often the broker has delivered the message before, if that is too often.

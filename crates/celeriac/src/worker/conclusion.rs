@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
         result: RawJson,
         runtime: Duration,
     },
+    /// The body's value is too large to be stored; so the task has failed.
+    TooLarge(Failure),
     /// The body did not answer with a value.
     Answered(TaskError),
     /// The body was dropped at its soft time limit.
@@ -111,7 +113,7 @@ impl Case<'_> {
     pub(crate) fn conclude(self, outcome: Outcome) -> Conclusion {
         match outcome {
             Outcome::Succeeded { result, runtime } => self.succeeded(result, runtime),
-            Outcome::Answered(TaskError::Fail(failure)) => self.failed(failure),
+            Outcome::Answered(TaskError::Fail(failure)) | Outcome::TooLarge(failure) => self.failed(failure),
             Outcome::Answered(TaskError::Unexpected(failure)) => {
                 if self.options().autoretry {
                     self.retried(None, failure)

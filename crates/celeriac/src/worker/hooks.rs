@@ -62,6 +62,13 @@ pub trait TaskHooks: Send + Sync + 'static {
         let _ = (request, failure);
     }
 
+    /// The result backend refuses the result of a task for good, and the task has failed by that, although
+    /// [`on_success`](Self::on_success) was told of it, or another hook. Unless it is said otherwise here, it is one more
+    /// [`on_failure`](Self::on_failure).
+    fn on_unstored(&self, request: &Request, failure: &Failure) {
+        self.on_failure(request, &TaskFailure { failure, unexpected: true });
+    }
+
     /// `task_revoked`
     fn on_revoked(&self, request: &Request, why: Revocation) {
         let _ = (request, why);
@@ -109,6 +116,7 @@ pub struct TaskFailure<'a> {
 pub(super) fn is_unexpected(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Answered(TaskError::Unexpected(_))
+        | Outcome::TooLarge(_)
         | Outcome::SoftTimeLimit
         | Outcome::TimeLimit(_)
         | Outcome::Poison { .. } => true,
@@ -145,6 +153,13 @@ pub(super) fn tell_end(
     };
     for hook in hooks {
         hook.on_end(request, said.unwrap_or(end), runtime);
+    }
+}
+
+/// Tells all that the result of a task cannot be stored.
+pub(super) fn tell_unstored(hooks: &[Box<dyn TaskHooks>], request: &Request, failure: &Failure) {
+    for hook in hooks {
+        hook.on_unstored(request, failure);
     }
 }
 

@@ -213,8 +213,7 @@ async fn perform(run: &Arc<Run>) -> Outcome {
     if !options.acks_late {
         run.channel.acknowledge(run.tag());
     }
-    let ignores_result = run.request.ignore_result.unwrap_or(options.ignore_result);
-    if (options.track_started || shared.settings.track_started) && !ignores_result {
+    if (options.track_started || shared.settings.track_started) && !run.ignores_result() {
         let meta = ResultMeta::started(run.request.id.clone(), shared.pid, &shared.hostname);
         run.channel.settle(Settlement::state(stored(&run.described(meta)), run.record()));
     }
@@ -252,6 +251,7 @@ async fn conclude(
         now: crate::clock::now(),
         random: fastrand::f64(),
     };
+    let outcome = within_size(run, outcome);
     let unexpected = hooks::is_unexpected(&outcome);
     let said = hooks::end_of(&outcome, run.is_replaced());
     if outcome == Outcome::Cancelled {
@@ -280,6 +280,16 @@ async fn conclude(
         ending.settle(conclusion).await;
     }
     is_over
+}
+
+/// A result that is too large to be stored, or to be a part of a chord: the task has failed.
+fn within_size(run: &Run, outcome: Outcome) -> Outcome {
+    let Outcome::Succeeded { result, .. } = &outcome else { return outcome };
+    let is_kept = !run.ignores_result() || run.request.embed.chord.is_some();
+    match run.app().check_result_size(result.as_bytes().len()) {
+        Err(error) if is_kept => Outcome::TooLarge(Failure::from_error(&error)),
+        _ => outcome,
+    }
 }
 
 /// A retry that cannot be sent: the task has failed (`celery/app/task.py`, `retry`, raises `Reject`).

@@ -93,6 +93,11 @@ pub(crate) enum Phase {
 }
 
 impl Run {
+    /// Nobody wants its result.
+    pub(super) fn ignores_result(&self) -> bool {
+        self.request.ignore_result.unwrap_or(self.task.options.ignore_result)
+    }
+
     pub(crate) fn new(
         request: Request,
         task: Arc<Registered>,

@@ -238,6 +238,15 @@ async fn delivery_limit(shared: &Shared, queue: &Taken) -> Option<DeliveryLimit>
         let (queue, backend) = (&queue.definition.name, shared.app.backend().address());
         tracing::warn!(queue, backend, "no delivery limit: neither a classic queue nor this result backend counts");
     }
+    if limit.is_of_broker() && shared.app.broker().address().starts_with("amqp") {
+        let (queue, backend) = (&queue.definition.name, shared.app.backend().address());
+        tracing::warn!(
+            queue,
+            backend,
+            "this result backend counts no attempts that outlive a worker, so the broker's deliveries count: what runs beside a \
+             task that kills its worker is parked with it"
+        );
+    }
     Some(limit)
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::awaited::Backoff;
 use super::channel::Channel;
 use super::conclusion::{Conclusion, Report, Verdict};
+use super::hooks::tell_unstored;
 use super::live::stored;
 use super::run::Run;
 use super::settle::Settlement;
@@ -110,12 +111,16 @@ impl<'a> Ending<'a> {
         if let Some(meta) = &meta
             && let Err(error) = store_one(self.shared, &stored(meta)).await
             && let Some(failure) = store_failure(self.shared, &stored(meta), &error).await
-            && matches!(conclusion.report, Report::Succeeded { .. })
         {
-            // What follows from the success is on its way; a chord is not to wait for it.
-            self.part(State::Failure, ResultMeta::failure("", &failure, crate::clock::now()).result).await;
-            conclusion.report = Report::Failed(failure);
-            return;
+            if self.run.is_some() {
+                tell_unstored(&self.shared.hooks, self.request, &failure);
+            }
+            if matches!(conclusion.report, Report::Succeeded { .. }) {
+                // What follows from the success is on its way; a chord is not to wait for it.
+                self.part(State::Failure, ResultMeta::failure("", &failure, crate::clock::now()).result).await;
+                conclusion.report = Report::Failed(failure);
+                return;
+            }
         }
         // What runs again has not ended yet.
         if conclusion.verdict == (Verdict::Reject { requeue: true }) {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::server::{self, Server, Wire, describe};
 use crate::backend::BackendError;
+use crate::outage::Reach;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
@@ -127,10 +128,12 @@ async fn supervise<S: Prepared>(
     mut end: mpsc::Receiver<Notification>,
 ) {
     let mut backoff = Backoff::default();
+    let reach = server.reach();
     loop {
         let since = Instant::now();
         // Nothing is listened to here: what comes is the end.
         while end.recv().await.is_some() {}
+        reach.away("connection lost");
         state.send_replace(State::Down("connection lost".to_owned()));
         backoff.connection_ended(since);
         end = loop {
@@ -138,11 +141,12 @@ async fn supervise<S: Prepared>(
             let opened = async { prepare(server, server.connect().await?).await };
             match opened.await {
                 Ok((session, end)) => {
+                    reach.back();
                     state.send_replace(State::Up(Arc::new(session)));
                     break end;
                 }
                 Err(error) => {
-                    backoff.warn_once(&error);
+                    tell(&reach, &error);
                     let (BackendError::Unavailable { reason, .. } | BackendError::Refused { reason, .. }) = error;
                     state.send_replace(State::Down(reason));
                 }
@@ -151,15 +155,22 @@ async fn supervise<S: Prepared>(
     }
 }
 
-/// Waits between attempts to connect, longer each time and never in step with others; complains once.
+/// Tells that a connection could not be made.
+pub(super) fn tell(reach: &Reach, error: &BackendError) {
+    match error {
+        BackendError::Unavailable { reason, .. } => reach.away(reason),
+        BackendError::Refused { reason, .. } => reach.refused(reason),
+    }
+}
+
+/// Waits between attempts to connect, longer each time and never in step with others.
 pub(super) struct Backoff {
     next: Duration,
-    has_warned: bool,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: MIN_BACKOFF, has_warned: false }
+        Self { next: MIN_BACKOFF }
     }
 }
 
@@ -175,12 +186,6 @@ impl Backoff {
     pub(super) fn connection_ended(&mut self, since: Instant) {
         if since.elapsed() >= STABLE {
             *self = Self::default();
-        }
-    }
-
-    pub(super) fn warn_once(&mut self, error: &BackendError) {
-        if !std::mem::replace(&mut self.has_warned, true) {
-            tracing::warn!(%error, "database cannot be reached");
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_postgres::{Client, Error, Notification};
 
-use super::link::Backoff;
+use super::link::{Backoff, tell};
 use super::server::{Server, Wire, describe};
 use super::watchers::{Command, Watcher, Watchers};
 use super::{channel, session};
@@ -105,20 +105,22 @@ enum End {
 impl ListenerTask {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
+        let reach = self.server.reach();
         while !self.commands.is_closed() {
             match self.server.connect().await {
                 Ok(mut wire) => {
+                    reach.back();
                     let since = Instant::now();
                     match self.session(&mut wire).await {
                         End::Closed => return,
                         End::Lost(reason) => {
                             wire.kill.cancel();
                             backoff.connection_ended(since);
-                            tracing::warn!(address = self.server.address(), reason, "subscription to results lost");
+                            reach.away(&reason);
                         }
                     }
                 }
-                Err(error) => backoff.warn_once(&error),
+                Err(error) => tell(&reach, &error),
             }
             if !self.absorb_commands_for(backoff.next()).await {
                 return;

@@ -5,13 +5,15 @@ use tokio_postgres::{Client, Error};
 
 /// Tables that somebody needs.
 pub(crate) struct Tables {
+    /// What their server is, in the words of the log.
+    pub(crate) server: &'static str,
     /// Counts what is missing of them.
     pub(crate) missing: &'static str,
     /// Makes it.
     pub(crate) create: &'static str,
 }
 
-pub(super) const RESULTS: Tables = Tables { missing: MISSING, create: CREATE };
+pub(super) const RESULTS: Tables = Tables { server: "the result backend", missing: MISSING, create: CREATE };
 
 /// What is there of the tables: for each column of ours whether it exists.
 const MISSING: &str = "

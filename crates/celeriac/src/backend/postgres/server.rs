@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::address;
 use super::schema::{self, Tables};
 use crate::backend::BackendError;
+use crate::outage::{Reach, Reachability};
 
 /// What to do about a pooler.
 const MIXED: &str = "a pooler in transaction mode is in between that does not keep prepared statements apart: results \
@@ -21,6 +22,7 @@ pub(crate) struct Server {
     dialer: Dialer,
     shown: String,
     pub(super) timeout: Duration,
+    reachability: Reachability,
 }
 
 impl Server {
@@ -31,7 +33,13 @@ impl Server {
         let address = address::parse(url).map_err(|reason| refused("result backend", reason))?;
         let shown = address::shown(&address);
         let dialer = Dialer::new(address, timeout).map_err(|reason| refused(&shown, reason))?;
-        Ok(Self { tables, dialer, shown, timeout })
+        let reachability = Reachability::new(tables.server, shown.as_str());
+        Ok(Self { tables, dialer, shown, timeout, reachability })
+    }
+
+    /// How one more connection tells that it is without the server, and that it is back.
+    pub(super) fn reach(&self) -> Reach {
+        self.reachability.connection()
     }
 
     /// The address without its password.

@@ -31,6 +31,24 @@ pub(super) fn refusal(error: &Error) -> Option<String> {
     Some(format!("{} ({advice})", protocol.get_message()))
 }
 
+/// What the broker said when it closed the whole connection over something that was sent on it; `None` where it had reasons
+/// of its own: it stops, an operator wants it, its virtual host is gone.
+pub(super) fn offence(error: &Error) -> Option<String> {
+    let ErrorKind::ProtocolError(protocol) = error.kind() else { return None };
+    let AMQPErrorKind::Hard(
+        AMQPHardError::FRAMEERROR
+        | AMQPHardError::SYNTAXERROR
+        | AMQPHardError::COMMANDINVALID
+        | AMQPHardError::UNEXPECTEDFRAME
+        | AMQPHardError::NOTIMPLEMENTED
+        | AMQPHardError::INTERNALERROR,
+    ) = protocol.kind()
+    else {
+        return None;
+    };
+    Some(format!("{} (the broker closes the connection over it)", protocol.get_message()))
+}
+
 /// What to do about one of the many things that `RabbitMQ` calls a precondition.
 fn precondition(message: &str) -> &'static str {
     const ADVICE: [(&str, &str); 4] = [
@@ -90,6 +108,18 @@ mod tests {
             let refusal = refusal(&protocol(AMQPSoftError::PRECONDITIONFAILED, message)).unwrap();
             assert!(refusal.contains(advice) && !refusal.contains("other arguments"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_connection_is_closed_over_a_message_or_for_reasons_of_the_broker() {
+        for code in [501, 502, 503, 505, 540, 541] {
+            assert!(offence(&protocol(AMQPHardError::from_id(code).unwrap(), "INTERNAL_ERROR")).is_some(), "{code}");
+        }
+        for code in [320, 402, 504, 506, 530] {
+            assert_eq!(offence(&protocol(AMQPHardError::from_id(code).unwrap(), "CONNECTION_FORCED")), None, "{code}");
+        }
+        assert_eq!(offence(&protocol(AMQPSoftError::PRECONDITIONFAILED, "of one channel")), None);
+        assert_eq!(offence(&std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One channel with publisher confirms, and the task that owns it.
 //!
 //! A job is answered when its message was confirmed, returned or refused. When the channel or the connection breaks,
-//! the jobs without an answer are published again, in their order, on the next one.
+//! the jobs without an answer are published again, in their order, on the next one; one at a time where the broker has
+//! closed it over one of them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,15 +14,18 @@ use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::error::{is_not_found, refusal};
+use super::error::{is_not_found, offence, refusal};
 use super::flight::{Fate, Flight};
 use super::link::{Link, Live};
+use super::trial::{Accusation, Trials, Turn};
 use crate::broker::{BrokerError, Publication};
 
 /// Messages on their way at once: enough to keep the broker busy, few enough to publish again after a loss.
 const WINDOW: usize = 256;
 /// A pause before what the broker rejected (its queue is full, its quorum incomplete) is published again.
 const AFTER_NACK: Duration = Duration::from_millis(100);
+/// How often it is said that the broker rejects messages.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 /// A pause before another channel is tried on the same connection.
 const AFTER_CHANNEL_ERROR: Duration = Duration::from_millis(20);
 
@@ -34,6 +38,8 @@ pub(super) struct Job {
     pub(super) timeout: Duration,
     /// Kept until it is answered.
     pub(super) _place: Place,
+    /// The broker may have meant it when it closed a connection.
+    pub(super) accusation: Option<Accusation>,
 }
 
 /// How many messages wait or are on their way on a lane.
@@ -81,6 +87,7 @@ impl Job {
 pub(super) struct Base {
     pub(super) link: Link,
     pub(super) address: Arc<str>,
+    pub(super) trials: Trials,
 }
 
 struct Lane {
@@ -93,9 +100,13 @@ struct Lane {
     suspects: usize,
     /// What is in flight is a suspect.
     alone: bool,
+    /// It has the whole connection to itself.
+    turn: Option<Turn>,
     /// Rejected by the broker; published again after a pause.
     rejected: Vec<Job>,
     retry_at: Instant,
+    /// Until then nothing more is said of what is rejected.
+    silent_until: Instant,
     /// Nobody can send jobs any more.
     orphaned: bool,
 }
@@ -118,8 +129,10 @@ pub(super) async fn run(base: Base, jobs: mpsc::Receiver<Job>) {
         again: VecDeque::new(),
         suspects: 0,
         alone: false,
+        turn: None,
         rejected: Vec::new(),
         retry_at: Instant::now(),
+        silent_until: Instant::now(),
         orphaned: false,
     };
     while let Some(live) = lane.base.link.live().await {
@@ -148,31 +161,40 @@ impl Lane {
         };
         let mut flight = Flight::new(channel, live.connection.configuration().frame_max() as usize);
         let end = self.pump(live, &mut flight).await;
-        self.recall(flight, &end);
+        self.recall(flight, &end, live.offence());
         end
     }
 
     async fn pump(&mut self, live: &Live, flight: &mut Flight) -> End {
         let mut blocked = live.blocked();
+        let mut trials = self.base.trials.follow();
         let mut batch = Vec::with_capacity(WINDOW);
         loop {
             let open = blocked.borrow_and_update().is_none();
+            let is_free = *trials.borrow_and_update() == 0;
             if open {
-                self.resend(flight);
+                self.resend(live, flight);
             }
             if self.orphaned && flight.is_empty() && self.again.is_empty() && self.rejected.is_empty() {
                 return End::Finished;
             }
-            let room = if open && self.again.is_empty() && !self.orphaned { self.room(flight) } else { 0 };
+            let takes_more = open && is_free && self.again.is_empty() && !self.orphaned;
+            let room = if takes_more { self.room(flight) } else { 0 };
             tokio::select! {
                 () = live.lost() => return End::Lost,
                 landed = flight.landed(), if !flight.is_empty() => {
                     for (job, fate) in landed.jobs {
                         self.settle(job, fate);
                     }
+                    if flight.is_empty() {
+                        self.turn = None;
+                    }
                     match landed.error {
-                        Some(error) if live.connection.status().connected() => return End::Broken(error),
-                        Some(_) => {
+                        Some(error) if live.connection.status().connected() && offence(&error).is_none() => {
+                            return End::Broken(error);
+                        }
+                        Some(error) => {
+                            live.heard(&error);
                             self.base.link.doubt();
                             live.lost().await;
                             return End::Lost;
@@ -187,6 +209,7 @@ impl Lane {
                     }
                 }
                 _ = blocked.changed() => {}
+                _ = trials.changed() => {}
                 () = sleep_until(self.retry_at), if !self.rejected.is_empty() => {
                     self.again.extend(self.rejected.drain(..));
                 }
@@ -201,16 +224,31 @@ impl Lane {
     }
 
     /// Publishes what waits to be published again: suspects alone, the rest as far as the window allows.
-    fn resend(&mut self, flight: &mut Flight) {
-        while !self.again.is_empty() {
-            let suspect = self.suspects > 0;
+    fn resend(&mut self, live: &Live, flight: &mut Flight) {
+        while let Some(next) = self.again.front() {
+            let is_accused = next.accusation.is_some();
+            let suspect = is_accused || self.suspects > 0;
             if self.room(flight) == 0 || (suspect && !flight.is_empty()) {
                 return;
             }
+            if is_accused {
+                let Some(turn) = self.base.trials.turn() else { return };
+                // The turn before may have ended with the connection, which is no fault of this one.
+                if live.is_lost() {
+                    return;
+                }
+                self.turn = Some(turn);
+            } else if self.base.trials.are_open() {
+                return;
+            } else {
+                self.suspects = self.suspects.saturating_sub(1);
+            }
             let Some(job) = self.again.pop_front() else { return };
-            self.suspects = self.suspects.saturating_sub(1);
             self.alone = suspect;
             self.send(flight, job);
+            if flight.is_empty() {
+                self.turn = None;
+            }
         }
     }
 
@@ -223,7 +261,7 @@ impl Lane {
         }
     }
 
-    fn settle(&mut self, job: Job, fate: Fate) {
+    fn settle(&mut self, mut job: Job, fate: Fate) {
         match fate {
             Fate::Confirmed => job.settle(Ok(())),
             Fate::Returned => job.unroutable(),
@@ -233,28 +271,64 @@ impl Lane {
                 job.settle(Err(BrokerError::Rejected { address, waited }));
             }
             Fate::Rejected => {
+                self.tell_of_rejection(&job);
+                // The broker has read it, and the connection lives.
+                job.accusation = None;
                 self.retry_at = Instant::now() + AFTER_NACK;
                 self.rejected.push(job);
             }
         }
     }
 
+    fn tell_of_rejection(&mut self, job: &Job) {
+        let now = Instant::now();
+        if now < self.silent_until {
+            return;
+        }
+        self.silent_until = now + TELL_EVERY;
+        let Publication { exchange, routing_key, .. } = &job.publication;
+        tracing::warn!(
+            exchange,
+            routing_key,
+            timeout = ?job.timeout,
+            "the broker rejects messages, because a queue is full or too few of its replicas run; each is tried again until \
+             the publish timeout"
+        );
+    }
+
     /// Takes back what has no answer when a channel is done.
-    fn recall(&mut self, flight: Flight, end: &End) {
+    fn recall(&mut self, flight: Flight, end: &End, offence: Option<&str>) {
         self.alone = false;
+        let turn = self.turn.take();
         let mut jobs: VecDeque<Job> = flight.into_jobs().filter(|job| !job.abandoned()).collect();
-        if let End::Broken(error) = end {
-            if jobs.len() > 1 {
-                self.suspects = jobs.len();
-            } else if let Some(why) = refusal(error)
-                && let Some(job) = jobs.pop_front()
-            {
-                // It was alone: the broker means this one.
-                if is_not_found(error) { job.unroutable() } else { job.settle(Err(self.refused(why))) }
+        match (end, offence) {
+            (End::Broken(_), _) if jobs.len() > 1 => self.suspects = jobs.len(),
+            (End::Broken(error), _) => {
+                if let Some(why) = refusal(error)
+                    && let Some(job) = jobs.pop_front()
+                {
+                    // It was alone: the broker means this one.
+                    if is_not_found(error) { job.unroutable() } else { job.settle(Err(self.refused(why))) }
+                }
             }
+            (End::Lost, Some(why)) => self.accuse(&mut jobs, turn.is_some_and(|turn| turn.is_to_blame()), why),
+            (End::Lost, None) | (End::Finished, _) => {}
         }
         jobs.append(&mut self.again);
         self.again = jobs;
+    }
+
+    /// The broker has closed the connection over one of these, or over one of another lane; or over the only one that was on
+    /// its way.
+    fn accuse(&mut self, jobs: &mut VecDeque<Job>, was_alone: bool, why: &str) {
+        self.suspects = 0;
+        for job in jobs.iter_mut() {
+            let accusation = job.accusation.get_or_insert_with(|| self.base.trials.accuse());
+            if was_alone && accusation.confirmed() {
+                let Some(job) = jobs.pop_front() else { return };
+                return job.settle(Err(self.refused(why.to_owned())));
+            }
+        }
     }
 
     fn refused(&self, reason: String) -> BrokerError {

@@ -4,17 +4,17 @@
 //! what was declared on a channel, not what this process needs. Here a connection is used until it breaks and is
 //! then replaced; everything that depends on it watches [`Live::lost`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::{ErrorKind, Event};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::error::reason;
+use super::error::{offence, reason};
 use super::server::{Failure, Server};
 use super::socket::Pulse;
 use super::topology::{Remembered, restore};
@@ -67,9 +67,24 @@ pub(super) struct Live {
     lost: CancellationToken,
     /// Why the broker takes no messages just now.
     blocked: watch::Sender<Option<String>>,
+    /// What the broker said when it closed this over something that was sent on it.
+    offence: OnceLock<String>,
 }
 
 impl Live {
+    /// What the broker said when it closed this connection over something that was sent on it; `None` if it is not lost,
+    /// or for another reason.
+    pub(super) fn offence(&self) -> Option<&str> {
+        self.offence.get().map(String::as_str)
+    }
+
+    /// An error that came from this connection, or from one of its channels.
+    pub(super) fn heard(&self, error: &lapin::Error) {
+        if let Some(offence) = offence(error) {
+            self.offence.get_or_init(|| offence);
+        }
+    }
+
     /// Waits until this connection is lost or closed.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
@@ -296,7 +311,7 @@ impl Shared {
         // Also when this future is dropped: whoever uses the connection must let go of it.
         let _lost = lost.clone().drop_guard();
         let blocked = watch::Sender::new(connection.status().blocked().then(|| "blocked".to_owned()));
-        let live = Arc::new(Live { connection, lost: lost.clone(), blocked });
+        let live = Arc::new(Live { connection, lost: lost.clone(), blocked, offence: OnceLock::new() });
         *self.since.lock() = Instant::now();
         self.state.send_replace(State::Live(live.clone()));
         self.reach.back();
@@ -306,7 +321,7 @@ impl Shared {
         let rebinding = restore(&live.connection, &shared);
         tokio::pin!(rebinding);
         let mut is_bound = false;
-        let error = loop {
+        let mut error = loop {
             let error = tokio::select! {
                 event = events.next() => match event {
                     Some(Event::ConnectionBlocked(reason)) => {
@@ -332,10 +347,20 @@ impl Shared {
                     None
                 }
             };
+            if let Some(error) = &error {
+                live.heard(error);
+            }
             if !live.connection.status().connected() {
                 break error;
             }
         };
+        // Why may be told after the fact.
+        while let Some(Some(event)) = events.next().now_or_never() {
+            if let Event::Error(why) = event {
+                live.heard(&why);
+                error.get_or_insert(why);
+            }
+        }
         let why = error.as_ref().map_or_else(|| "it was closed".to_owned(), reason);
         self.reach.away(&why);
         *self.since.lock() = Instant::now();

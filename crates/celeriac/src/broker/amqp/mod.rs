@@ -16,6 +16,7 @@ mod server;
 mod socket;
 mod stack;
 mod topology;
+mod trial;
 mod wire;
 
 use std::sync::Arc;

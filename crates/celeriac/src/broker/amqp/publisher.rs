@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lane::{self, Base, Job, Load};
 use super::link::{Link, Live};
+use super::trial::Trials;
 use super::wire::{encode_properties, short};
 use crate::broker::{BrokerError, Publication};
 
@@ -46,7 +47,7 @@ struct Lane {
 
 impl Publisher {
     pub(super) fn start(link: Link, address: Arc<str>, timeout: Duration) -> Self {
-        let base = Base { link, address };
+        let base = Base { link, address, trials: Trials::default() };
         let lanes = (0..LANES)
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(QUEUE);
@@ -62,7 +63,7 @@ impl Publisher {
         let began = Instant::now();
         let (answer, confirmed) = oneshot::channel();
         let lane = self.lane();
-        let job = Job { publication, answer, began, timeout: self.timeout, _place: lane.load.place() };
+        let job = self.job(lane, publication, answer, began);
         self.hand_over(lane, job, began).await?;
         self.answer(confirmed, began).await
     }
@@ -74,7 +75,7 @@ impl Publisher {
         let mut waiting = Vec::with_capacity(publications.len());
         for publication in publications {
             let (answer, confirmed) = oneshot::channel();
-            let job = Job { publication, answer, began, timeout: self.timeout, _place: lane.load.place() };
+            let job = self.job(lane, publication, answer, began);
             let handed_over = self.hand_over(lane, job, began).await;
             waiting.push(handed_over.map(|()| confirmed));
         }
@@ -150,6 +151,10 @@ impl Publisher {
 
     fn least_loaded(&self) -> &Lane {
         self.lanes.iter().min_by_key(|lane| lane.load.get()).expect("there are some")
+    }
+
+    fn job(&self, lane: &Lane, publication: Publication, answer: oneshot::Sender<Answer>, began: Instant) -> Job {
+        Job { publication, answer, began, timeout: self.timeout, _place: lane.load.place(), accusation: None }
     }
 
     async fn hand_over(&self, lane: &Lane, job: Job, began: Instant) -> Result<(), BrokerError> {

@@ -42,7 +42,9 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// With results in Redis or PostgreSQL only deliveries count whose body began and came to no end, and the first. With
     /// `memory://`, and others that do not count, those count that a quorum queue tells: also such as a stopped worker, or a
     /// lost connection, gave back; with a classic queue there is a limit only for what the process survives. An end that
-    /// cannot be acknowledged, because the channel is gone, is none.
+    /// cannot be acknowledged, because the channel is gone, is none. Nobody then knows which of several tasks killed the
+    /// worker in which they all were, so they are parked together, also those that did not begin: for tasks that can kill
+    /// their worker keep results in Redis or PostgreSQL.
     ///
     /// A worker that dies takes down all that ran in it. So those that were counted run one at a time, beside tasks that
     /// come for the first time, before any of them is condemned: with a limit of 1, too, a task is tried twice.

@@ -11,6 +11,7 @@ use crate::backend::{BackendError, ResultBackend, StoredResult};
 use crate::protocol::ResultMeta;
 use crate::task::Failure;
 use crate::worker::awaited::Backoff;
+use crate::worker::hooks::tell_unstored;
 use crate::worker::live::stored;
 use crate::worker::shared::Shared;
 
@@ -80,6 +81,9 @@ pub(super) async fn alone(shared: Arc<Shared>, mut settlement: Settlement) -> Se
         && let Err(error) = store_one(&shared, &result).await
         && let Some(failure) = store_failure(&shared, &result, &error).await
     {
+        if let Some(run) = &settlement.run {
+            tell_unstored(&shared.hooks, &run.request, &failure);
+        }
         settlement.events = settlement.events.into_iter().map(|event| failed_after_all(event, &failure)).collect();
     }
     settlement.done = None;
@@ -91,6 +95,8 @@ pub(super) async fn alone(shared: Arc<Shared>, mut settlement: Settlement) -> Se
 /// # Errors
 /// The backend does not take it.
 pub(in crate::worker) async fn store_one(shared: &Shared, result: &StoredResult) -> Result<(), BackendError> {
+    // That does not pass.
+    shared.app.check_result(result)?;
     let one = std::slice::from_ref(result);
     for pause in AGAIN {
         if store(shared, one).await.is_ok() {
@@ -134,6 +140,7 @@ async fn store(shared: &Shared, results: &[StoredResult]) -> Result<(), BackendE
     if results.is_empty() {
         return Ok(());
     }
+    results.iter().try_for_each(|result| shared.app.check_result(result))?;
     let backend = shared.app.backend();
     let mut backoff = Backoff::new(&shared.vitals.backend);
     let mut blame = Blame::default();

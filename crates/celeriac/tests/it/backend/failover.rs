@@ -7,7 +7,7 @@ use celeriac::backend::{BackendError, BackendOptions, Change, Grant, ResultBacke
 use celeriac::beat::RedisScheduleStore;
 use celeriac::beat::store::ScheduleStore;
 use celeriac::protocol::State;
-use celeriac::{Beat, Entry, SendOptions};
+use celeriac::{App, Beat, Entry, SendOptions};
 use testkit::{FaultProxy, OwnServer, redis_server};
 use tokio_util::sync::CancellationToken;
 
@@ -187,6 +187,8 @@ async fn sentinels_are_asked_for_the_master_again_after_a_failover() {
     };
     let without_name = refused(format!("sentinel://127.0.0.1:{}", sentinel.port())).await;
     assert!(matches!(&without_name, BackendError::Refused { reason, .. } if reason.contains("master_name")));
+    let app = App::builder().broker("memory://named-by-the-builder").result_master_name("shop");
+    app.backend(format!("sentinel://127.0.0.1:{}", sentinel.port())).build().await.expect("the name is known");
     let other = refused(format!("sentinel://127.0.0.1:{}?master_name=other", sentinel.port())).await;
     assert!(other.to_string().contains("other"), "{other}");
 }

@@ -198,6 +198,45 @@ async fn a_message_that_the_broker_refuses_is_found_among_many() {
     assert_eq!(seen.len(), 98);
 }
 
+/// A queue of type stream cannot keep decimals in headers: RabbitMQ's channel crashes over one, and takes the connection
+/// along (541 INTERNAL_ERROR).
+#[tokio::test]
+async fn a_message_over_which_the_broker_closes_the_connection_is_found_among_many_and_refused_alone() {
+    let setup = Setup::classic().await;
+    let broker = setup.with_queue().await;
+    let mut stream = durable("stream");
+    stream.arguments.insert("x-queue-type", "stream");
+    declare(&*broker, stream).await;
+    let fatal = |number: usize| {
+        let mut publication = to("stream", number.to_string());
+        if number == 37 || number == 38 {
+            publication.message.headers.insert("price", Value::Decimal { scale: 2, mantissa: 1_250 });
+        }
+        publication
+    };
+    // On other lanes, and on the same ones behind.
+    let beside = async {
+        for number in 0..50 {
+            broker.publish(to("q", number.to_string())).await.unwrap();
+        }
+    };
+    let batches = (0..4).map(|part| broker.publish_batch((part * 25..part * 25 + 25).map(fatal).collect()));
+    let (batches, ()) = tokio::join!(futures_util::future::join_all(batches), beside);
+    for (number, answer) in batches.iter().flatten().enumerate() {
+        match answer {
+            Err(BrokerError::Refused { reason, .. }) => {
+                assert!((37..=38).contains(&number) && reason.contains("INTERNAL_ERROR"), "{number}: {reason}");
+            }
+            answer => assert!(answer.is_ok() && !(37..=38).contains(&number), "{number}: {answer:?}"),
+        }
+    }
+    // Nothing is suspected any longer.
+    let began = Instant::now();
+    broker.publish_batch((0..200).map(|number| to("q", number.to_string())).collect()).await;
+    broker.publish(to("q", "end")).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
 /// A full queue may be emptied: the broker's "no" is only final when the caller's time is over.
 #[tokio::test]
 async fn what_a_full_queue_rejects_is_tried_again_until_the_publish_timeout_and_is_no_lost_connection() {

@@ -165,7 +165,7 @@ async fn what_the_broker_will_do_to_long_tasks_and_to_what_comes_back_is_said_at
         let app = App::builder().broker(broker).backend("memory://low").queue_type(QueueType::Quorum);
         let options =
             TaskOptions { acks_late: true, time_limit: Some(Duration::from_secs(3600)), ..TaskOptions::DEFAULT };
-        let worker = Worker::builder(app.build().await.unwrap()).management_api(api);
+        let worker = Worker::builder(app.build().await.unwrap()).management_api(api).delivery_limit(5);
         let worker = worker.task_named("t.long", options, async |_, _: Context| Err(TaskError::Ignore));
         return worker.build().unwrap().run(CancellationToken::new()).await.unwrap();
     }
@@ -176,6 +176,7 @@ async fn what_the_broker_will_do_to_long_tasks_and_to_what_comes_back_is_said_at
     command.args(["--exact", test, "--nocapture"]);
     command.envs(CHILD.into_iter().zip([vhost.amqp_url(), vhost.management_url()]));
     let mut worker = Process::spawn("a worker", command);
+    worker.wait_for_line("so the broker's deliveries count", SOON).await;
     worker.wait_for_line("a policy (delivery-limit) lets the queue drop messages", SOON).await;
     worker.wait_for_line("the task may run longer than the broker waits for its acknowledgement", SOON).await;
 }

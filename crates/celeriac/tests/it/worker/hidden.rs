@@ -6,12 +6,13 @@ use std::sync::Arc;
 use celeriac::broker::Publication;
 use celeriac::canvas::{Canvas, Signature};
 use celeriac::control::Command;
-use celeriac::protocol::RawJson;
+use celeriac::protocol::{Compression, RawJson};
 use celeriac::worker::Call;
 use celeriac::{App, Context, Failure, GetError, SendOptions, Task, TaskError, TaskOptions, TaskResult, Worker};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use testkit::Tap;
 use tokio::sync::Semaphore;
 
 use super::recording::RecordingBroker;
@@ -171,7 +172,10 @@ struct World {
 }
 
 async fn world() -> World {
-    let setup = Setup::memory().await;
+    world_of(Setup::memory().await).await
+}
+
+async fn world_of(setup: Setup) -> World {
     let inner = App::builder().broker(&setup.broker).backend(&setup.backend).build().await.unwrap();
     let broker = Arc::new(RecordingBroker::new(Arc::clone(inner.broker())));
     let app = App::builder().broker_instance(Arc::clone(&broker) as _).backend(&setup.backend).sent_events(true);
@@ -278,6 +282,67 @@ async fn what_is_hidden_stays_hidden_in_workflows_events_results_and_logs() {
     let lines = logged.0.lock().clone();
     assert!(lines.iter().any(|line| line.contains("t.pay")), "bodies run in spans");
     assert!(!lines.iter().any(|line| line.contains(SECRET)), "{lines:?}");
+    world.serving.stop().await;
+}
+
+/// The same workflow, with the bodies of all its messages compressed: what can be read on the wire then is not in a body.
+fn compressed(canvas: &Canvas) -> Canvas {
+    fn compress(json: &mut Value) {
+        match json {
+            Value::Array(items) => items.iter_mut().for_each(compress),
+            Value::Object(fields) => {
+                fields.values_mut().for_each(compress);
+                if fields.contains_key("task") && fields.contains_key("kwargs") {
+                    let options = fields.entry("options").or_insert_with(|| json!({}));
+                    options["compression"] = json!("gzip");
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut json = serde_json::to_value(canvas.to_json()).expect("it is JSON");
+    compress(&mut json);
+    Canvas::from_json(&RawJson::of(&json).expect("it is JSON").to_tree()).expect("it is a workflow still")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hidden_is_not_among_the_bytes_to_rabbitmq_but_in_bodies_and_not_among_those_to_redis() {
+    let (vhost, redis) = tokio::join!(testkit::rabbitmq(), testkit::redis());
+    let (broker, results) = (Tap::on(&vhost.amqp_url()).await, Tap::on(redis.url()).await);
+    let mut setup = Setup::memory().await;
+    setup.broker = broker.url().to_owned();
+    setup.backend = results.url().to_owned();
+    let world = world_of(setup).await;
+    let app = &world.serving.app;
+    let silent = |what: &str| {
+        for (tap, wire) in [(&broker, "RabbitMQ"), (&results, "Redis")] {
+            let heard = tap.heard();
+            let at = heard.find(SECRET).map(|at| heard[..at].chars().rev().take(300).collect::<Vec<_>>());
+            let before: Option<String> = at.map(|text| text.into_iter().rev().collect());
+            assert_eq!(before, None, "{what}: on the wire to {wire}, after this");
+        }
+    };
+    for (what, canvas) in workflows() {
+        let ended = app.publish(compressed(&canvas)).await.expect(what).get::<Value>(SOON).await;
+        assert!(!matches!(ended, Err(GetError::Timeout { .. })), "{what}");
+        world.serving.settled("celery").await;
+        silent(what);
+    }
+    let packed = || SendOptions::new().compression(Compression::Gzip);
+    let pay = |how: &str| Pay { pin: SECRET.to_owned(), how: how.to_owned() };
+    app.send_with(pay("retry"), packed()).await.unwrap().get(SOON).await.unwrap();
+    let late = packed().countdown(std::time::Duration::from_millis(100));
+    app.send_with(pay(""), late).await.unwrap().get(SOON).await.unwrap();
+    let hides = packed().argsrepr("('***',)").kwargsrepr("{'pin': '***'}");
+    app.send_named("t.any", [SECRET], json!({"pin": SECRET}), hides).await.unwrap().get(SOON).await.unwrap();
+    world.serving.settled("celery").await;
+    silent("sent");
+    // The taps hear: what is not hidden, what stands for it, and a body that is not compressed.
+    for (tap, known) in [(&broker, "t.pay"), (&broker, "***"), (&results, "***")] {
+        assert!(tap.heard().contains(known), "{known}");
+    }
+    app.send(pay("")).await.unwrap().get(SOON).await.unwrap();
+    assert!(broker.heard().contains(SECRET) && !results.heard().contains(SECRET));
     world.serving.stop().await;
 }
 

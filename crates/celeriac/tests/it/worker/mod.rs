@@ -13,6 +13,7 @@ mod flows;
 mod hidden;
 mod hooks;
 mod lifetime;
+mod nodes;
 mod outcomes;
 mod own_slots;
 mod parking;

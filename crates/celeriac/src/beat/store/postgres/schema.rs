@@ -2,7 +2,7 @@
 
 use crate::backend::postgres::Tables;
 
-pub(super) const SCHEDULE: Tables = Tables { missing: MISSING, create: CREATE };
+pub(super) const SCHEDULE: Tables = Tables { server: "the database of the schedule", missing: MISSING, create: CREATE };
 
 const MISSING: &str = "
 SELECT (NOT EXISTS (

@@ -2,6 +2,7 @@
 
 use celeriac::broker::{Binding, BindingDestination, Exchange, ExchangeKind, Publication, Queue, Topology};
 use celeriac::canvas::{Canvas, Signature};
+use celeriac::protocol::Value::Decimal;
 use celeriac::protocol::{Headers, Message};
 use serde_json::json;
 
@@ -55,7 +56,7 @@ async fn a_retry_that_a_full_queue_rejects_fails_its_task_is_parked_and_holds_no
     let exchange = Exchange { name: "news".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false };
     let topology = Topology { exchanges: vec![exchange], bindings: vec![bound("celery")], ..Topology::default() };
     direct.broker().declare(&topology).await.unwrap();
-    let options = SendOptions::new().task_id("retried").exchange("news", "news");
+    let options = SendOptions::new().task_id("retried-full").exchange("news", "news");
     direct.send_with(Autoretry, options).await.unwrap();
     // From now on what is sent there goes into a queue that takes nothing.
     let mut arguments = Headers::default();
@@ -73,15 +74,54 @@ async fn a_retry_that_a_full_queue_rejects_fails_its_task_is_parked_and_holds_no
     };
     direct.broker().publish(filler).await.expect("there is room for one");
 
-    let worker = start(app(vhost.amqp_url(), &redis), |worker| worker.delivery_limit(5)).await;
+    let patient = app(vhost.amqp_url(), &redis).publish_timeout(Duration::from_secs(15));
+    let worker = start(patient, |worker| worker.delivery_limit(5)).await;
     all_have_results(&direct, &ordinary).await;
-    let failure = failure(&direct, "retried").await;
+    let state = direct.result::<()>("retried-full").state().await.unwrap();
+    assert!(!state.is_ready(), "the others have waited for it, {state:?}");
+    let failure = failure(&direct, "retried-full").await;
     assert!(failure.exc_message[0].as_str().unwrap().contains("a queue is full"), "{failure:?}");
     worker.settled("celery").await;
     worker.stop().await;
     let parked = direct.parking("celery").list(10).await.unwrap();
     assert_eq!(parked.len(), 1, "{parked:?}");
-    assert_eq!((parked[0].id.as_deref(), parked[0].reason.as_str()), (Some("retried"), "retry-refused"));
+    assert_eq!((parked[0].id.as_deref(), parked[0].reason.as_str()), (Some("retried-full"), "retry-refused"));
+}
+
+/// What it comes to where a queue of type stream gets the retry: RabbitMQ's channel crashes over a decimal in a header.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_over_which_the_broker_closes_the_connection_fails_its_task_is_parked_and_holds_no_other() {
+    let (vhost, redis) = places().await;
+    let direct = app(vhost.amqp_url(), &redis).build().await.unwrap();
+    let ordinary = send_ordinary(&direct, "ordinary").await;
+    let bound = |queue: &str| Binding {
+        exchange: "news".into(),
+        destination: BindingDestination::Queue(queue.into()),
+        routing_key: "news".into(),
+    };
+    let exchange = Exchange { name: "news".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false };
+    let topology = Topology { exchanges: vec![exchange], bindings: vec![bound("celery")], ..Topology::default() };
+    direct.broker().declare(&topology).await.unwrap();
+    let price = Decimal { scale: 2, mantissa: 1_250 };
+    let options = SendOptions::new().task_id("retried-stream").exchange("news", "news").header("price", price);
+    direct.send_with(Autoretry, options).await.unwrap();
+    let mut arguments = Headers::default();
+    arguments.insert("x-queue-type", "stream");
+    let stream = Queue { name: "stream".into(), durable: true, exclusive: false, auto_delete: false, arguments };
+    let topology = Topology { queues: vec![stream], bindings: vec![bound("stream")], ..Topology::default() };
+    direct.broker().declare(&topology).await.unwrap();
+    direct.broker().unbind(&bound("celery")).await.unwrap();
+
+    let patient = app(vhost.amqp_url(), &redis).publish_timeout(Duration::from_secs(30));
+    let worker = start(patient, |worker| worker.delivery_limit(5)).await;
+    all_have_results(&direct, &ordinary).await;
+    let failure = failure(&direct, "retried-stream").await;
+    assert!(failure.exc_message[0].as_str().unwrap().contains("INTERNAL_ERROR"), "{failure:?}");
+    worker.settled("celery").await;
+    worker.stop().await;
+    let parked = direct.parking("celery").list(10).await.unwrap();
+    assert_eq!(parked.len(), 1, "{parked:?}");
+    assert_eq!((parked[0].id.as_deref(), parked[0].reason.as_str()), (Some("retried-stream"), "retry-refused"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
