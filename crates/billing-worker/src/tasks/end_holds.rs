@@ -3,8 +3,8 @@
 
 use billing::breaker::Circuit;
 use billing::payment::{Outcome, PaymentState};
-use billing::store::circuits;
 use billing::store::payments::{self, Hold};
+use billing::store::{StoreError, circuits};
 use billing::tasks::EndHolds;
 use celeriac::{Context, TaskResult};
 use cloudpayments::{Amount, Error, TransactionPart};
@@ -17,21 +17,15 @@ use crate::desk::Desk;
 use crate::gateway::{self, Heard};
 
 /// At most so many a time: the rest is found by the next tick, and the gateway is not flooded.
-const LIMIT: i64 = 50;
+const LIMIT: usize = 50;
 
 /// Returns how many holds were ended.
 pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let _place = desk.beside_payments().await;
-    let holds = {
-        let mut conn = desk.services.db.conn().await?;
-        if circuits::get(&mut conn, Circuit::Gateway).await?.rests_until(desk.now()).is_some() {
-            return Ok(0);
-        }
-        payments::holds(&mut conn, desk.now(), LIMIT).await?
-    };
     let mut ended = 0;
-    for hold in holds {
+    for _ in 0..LIMIT {
+        let Some(hold) = next(desk).await? else { break };
         let payment_id = hold.payment.id;
         match end(desk, &hold).await {
             Ok(Some(heard)) => {
@@ -46,6 +40,16 @@ pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usiz
         }
     }
     Ok(ended)
+}
+
+/// One at a time, so that the time for which it is ours begins when it is turned to.
+async fn next(desk: &Desk) -> Result<Option<Hold>, StoreError> {
+    let mut conn = desk.services.db.conn().await?;
+    let now = desk.now();
+    if circuits::get(&mut conn, Circuit::Gateway).await?.rests_until(now).is_some() {
+        return Ok(None);
+    }
+    Ok(payments::holds(&mut conn, now, 1).await?.pop())
 }
 
 /// Looks first, then orders what is left to do, and looks what came of it. `None`: it is still held.

@@ -220,7 +220,9 @@ fn c39_ten_thousand_renewals_wait_for_a_terminal_that_is_mended_after_three_days
                 alarms += i32::from(turn == Some(Turn::Opened));
                 breaker = next;
             }
-            if let Ok(after) = one.account.clone().apply(AccountEvent::AccessRanOut, now) {
+            if one.account.access_until.is_some_and(|end| end <= now)
+                && let Ok(after) = one.account.clone().apply(AccountEvent::AccessRanOut, now)
+            {
                 one.account = after;
             }
             if one.account.period_no == 1 {
@@ -235,7 +237,9 @@ fn c39_ten_thousand_renewals_wait_for_a_terminal_that_is_mended_after_three_days
     assert!(attempts.clone().all(|attempts| attempts <= 3));
     let in_all: usize = attempts.sum();
     assert!(in_all < 300, "{in_all} charges of ten thousand cards were enough to know");
-    let renewed = subscribers.iter().filter(|one| one.account.period_no == 2);
-    assert_eq!(renewed.count(), 10_000, "all of them go on");
-    assert!(subscribers.iter().all(|one| one.account.status == AccountStatus::Active));
+    // Who found out three times is asked to pay; all others go on by themselves.
+    let (exhausted, others): (Vec<_>, Vec<_>) = subscribers.iter().partition(|one| one.attempts == 3);
+    assert!(exhausted.len() < 100, "{}", exhausted.len());
+    assert!(exhausted.iter().all(|one| one.account.period_no == 1 && one.account.next_charge_at.is_none()));
+    assert!(others.iter().all(|one| one.account.status == AccountStatus::Active && one.account.period_no == 2));
 }
