@@ -1,6 +1,6 @@
 //! From the domain to what goes over the wire.
 
-use billing::account::{Access, AccountStatus};
+use billing::account::{Access, AccountStatus, SkippedPeriod};
 use billing::bill::{BillKind, BillStatus};
 use billing::event::{Event, EventKind, ResumeToken};
 use billing::models::Tariff;
@@ -127,7 +127,12 @@ pub(crate) fn bill(view: BillView) -> proto::Bill {
         created_at: Some(timestamp(view.created_at)),
         paid_at: view.paid_at.map(timestamp),
         is_renewal: view.kind == BillKind::Renewal,
+        skipped_periods: view.skipped.iter().map(skipped).collect(),
     }
+}
+
+fn skipped(period: &SkippedPeriod) -> proto::SkippedPeriod {
+    proto::SkippedPeriod { from: Some(timestamp(period.begins_at)), until: Some(timestamp(period.ends_at)) }
 }
 
 /// An event with the token of who has dealt with it.

@@ -40,11 +40,11 @@ pub struct Config {
     #[arg(long, env = "CLOUDPAYMENTS_TERMINAL", value_name = "live|test")]
     pub cloudpayments_terminal: Option<Terminal>,
 
-    /// Requests to the gateway at once from this process. All workers together: 30 on a live terminal, 5 on a test one. What
-    /// --worker-renewals-concurrency and --worker-lookups-concurrency leave of them is for payments alone; of two or more
-    /// at least one always is
-    #[arg(long, env = "GATEWAY_MAX_IN_FLIGHT", default_value_t = 30, value_parser = at_least_one, value_name = "N")]
-    pub gateway_max_in_flight: usize,
+    /// Requests to the gateway at once, from all workers together, which agree on it in RESULT_BACKEND; where that is
+    /// PostgreSQL, from this process. What --worker-renewals-concurrency and --worker-lookups-concurrency leave of them is for
+    /// payments alone; of two or more at least one always is. [default: 30 on a live terminal, 5 on a test one]
+    #[arg(long, env = "GATEWAY_MAX_IN_FLIGHT", value_parser = at_least_one, value_name = "N")]
+    pub gateway_max_in_flight: Option<usize>,
 
     /// Tasks at once from the queue payments, and from any other that has no setting of its own here
     #[arg(
@@ -306,7 +306,7 @@ impl Config {
         let chosen = self.worker_renewals_concurrency.is_some() || self.worker_lookups_concurrency.is_some();
         let Shares { renewals, lookups, beside_payments } = self.shares();
         if chosen && renewals + lookups > beside_payments {
-            return Err(ConfigError::NothingForPayments { max_in_flight: self.gateway_max_in_flight });
+            return Err(ConfigError::NothingForPayments { max_in_flight: self.max_in_flight() });
         }
         Ok(())
     }
@@ -325,7 +325,7 @@ impl Config {
             api_secret: self.cloudpayments_api_secret.clone(),
             timeout,
             connect_timeout: (timeout / CONNECT_SHARE).min(Duration::from_secs(10)),
-            max_in_flight: self.gateway_max_in_flight,
+            max_in_flight: self.max_in_flight(),
         })?)
     }
 }

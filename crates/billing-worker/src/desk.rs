@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use billing::Services;
 use billing::breaker::{BreakerPolicy, Circuit, Signal, Turn};
 use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Turned, Watch};
-use billing::trail;
+use billing::store::{StoreError, payments};
+use billing::{AccountId, PaymentId, Services, trail};
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Client, Doubt, Error, NotProcessed};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::allowance::Allowance;
 use crate::config::{Config, ConfigError, delta};
 
 /// The state of the worker: connections and rules, the same for all tasks. Cheap to clone.
@@ -24,8 +24,8 @@ pub(crate) struct Desk {
     pub(crate) terminal: Terminal,
     /// Where that is. Holds no password.
     gateway_url: Arc<str>,
-    /// Requests at once that are not for a customer who waits. The rest is for those alone.
-    beside_payments: Arc<Semaphore>,
+    /// How many requests may be on their way to it.
+    pub(crate) allowance: Arc<Allowance>,
     /// The queues that this worker takes tasks from.
     queues: Arc<[String]>,
     pub(crate) resolve: ResolvePolicy,
@@ -47,11 +47,11 @@ impl Desk {
     pub(crate) fn new(config: &Config, services: Services) -> Result<Self, ConfigError> {
         let times = services.times;
         Ok(Self {
+            allowance: Arc::new(Allowance::new(config, Arc::clone(services.app.backend()))),
             services,
             gateway: config.gateway(times.gateway_timeout)?,
             terminal: config.terminal(),
             gateway_url: config.gateway_url.as_str().into(),
-            beside_payments: Arc::new(Semaphore::new(config.shares().beside_payments)),
             queues: config.queues().map(str::to_owned).collect(),
             resolve: times.resolve,
             breaker: config.breaker.policy()?,
@@ -79,11 +79,9 @@ impl Desk {
         self.abandoned_after.to_std().unwrap_or_default() / 2
     }
 
-    /// A place for requests to the gateway that no customer waits for. Waiting for it takes none of the places of those
-    /// who wait.
-    pub(crate) async fn beside_payments(&self) -> OwnedSemaphorePermit {
-        let place = Arc::clone(&self.beside_payments).acquire_owned().await;
-        place.expect("the semaphore is never closed")
+    /// Whose payment it is; `None`: there is no such payment.
+    pub(crate) async fn account_of(&self, payment_id: PaymentId) -> Result<Option<AccountId>, StoreError> {
+        payments::account_of(&mut *self.services.db.conn().await?, payment_id).await
     }
 
     /// Whether this worker takes tasks from a queue.

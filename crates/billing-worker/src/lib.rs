@@ -3,6 +3,7 @@
 //! A task never trusts that it was called once. It reads the row, writes ahead what it is about to do, calls the
 //! gateway without holding a connection, and writes down what came of it.
 
+mod allowance;
 mod circuits;
 mod config;
 mod desk;

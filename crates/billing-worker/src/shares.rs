@@ -1,8 +1,12 @@
-//! Who may have how many requests to the gateway at once.
+//! Who may have how many requests to the gateway at once, of those that all workers have together.
 
-use billing::tasks;
+use billing::payment::identity::Terminal;
 
 use crate::Config;
+
+/// What the gateway takes at once on a live and on a test terminal; more is answered with 429.
+const LIVE: usize = 30;
+const TEST: usize = 5;
 
 /// Of the requests at once (`GATEWAY_MAX_IN_FLIGHT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +24,21 @@ impl Config {
         taken.map(String::as_str)
     }
 
+    /// Requests to the gateway at once, from all workers together: what it takes, unless the settings say otherwise.
+    pub(crate) fn max_in_flight(&self) -> usize {
+        let taken = match self.terminal() {
+            Terminal::Live => LIVE,
+            Terminal::Test => TEST,
+        };
+        self.gateway_max_in_flight.unwrap_or(taken)
+    }
+
     pub(crate) fn shares(&self) -> Shares {
-        let all = self.gateway_max_in_flight;
+        let all = self.max_in_flight();
         let renewals = self.worker_renewals_concurrency.unwrap_or(all / 2).max(1);
         let lookups = self.worker_lookups_concurrency.unwrap_or(all / 6).max(1);
-        let takes_payments = self.queues().any(|queue| queue == tasks::PAYMENTS);
-        let others = if takes_payments { all.saturating_sub(1).max(1) } else { all };
+        // Whoever takes no payments leaves places to the workers that do.
+        let others = all.saturating_sub(1).max(1);
         Shares { renewals, lookups, beside_payments: (renewals + lookups).min(others) }
     }
 }
@@ -54,7 +67,8 @@ mod tests {
 
     #[test]
     fn of_two_requests_at_once_or_more_one_at_least_is_for_payments_alone() {
-        assert_eq!(shares(""), [15, 5, 20]);
+        assert_eq!(shares("--cloudpayments-terminal live"), [15, 5, 20]);
+        assert_eq!(shares(""), [2, 1, 3], "a gateway at plain http is that of a test terminal");
         assert_eq!(shares("--gateway-max-in-flight 5"), [2, 1, 3]);
         assert_eq!(shares("--gateway-max-in-flight 2"), [1, 1, 1]);
         assert_eq!(shares("--gateway-max-in-flight 1"), [1, 1, 1]);
@@ -62,16 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_takes_no_payments_keeps_nothing_for_them() {
-        assert_eq!(shares("-Q renewals,lookups --gateway-max-in-flight 2"), [1, 1, 2]);
-        let alone = config("-Q renewals --worker-renewals-concurrency 29 --worker-lookups-concurrency 1");
-        assert!(alone.check().is_ok());
+    fn a_worker_that_takes_no_payments_keeps_places_for_those_of_others() {
+        assert_eq!(shares("-Q renewals,lookups --gateway-max-in-flight 2"), [1, 1, 1]);
     }
 
     #[test]
     fn shares_that_leave_nothing_for_payments_are_refused() {
-        let greedy = config("--worker-renewals-concurrency 25").check();
+        let greedy = config("--gateway-max-in-flight 30 --worker-renewals-concurrency 25").check();
         assert!(matches!(greedy, Err(ConfigError::NothingForPayments { max_in_flight: 30 })), "{greedy:?}");
-        assert!(config("--worker-renewals-concurrency 24").check().is_ok());
+        assert!(config("--gateway-max-in-flight 30 --worker-renewals-concurrency 24").check().is_ok());
     }
 }

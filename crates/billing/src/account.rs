@@ -146,6 +146,14 @@ pub struct NextPeriod {
     pub skipped: i32,
 }
 
+/// A period that passed unpaid and is not charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkippedPeriod {
+    pub no: i32,
+    pub begins_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+}
+
 /// Whether the customer may watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {

@@ -228,6 +228,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    skipped_period (account_id, begins_at) {
+        account_id -> Uuid,
+        begins_at -> Timestamptz,
+        ends_at -> Timestamptz,
+        period_no -> Int4,
+        bill_id -> Uuid,
+        noticed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     tariff (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -260,6 +271,8 @@ diesel::joinable!(card -> account (account_id));
 diesel::joinable!(decline_rule -> decline_schedule (decline_group));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
+diesel::joinable!(skipped_period -> account (account_id));
+diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(tries -> payment (payment_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -277,6 +290,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     gateway_call,
     orphan,
     payment,
+    skipped_period,
     tariff,
     tries,
 );

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, Books, Gateway, faults::Faults},
+    http::{self, Books, Gateway, faults::Faults, load::Load},
     journal::{Journal, JournalError},
     ledger::{Ledger, secret::Secret},
     wire::answer::Terminal,
@@ -95,6 +95,7 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
         books: Mutex::new(books),
         faults: Mutex::new(Faults::default()),
         slots: Arc::new(Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS))),
+        load: Load::default(),
         turns: Arc::default(),
         shutdown: CancellationToken::new(),
     };

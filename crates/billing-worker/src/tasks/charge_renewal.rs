@@ -12,6 +12,8 @@ pub(crate) async fn charge_renewal(task: ChargeRenewal, cx: Context<Desk>) -> Ta
     if moved(&task, &cx).await? {
         return Err(TaskError::ignore());
     }
-    let _place = cx.state().beside_payments().await;
+    let desk = cx.state();
+    let account = desk.account_of(task.payment_id).await?;
+    let _place = desk.allowance.beside_payments(account).await;
     charge(task.payment_id, &cx).await
 }

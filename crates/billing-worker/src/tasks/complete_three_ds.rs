@@ -15,6 +15,8 @@ use crate::gateway::{self, Heard, signals};
 
 pub(crate) async fn complete_three_ds(task: CompleteThreeDs, cx: Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
+    let account = desk.account_of(task.payment_id).await?;
+    let _place = desk.allowance.for_customer(account).await;
     let begun = {
         let mut conn = desk.services.db.conn().await?;
         payments::begin_posting(&mut conn, task.payment_id, &desk.services.cipher, desk.now()).await?

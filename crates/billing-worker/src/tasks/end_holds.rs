@@ -22,7 +22,7 @@ const LIMIT: usize = 50;
 /// Returns how many holds were ended.
 pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
-    let _place = desk.beside_payments().await;
+    let _place = desk.allowance.beside_payments(None).await;
     let mut ended = 0;
     for _ in 0..LIMIT {
         let Some(hold) = next(desk).await? else { break };

@@ -18,10 +18,10 @@ pub(super) async fn moved<T: Task + Clone>(task: &T, cx: &Context<Desk>) -> Resu
     Ok(true)
 }
 
-/// How many messages wait in a queue; 0 if the broker cannot tell. A queue that nobody takes tasks from is told aloud.
+/// How many messages wait in a queue; 0 if the broker cannot tell. One that waits where nobody takes tasks from is told aloud.
 pub(super) async fn waiting(queue: &'static str, cx: &Context<Desk>) -> u64 {
     match cx.app().broker().queue_depth(queue).await {
-        Ok(Some(depth)) if depth.consumers == 0 => {
+        Ok(Some(depth)) if depth.consumers == 0 && depth.messages > 0 => {
             tracing::error!(queue, messages = depth.messages, "no worker takes tasks from this queue (WORKER_QUEUES)");
             depth.messages
         }

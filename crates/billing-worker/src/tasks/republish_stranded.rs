@@ -2,10 +2,10 @@
 
 use billing::PaymentId;
 use billing::store::payments::{self, Stranded, Wake};
-use billing::tasks::{ChargePayment, ChargeRenewal, CompleteThreeDs, RENEWALS, RepublishStranded};
+use billing::tasks::{ChargePayment, ChargeRenewal, CompleteThreeDs, RepublishStranded};
 use celeriac::{App, Context, SendError, SendOptions, TaskResult};
 
-use super::places::waiting;
+use super::open_renewals::room;
 use crate::desk::Desk;
 
 const CHUNK: i64 = 200;
@@ -14,16 +14,15 @@ const CHUNK: i64 = 200;
 pub(crate) async fn republish_stranded(_: RepublishStranded, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
     let mut total = 0;
+    // A queue that is full is not filled with copies of what it has.
+    let with_renewals = room(&cx).await > 0;
     loop {
         let now = desk.now();
         let stranded = {
             let mut conn = desk.services.db.conn().await?;
-            payments::stranded(&mut conn, now - desk.stranded_after, now, CHUNK).await?
+            payments::stranded(&mut conn, now - desk.stranded_after, now, with_renewals, CHUNK).await?
         };
         total += send(&stranded, &cx).await?;
-        if stranded.iter().any(|payment| payment.wake == Wake::ChargeRenewal) {
-            waiting(RENEWALS, &cx).await;
-        }
         if stranded.len() < CHUNK as usize {
             return Ok(total);
         }

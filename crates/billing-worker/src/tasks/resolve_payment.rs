@@ -33,7 +33,7 @@ pub(crate) async fn resolve_payment(task: ResolvePayment, cx: Context<Desk>) -> 
     }
     let desk = cx.state();
     // Before the lease: it is not to run out while we wait for a place.
-    let _place = desk.beside_payments().await;
+    let _place = desk.allowance.beside_payments(None).await;
     let now = desk.now();
     let begun = {
         let mut conn = desk.services.db.conn().await?;

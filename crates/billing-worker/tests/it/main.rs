@@ -1,6 +1,7 @@
 //! The tasks against a real PostgreSQL and the gateway's sandbox, with its faults.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod allowance;
 mod breaker;
 mod calls;
 mod charging;
@@ -13,6 +14,7 @@ mod identity;
 mod in_doubt;
 mod looks;
 mod places;
+mod planning;
 mod refunded;
 mod renewing;
 mod three_ds;

@@ -87,11 +87,15 @@ async fn renewals_that_take_their_time_keep_no_customer_waiting() {
 }
 
 /// Open renewals of so many subscribers, of which no worker was told.
-async fn renewals_of(world: &World, subscribers: usize) -> Vec<PaymentId> {
+pub(crate) async fn renewals_of(world: &World, subscribers: usize) -> Vec<PaymentId> {
+    let mut bought = Vec::with_capacity(subscribers);
     for _ in 0..subscribers {
         let first = world.created(PAYS, DAY).await;
         world.charge(first.id).await;
-        world.ends_as(first.id, PaymentState::Succeeded).await;
+        bought.push(first.id);
+    }
+    for id in bought {
+        world.ends_as(id, PaymentState::Succeeded).await;
     }
     let mut conn = world.services.db.conn().await.unwrap();
     let later = clock::now() + TimeDelta::hours(24);

@@ -15,7 +15,7 @@ use celeriac::{Failure, SendOptions, Task};
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use cloudpayments_sandbox::Sandbox;
-use diesel_async::RunQueryDsl as _;
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use serde_json::{Value, json};
 use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ struct Options {
 pub(crate) struct World {
     pub(crate) services: Services,
     pub(crate) sandbox: Sandbox,
+    arguments: Vec<String>,
     http: reqwest::Client,
     stop: CancellationToken,
     _database: TestDatabase,
@@ -103,12 +104,29 @@ impl World {
                 None => arguments.extend([name, value]),
             }
         }
-        let Options { worker, services } = Options::parse_from(arguments);
-        let services = services.connect().await.unwrap();
+        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
         let stop = CancellationToken::new();
-        let stopped = billing_worker::Stop { warm: stop.clone(), ..billing_worker::Stop::default() };
-        tokio::spawn(billing_worker::run(worker, services.clone(), stopped));
-        Self { services, sandbox, http: reqwest::Client::new(), stop, _database: database }
+        let services = start_worker(&arguments, &stop).await;
+        Self { services, sandbox, arguments, http: reqwest::Client::new(), stop, _database: database }
+    }
+
+    /// Another worker like the first, with connections of its own.
+    pub(crate) async fn is_joined_by_another(&self) {
+        start_worker(&self.arguments, &self.stop).await;
+    }
+
+    /// The most requests that the gateway has had at a time.
+    pub(crate) async fn most_at_the_gateway(&self) -> u64 {
+        let answer = self.http.get(format!("{}/sandbox/load", self.sandbox.url())).send().await;
+        answer.unwrap().json::<Value>().await.unwrap()["most_at_once"].as_u64().unwrap()
+    }
+
+    /// As many subscribers, written into the tables, whose renewals are all due.
+    pub(crate) async fn are_due(&self, subscribers: usize) {
+        let sql = include_str!("../../../billing/tests/subscribers.sql");
+        let sql = sql.replace(":n", &subscribers.to_string()).replace(":last", "now() - interval '32 days'");
+        let mut conn = self.services.db.conn().await.unwrap();
+        conn.batch_execute(&format!("begin; {sql} commit;")).await.unwrap();
     }
 
     /// A new account and its first payment for so many days or months, written down and not sent to a worker.
@@ -322,6 +340,14 @@ impl World {
         let answered: Value = posted.unwrap().error_for_status().unwrap().json().await.unwrap();
         answered["PaRes"].as_str().unwrap().to_owned()
     }
+}
+
+async fn start_worker(arguments: &[String], stop: &CancellationToken) -> Services {
+    let Options { worker, services } = Options::parse_from(arguments);
+    let services = services.connect().await.unwrap();
+    let stop = billing_worker::Stop { warm: stop.clone(), ..billing_worker::Stop::default() };
+    tokio::spawn(billing_worker::run(worker, services.clone(), stop));
+    services
 }
 
 impl Drop for World {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::term::is_worth_its_price;
 use super::window::renewal_at;
-use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, Term};
+use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, SkippedPeriod, Term};
 use crate::bill::BillKind;
 use crate::decline::{GRACE, RetryTerms, retry_after_fault};
 use crate::period::Period;
@@ -28,6 +28,19 @@ impl Account {
             }
             (no, begins_at) = (no.saturating_add(1), ends_at);
         }
+    }
+
+    /// The periods that are passed over when `no` is charged next.
+    ///
+    /// # Errors
+    /// As [`next_period`](Self::next_period).
+    pub fn skipped(&self, period: Period, no: i32) -> Result<Vec<SkippedPeriod>, AccountError> {
+        let term = self.term_under(period)?;
+        let period = |no| {
+            let (begins_at, ends_at) = (term.end_of(no - 1, self.time_zone)?, term.end_of(no, self.time_zone)?);
+            Ok(SkippedPeriod { no, begins_at, ends_at })
+        };
+        (self.period_no.saturating_add(1)..no).map(period).collect()
     }
 
     /// Whether the period of an open bill is still to be charged for at `now`, and not the one after it.

@@ -3,6 +3,7 @@
 mod account;
 mod bill;
 mod payment;
+mod skipped;
 mod tariff;
 
 pub(crate) use self::account::AccountChange;
@@ -11,4 +12,5 @@ pub use self::bill::BillRow;
 pub(crate) use self::bill::{BillChange, NewBill};
 pub use self::payment::PaymentRow;
 pub(crate) use self::payment::{NewPaymentRow, PaymentChange};
+pub(crate) use self::skipped::SkippedRow;
 pub use self::tariff::{NewTariff, Tariff};

@@ -35,7 +35,7 @@ impl Shop {
 
     async fn woken(&self, now: DateTime<Utc>) -> Vec<PaymentId> {
         let mut conn = self.conn().await;
-        let found = payments::stranded(&mut conn, now, now, 10).await.unwrap();
+        let found = payments::stranded(&mut conn, now, now, true, 10).await.unwrap();
         let ids: Vec<PaymentId> = found.iter().map(|stranded| stranded.payment_id).collect();
         payments::told(&mut conn, &ids, now).await.unwrap();
         ids

@@ -22,7 +22,7 @@ async fn defect_01_the_task_was_sent_before_the_row_was_there() {
     assert!(payments::get(&mut other, payment.id).await.unwrap().is_some());
     // And should the message be lost in between, the row itself says that it waits.
     let later = noon() + minutes(1);
-    assert_eq!(payments::stranded(&mut *shop.conn().await, later, later, 10).await.unwrap().len(), 1);
+    assert_eq!(payments::stranded(&mut *shop.conn().await, later, later, true, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +199,7 @@ async fn delivering_everything_three_times_charges_nobody_twice() {
     // Nothing of it is left over for anybody to turn to.
     tokio::time::timeout(Duration::from_secs(10), async {
         let mut conn = shop.conn().await;
-        assert_eq!(payments::stranded(&mut conn, due, due, 10).await.unwrap(), []);
+        assert_eq!(payments::stranded(&mut conn, due, due, true, 10).await.unwrap(), []);
         assert_eq!(payments::unresolved(&mut conn, due, due, 10).await.unwrap(), []);
     })
     .await

@@ -13,7 +13,7 @@ use crate::support::{hours, minutes, noon};
 
 impl Shop {
     async fn stranded(&self, now: DateTime<Utc>) -> Vec<Stranded> {
-        let stranded = payments::stranded(&mut *self.conn().await, now - minutes(1), now, 10).await.unwrap();
+        let stranded = payments::stranded(&mut *self.conn().await, now - minutes(1), now, true, 10).await.unwrap();
         self.told(stranded.iter().map(|stranded| stranded.payment_id).collect(), now).await;
         stranded
     }

@@ -1,9 +1,10 @@
 //! Which period a renewal is for, when it may be charged, and at what price.
 
-use billing::account::{AccountStatus, renewal_at};
+use billing::account::{AccountStatus, SkippedPeriod, renewal_at};
 use billing::bill::BillStatus;
 use billing::payment::PaymentState;
 use billing::store::payments::{Begin, NewPayment};
+use billing::store::subscriptions;
 use chrono::{DateTime, Duration, Utc};
 
 use crate::shop::{Shop, day, month, purchase, refused, took, year};
@@ -69,6 +70,43 @@ async fn after_an_outage_one_period_is_charged_of_which_two_thirds_lie_ahead() {
         let said = shop.text("select skipped_periods from bill where kind = 'renewal'").await;
         assert_eq!(said.unwrap(), skipped.to_string(), "how many were not charged");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timetable_that_was_down_for_three_days_charges_the_present_day_once_and_writes_down_those_before() {
+    let shop = Shop::open().await;
+    let account = shop.subscribed(day(), 1).await;
+    let back = noon() + Duration::days(4) + hours(1);
+    let mut timetable = Timetable::of(&shop);
+    timetable.run(back, back + hours(2), minutes(20), |payment| Some(took(payment, 2))).await;
+    assert_eq!(timetable.charges_of(account), [back]);
+
+    let bills = subscriptions::bills(&mut *shop.conn().await, account, None, 10).await.unwrap().unwrap().rows;
+    let [renewal, purchase] = &bills[..] else { panic!("{bills:?}") };
+    let nth = |n: i32| SkippedPeriod {
+        no: n + 1,
+        begins_at: noon() + Duration::days(n.into()),
+        ends_at: noon() + Duration::days((n + 1).into()),
+    };
+    assert_eq!((renewal.period_no, &renewal.skipped[..]), (5, &[nth(1), nth(2), nth(3)][..]));
+    assert_eq!(purchase.skipped, []);
+    let alone = subscriptions::bill(&mut *shop.conn().await, renewal.id).await.unwrap().unwrap();
+    assert_eq!(alone, *renewal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_is_skipped_once_also_if_the_one_charged_instead_passes_too() {
+    let shop = Shop::open().await;
+    let account = shop.subscribed(day(), 1).await;
+    let first = shop.open_due(noon() + Duration::days(4) + hours(1)).await[0];
+    // Nobody sends it for two days.
+    let late = noon() + Duration::days(6) + hours(1);
+    assert!(matches!(shop.begin(first, late).await, Begin::NotNow(PaymentState::NotExecuted)));
+    let second = shop.open_due(late + hours(1)).await[0];
+    let bill = subscriptions::bill(&mut *shop.conn().await, shop.view(second).await.bill_id).await.unwrap().unwrap();
+    let skipped: Vec<i32> = bill.skipped.iter().map(|period| period.no).collect();
+    assert_eq!((bill.period_no, skipped), (7, vec![2, 3, 4, 5, 6]));
+    assert_eq!(shop.count(&format!("skipped_period where account_id = '{account}'")).await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

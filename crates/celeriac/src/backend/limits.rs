@@ -7,8 +7,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::{sleep, timeout};
 
 use super::{BackendError, ResultSubscription};
+
+/// A backend that could not be asked is asked again after this.
+const UNANSWERED: Duration = Duration::from_millis(500);
 
 /// Keeps the limits of the whole cluster.
 #[async_trait]
@@ -63,4 +67,24 @@ pub enum Grant {
         /// From now.
         at_most: Duration,
     },
+}
+
+/// Returns when asking again may help: at once after subscribing, else when a seat was freed, at the latest after `most`.
+pub(crate) async fn wait_until_freed(
+    limits: &dyn ClusterLimits,
+    seat: &Seat,
+    freed: &mut Option<ResultSubscription>,
+    most: Duration,
+) {
+    match freed {
+        Some(subscription) => {
+            if let Ok(None) = timeout(most, subscription.recv()).await {
+                *freed = None;
+            }
+        }
+        None => match limits.freed(&seat.key).await {
+            Ok(subscription) => *freed = Some(subscription),
+            Err(_) => sleep(most.min(UNANSWERED)).await,
+        },
+    }
 }

@@ -16,6 +16,7 @@ mod payload;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod redis;
+mod seat;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use self::chord::{ChordPart, ChordProgress, CompleteChord};
 pub use self::deliveries::DeliveryCounts;
+pub(crate) use self::limits::wait_until_freed;
 pub use self::limits::{ClusterLimits, Grant, Seat};
 pub use self::memory::MemoryBackend;
 pub use self::options::BackendOptions;
@@ -35,6 +37,7 @@ pub use self::postgres::PostgresBackend;
 #[cfg(feature = "postgres")]
 pub(crate) use self::postgres::is_postgres;
 pub use self::redis::RedisBackend;
+pub use self::seat::HeldSeat;
 
 /// Keeps the state and the result of tasks, and wakes who waits for them.
 #[async_trait]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ use super::admission::Admission;
 use super::channel::Held;
 use super::live::{admission_now, wait_in_line};
 use super::run::{Phase, Run};
-use crate::backend::{BackendError, ClusterLimits, Grant, ResultSubscription, Seat};
+use crate::backend::{BackendError, ClusterLimits, Grant, Seat, wait_until_freed};
 use crate::protocol::Revocation;
 use crate::task::{ConcurrencyLimit, RateLimit};
 
@@ -174,26 +174,6 @@ impl Waiting<'_> {
         }
         self.give_way();
         sleep(ASK_AGAIN.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-    }
-}
-
-/// Returns when asking again may help: at once after subscribing, else when a seat was freed, at the latest after `most`.
-async fn wait_until_freed(
-    limits: &dyn ClusterLimits,
-    seat: &Seat,
-    freed: &mut Option<ResultSubscription>,
-    most: Duration,
-) {
-    match freed {
-        Some(subscription) => {
-            if let Ok(None) = timeout(most, subscription.recv()).await {
-                *freed = None;
-            }
-        }
-        None => match limits.freed(&seat.key).await {
-            Ok(subscription) => *freed = Some(subscription),
-            Err(_) => sleep(most.min(ASK_AGAIN)).await,
-        },
     }
 }
 

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     Books, Gateway,
     faults::{Fault, FaultKind, Target},
+    load::Handled,
 };
 use crate::{
     ledger::{Answer, Reply, command::Command, transaction::RequestId},
@@ -80,8 +81,9 @@ pub(crate) async fn handle(
             return Outcome::Answer(gateway.print(&gateway.books.lock(), &reply)).leave(&peer);
         }
     };
+    let handled = Handled::begin(&gateway);
     let work = tokio::spawn(async move {
-        let _slot = slot;
+        let (_slot, _handled) = (slot, handled);
         gateway.work(&call).await
     });
     let outcome = work.await.unwrap_or_else(|error| {

@@ -128,6 +128,11 @@ pub(crate) struct RefundOrder {
     amount: Option<serde_json::Number>,
 }
 
+/// `GET /sandbox/load`: the most requests that were handled at a time.
+pub(crate) async fn load(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "most_at_once": gateway.load.most_at_once() })).into_response()
+}
+
 /// `POST /sandbox/refunds`: money goes back as by hand in the gateway's cabinet, of which the merchant's API is told
 /// nothing.
 pub(crate) async fn refund(

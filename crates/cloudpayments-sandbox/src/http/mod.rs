@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod control;
 pub(crate) mod faults;
 mod html;
+pub(crate) mod load;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +24,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::{faults::Faults, turns::Turns};
+use self::{faults::Faults, load::Load, turns::Turns};
 use crate::{
     clock::Clock,
     journal::Journal,
@@ -53,6 +54,7 @@ pub(crate) struct Gateway {
     pub(crate) faults: Mutex<Faults>,
     /// One permit for each request the gateway handles at a time.
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) load: Load,
     pub(crate) turns: Arc<Turns>,
     pub(crate) shutdown: CancellationToken,
 }
@@ -73,6 +75,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sandbox/cards", get(control::cards))
         .route("/sandbox/cryptogram", post(control::cryptogram))
         .route("/sandbox/ledger", get(control::ledger))
+        .route("/sandbox/load", get(control::load))
         .route("/sandbox/refunds", post(control::refund))
         .route("/sandbox/faults", get(control::list_faults).post(control::add_fault).delete(control::clear_faults))
         .fallback(not_emulated)

@@ -30,6 +30,7 @@ pub struct Stranded {
 /// Payments waiting to be sent, or to have their 3-D Secure answer passed on, of which nobody was told since before
 /// `older_than`, so that a queue that is merely long is not filled with copies. The longer one has waited, the more seldom
 /// it is told again, at least once an hour: what seems to kill its workers is tried again, and does not kill them all.
+/// Without `with_renewals` only those are found that a customer waits for.
 ///
 /// What a [circuit](crate::breaker) keeps from the gateway is not found; when its pause is over one is, to find out.
 ///
@@ -42,6 +43,7 @@ pub async fn stranded(
     conn: &mut AsyncPgConnection,
     older_than: DateTime<Utc>,
     now: DateTime<Utc>,
+    with_renewals: bool,
     limit: i64,
 ) -> Result<Vec<Stranded>, StoreError> {
     let standing = circuits::all(conn).await?;
@@ -53,7 +55,7 @@ pub async fn stranded(
             _ => limit,
         }
     };
-    let renewals = most(Circuit::Gateway).min(most(Circuit::KeptCards));
+    let renewals = if with_renewals { most(Circuit::Gateway).min(most(Circuit::KeptCards)) } else { 0 };
     let mut found = untouched(conn, Instrument::Cryptogram, older_than, now, most(Circuit::Gateway)).await?;
     let left = limit - i64::try_from(found.len()).unwrap_or(limit);
     found.extend(untouched(conn, Instrument::Token, older_than, now, renewals.min(left)).await?);

@@ -129,6 +129,15 @@ pub(super) fn sent(payment: &PaymentRow) -> Option<Sent> {
     Some(Sent { first_at, last_at, absent_at: payment.absent_at })
 }
 
+/// Whose payment it is; `None`: there is no such payment.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn account_of(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Option<AccountId>, StoreError> {
+    let account = payment::table.inner_join(bill::table).filter(payment::id.eq(id)).select(bill::account_id);
+    Ok(account.first(conn).await.optional()?)
+}
+
 /// One payment.
 ///
 /// # Errors

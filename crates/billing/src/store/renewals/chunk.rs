@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
+use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::story;
@@ -12,9 +13,9 @@ use crate::account::{Account, AccountError, AccountEvent};
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::decline::{Rule, left_alone_until};
 use crate::event::{EventKind, NewEvent};
-use crate::models::{BillRow, NewBill, NewPaymentRow, Tariff};
+use crate::models::{BillRow, NewBill, NewPaymentRow, SkippedRow, Tariff};
 use crate::payment::Instrument;
-use crate::schema::{account, bill, payment};
+use crate::schema::{account, bill, payment, skipped_period};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
 
 /// How soon to look again at an account whose customer is just paying with another card.
@@ -28,6 +29,7 @@ pub(super) struct Chunk {
     taken: Vec<BillId>,
     bills: Vec<NewBill>,
     payments: Vec<NewPaymentRow>,
+    skipped: Vec<SkippedRow>,
     /// Accounts of which nothing changes but that they are being charged now: nearly all.
     opened: Vec<AccountId>,
     others: Vec<Account>,
@@ -125,6 +127,14 @@ impl Chunk {
         if next.skipped > 0 {
             let skipped = NewEvent::of_account(EventKind::PeriodsSkipped, account.id).bill(id);
             self.story.push(skipped.with("periods", next.skipped).with("period_no", next.no));
+            self.skipped.extend(account.skipped(tariff.period, next.no)?.into_iter().map(|period| SkippedRow {
+                account_id: account.id,
+                begins_at: period.begins_at,
+                ends_at: period.ends_at,
+                period_no: period.no,
+                bill_id: id,
+                noticed_at: self.now,
+            }));
         }
         self.bills.push(NewBill {
             id,
@@ -167,6 +177,7 @@ impl Chunk {
             return Err(StoreError::BillsOvertaken);
         }
         self.insert_bills(conn).await?;
+        self.insert_skipped(conn).await?;
         let opened = self.payments.iter().map(|new| new.id).collect();
         for rows in chunks(self.payments) {
             diesel::insert_into(payment::table).values(rows).execute(conn).await?;
@@ -196,6 +207,7 @@ impl Chunk {
             return Ok(());
         }
         self.payments.retain(|new| !refused.contains_key(&new.bill_id));
+        self.skipped.retain(|skipped| !refused.contains_key(&skipped.bill_id));
         for account in refused.values() {
             tracing::error!(%account, "the period it would be charged for has a bill: a person must look at it");
         }
@@ -205,6 +217,20 @@ impl Chunk {
         self.opened.retain(|id| !refused.contains(id));
         self.story.retain(|told| told.account_id.is_none_or(|id| !refused.contains(&id)));
         self.opened.extend(refused);
+        Ok(())
+    }
+
+    /// A period is skipped once. If the bill that was opened instead passes too, it is the next one's.
+    async fn insert_skipped(&mut self, conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+        for rows in chunks(std::mem::take(&mut self.skipped)) {
+            diesel::insert_into(skipped_period::table)
+                .values(rows)
+                .on_conflict((skipped_period::account_id, skipped_period::begins_at))
+                .do_update()
+                .set(skipped_period::bill_id.eq(excluded(skipped_period::bill_id)))
+                .execute(conn)
+                .await?;
+        }
         Ok(())
     }
 }

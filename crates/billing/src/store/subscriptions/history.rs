@@ -6,9 +6,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
 use super::super::payments::PaymentView;
+use crate::account::SkippedPeriod;
 use crate::bill::{BillKind, BillStatus};
-use crate::models::{AccountRow, BillRow, PaymentRow};
-use crate::schema::{account, bill, payment};
+use crate::models::{AccountRow, BillRow, PaymentRow, SkippedRow};
+use crate::schema::{account, bill, payment, skipped_period};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 
 /// A bill as others see it. Holds no secret.
@@ -25,6 +26,8 @@ pub struct BillView {
     pub period_no: i32,
     pub created_at: DateTime<Utc>,
     pub paid_at: Option<DateTime<Utc>>,
+    /// Periods that passed unpaid before this one and are not charged for, the first of them first.
+    pub skipped: Vec<SkippedPeriod>,
 }
 
 impl BillView {
@@ -41,6 +44,7 @@ impl BillView {
             period_no: row.period_no,
             created_at: row.created_at,
             paid_at: row.paid_at,
+            skipped: Vec::new(),
         }
     }
 }
@@ -74,7 +78,14 @@ pub async fn bills(
         .select(BillRow::as_select())
         .load(conn)
         .await?;
-    Ok(Some(page(rows.iter().map(BillView::of).collect(), limit, |bill| bill.id)))
+    let mut page = page(rows.iter().map(BillView::of).collect(), limit, |bill| bill.id);
+    let skipped = skipped_instead_of(conn, id, page.rows.iter().map(|bill| bill.id)).await?;
+    for row in skipped {
+        if let Some(bill) = page.rows.iter_mut().find(|bill| bill.id == row.bill_id) {
+            bill.skipped.push(row.period());
+        }
+    }
+    Ok(Some(page))
 }
 
 /// The payments of an account older than `before`, the newest first. `None`: the account is not known.
@@ -109,7 +120,24 @@ pub async fn payments(
 /// [`StoreError::Db`].
 pub async fn bill(conn: &mut AsyncPgConnection, id: BillId) -> Result<Option<BillView>, StoreError> {
     let row = bill::table.find(id).select(BillRow::as_select()).first(conn).await.optional()?;
-    Ok(row.as_ref().map(BillView::of))
+    let Some(row) = row else { return Ok(None) };
+    let skipped = skipped_instead_of(conn, row.account_id, [id]).await?;
+    Ok(Some(BillView { skipped: skipped.iter().map(SkippedRow::period).collect(), ..BillView::of(&row) }))
+}
+
+/// The periods that were skipped when these bills of an account were opened, in their order.
+async fn skipped_instead_of(
+    conn: &mut AsyncPgConnection,
+    account_id: AccountId,
+    bills: impl IntoIterator<Item = BillId>,
+) -> Result<Vec<SkippedRow>, StoreError> {
+    Ok(skipped_period::table
+        .filter(skipped_period::account_id.eq(account_id))
+        .filter(skipped_period::bill_id.eq_any(bills.into_iter().collect::<Vec<_>>()))
+        .order(skipped_period::begins_at)
+        .select(SkippedRow::as_select())
+        .load(conn)
+        .await?)
 }
 
 async fn is_known(conn: &mut AsyncPgConnection, id: AccountId) -> Result<bool, StoreError> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac::backend::{Grant, ResultBackend, Seat};
+use celeriac::backend::{Grant, HeldSeat, ResultBackend, Seat};
+use tokio::time::timeout;
 
 use super::{SOON, Setup, id, next};
 
@@ -23,6 +24,7 @@ on_every_backend!(
     whoever_lost_its_lease_can_neither_renew_it_nor_free_the_seat_of_another,
     a_seat_that_is_freed_is_told_to_who_waits,
     a_place_in_the_line_that_nobody_asks_for_is_lost,
+    a_seat_that_is_held_outlives_its_lease_and_is_free_when_it_is_dropped,
     starts_are_reserved_one_interval_apart_by_whoever_asks,
     starts_that_are_given_back_leave_neither_debt_nor_burst,
 );
@@ -97,6 +99,17 @@ async fn a_place_in_the_line_that_nobody_asks_for_is_lost(setup: Setup) {
     backend.limits().unwrap().release(&holder).await.unwrap();
     assert_eq!(claim(&backend, &patient).await, None, "the dead one is first, for a while");
     testkit::eventually(SOON, async || claim(&backend, &patient).await).await;
+}
+
+async fn a_seat_that_is_held_outlives_its_lease_and_is_free_when_it_is_dropped(setup: Setup) {
+    let (ours, theirs, key) = (setup.open().await, setup.open().await, id());
+    let held = HeldSeat::take(&ours, &key, 1, SHORT).await.unwrap().expect("this backend keeps limits");
+    assert_eq!(held.key(), key);
+    // Whoever is dropped while it waits leaves its place in the line.
+    assert!(timeout(SHORT * 2, HeldSeat::take(&ours, &key, 1, LEASE)).await.is_err(), "the lease is renewed");
+    let next = tokio::spawn(async move { HeldSeat::take(&theirs, &key, 1, LEASE).await.unwrap().is_some() });
+    drop(held);
+    assert!(timeout(SOON, next).await.expect("it is free").unwrap());
 }
 
 async fn starts_that_are_given_back_leave_neither_debt_nor_burst(setup: Setup) {

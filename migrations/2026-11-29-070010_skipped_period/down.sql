@@ -1,0 +1,1 @@
+drop table skipped_period;
