@@ -29,6 +29,7 @@ mod migrations;
 mod payment_machine;
 mod payment_properties;
 mod periods;
+mod plans;
 mod reaching;
 mod renewal_properties;
 mod renewals_end;

@@ -1,0 +1,400 @@
+//! Every statement of the store reaches its rows by an index. At 20,000 subscribers a plan that reads a whole table is one
+//! that will not do at a million, and PostgreSQL counts such reads itself: each call is made here, within a transaction that
+//! is rolled back, and no large table may have been read from end to end meanwhile – by the statement, or by a trigger or
+//! foreign key behind it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use billing::breaker::{BreakerPolicy, Circuit, Signal};
+use billing::decline::DeclineGroup;
+use billing::event::{EventKind, NewEvent};
+use billing::resolve::ResolvePolicy;
+use billing::store::circuits::{self, Watch};
+use billing::store::declines::{self, Author};
+use billing::store::gateway_calls::{self, CallOutcome, Ended};
+use billing::store::orphans::{self, Orphan};
+use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
+use billing::store::subscriptions::{self, Request, Verb};
+use billing::store::{accounts, closing, events, renewals, tariffs};
+use billing::{AccountId, PaymentId, clock};
+use chrono::Duration;
+use chrono_tz::Tz;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
+
+use crate::shop::{Shop, month, purchase, refused, took, unknown};
+use crate::support::{hours, minutes, noon};
+
+const SUBSCRIBERS: &str = "20000";
+
+/// Rows of a chunk or a batch: a small part of the whole, as a thousand are of a million.
+const FEW: i64 = 20;
+
+/// Tables that stay small, however many subscribers there are. Every other one has many rows here.
+const SMALL: &[&str] = &[
+    "__diesel_schema_migrations",
+    "circuit",
+    "decline_change",
+    "decline_rule",
+    "decline_schedule",
+    "event_log",
+    "tariff",
+];
+
+/// Rows for the tables that subscribers alone leave empty.
+const MORE: &str = "
+    insert into api_request (client, idempotency_key, verb, account_id, created_at)
+    select 'frontend', id::text, 'cancel', id, created_at from account;
+    insert into orphan (payment_id, transaction_id, what)
+    select id, transaction_id, 'amount' from payment where transaction_id is not null limit 5000;
+    insert into gateway_call (id, started_at, ended_at, payment_id, path, attempt, outcome)
+    select gen_random_uuid(), created_at, created_at, id, '/payments/cards/charge', 1, 'ok' from payment;
+    insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
+    insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
+    select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
+    analyze;";
+
+type Call = for<'a> fn(&'a mut AsyncPgConnection, &'a Rows) -> BoxFuture<'a, ()>;
+
+/// Which function of the store, and a call of it that has something to do.
+macro_rules! calls {
+    ($($name:literal => |$conn:ident, $rows:ident| $call:expr;)*) => {
+        &[$({
+            fn call<'a>($conn: &'a mut AsyncPgConnection, $rows: &'a Rows) -> BoxFuture<'a, ()> {
+                Box::pin(async move { let _ = $call; })
+            }
+            ($name, call as Call)
+        }),*]
+    };
+}
+
+const CALLS: &[(&str, Call)] = calls! {
+    "accounts::access" => |conn, rows| accounts::access(conn, rows.account, noon()).await.unwrap();
+    "accounts::access_after" => |conn, rows| accounts::access_after(conn, Some(rows.account), noon(), 100).await.unwrap();
+    "accounts::access_of" => |conn, rows| accounts::access_of(conn, &rows.accounts, noon()).await.unwrap();
+    "accounts::close_run_out" => |conn, _rows| accounts::close_run_out(conn, noon() + Duration::days(4), 200).await.unwrap();
+    "accounts::get" => |conn, rows| accounts::get(conn, rows.account).await.unwrap();
+    "accounts::move_expiration" => |conn, rows| {
+        accounts::move_expiration(conn, rows.account, noon().date_naive()).await.unwrap()
+    };
+    "accounts::register" => |conn, _rows| {
+        accounts::register(conn, AccountId::new(), Tz::Europe__Moscow, noon()).await.unwrap()
+    };
+    "circuits::all" => |conn, _rows| circuits::all(conn).await.unwrap();
+    "circuits::end_pause" => |conn, _rows| circuits::end_pause(conn, Circuit::Gateway, noon()).await.unwrap();
+    "circuits::get" => |conn, _rows| circuits::get(conn, Circuit::Gateway).await.unwrap();
+    "circuits::heard" => |conn, _rows| {
+        let failed = [(Circuit::Gateway, Signal::Failed)];
+        circuits::heard(conn, Watch::UNASKED, &failed, "HTTP status 503", &BreakerPolicy::default(), noon()).await.unwrap()
+    };
+    "closing::wipe_traces" => |conn, _rows| {
+        closing::wipe_traces(conn, noon() + Duration::days(9), Duration::days(1), 100).await.unwrap()
+    };
+    "declines::all" => |conn, _rows| declines::all(conn).await.unwrap();
+    "declines::changes" => |conn, _rows| declines::changes(conn, 100).await.unwrap();
+    "declines::revert" => |conn, rows| {
+        let version = rows.change_a_rule(conn).await;
+        declines::revert(conn, version, &rows.author()).await.unwrap()
+    };
+    "declines::ruling" => |conn, _rows| declines::ruling(conn, 5051).await.unwrap();
+    "declines::set_rule" => |conn, rows| rows.change_a_rule(conn).await;
+    "declines::set_schedule" => |conn, rows| {
+        declines::set_schedule(conn, DeclineGroup::Soft, &[48], &rows.author()).await.unwrap()
+    };
+    "events::append" => |conn, rows| {
+        let told = NewEvent::of_account(EventKind::AccountRegistered, rows.account);
+        events::append(conn, vec![told], noon()).await.unwrap()
+    };
+    "events::keep" => |conn, _rows| events::keep(conn, clock::now(), noon() - Duration::days(1_000)).await.unwrap();
+    "events::log" => |conn, _rows| events::log(conn).await.unwrap();
+    "events::read" => |conn, rows| {
+        events::read(conn, 30_000, &[], None, 100).await.unwrap();
+        events::read(conn, 59_000, &[EventKind::AccessGranted], None, 100).await.unwrap();
+        events::read(conn, 59_000, &[], Some(rows.account), 100).await.unwrap()
+    };
+    "events::sequence" => |conn, _rows| events::sequence(conn, 100).await.unwrap();
+    "events::story_of_account" => |conn, rows| events::story_of_account(conn, rows.account, None, 100).await.unwrap();
+    "events::story_of_payment" => |conn, rows| events::story_of_payment(conn, rows.paid.id).await.unwrap();
+    "gateway_calls::begin" => |conn, rows| {
+        gateway_calls::begin(conn, rows.paid.id, "/payments/find", None, noon()).await.unwrap()
+    };
+    "gateway_calls::end" => |conn, rows| {
+        let ended = rows.ended_call(conn).await;
+        gateway_calls::end(conn, &ended, noon()).await.unwrap()
+    };
+    "gateway_calls::keep" => |conn, _rows| {
+        gateway_calls::keep(conn, clock::now(), noon() - Duration::days(1_000)).await.unwrap()
+    };
+    "gateway_calls::of_payment" => |conn, rows| gateway_calls::of_payment(conn, rows.paid.id).await.unwrap();
+    "orphans::of_payment" => |conn, rows| orphans::of_payment(conn, rows.paid.id).await.unwrap();
+    "orphans::set_aside" => |conn, rows| orphans::set_aside(conn, &rows.orphan(), noon()).await.unwrap();
+    "payments::account_of" => |conn, rows| payments::account_of(conn, rows.paid.id).await.unwrap();
+    "payments::apply" => |conn, rows| {
+        payments::apply(conn, rows.sending.id, took(&rows.sending, 77), &rows.shop.cipher, noon()).await.unwrap();
+        payments::apply(conn, rows.renewal, refused(5051), &rows.shop.cipher, noon()).await.unwrap()
+    };
+    "payments::apply_answer" => |conn, rows| {
+        let (ended, paid) = (rows.ended_call(conn).await, took(&rows.sending, 77));
+        payments::apply_answer(conn, rows.sending.id, paid, Some(&ended), &rows.shop.cipher, noon()).await.unwrap()
+    };
+    "payments::begin_posting" => |conn, rows| {
+        payments::begin_posting(conn, rows.answered, &rows.shop.cipher, noon()).await.unwrap()
+    };
+    "payments::begin_resend" => |conn, rows| {
+        let (policy, later) = (ResolvePolicy::default(), noon() + minutes(10));
+        payments::begin_resend(conn, rows.doubtful, &policy, &rows.shop.cipher, later).await.unwrap()
+    };
+    "payments::begin_resolving" => |conn, rows| rows.look(conn).await;
+    "payments::begin_sending" => |conn, rows| {
+        payments::begin_sending(conn, rows.created, &rows.shop.cipher, noon()).await.unwrap()
+    };
+    "payments::count_unprocessed" => |conn, rows| payments::count_unprocessed(conn, rows.created).await.unwrap();
+    "payments::create" => |conn, rows| {
+        let anew = NewPayment { now: noon() + hours(1), ..purchase(rows.on_the_page.account_id) };
+        payments::create(conn, anew, &rows.shop.cipher).await.unwrap()
+    };
+    "payments::created_before" => |conn, rows| {
+        payments::created_before(conn, &purchase(rows.account)).await.unwrap()
+    };
+    "payments::extend" => |conn, rows| {
+        let Resolve::Look(mut look) = rows.look(conn).await else { panic!("it is due") };
+        look.extend(conn, noon() + hours(1)).await.unwrap()
+    };
+    "payments::fail" => |conn, rows| {
+        let Resolve::Look(look) = rows.look(conn).await else { panic!("it is due") };
+        look.fail(conn, "no answer", noon() + hours(1)).await.unwrap()
+    };
+    "payments::get" => |conn, rows| payments::get(conn, rows.paid.id).await.unwrap();
+    "payments::holds" => |conn, _rows| payments::holds(conn, noon(), 50).await.unwrap();
+    "payments::look_after" => |conn, rows| {
+        let Resolve::Look(look) = rows.look(conn).await else { panic!("it is due") };
+        look.look_after(conn, None).await.unwrap()
+    };
+    "payments::overdue_three_ds" => |conn, _rows| {
+        payments::overdue_three_ds(conn, noon(), noon() + hours(1), 100).await.unwrap()
+    };
+    "payments::stranded" => |conn, _rows| {
+        payments::stranded(conn, noon() + hours(1), noon() + hours(1), true, 100).await.unwrap();
+        payments::stranded(conn, noon() + hours(1), noon() + hours(1), false, 100).await.unwrap()
+    };
+    "payments::submit_pa_res" => |conn, rows| {
+        let (id, answer) = (rows.on_the_page.id, "PaRes: authenticated".into());
+        payments::submit_pa_res(conn, id, rows.on_the_page.transaction_id.unwrap(), answer, &rows.shop.cipher, noon())
+            .await
+            .unwrap()
+    };
+    "payments::succeed" => |conn, rows| {
+        let Resolve::Look(look) = rows.look(conn).await else { panic!("it is due") };
+        look.succeed(conn).await.unwrap()
+    };
+    "payments::told" => |conn, rows| payments::told(conn, &[rows.created, rows.paid.id], noon()).await.unwrap();
+    "payments::unresolved" => |conn, _rows| payments::unresolved(conn, noon(), noon() + hours(1), 100).await.unwrap();
+    "renewals::open_due" => |conn, _rows| {
+        let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
+        assert_eq!(opened.accounts, 20, "a whole chunk");
+    };
+    "subscriptions::bill" => |conn, rows| subscriptions::bill(conn, rows.paid.bill_id).await.unwrap();
+    "subscriptions::bills" => |conn, rows| {
+        subscriptions::bills(conn, rows.account, Some(rows.paid.bill_id), 20).await.unwrap();
+        subscriptions::bills(conn, rows.account, None, 20).await.unwrap()
+    };
+    "subscriptions::close" => |conn, rows| subscriptions::close(conn, &request(rows.account), true).await.unwrap();
+    "subscriptions::get" => |conn, rows| subscriptions::get(conn, rows.account).await.unwrap();
+    "subscriptions::payments" => |conn, rows| {
+        subscriptions::payments(conn, rows.account, Some(rows.paid.id), 20).await.unwrap();
+        subscriptions::payments(conn, rows.account, None, 20).await.unwrap()
+    };
+    "subscriptions::perform" => |conn, rows| {
+        for verb in [Verb::Cancel, Verb::Resume, Verb::ForgetCard] {
+            subscriptions::perform(conn, &request(rows.account), verb).await.unwrap();
+        }
+    };
+    "tariffs::get" => |conn, _rows| tariffs::get(conn, month()).await.unwrap();
+    "tariffs::list" => |conn, _rows| tariffs::list(conn).await.unwrap();
+    "tariffs::seed" => |conn, _rows| tariffs::seed(conn, &tariffs::defaults(), noon()).await.unwrap();
+};
+
+/// A few rows among very many, each with something that is to be done.
+struct Rows {
+    shop: Shop,
+    account: AccountId,
+    accounts: Vec<AccountId>,
+    paid: PaymentView,
+    created: PaymentId,
+    sending: PaymentView,
+    /// Being charged.
+    renewal: PaymentId,
+    on_the_page: PaymentView,
+    answered: PaymentId,
+    doubtful: PaymentId,
+}
+
+impl Rows {
+    async fn among_many() -> Self {
+        let shop = Shop::open().await;
+        let many = include_str!("../subscribers.sql").replace(":n", SUBSCRIBERS);
+        let many = many.replace(":last", &format!("'{}'", noon().to_rfc3339()));
+        shop.conn().await.batch_execute(&format!("begin; {many} commit; {MORE}")).await.unwrap();
+
+        let account = shop.subscribed(month(), 1).await;
+        let mut conn = shop.conn().await;
+        let paid = subscriptions::payments(&mut conn, account, None, 1).await.unwrap().unwrap().rows.remove(0);
+        let accounts = accounts::access_after(&mut conn, None, noon(), FEW).await.unwrap();
+        drop(conn);
+        let closed = shop.subscribed(month(), 3).await;
+        subscriptions::close(&mut *shop.conn().await, &request(closed), true).await.unwrap();
+        let created = shop.created().await.id;
+        let sending = shop.created().await;
+        shop.send(sending.id, noon()).await;
+        let renewed = shop.subscribed(month(), 2).await;
+        let due = format!(
+            "update account set next_charge_at = '2026-01-01', paid_until = '{0}' where id = '{renewed}'",
+            noon().to_rfc3339()
+        );
+        shop.sql(&due).await.unwrap();
+        let renewal = renewals::open_due(&mut *shop.conn().await, noon(), 1).await.unwrap().payments[0];
+        shop.send(renewal, noon()).await;
+        let answered = shop.on_the_bank_page().await.id;
+        shop.answer(answered, noon()).await;
+        shop.sql(&format!("update payment set transaction_id = 99 where id = '{answered}'")).await.unwrap();
+        let on_the_page = shop.on_the_bank_page().await;
+        let doubtful = shop.created().await.id;
+        shop.charge(doubtful, unknown(noon()), noon()).await;
+        let accounts = accounts.into_iter().map(|(id, _)| id).collect();
+        Self { shop, account, accounts, paid, created, sending, renewal, on_the_page, answered, doubtful }
+    }
+
+    async fn look(&self, conn: &mut AsyncPgConnection) -> Resolve {
+        payments::begin_resolving(conn, self.doubtful, noon(), noon() + minutes(2)).await.unwrap()
+    }
+
+    fn orphan(&self) -> Orphan {
+        Orphan {
+            payment_id: Some(self.paid.id),
+            transaction_id: 5,
+            what: "amount".into(),
+            status: None,
+            invoice_id: None,
+            account_id: None,
+            amount: None,
+            currency: None,
+            test_mode: None,
+        }
+    }
+
+    async fn ended_call(&self, conn: &mut AsyncPgConnection) -> Ended {
+        let call = gateway_calls::begin(conn, self.sending.id, "/payments/find", None, noon()).await.unwrap();
+        Ended { call, outcome: CallOutcome::Ok, http_status: Some(200), request: None, response: None }
+    }
+
+    async fn change_a_rule(&self, conn: &mut AsyncPgConnection) -> i64 {
+        let (mut rules, _) = declines::all(conn).await.unwrap();
+        let rule = rules.iter_mut().find(|rule| rule.code == 5051).unwrap();
+        rule.max_retries = 1;
+        declines::set_rule(conn, rule, &self.author()).await.unwrap()
+    }
+
+    fn author(&self) -> Author {
+        Author { actor: "chief".into(), reason: "a test".into(), now: noon() }
+    }
+}
+
+fn request(account_id: AccountId) -> Request {
+    let idempotency_key = PaymentId::new().to_string();
+    Request { account_id, client: "frontend".into(), idempotency_key, now: noon() }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+async fn names(conn: &mut AsyncPgConnection, query: &str) -> Vec<String> {
+    let names: Vec<Name> = diesel::sql_query(query).load(conn).await.unwrap();
+    names.into_iter().map(|row| row.name).collect()
+}
+
+/// Large tables, and how often each was read from end to end within this transaction.
+const READS: &str = "
+    select c.relname || ' ' || coalesce(s.seq_scan, 0) as name from pg_stat_xact_user_tables s join pg_class c on c.oid = s.relid
+    where c.reltuples >= 1000 order by 1";
+
+struct Undo(Vec<String>);
+
+impl From<diesel::result::Error> for Undo {
+    fn from(error: diesel::result::Error) -> Self {
+        panic!("{error}")
+    }
+}
+
+/// Makes a call and undoes it. Returns the large tables that it read from end to end.
+async fn read_whole(rows: &Rows, call: Call) -> Vec<String> {
+    let mut conn = rows.shop.conn().await;
+    let made = conn.transaction::<(), Undo, _>(async |conn| {
+        let before = names(conn, READS).await;
+        call(conn, rows).await;
+        let after = names(conn, READS).await;
+        Err(Undo(after.into_iter().filter(|table| !before.contains(table)).collect()))
+    });
+    let Err(Undo(read)) = made.await else { unreachable!("it is undone") };
+    read
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_reads_a_large_table_from_end_to_end() {
+    let rows = Rows::among_many().await;
+    let few = "select c.relname::text as name from pg_class c
+               where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.reltuples < 1000
+               and c.relname !~ '^(event|gateway_call)_(default|\\d{4}_\\d{2})$' order by 1";
+    let few = names(&mut *rows.shop.conn().await, few).await;
+    let unexpected: Vec<_> = few.iter().filter(|table| !SMALL.contains(&table.as_str())).collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}: give them rows here (MORE), or say that they stay SMALL");
+
+    let unindexed: &[(&str, Call)] = calls! {
+        "by no index" => |conn, _rows| names(conn, "select id::text as name from account where declines = 7").await;
+    };
+    let read = read_whole(&rows, unindexed[0].1).await;
+    assert!(matches!(&read[..], [table] if table.starts_with("account ")), "this would be seen: {read:?}");
+
+    let mut whole = Vec::new();
+    for (name, call) in CALLS {
+        let read = read_whole(&rows, *call).await;
+        if !read.is_empty() {
+            whole.push(format!("{name}: {}", read.join(", ")));
+        }
+    }
+    assert!(whole.is_empty(), "tables read from end to end: {whole:#?}");
+}
+
+/// A new function of the store is called above too.
+#[test]
+fn every_function_of_the_store_is_called() {
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let mut functions = BTreeSet::new();
+    collect(&store, None, &mut functions);
+    let called: BTreeSet<String> = CALLS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let missing: Vec<_> = functions.difference(&called).collect();
+    let gone: Vec<_> = called.difference(&functions).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not called: {missing:?}; not in the store: {gone:?}");
+}
+
+/// `payments::create` for `pub async fn create` anywhere under `payments`.
+fn collect(folder: &Path, module: Option<&str>, functions: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let module = module.unwrap_or(stem);
+        if path.is_dir() {
+            collect(&path, Some(module), functions);
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let Some(rest) = line.trim_start().strip_prefix("pub async fn ") else { continue };
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            functions.insert(format!("{module}::{name}"));
+        }
+    }
+}
