@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::contest::{Execution, Lateness};
 use crate::job::{Kind, Pool, Sender, Worker};
 use crate::payments::{Cost, Settled};
+use crate::renewals::{Planned, Watched};
 
 type Executing = (Worker, Kind, usize, bool);
 
@@ -17,6 +18,8 @@ pub struct Figures {
     late_as_celery: BTreeMap<Kind, Vec<Lateness>>,
     started: BTreeMap<Worker, Vec<f64>>,
     settled: Vec<Settled>,
+    planned: Option<Planned>,
+    watched: Vec<f64>,
 }
 
 impl Figures {
@@ -47,6 +50,23 @@ impl Figures {
 
     pub fn settled(&mut self, settled: Settled) {
         self.settled.push(settled);
+    }
+
+    pub fn planned(&mut self, planned: Planned) {
+        self.planned = Some(planned);
+    }
+
+    pub fn watched(&mut self, watched: Watched) {
+        self.watched.push(watched.rate);
+    }
+
+    pub fn planning(&self) -> Option<Planned> {
+        self.planned
+    }
+
+    /// Events a second that all watchers have received.
+    pub fn watching(&self) -> Option<f64> {
+        (!self.watched.is_empty()).then(|| median(self.watched.iter().copied()))
     }
 
     /// Payments a second.

@@ -10,6 +10,7 @@ mod payments;
 mod peers;
 mod plan;
 mod process;
+mod renewals;
 mod report;
 mod servers;
 mod versions;
@@ -47,6 +48,16 @@ enum Verb {
     Payments {
         #[arg(long, default_value_t = 4_000)]
         count: usize,
+    },
+    /// How fast due accounts are planned, in how much memory, and how long their rows are locked
+    Planning {
+        #[arg(long, default_value_t = 1_000_000)]
+        accounts: usize,
+    },
+    /// How fast all who watch the log of events hear of what happened
+    Watchers {
+        #[arg(long, default_value_t = 20_000)]
+        events: usize,
     },
     /// How late tasks begin at a steady rate
     Latency {
@@ -99,6 +110,14 @@ async fn main() -> Result<()> {
         Some(Verb::Billing { arguments }) => return payments::role(arguments).await,
         Some(Verb::Payments { count }) => {
             println!("{:#?}", payments::measure(&Servers::from_env()?, count).await?);
+            return Ok(());
+        }
+        Some(Verb::Planning { accounts }) => {
+            println!("{:#?}", renewals::plan(&Servers::from_env()?, accounts).await?);
+            return Ok(());
+        }
+        Some(Verb::Watchers { events }) => {
+            println!("{:#?}", renewals::watch(&Servers::from_env()?, events).await?);
             return Ok(());
         }
         Some(Verb::Latency { queue, worker, rate, seconds }) => {

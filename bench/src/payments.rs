@@ -4,7 +4,7 @@
 //! all of them, the servers and the callers share the machine.
 
 mod pgbench;
-mod system;
+pub mod system;
 
 use std::ffi::OsString;
 
@@ -148,7 +148,7 @@ where
     Ok(())
 }
 
-fn authorized<T>(message: T) -> Result<Request<T>> {
+pub fn authorized<T>(message: T) -> Result<Request<T>> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", system::TOKEN.parse()?);
     Ok(request)

@@ -7,6 +7,7 @@ use crate::contest::Contest;
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
 use crate::payments;
+use crate::renewals;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -18,27 +19,38 @@ pub struct Scale {
     pub celery_tasks: u64,
     /// Whole payments of one measurement.
     pub payments: usize,
+    /// Due accounts that are planned, once.
+    pub accounts: usize,
+    /// Events that all watchers hear of.
+    pub events: usize,
     /// How long tasks are sent at a steady rate.
     pub seconds: u64,
 }
 
 impl Scale {
     pub fn full() -> Self {
-        Self { rounds: 3, tasks: 20_000, celery_tasks: 1_500, payments: 4_000, seconds: 3 }
+        Self { rounds: 3, tasks: 20_000, celery_tasks: 1_500, payments: 4_000, accounts: 1_000_000, events: 20_000, seconds: 3 }
     }
 
     pub fn quick() -> Self {
-        Self { rounds: 1, tasks: 8_000, celery_tasks: 600, payments: 1_500, seconds: 2 }
+        Self { rounds: 1, tasks: 8_000, celery_tasks: 600, payments: 1_500, accounts: 100_000, events: 5_000, seconds: 2 }
     }
 }
 
 pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
     let mut figures = Figures::default();
+    eprintln!("once, {} due accounts", scale.accounts);
+    let planned = renewals::plan(&contest.servers, scale.accounts).await?;
+    eprintln!("  planned: {:.0}/s, {:.0} MB, locks for {:.0} ms", planned.rate, planned.peak, planned.longest_lock);
+    figures.planned(planned);
     for round in 1..=scale.rounds {
         eprintln!("round {round} of {}, payments", scale.rounds);
         let settled = payments::measure(&contest.servers, scale.payments).await?;
         eprintln!("  payments: {:.0}/s, pgbench {:.0}/s", settled.ours, settled.pgbench);
         figures.settled(settled);
+        let watched = renewals::watch(&contest.servers, scale.events).await?;
+        eprintln!("  events: {:.0}/s to each watcher", watched.rate);
+        figures.watched(watched);
         for kind in Kind::ALL {
             eprintln!("round {round} of {}, {} queues", scale.rounds, kind.name());
             throughput(contest, &mut figures, kind, scale).await?;

@@ -36,7 +36,7 @@ pub struct System {
 impl System {
     /// Starts the gateway's sandbox, one API and one worker.
     pub async fn start(servers: &Servers) -> Result<Self> {
-        let database = Database::create(servers).await?;
+        let database = Database::migrated(servers).await?;
         let (api, sandbox) = (free_address()?, free_address()?);
         let gateway = format!("http://{sandbox}");
         let settings = [
@@ -51,13 +51,8 @@ impl System {
             ("SANDBOX_MAX_CONCURRENT", "1000"),
             ("LOG", "warn"),
         ];
-        let role = |arguments: &[&str]| {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.arg("billing").args(arguments).envs(settings).stdin(Stdio::null()).kill_on_drop(true);
-            command.spawn().with_context(|| format!("{command:?}"))
-        };
-        ensure!(role(&["migrate", "--seed"])?.wait().await?.success(), "the database is not migrated");
-        let roles = vec![role(&["sandbox"])?, role(&["worker"])?, role(&["api"])?];
+        let role = |name| role(&settings, &[name]);
+        let roles = vec![role("sandbox")?, role("worker")?, role("api")?];
         let system = Self { api: format!("http://{api}"), database, roles };
         for address in [sandbox, api] {
             answers(&address).await?;
@@ -109,15 +104,30 @@ impl System {
     }
 }
 
+/// A role of the billing system as a process of its own, which ends with the value.
+pub fn role(settings: &[(&str, &str)], arguments: &[&str]) -> Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("billing").args(arguments).envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
+    command.spawn().with_context(|| format!("{command:?}"))
+}
+
 /// A database that is dropped when it is no longer needed.
 pub struct Database {
     pub url: String,
     client: Client,
     server: Client,
-    name: String,
+    pub name: String,
 }
 
 impl Database {
+    /// A new one, with the tariffs on sale.
+    pub async fn migrated(servers: &Servers) -> Result<Self> {
+        let database = Self::create(servers).await?;
+        let settings = [("DATABASE_URL", database.url.as_str()), ("LOG", "warn")];
+        ensure!(role(&settings, &["migrate", "--seed"])?.wait().await?.success(), "the database is not migrated");
+        Ok(database)
+    }
+
     async fn create(servers: &Servers) -> Result<Self> {
         let server = connect(&servers.postgres).await?;
         let name = format!("bench_{}_{}", std::process::id(), crate::job::unix_micros());
@@ -145,17 +155,17 @@ impl Database {
     }
 }
 
-async fn connect(url: &str) -> Result<Client> {
+pub async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("PostgreSQL")?;
     tokio::spawn(connection);
     Ok(client)
 }
 
-fn free_address() -> Result<String> {
+pub fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
-async fn answers(address: &str) -> Result<()> {
+pub async fn answers(address: &str) -> Result<()> {
     let deadline = Instant::now() + STARTS_WITHIN;
     while tokio::net::TcpStream::connect(address).await.is_err() {
         ensure!(Instant::now() < deadline, "nobody answers at {address}");

@@ -167,6 +167,22 @@ pub fn payments(figures: &Figures) -> Table {
     table
 }
 
+/// What many subscribers ask of the system.
+pub fn scale(figures: &Figures) -> Table {
+    let mut table = Table::new(&["", ""]);
+    let planned = figures.planning();
+    for (name, value) in [
+        ("due accounts", planned.map(|planned| planned.accounts as f64)),
+        ("planned a second", planned.map(|planned| planned.rate)),
+        ("peak memory of the worker, MB", planned.map(|planned| planned.peak)),
+        ("longest lock, ms", planned.map(|planned| planned.longest_lock)),
+        ("events a second to each of 100 watchers", figures.watching()),
+    ] {
+        table.row(vec![name.to_owned(), number(value)]);
+    }
+    table
+}
+
 /// Who spends the processors' time of a payment.
 pub fn payment_costs(figures: &Figures) -> Table {
     let Cost { callers, api, worker, sandbox, postgres, broker, backend } = figures.paying().cost;
