@@ -42,7 +42,7 @@ fn compose() -> Compose {
 #[test]
 fn the_whole_system_is_there_and_workers_can_be_scaled() {
     let services = compose().services;
-    for name in ["postgres", "rabbitmq", "redis", "api", "worker", "beat", "sandbox"] {
+    for name in ["postgres", "rabbitmq", "redis", "api", "worker", "beat", "dashboard", "sandbox"] {
         assert!(services.contains_key(name), "{name} is missing");
     }
     assert!(services["worker"].container_name.is_none(), "a name of its own allows only one worker");
@@ -59,9 +59,13 @@ fn whoever_stays_up_has_a_health_check() {
 #[test]
 fn the_health_checks_of_the_roles_ask_the_ports_where_those_listen() {
     let services = compose().services;
-    for (role, variable) in
-        [("api", "API_LISTEN"), ("sandbox", "SANDBOX_LISTEN"), ("worker", "HEALTH_LISTEN"), ("beat", "HEALTH_LISTEN")]
-    {
+    for (role, variable) in [
+        ("api", "API_LISTEN"),
+        ("sandbox", "SANDBOX_LISTEN"),
+        ("dashboard", "DASHBOARD_LISTEN"),
+        ("worker", "HEALTH_LISTEN"),
+        ("beat", "HEALTH_LISTEN"),
+    ] {
         let service = &services[role];
         let test = &service.healthcheck.as_ref().unwrap().test;
         assert_eq!(test[..3], ["CMD", "billing", "health"], "{role}");

@@ -36,6 +36,7 @@ async fn a_role_starts_with_every_variable_set_to_nothing_as_with_none() {
             command.env("DATABASE_URL", database.url()).env("BROKER_URL", vhost.amqp_url());
             command.env("RESULT_BACKEND", redis.url());
             command.env("API_LISTEN", "127.0.0.1:0").env("SANDBOX_LISTEN", "127.0.0.1:0");
+            command.env("DASHBOARD_LISTEN", "127.0.0.1:0");
         })
         .await;
         process.wait_for_line(line, PATIENCE).await;
@@ -64,7 +65,12 @@ async fn a_switch_is_understood_as_people_write_it() {
 async fn an_error_is_printed_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for (role, variable) in [("api", "API_LISTEN"), ("sandbox", "SANDBOX_LISTEN"), ("worker", "HEALTH_LISTEN")] {
+    for (role, variable) in [
+        ("api", "API_LISTEN"),
+        ("sandbox", "SANDBOX_LISTEN"),
+        ("dashboard", "DASHBOARD_LISTEN"),
+        ("worker", "HEALTH_LISTEN"),
+    ] {
         let mut process = Process::billing(&[role], |command| {
             command.env(variable, &address);
         })

@@ -104,6 +104,13 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("beat", "REPUBLISH_STRANDED_EVERY", "never"),
     ("beat", "EXPIRE_THREE_DS_EVERY", "1"),
     ("beat", "WIPE_TRACES_EVERY", "0s"),
+    ("worker", "WORKER_EVENTS", "perhaps"),
+    ("dashboard", "DASHBOARD_LISTEN", "0.0.0.0:0"),
+    ("dashboard", "DASHBOARD_READ_TOKEN", "short"),
+    ("dashboard", "DASHBOARD_ACT_TOKEN", "short"),
+    ("dashboard", "DASHBOARD_MAX_TASKS", "0"),
+    ("dashboard", "DASHBOARD_MAX_MEMORY", "much"),
+    ("dashboard", "DASHBOARD_BROKER_API", "nonsense"),
     ("migrate", "BILLING_TIME_ZONE", "Mars/Olympus"),
     ("migrate", "DATABASE_URL", "postgres://127.0.0.1:port/billing"),
     ("sandbox", "SANDBOX_LISTEN", "8090"),
@@ -142,6 +149,7 @@ async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
         for (role, variable, value) in cases {
             let process = Process::billing(&[role], |command| {
                 command.env("SANDBOX_LISTEN", "127.0.0.1:0").env("API_LISTEN", "127.0.0.1:0");
+                command.env("DASHBOARD_LISTEN", "127.0.0.1:0");
                 command.env("BILLING_DATA_DIR", directory.path()).env(variable, value);
             })
             .await;

@@ -9,7 +9,7 @@ use billing::tasks::{
     EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, WipeTraces,
 };
 use billing::{Services, duration};
-use celeriac::beat::{Beat, CatchUp, Entry, store};
+use celeriac::beat::{Beat, BeatBuilder, CatchUp, Entry, store};
 use clap::Args;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -71,16 +71,20 @@ pub async fn run(config: Config, services: Services, shutdown: CancellationToken
 pub async fn prepare(config: Config, services: Services) -> anyhow::Result<Beat> {
     // Redis or PostgreSQL, wherever results are; the memory of the process where it is the whole system.
     let store = store::connect(services.result_backend.expose_secret()).await.context("RESULT_BACKEND")?;
-    // Each task does all that is due when it runs, so a missed tick needs no second one.
-    let beat = Beat::builder(services.app)
-        .store(store)
-        .time_zone(services.time_zone)
-        .entry(Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once))
-        .entry(Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}))
-        .entry(Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}))
-        .entry(Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}))
-        .entry(Entry::every("end-holds", config.end_holds_every, EndHolds {}))
-        .entry(Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once))
-        .entry(Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once));
-    Ok(beat.build())
+    let beat = Beat::builder(services.app).store(store).time_zone(services.time_zone);
+    Ok(entries(&config).into_iter().fold(beat, BeatBuilder::entry).build())
+}
+
+/// What is sent, and when. Each task does all that is due when it runs, so a missed tick needs no second one.
+#[must_use]
+pub fn entries(config: &Config) -> Vec<Entry> {
+    vec![
+        Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once),
+        Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}),
+        Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}),
+        Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}),
+        Entry::every("end-holds", config.end_holds_every, EndHolds {}),
+        Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),
+        Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once),
+    ]
 }

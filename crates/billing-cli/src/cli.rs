@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatche
 use uuid::Uuid;
 
 use crate::celery::{self, CeleryCommand};
+use crate::dashboard::DashboardArgs;
 use crate::declines::DeclinesConfig;
 use crate::demo::DemoConfig;
 use crate::environment;
@@ -37,7 +38,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// The whole system in this process: API, worker, beat, gateway sandbox, and an embedded PostgreSQL
+    /// The whole system in this process: API, worker, beat, dashboard, gateway sandbox, and an embedded PostgreSQL
     Standalone(Box<StandaloneConfig>),
     /// The gRPC API for the frontend and the auth service
     Api(Box<ApiConfig>),
@@ -45,6 +46,8 @@ pub enum Command {
     Worker(Box<WorkerConfig>),
     /// Starts what the clock starts
     Beat(Box<BeatConfig>),
+    /// The operators' page: workers, tasks, queues, parked messages, schedule
+    Dashboard(Box<DashboardConfig>),
     /// The emulator of the payment gateway
     Sandbox(Box<cloudpayments_sandbox::Config>),
     /// Brings the database up to date
@@ -87,6 +90,16 @@ pub struct BeatConfig {
     pub beat: billing_beat::Config,
     #[command(flatten, next_help_heading = "Beat")]
     pub probes: ProbesConfig,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct DashboardConfig {
+    #[command(flatten, next_help_heading = "Dashboard")]
+    pub dashboard: DashboardArgs,
+    #[command(flatten, next_help_heading = "Timetable, as the beats have it")]
+    pub timetable: billing_beat::Config,
     #[command(flatten, next_help_heading = "Services")]
     pub services: billing::ServicesConfig,
 }

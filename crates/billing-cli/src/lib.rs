@@ -2,6 +2,7 @@
 
 pub mod celery;
 pub mod cli;
+pub mod dashboard;
 mod declines;
 mod demo;
 mod environment;
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Api(config) => roles::api(*config, &signals).await,
         Command::Worker(config) => roles::worker(*config, &signals).await,
         Command::Beat(config) => roles::beat(*config, &signals).await,
+        Command::Dashboard(config) => roles::dashboard(*config, &signals).await,
         Command::Sandbox(config) => roles::sandbox(*config, &signals).await,
         Command::Migrate(config) => unless_stopped(&signals, roles::migrate(config)).await,
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,

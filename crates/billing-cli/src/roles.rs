@@ -7,7 +7,8 @@ use billing::services::ServicesError;
 use billing::{Services, ServicesConfig, store};
 use celeriac::WorkerError;
 
-use crate::cli::{ApiConfig, BeatConfig, CryptogramConfig, MigrateConfig, WorkerConfig};
+use crate::cli::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
+use crate::dashboard::{About, Bound};
 use crate::exit::{self, Exit};
 use crate::probes::{self, Probes};
 use crate::signals::Signals;
@@ -16,9 +17,7 @@ use crate::signals::Signals;
 pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result<Services, Exit> {
     tokio::select! {
         connected = config.connect() => connected.map_err(services_error),
-        () = signals.stop.warm.cancelled() => {
-            Err(Exit { status: exit::INTERRUPTED, error: anyhow::anyhow!("stopped while connecting") })
-        }
+        () = signals.stop.warm.cancelled() => Err(stopped_while_connecting()),
     }
 }
 
@@ -96,6 +95,28 @@ pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Ex
     beat.run(signals.stop.warm.clone()).await;
     app.close().await;
     Ok(exit::OK)
+}
+
+/// Needs broker and result backend, and no database.
+pub(crate) async fn dashboard(config: DashboardConfig, signals: &Signals) -> Result<u8, Exit> {
+    let DashboardConfig { dashboard, timetable, services } = config;
+    let bound = Bound::bind(dashboard).await?;
+    let app = tokio::select! {
+        connected = services.connect_app() => connected.map_err(services_error)?,
+        () = signals.stop.warm.cancelled() => return Err(stopped_while_connecting()),
+    };
+    let address = bound.address();
+    let (result_backend, time_zone) = (services.result_backend, services.billing_time_zone);
+    let about = About { app: app.clone(), result_backend, time_zone, timetable };
+    let serving = bound.serve(about, signals.stop.warm.clone()).await?;
+    tracing::info!(%address, "the dashboard listens");
+    serving.await;
+    app.close().await;
+    Ok(exit::OK)
+}
+
+fn stopped_while_connecting() -> Exit {
+    Exit { status: exit::INTERRUPTED, error: anyhow::anyhow!("stopped while connecting") }
 }
 
 pub(crate) async fn sandbox(config: cloudpayments_sandbox::Config, signals: &Signals) -> Result<u8, Exit> {

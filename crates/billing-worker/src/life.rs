@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use billing::duration;
 use celeriac::WorkerBuilder;
-use clap::Args;
+use clap::{ArgAction, Args};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::Stop;
@@ -27,9 +27,20 @@ pub struct LifeConfig {
     )]
     pub worker_prefetch_multiplier: usize,
 
-    /// Announces every task, for Flower and `billing events`
-    #[arg(short = 'E', long, visible_aliases = ["task-events", "events"], env = "WORKER_TASK_EVENTS")]
-    pub worker_task_events: bool,
+    /// Announces every task, for the dashboard, Flower and `billing events`
+    #[arg(
+        short = 'E',
+        long,
+        visible_aliases = ["task-events", "events"],
+        env = "WORKER_EVENTS",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "on|off"
+    )]
+    pub worker_events: bool,
 
     /// Does not ask other workers at the start which tasks are revoked
     #[arg(long, visible_alias = "without-mingle", env = "WORKER_WITHOUT_MINGLE")]
@@ -115,7 +126,7 @@ impl LifeConfig {
     ) -> WorkerBuilder<S> {
         let mut builder = builder
             .prefetch_multiplier(self.worker_prefetch_multiplier)
-            .events(self.worker_task_events)
+            .events(self.worker_events)
             .mingle(!self.worker_without_mingle)
             .gossip(!self.worker_without_gossip)
             .soft_shutdown(stop.soft.clone(), self.worker_soft_shutdown_timeout)

@@ -152,6 +152,14 @@ impl ServicesConfig {
         Ok(Services { db, app, cipher, bell, time_zone, result_backend, times })
     }
 
+    /// Connects to broker and result backend alone, likewise.
+    ///
+    /// # Errors
+    /// [`ServicesError`].
+    pub async fn connect_app(&self) -> Result<App, ServicesError> {
+        self.app(&mut Patience::new(self.connect_within)).await
+    }
+
     /// Connects to the database alone, likewise.
     ///
     /// # Errors

@@ -48,6 +48,13 @@ pub struct Parking {
     queue: String,
 }
 
+/// What becomes of a message. (A closure here would make futures of which nobody can prove that threads may share them.)
+#[derive(Clone, Copy)]
+enum Fate {
+    Back,
+    Away,
+}
+
 /// Which messages are meant: all that satisfy each condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -119,11 +126,7 @@ impl Parking {
     /// # Errors
     /// See [`BrokerError`]. What was not sent by then is still parked.
     pub async fn requeue(&self, selection: &Selection) -> Result<u64, BrokerError> {
-        self.each(selection, async |message, delivery| {
-            self.forget_deliveries(message).await;
-            self.send_back(delivery).await
-        })
-        .await
+        self.each(selection, Fate::Back).await
     }
 
     /// Throws messages away. Returns how many.
@@ -131,20 +134,12 @@ impl Parking {
     /// # Errors
     /// See [`BrokerError`].
     pub async fn discard(&self, selection: &Selection) -> Result<u64, BrokerError> {
-        self.each(selection, async |message, _| {
-            self.forget_deliveries(message).await;
-            Ok(())
-        })
-        .await
+        self.each(selection, Fate::Away).await
     }
 
-    /// Does something with each message that is selected, and takes it off the parking queue then. What is parked
-    /// meanwhile is for the next time.
-    async fn each(
-        &self,
-        selection: &Selection,
-        act: impl AsyncFn(&ParkedMessage, &Delivery) -> Result<(), BrokerError>,
-    ) -> Result<u64, BrokerError> {
+    /// Does with each message that is selected what is to become of it, and takes it off the parking queue then. What is
+    /// parked meanwhile is for the next time.
+    async fn each(&self, selection: &Selection, fate: Fate) -> Result<u64, BrokerError> {
         let Some(mut walk) = Walk::begin(self, u16::MAX).await? else { return Ok(0) };
         let mut count = 0;
         let mut failed = None;
@@ -153,7 +148,12 @@ impl Parking {
             if !selection.contains(&message) {
                 continue;
             }
-            if let Err(error) = act(&message, &delivery).await {
+            self.forget_deliveries(&message).await;
+            let sent = match fate {
+                Fate::Back => self.send_back(&delivery).await,
+                Fate::Away => Ok(()),
+            };
+            if let Err(error) = sent {
                 failed = Some(error);
                 break;
             }

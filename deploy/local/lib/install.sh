@@ -10,12 +10,13 @@ install() {
     flock 9
     install_packages
     install_python
+    install_axe
     exec 9<&-
 }
 
 install_packages() {
     local missing=()
-    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; pgbouncer_missing; locales_missing; python_missing; chromium_missing)
+    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; pgbouncer_missing; locales_missing; python_missing; chromium_missing; npm_missing)
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
         die "please install: ${missing[*]} (on Debian: apt-get install ${missing[*]}; as root this script does it)"
@@ -29,6 +30,9 @@ chromium_missing() {
     command -v chromium >/dev/null || echo chromium
     command -v chromedriver >/dev/null || echo chromium-driver
 }
+
+# What gets the checker of the dashboard's pages.
+npm_missing() { command -v npm >/dev/null || echo npm; }
 
 # The pooler that billing must not be mixed up by.
 pgbouncer_missing() { [[ -n $(PATH=$PATH:/usr/sbin command -v pgbouncer) ]] || echo pgbouncer; }
@@ -73,6 +77,14 @@ install_python() {
     python_environment "$VENV" requirements.txt
     python_environment "$VENV/celery-5.5" requirements-5.5.txt
     echo "$wanted" >"$VENV/installed"
+}
+
+# Finds what keeps somebody from reading a page (https://github.com/dequelabs/axe-core).
+install_axe() {
+    local wanted=4.14.1
+    [[ $(cat "$VENV/axe/installed" 2>/dev/null) != "$wanted" ]] || return 0
+    npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$VENV/axe" "axe-core@$wanted" >&2
+    echo "$wanted" >"$VENV/axe/installed"
 }
 
 python_environment() {

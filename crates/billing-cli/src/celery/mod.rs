@@ -26,6 +26,7 @@ use clap::Subcommand;
 
 use self::failure::Failure;
 pub use self::order::verb_first;
+pub(crate) use self::purge::KNOWN_QUEUES;
 
 /// A verb of Celery's command line.
 #[derive(Subcommand, Debug)]

@@ -11,7 +11,7 @@ use super::options::GlobalOptions;
 use super::output::Output;
 
 /// The queues of this system, and Celery's default.
-pub(super) const KNOWN_QUEUES: [&str; 5] = ["billing", "celery", "lookups", "payments", "renewals"];
+pub(crate) const KNOWN_QUEUES: [&str; 5] = ["billing", "celery", "lookups", "payments", "renewals"];
 
 #[derive(Args, Debug)]
 pub struct PurgeArgs {

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Args, Clone, Debug)]
 pub struct HealthConfig {
     /// The API: grpc://HOST:PORT, or behind TLS grpcs://HOST:PORT and https://HOST:PORT. The sandbox: http://HOST:PORT/.
+    /// The dashboard: http://HOST:PORT/sign-in.
     /// Workers and beats: http://HOST:PORT/readyz (HEALTH_LISTEN). With API_TLS_CERT in the environment, as the API itself
     /// has it, grpc:// means TLS too
     #[arg(value_name = "URL")]

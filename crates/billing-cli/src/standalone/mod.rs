@@ -20,6 +20,7 @@ pub(crate) use home::settle;
 pub(crate) use system::System;
 
 use crate::cli::TokenConfig;
+use crate::dashboard::DashboardArgs;
 use crate::demo::{self, DemoConfig};
 use crate::exit::{self, Exit};
 use crate::signals::Signals;
@@ -28,6 +29,8 @@ use crate::signals::Signals;
 const EMBEDDED: &str = "embedded";
 /// The value of `GATEWAY_URL` that means the sandbox inside this process.
 const SANDBOX: &str = "sandbox";
+/// With this one may act on the dashboard.
+const ACT_TOKEN: &str = "operator-dev";
 
 #[derive(Args, Debug)]
 pub struct StandaloneConfig {
@@ -49,6 +52,8 @@ pub struct StandaloneConfig {
     pub worker: billing_worker::Config,
     #[command(flatten, next_help_heading = "Beat")]
     pub beat: billing_beat::Config,
+    #[command(flatten, next_help_heading = "Dashboard")]
+    pub dashboard: DashboardArgs,
     #[command(flatten, next_help_heading = "Gateway sandbox")]
     pub sandbox: cloudpayments_sandbox::Config,
     #[command(flatten, next_help_heading = "Services")]
@@ -57,7 +62,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 14] = [
+    const DEFAULTS: [(&str, &str); 15] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -71,6 +76,8 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("expire_three_ds_every", "10s"),
         ("end_holds_every", "10s"),
         ("worker_shutdown_timeout", "3s"),
+        // Known to everybody, as all tokens here are.
+        ("dashboard_act_token", ACT_TOKEN),
         // Nobody would start it again.
         ("worker_watchdog", "0s"),
     ];

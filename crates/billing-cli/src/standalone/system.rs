@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "embedded")]
 use super::postgres::EmbeddedPostgres;
-use super::{EMBEDDED, SANDBOX, StandaloneConfig, browser_key};
+use super::{ACT_TOKEN, EMBEDDED, SANDBOX, StandaloneConfig, browser_key};
+use crate::dashboard::{About, Bound};
 use crate::demo::DemoConfig;
 use crate::exit::{self, Exit};
 use crate::roles;
@@ -27,6 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// A running system.
 pub(crate) struct System {
     api: SocketAddr,
+    dashboard: SocketAddr,
     sandbox: SocketAddr,
     data_dir: PathBuf,
     /// Held as long as the system runs.
@@ -53,7 +55,9 @@ impl System {
         key.configure(&mut config.api.browsers);
         let api = billing_api::bind(config.api).await.map_err(roles::api_error)?;
         let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(roles::sandbox_error)?;
-        let (api_address, sandbox_address) = (api.local_addr(), sandbox.address());
+        let dashboard = Bound::bind(config.dashboard).await?;
+        let (api_address, dashboard_address) = (api.local_addr(), dashboard.address());
+        let sandbox_address = sandbox.address();
         if config.worker.gateway_url == SANDBOX {
             config.worker.gateway_url = format!("http://{sandbox_address}");
         }
@@ -72,7 +76,18 @@ impl System {
             let stop = stop_sandbox.clone();
             async move { sandbox.serve(stop).await }
         });
+        let about = About {
+            app: services.app.clone(),
+            result_backend: services.result_backend.clone(),
+            time_zone: services.time_zone,
+            timetable: config.beat.clone(),
+        };
+        let dashboard = dashboard.serve(about, stop_roles.clone()).await?;
         let mut running = JoinSet::new();
+        running.spawn(async move {
+            dashboard.await;
+            ("dashboard", Ok(()))
+        });
         let (for_api, for_worker, for_beat) = (services.clone(), services.clone(), services.clone());
         let (stop_api, stop_worker, stop_beat) = (stop_roles.clone(), stop_roles.clone(), stop_roles.clone());
         running.spawn(async move { ("api", api.run(for_api, stop_api).await) });
@@ -81,6 +96,7 @@ impl System {
         running.spawn(async move { ("beat", billing_beat::run(config.beat, for_beat, stop_beat).await) });
         Ok(Self {
             api: api_address,
+            dashboard: dashboard_address,
             sandbox: sandbox_address,
             data_dir: config.data_dir,
             _data_lock: data_lock,
@@ -101,10 +117,11 @@ impl System {
     /// Says where everything is, and how long it took to get there.
     #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
     pub(crate) fn introduce(&self, took: Duration, stays: bool) {
-        let Self { api, sandbox, data_dir, services, .. } = self;
+        let Self { api, dashboard, sandbox, data_dir, services, .. } = self;
         let how_it_ends = if stays { "Ctrl-C stops it." } else { "It ends with the demo." };
         println!("Billing is up after {:.2} s. {how_it_ends}\n", took.as_secs_f64());
         println!("  gRPC API   http://{api}   (reflection, health and grpc-web are on)");
+        println!("  dashboard  http://{dashboard}   workers, tasks, queues; {ACT_TOKEN} lets you act");
         println!("  sandbox    http://{sandbox}   test cards, the gateway's ledger");
         println!("  database   {}", services.db.address());
         println!("  broker     {}", services.app.broker().address());

@@ -42,6 +42,7 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + S
 #[must_use]
 pub struct Entry {
     pub(super) name: String,
+    task: Arc<str>,
     when: When,
     start: Option<DateTime<Utc>>,
     end: Option<DateTime<Utc>>,
@@ -84,7 +85,7 @@ impl Entry {
 
     fn typed<T: Task>(name: String, when: When, task: T) -> Self {
         let task = Arc::new(task);
-        Self::new(name, when, move |app, options| {
+        Self::new(name, T::NAME.into(), when, move |app, options| {
             let task = Arc::clone(&task);
             Box::pin(async move { app.send_ref(&*task, options).await.map(drop) })
         })
@@ -93,16 +94,22 @@ impl Entry {
     /// Sends a task that this program does not know as a type. `args` must be a JSON list, `kwargs` an object.
     pub fn named(name: impl Into<String>, schedule: Schedule, task: &str, args: RawJson, kwargs: RawJson) -> Self {
         let task: Arc<str> = task.into();
-        Self::new(name.into(), When::Known(schedule), move |app, options| {
+        Self::new(name.into(), Arc::clone(&task), When::Known(schedule), move |app, options| {
             let (task, args, kwargs) = (Arc::clone(&task), args.clone(), kwargs.clone());
             let shown = Some(shown(&args));
             Box::pin(async move { app.send_json(&task, args, kwargs, shown, options).await.map(drop) })
         })
     }
 
-    fn new(name: String, when: When, send: impl Fn(App, SendOptions) -> Sending + Send + Sync + 'static) -> Self {
+    fn new(
+        name: String,
+        task: Arc<str>,
+        when: When,
+        send: impl Fn(App, SendOptions) -> Sending + Send + Sync + 'static,
+    ) -> Self {
         Self {
             name,
+            task,
             when,
             start: None,
             end: None,
@@ -163,12 +170,30 @@ impl Entry {
         self
     }
 
-    /// When it is due, for crontabs by the clocks of `zone`. `None`: it is switched off.
-    pub(super) fn plan(&self, zone: Tz) -> Option<Plan> {
-        let schedule = match &self.when {
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of the task that is sent.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
+    /// When it is sent, for crontabs without a time zone of their own by the clocks of `zone`.
+    #[must_use]
+    pub fn schedule(&self, zone: Tz) -> Schedule {
+        match &self.when {
             When::Known(schedule) => schedule.clone(),
             When::Crontab(crontab) => Schedule::Crontab(crontab.clone(), zone),
-        };
+        }
+    }
+
+    /// When it is due, for crontabs by the clocks of `zone`. `None`: it is switched off.
+    pub(super) fn plan(&self, zone: Tz) -> Option<Plan> {
+        let schedule = self.schedule(zone);
         let ends_itself = matches!(schedule, Schedule::Clocked(_));
         self.enabled.then(|| Plan {
             timetable: Timetable { schedule, start: self.start, end: self.end, catch_up: self.catch_up },

@@ -43,10 +43,24 @@ pub(super) fn draw(state: &State, address: &str, now: DateTime<Utc>, size: Size)
     }
     picture.line(PLAIN, "");
     picture.line(DIM, &task_row(size.columns, "UUID", "TASK", "WORKER", "TIME", "STATE"));
+    if let Some(silence) = silence(state, alive) {
+        picture.line(YELLOW, silence);
+    }
     for task in state.latest_tasks(room.saturating_sub(shown)) {
         picture.line(color_of(&task.state), &row_of(task, size.columns));
     }
     picture.finish()
+}
+
+/// Why there is nothing to see, and what to do.
+fn silence(state: &State, alive: usize) -> Option<&'static str> {
+    match (state.latest_tasks(1).is_empty(), alive) {
+        (false, _) => None,
+        (true, 0) => Some("no worker was heard of: start one with the same broker and virtual host"),
+        (true, _) => {
+            Some("no task was announced: none was sent, or the workers' events are off (-E, control enable_events)")
+        }
+    }
 }
 
 fn worker_row(worker: &Worker) -> String {
@@ -189,6 +203,17 @@ mod tests {
         assert!(lines[4].contains("      3         40  2.04 1.42 0.88    py-celery 5.7.0"), "{lines:#?}");
         assert!(lines[7].starts_with("6107723e-7f8f-4045-adb7-439178c096b2 proj.[2Jadd"), "{lines:#?}");
         assert!(lines[7].ends_with("19:06:16 RECEIVED"), "{lines:#?}");
+    }
+
+    #[test]
+    fn who_sees_nothing_is_told_why() {
+        let mut state = State::default();
+        assert!(silence(&state, 0).unwrap().starts_with("no worker"));
+        assert!(silence(&state, 1).unwrap().starts_with("no task"));
+        let started = EventBody::TaskStarted { uuid: "a".into() };
+        let (hostname, clock) = ("w@host".into(), Some(1));
+        state.apply(&Event { hostname, utcoffset: 0.0, pid: 7, clock, timestamp: 1.0, body: started }, 1.0);
+        assert_eq!(silence(&state, 1), None);
     }
 
     #[test]

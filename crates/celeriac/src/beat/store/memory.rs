@@ -1,6 +1,7 @@
 //! A schedule in the memory of the process.
 
 use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,9 @@ use super::{EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError,
 #[derive(Debug, Default)]
 pub struct MemoryScheduleStore(Mutex<State>);
 
+/// Those of this process that have a name, as long as somebody uses them.
+static NAMED: LazyLock<Mutex<HashMap<String, Weak<MemoryScheduleStore>>>> = LazyLock::new(Mutex::default);
+
 #[derive(Debug, Default)]
 struct State {
     term: u64,
@@ -24,6 +28,22 @@ struct State {
 }
 
 impl MemoryScheduleStore {
+    /// The store of `memory://<name>`: one for all of this process who say the same name. Without a name it is a new one.
+    #[must_use]
+    pub fn named(name: &str) -> Arc<Self> {
+        if name.is_empty() {
+            return Arc::default();
+        }
+        let mut named = NAMED.lock();
+        named.retain(|_, store| store.strong_count() > 0);
+        if let Some(store) = named.get(name).and_then(Weak::upgrade) {
+            return store;
+        }
+        let store = Arc::<Self>::default();
+        named.insert(name.to_owned(), Arc::downgrade(&store));
+        store
+    }
+
     /// Adds an entry, or changes the one of its name.
     pub fn set_entry(&self, entry: EntryDefinition) {
         let mut state = self.0.lock();
@@ -87,6 +107,13 @@ impl ScheduleStore for MemoryScheduleStore {
         }
         state.holder = Some((beat.to_owned(), now + ttl));
         Ok(Some(state.term))
+    }
+
+    async fn leader(&self) -> Result<Option<Lease>, StoreError> {
+        let state = self.0.lock();
+        let now = Instant::now();
+        let holder = state.holder.as_ref().filter(|(_, until)| now < *until);
+        Ok(holder.map(|(beat, _)| Lease { beat: beat.clone(), term: state.term }))
     }
 
     async fn resign(&self, lease: &Lease) -> Result<(), StoreError> {

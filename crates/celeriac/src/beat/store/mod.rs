@@ -31,6 +31,9 @@ pub trait ScheduleStore: Send + Sync + 'static {
     /// The term grows whenever the lease is taken anew, so that it tells a former holder from the present one.
     async fn lead(&self, beat: &str, ttl: Duration) -> Result<Option<u64>, StoreError>;
 
+    /// Who has the lease now; `None`: nobody leads.
+    async fn leader(&self) -> Result<Option<Lease>, StoreError>;
+
     /// Gives the lease back: another beat may take it at once. Nothing happens if it is not held.
     async fn resign(&self, lease: &Lease) -> Result<(), StoreError>;
 
@@ -120,7 +123,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn ScheduleStore>, BackendError> 
         _ if crate::backend::redis::address::is_redis(url) => {
             Ok(Arc::new(RedisScheduleStore::connect(url, timeout).await?))
         }
-        Some(("memory", _)) => Ok(Arc::new(MemoryScheduleStore::default())),
+        Some(("memory", name)) => Ok(MemoryScheduleStore::named(name)),
         _ => Err(BackendError::Refused {
             address: "schedule store".to_owned(),
             reason: "expected redis://, postgresql:// or memory://".to_owned(),

@@ -166,6 +166,13 @@ impl ScheduleStore for RedisScheduleStore {
         Ok(term.map_err(|error| self.link.failed(&error))?)
     }
 
+    async fn leader(&self) -> Result<Option<Lease>, StoreError> {
+        let held = redis::cmd("GET").arg(self.key("lease")).query_async(&mut self.link.connection()).await;
+        let held: Option<String> = held.map_err(|error| self.link.failed(&error))?;
+        let read = |(term, beat): (&str, &str)| Some(Lease { beat: beat.to_owned(), term: term.parse().ok()? });
+        Ok(held.as_deref().and_then(|held| held.split_once(' ')).and_then(read))
+    }
+
     async fn resign(&self, lease: &Lease) -> Result<(), StoreError> {
         let mut call = self.scripts.resign.key(self.key("lease"));
         call.arg(held(lease));

@@ -69,7 +69,9 @@ pub struct Task {
 }
 
 impl Task {
-    pub(super) fn new(uuid: &str) -> Self {
+    /// A task of which nothing is known but its id.
+    #[must_use]
+    pub fn new(uuid: &str) -> Self {
         Self {
             uuid: uuid.to_owned(),
             name: None,
@@ -103,7 +105,8 @@ impl Task {
         }
     }
 
-    pub(super) fn apply(&mut self, event: &Event<'_>) {
+    /// Takes in an event about this task.
+    pub fn apply(&mut self, event: &Event<'_>) {
         let state = self.note_time(event);
         // Events overtake each other: one that tells of an earlier state adds what it knows and leaves the state. A
         // retry begins the round anew.

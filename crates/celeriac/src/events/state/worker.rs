@@ -35,7 +35,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(hostname: &str) -> Self {
+    /// A worker of which nothing is known but its name.
+    #[must_use]
+    pub fn new(hostname: &str) -> Self {
         Self {
             hostname: hostname.to_owned(),
             pid: 0,
@@ -57,15 +59,16 @@ impl Worker {
         self.heartbeat.is_some_and(|heard| now < heard + self.freq * EXPIRE_WINDOW)
     }
 
-    pub(super) fn apply(&mut self, event: &Event<'_>, now: f64) {
+    /// Takes in what it announces about itself, received at `now` (seconds since 1970).
+    pub fn apply(&mut self, event: &Event<'_>, now: f64) {
         self.is_heard_of(event, now);
         if let EventBody::WorkerOnline(status) | EventBody::WorkerHeartbeat(status) = &event.body {
             self.take(status);
         }
     }
 
-    /// It has announced something, so it is there.
-    pub(super) fn is_heard_of(&mut self, event: &Event<'_>, now: f64) {
+    /// It has announced something, also about a task, so it is there.
+    pub fn is_heard_of(&mut self, event: &Event<'_>, now: f64) {
         self.pid = event.pid;
         self.clock = event.clock.unwrap_or(self.clock);
         self.heartbeat = Some(self.heartbeat.map_or(now, |before| before.max(now)));

@@ -139,10 +139,13 @@ fn record(entry: &str, handled: Option<DateTime<Utc>>, sending: Option<DateTime<
 }
 
 async fn one_beat_leads_at_a_time_and_a_new_one_has_a_greater_term(place: Place) {
+    assert_eq!(place.store.leader().await.unwrap(), None);
     let first = lead(&place, "a", LONG).await.unwrap();
+    assert_eq!(place.store.leader().await.unwrap(), Some(first.clone()));
     assert_eq!(lead(&place, "b", LONG).await, None);
     assert_eq!(lead(&place, "a", LONG).await, Some(first.clone()), "extended");
     place.store.resign(&first).await.unwrap();
+    assert_eq!(place.store.leader().await.unwrap(), None, "nobody can be told from the last one");
     let second = lead(&place, "b", LONG).await.unwrap();
     assert!(second.term > first.term);
     place.store.resign(&first).await.unwrap();

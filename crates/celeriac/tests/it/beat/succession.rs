@@ -53,6 +53,10 @@ impl ScheduleStore for Deadly {
         self.store.lead(beat, ttl).await
     }
 
+    async fn leader(&self) -> Result<Option<Lease>, StoreError> {
+        self.store.leader().await
+    }
+
     async fn resign(&self, lease: &Lease) -> Result<(), StoreError> {
         self.store.resign(lease).await
     }

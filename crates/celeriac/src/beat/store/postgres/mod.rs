@@ -53,6 +53,10 @@ impl ScheduleStore for PostgresScheduleStore {
         Ok(term.and_then(|term| term.try_into().ok()))
     }
 
+    async fn leader(&self) -> Result<Option<Lease>, StoreError> {
+        Ok(self.link.run(|session| async move { session.leader().await }).await?)
+    }
+
     async fn resign(&self, lease: &Lease) -> Result<(), StoreError> {
         Ok(self.link.run(|session| async move { session.resign(lease).await }).await?)
     }

@@ -19,6 +19,9 @@ ON CONFLICT (name) DO UPDATE SET
 WHERE held.beat = excluded.beat OR held.expires_at <= clock_timestamp()
 RETURNING term";
 
+const LEADER: &str =
+    "SELECT beat, term FROM celeriac_beat_lease WHERE name = 'beat' AND expires_at > clock_timestamp()";
+
 const RESIGN: &str =
     "UPDATE celeriac_beat_lease SET expires_at = clock_timestamp() WHERE name = 'beat' AND beat = $1 AND term = $2";
 
@@ -106,6 +109,12 @@ impl Session {
     pub(super) async fn lead(&self, beat: &str, ttl: f64) -> Result<Option<i64>, Error> {
         let row = self.client.query_typed_opt(LEAD, &[(&beat, Type::TEXT), (&ttl, Type::FLOAT8)]).await?;
         row.map(|row| row.try_get(0)).transpose()
+    }
+
+    pub(super) async fn leader(&self) -> Result<Option<Lease>, Error> {
+        let Some(row) = self.client.query_typed_opt(LEADER, &[]).await? else { return Ok(None) };
+        let (beat, term): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(u64::try_from(term).ok().map(|term| Lease { beat, term }))
     }
 
     pub(super) async fn resign(&self, lease: &Lease) -> Result<(), Error> {

@@ -1,0 +1,258 @@
+"""Goes through the dashboard as people do: with and without JavaScript, wide and narrow, light and dark; then acts.
+
+    browse.py <address> <token to act>
+
+The tasks are those of cluster.rs. With DASHBOARD_SCREENSHOTS=<directory> in the environment every page is stored there as a
+picture.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+ADDRESS, TOKEN = sys.argv[1:]
+SCREENSHOTS = os.environ.get("DASHBOARD_SCREENSHOTS")
+SECONDS = 60
+AXE = (Path(sys.executable).parent.parent / "axe/node_modules/axe-core/axe.min.js").read_text()
+FLAGS = (
+    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
+    "disable-sync disable-dev-shm-usage hide-scrollbars"
+)
+PAGES = {
+    "overview": "/",
+    "workers": "/workers",
+    "worker": "/workers/w%40rust",
+    "worker-python": "/workers/w%40python",
+    "tasks": "/tasks",
+    "tasks-filtered": "/tasks?name=shop.&state=FAILURE",
+    "tasks-none": "/tasks?name=nothing",
+    "task": "/tasks/charged",
+    "task-failed": "/tasks/failed",
+    "task-unknown": "/tasks/nobody",
+    "queues": "/queues",
+    "parked": "/parked",
+    "parked-queue": "/parked/shop?look=yes",
+    "schedule": "/schedule",
+    "log": "/log",
+    "sign-in": "/sign-in",
+    "problem": "/nowhere",
+}
+# After signing in.
+ACTS = {
+    "worker-actions": "/workers/w%40rust",
+    "preview": "/act?do=shutdown&node=w%40rust",
+    "preview-wrong": "/act?do=grow&by=0",
+    "parked-actions": "/parked/shop?look=yes",
+}
+WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
+# Which pictures are shown in the documentation.
+SHOWN = {"overview", "workers", "worker-actions", "tasks", "task", "task-failed", "queues", "parked-actions", "schedule"}
+
+
+class Browser:
+    def __init__(self, profile, scripts):
+        options = ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in FLAGS.split():
+            options.add_argument(f"--{flag}")
+        options.add_argument(f"--user-data-dir={profile}")
+        if not scripts:
+            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+    def open(self, path):
+        self.driver.get(ADDRESS + path)
+
+    def size(self, width, height=900):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def theme(self, theme):
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def text(self):
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def once(self, what, condition):
+        try:
+            WebDriverWait(self.driver, SECONDS, 0.1, ignored_exceptions=[Exception]).until(lambda _: condition())
+        except Exception as error:
+            raise AssertionError(f"never: {what}; {self.driver.current_url}\n{self.text()}") from error
+
+    def shows(self, *texts):
+        for text in texts:
+            self.once(repr(text), lambda: text in self.text())
+
+    def fill(self, selector, text):
+        element = self.find(selector)
+        element.clear()
+        element.send_keys(text)
+
+    def picture(self, name):
+        if SCREENSHOTS:
+            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+            self.driver.save_screenshot(f"{SCREENSHOTS}/{name}.png")
+
+    def complaints(self):
+        """What the browser did not like: a policy that is broken, a file that is not there."""
+        severe = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        meant = ("status of 404", "status of 422")
+        return [message for message in severe if not any(text in message for text in meant)]
+
+
+def violations(browser):
+    """What axe finds that keeps somebody from reading or using a page."""
+    browser.driver.execute_script(AXE)
+    found = browser.driver.execute_async_script(
+        "const done = arguments[0]; axe.run().then(result => done(result.violations), error => done(String(error)))"
+    )
+    assert isinstance(found, list), found
+    bad = [one for one in found if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in bad]
+
+
+def overflow(browser):
+    """How many pixels a page is wider than the window."""
+    return browser.driver.execute_script("return document.documentElement.scrollWidth - innerWidth")
+
+
+def look(browser, pages):
+    wrong = []
+    for name, path in pages.items():
+        for theme in "light", "dark":
+            browser.theme(theme)
+            for width_name, width in WIDTHS.items():
+                browser.size(width)
+                browser.open(path)
+                found = violations(browser)
+                if found or overflow(browser) > 0:
+                    wrong.append((name, theme, width, overflow(browser), found))
+                if name in SHOWN and width_name != "narrowest":
+                    browser.picture(f"{name}-{theme}-{width_name}")
+        wrong += browser.complaints()
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def live(browser):
+    """The page moves by itself, and can be told not to; the keyboard is enough."""
+    browser.size(1280)
+    browser.open("/")
+    browser.shows("live")
+    browser.once("it is not what it was", lambda: "Listening for" in browser.find("#live").text)
+    browser.find("body").send_keys("/")
+    assert browser.driver.switch_to.active_element.get_attribute("id") == "find"
+    browser.driver.switch_to.active_element.send_keys("charged", Keys.ENTER)
+    browser.shows("Order 7", "2,000", "shop.ship")
+    browser.open("/tasks")
+    first = browser.find("#live tbody tr").text
+    # The beat sends one a second: it is told of, and nothing moves.
+    browser.shows("new – show")
+    assert browser.find("#live tbody tr").text.split()[:2] == first.split()[:2]
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "new – show").click()
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Older").click()
+    browser.shows("Newer")
+    browser.open("/tasks?live=off")
+    browser.shows("Keep up to date")
+    assert not browser.driver.find_elements(By.CSS_SELECTOR, "main[data-live]")
+
+
+def sign_in(browser, token=TOKEN):
+    browser.open("/sign-in?to=/workers")
+    browser.fill("#token", token)
+    browser.fill("#name", "Ada")
+    browser.find("main button").click()
+
+
+def confirm(browser, reason=None):
+    """Does what the preview shows, and waits for what was said to it."""
+    browser.shows("What will happen")
+    if reason:
+        browser.fill("#why", reason)
+    browser.find("main form button").click()
+    browser.shows("What was said to it", "Ada")
+
+
+def act(browser):
+    sign_in(browser, "a wrong token")
+    browser.shows("no token of this dashboard")
+    sign_in(browser)
+    browser.shows("Ada, may act")
+    for node in "w%40rust", "w%40python":
+        browser.open(f"/workers/{node}")
+        browser.fill("input[name=by]", "3")
+        browser.find("button[value=grow]").click()
+        confirm(browser)
+        browser.shows("pool will grow")
+    browser.open("/workers/w%40rust")
+    browser.fill("input[name=queue]", "extra")
+    browser.find("button[value=add-consumer]").click()
+    confirm(browser)
+    browser.open("/tasks/running")
+    browser.find("button[value=terminate]").click()
+    browser.find("main form button").click()
+    # Nothing is done without a reason.
+    assert "/act" in browser.driver.current_url
+    confirm(browser, "it hangs")
+    browser.shows("w@rust", "w@python")
+    browser.open("/tasks/scheduled")
+    browser.find("button[value=revoke]").click()
+    confirm(browser)
+    browser.open("/parked/shop?look=yes")
+    browser.find("input[value=unknown-1]").click()
+    browser.find("button[value=requeue]").click()
+    browser.shows("These messages, and no others", "unknown-1")
+    assert "unknown-2" not in browser.text()
+    confirm(browser)
+    browser.shows("1 message requeued")
+    browser.open("/parked/shop?look=yes")
+    browser.find("input[value=unknown-3]").click()
+    browser.find("button[value=discard]").click()
+    confirm(browser, "nobody needs it")
+    browser.shows("1 message discarded")
+    browser.open("/log")
+    browser.shows("Terminate running", "it hangs", "Discard 1 message", "nobody needs it")
+    assert not browser.complaints(), browser.complaints()
+
+
+def without_scripts(browser):
+    """Every page is complete, and a filter and an action work."""
+    for path in PAGES.values():
+        browser.open(path)
+        assert "not connected" not in browser.text()
+        assert browser.driver.find_elements(By.CSS_SELECTOR, "main h1"), path
+    browser.open("/tasks")
+    browser.fill("input[name=name]", "python.")
+    browser.find("form.filters button").click()
+    browser.shows("python.fail", "python.add")
+    assert "shop." not in browser.find("#live").text
+    sign_in(browser)
+    browser.shows("Ada, may act")
+    browser.open("/act?do=revoke&id=nobody")
+    confirm(browser)
+
+
+def run(scripts, *steps):
+    with tempfile.TemporaryDirectory() as profile:
+        browser = Browser(profile, scripts)
+        try:
+            for step in steps:
+                step(browser)
+        finally:
+            browser.driver.quit()
+
+
+run(True, lambda browser: look(browser, PAGES), live, sign_in, lambda browser: look(browser, ACTS), act)
+run(False, without_scripts)
