@@ -130,6 +130,33 @@ async fn everything_is_kept_below_the_data_directory_and_no_home_is_needed() {
     assert!(data.path().join("cache").is_dir());
 }
 
+/// Workers announce their tasks unless they are told not to, and whoever opens the dashboard sees them without asking.
+#[tokio::test]
+async fn its_dashboard_tells_of_its_worker_its_timetable_and_its_tasks() {
+    let data = tempfile::tempdir().unwrap();
+    let mut system = standalone(data.path(), &[], |_| ()).await;
+    let told = system.wait_for_line("dashboard  ", PATIENCE).await;
+    let address = told.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (path, texts) in [
+        ("/", &["Healthy: 1 worker here"][..]),
+        ("/tasks?name=billing.open_renewals&state=SUCCESS", &["billing.open_renewals", "ran"]),
+        ("/schedule", &["open-renewals", "every 1 s", "</span> leads</span>"]),
+        ("/queues", &["lookups", "payments", "renewals"]),
+    ] {
+        testkit::eventually(PATIENCE, async || {
+            let page = http.get(format!("{address}{path}")).send().await.unwrap().text().await.unwrap();
+            let missing: Vec<_> =
+                texts.iter().filter(|text| !page.to_lowercase().contains(&text.to_lowercase())).collect();
+            if missing.is_empty() { Ok(()) } else { Err(format!("{path} lacks {missing:?}: {page}")) }
+        })
+        .await;
+    }
+    system.signal(Signal::Interrupt);
+    assert!(system.wait(Duration::from_secs(5)).await.success(), "{}", system.output());
+}
+
 #[tokio::test]
 async fn a_demo_that_ends_by_itself_speaks_of_no_key_to_end_it() {
     let data = tempfile::tempdir().unwrap();

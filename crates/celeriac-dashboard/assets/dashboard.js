@@ -13,7 +13,19 @@
     pulse.className = "status " + (isLive ? "ok" : "doubt");
     pulse.textContent = text;
   };
+  // What is being pressed stays where it is until it is let go.
+  let isPressed = false;
+  let waiting = null;
+  addEventListener("pointerdown", () => (isPressed = true));
+  addEventListener("pointerup", () =>
+    setTimeout(() => {
+      isPressed = false;
+      if (waiting !== null) replace(waiting);
+    })
+  );
   const replace = (html) => {
+    waiting = isPressed ? html : null;
+    if (isPressed) return;
     const focused = document.activeElement;
     const key = part.contains(focused) ? focused.getAttribute("href") || focused.id : null;
     const open = [...part.querySelectorAll("details[open][id]")].map((d) => d.id);

@@ -218,7 +218,13 @@ impl Tasks {
             None => self.remember(uuid, now),
         };
         let kept = self.by_id.get_mut(&id).expect("it is there by now");
+        // That a round was given up may be told after the end of the next.
+        let is_over = matches!(kept.task.state, State::Success | State::Failure);
+        let ended = (is_over && matches!(event.body, EventBody::TaskRetried { .. })).then(|| kept.task.clone());
         kept.task.apply(event);
+        if let Some(ended) = ended {
+            kept.task = Task { retried: kept.task.retried, ..ended };
+        }
         for (text, was) in cuts {
             kept.cuts.retain(|(which, _)| *which != text);
             kept.cuts.push((text, was));

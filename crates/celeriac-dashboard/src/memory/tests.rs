@@ -145,6 +145,17 @@ fn what_overtakes_is_put_in_its_place_in_the_story() {
 }
 
 #[test]
+fn a_retry_that_is_told_late_does_not_undo_the_end() {
+    let mut picture = picture(10, usize::MAX);
+    let retried = EventBody::TaskRetried { uuid: "a".into(), exception: "E()".into(), traceback: None };
+    for (clock, body) in [(1, received("a", "()")), (3, succeeded("a", 0.5)), (4, retried)] {
+        picture.hear(event("w", clock, body), START);
+    }
+    let task = &picture.tasks.get("a").unwrap().task;
+    assert_eq!((task.state.to_string().as_str(), task.retried), ("SUCCESS", Some(START + 4.0)));
+}
+
+#[test]
 fn conditions_combine() {
     let mut picture = picture(10, usize::MAX);
     picture.hear(event("w", 1, received("a", "('Ada',)")), START);

@@ -52,7 +52,7 @@ fn made(core: &Core, shell: Shell) -> Page {
         rows: cluster.queues.iter().map(|(name, depth)| row(&shell.base, name, depth)).collect(),
         asked: cluster
             .queues_at
-            .map_or_else(|| "not asked for yet".to_owned(), |at| format!("asked for {}", age(shell.now - at))),
+            .map_or_else(|| "Not asked for yet".to_owned(), |at| format!("Asked for {}", age(shell.now - at))),
         error: cluster.queues_error.clone(),
         management_error: cluster.management_error.clone(),
         has_management: core.management.is_some(),

@@ -81,6 +81,9 @@ fn made(core: &Core, shell: Shell) -> Page {
 
 fn rule(rule: &Rule) -> String {
     match rule {
+        Rule::Every(every) if every.as_secs() < 60 && every.subsec_nanos() == 0 => {
+            format!("every {} s", every.as_secs())
+        }
         Rule::Every(every) => format!("every {}", duration(every.as_secs_f64())),
         Rule::Crontab(crontab, zone) => format!("{crontab} ({zone})"),
         Rule::Clocked(at) => format!("once, at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),

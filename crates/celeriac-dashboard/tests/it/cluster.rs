@@ -97,7 +97,7 @@ impl Cluster {
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let bound = tcp.local_addr().expect("a port");
         let schedule = store::connect(redis.url()).await.expect("Redis is there");
-        let tidy_up = || Entry::every("tidy-up", Duration::from_secs(1), Tidy {});
+        let tidy_up = || Entry::every("tidy-up", Duration::from_secs(3), Tidy {});
         let pages = Dashboard::builder(app.clone())
             .title("Shop queues")
             .act_token(ACT)
