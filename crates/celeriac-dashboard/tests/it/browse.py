@@ -216,6 +216,7 @@ def act(browser):
     confirm(browser)
     browser.open("/tasks/running")
     browser.find("button[value=terminate]").click()
+    browser.shows("What will happen")
     browser.find("main form button").click()
     # Nothing is done without a reason.
     assert "/act" in browser.driver.current_url
