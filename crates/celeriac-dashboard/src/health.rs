@@ -117,14 +117,13 @@ pub(crate) fn silence(picture: &Picture, cluster: &Cluster, connected: bool, now
     Some(if !connected {
         "There is no connection to the broker, so nothing is heard. It is being made again; look at the broker."
     } else if !is_there && cluster.workers.is_empty() {
-        "No worker was heard of. Start one – billing worker, celery -A proj worker -E – with the same broker and virtual host."
+        "No worker was heard of. Start one with the same broker and virtual host, Python's as celery worker -E."
     } else if has_run {
         "Workers are there and have run tasks, but have told of none since this page listens. If tasks run now, their events \
-         are off: start the workers with -E (WORKER_TASK_EVENTS=on), or switch them on for now with celery control \
-         enable_events."
+         are off: start the workers with -E, or switch them on for now with celery control enable_events."
     } else {
         "Workers are there, and no task was sent since this page listens. If some were, their events are off: start the \
-         workers with -E (WORKER_TASK_EVENTS=on), or switch them on for now with celery control enable_events."
+         workers with -E, or switch them on for now with celery control enable_events."
     })
 }
 
