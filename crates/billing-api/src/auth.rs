@@ -76,7 +76,7 @@ pub(crate) enum Requirement {
 }
 
 /// Every method of the package and its scope. A method that is missing here cannot be called at all.
-const METHODS: [(&str, Scope); 18] = [
+const METHODS: [(&str, Scope); 20] = [
     ("/billing.v1.Tariffs/ListTariffs", Scope::Tariffs),
     ("/billing.v1.Payments/CreatePayment", Scope::Payments),
     ("/billing.v1.Payments/GetPayment", Scope::Payments),
@@ -92,6 +92,8 @@ const METHODS: [(&str, Scope); 18] = [
     ("/billing.v1.Subscriptions/Resume", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ForgetCard", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/CloseAccount", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/ChangeTariff", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/PreviewChange", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ListPayments", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ListBills", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/GetBill", Scope::Subscriptions),

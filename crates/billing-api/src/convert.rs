@@ -7,11 +7,12 @@ use billing::models::Tariff;
 use billing::payment::{Decline, PaymentState};
 use billing::period::Period;
 use billing::store::payments::{PaymentView, ThreeDsView};
-use billing::store::subscriptions::BillView;
-use billing::{AccountId, BillId, PaymentId, TariffId};
+use billing::store::subscriptions::{BillView, Preview};
+use billing::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 use chrono::{DateTime, NaiveDate, Utc};
 use prost_types::Timestamp;
 
+use crate::error::ApiError;
 use crate::proto;
 
 pub(crate) fn payment(view: PaymentView) -> proto::Payment {
@@ -135,6 +136,30 @@ fn skipped(period: &SkippedPeriod) -> proto::SkippedPeriod {
     proto::SkippedPeriod { from: Some(timestamp(period.begins_at)), until: Some(timestamp(period.ends_at)) }
 }
 
+pub(crate) fn next_charge((at, amount, currency): (DateTime<Utc>, Kopecks, Currency)) -> proto::NextCharge {
+    proto::NextCharge { at: Some(timestamp(at)), amount_kopecks: amount.get(), currency: currency.to_string() }
+}
+
+pub(crate) fn preview(preview: Preview) -> proto::ChangePreview {
+    let next_charge = preview.next.map(next_charge);
+    match preview.at_once {
+        Ok((amount, currency)) => proto::ChangePreview {
+            next_charge,
+            at_once_amount_kopecks: amount.get(),
+            at_once_currency: currency.to_string(),
+            at_once_refused: String::new(),
+        },
+        Err(refusal) => {
+            let at_once_refused = match ApiError::from(refusal) {
+                ApiError::NotAtOnce(why) => why.reason(),
+                // Of the others only this is met here.
+                _ => "NO_CARD",
+            };
+            proto::ChangePreview { next_charge, at_once_refused: at_once_refused.to_owned(), ..Default::default() }
+        }
+    }
+}
+
 /// An event with the token of who has dealt with it.
 pub(crate) fn event(event: &Event, token: ResumeToken) -> proto::Event {
     let text = |name: &str| event.detail[name].as_str().unwrap_or_default().to_owned();
@@ -155,6 +180,7 @@ pub(crate) fn event(event: &Event, token: ResumeToken) -> proto::Event {
             .as_str()
             .map(|en| proto::Text { en: en.to_owned(), ru: text("message_ru") }),
         customer_action: text("customer_action"),
+        effective_from: text("effective_from").parse().ok().map(timestamp),
     }
 }
 
@@ -173,6 +199,7 @@ fn kind(kind: EventKind) -> proto::EventKind {
         EventKind::CardExpiring => Kind::CardExpiring,
         EventKind::CardForgotten => Kind::CardForgotten,
         EventKind::TariffChanged => Kind::TariffChanged,
+        EventKind::PriceChangeUpcoming => Kind::PriceChangeUpcoming,
         EventKind::RefundSucceeded => Kind::RefundSucceeded,
         EventKind::ReceiptIssued => Kind::ReceiptIssued,
         EventKind::NeedsAttention => Kind::NeedsAttention,
@@ -182,6 +209,9 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::CancelRequested
         | EventKind::Resumed
         | EventKind::AccountClosed
+        | EventKind::TariffChangeAsked
+        | EventKind::TariffChangeTakenBack
+        | EventKind::PriceSet
         | EventKind::PeriodsSkipped
         | EventKind::ExpirationMoved => Kind::Unspecified,
     }

@@ -8,6 +8,7 @@ use billing::store::StoreError;
 use billing::store::events::Gone;
 use billing::store::payments::{CreateError, SubmitError};
 use billing::store::subscriptions::VerbError;
+use chrono::{DateTime, Utc};
 
 use crate::auth::Denied;
 
@@ -55,6 +56,10 @@ pub(crate) enum ApiError {
     NoSubscription,
     /// What was paid is over.
     SubscriptionEnded,
+    /// There is no next period.
+    SubscriptionCancelled,
+    /// A tariff cannot be changed at once.
+    NotAtOnce(NotAtOnce),
     /// There is no card that a renewal could be charged to.
     NoCard,
     /// Its person has asked to be forgotten.
@@ -70,6 +75,34 @@ pub(crate) enum ApiError {
     Unavailable(Box<dyn Error + Send + Sync>),
     /// A defect of ours.
     Internal(Box<dyn Error + Send + Sync>),
+}
+
+/// Why a tariff cannot be changed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAtOnce {
+    SameTariff,
+    RenewalInProgress,
+    ChangeInProgress,
+    ChargedTooOften { until: DateTime<Utc> },
+    PartiallyRefunded,
+    OtherCurrency,
+    NotUpwards,
+    PreviewChanged { amount_kopecks: i64 },
+}
+
+impl NotAtOnce {
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::SameTariff => "SAME_TARIFF",
+            Self::RenewalInProgress => "RENEWAL_IN_PROGRESS",
+            Self::ChangeInProgress => "CHANGE_IN_PROGRESS",
+            Self::ChargedTooOften { .. } => "CHARGED_TOO_OFTEN",
+            Self::PartiallyRefunded => "PARTIALLY_REFUNDED",
+            Self::OtherCurrency => "OTHER_CURRENCY",
+            Self::NotUpwards => "NOT_UPWARDS",
+            Self::PreviewChanged { .. } => "PREVIEW_CHANGED",
+        }
+    }
 }
 
 /// A field and the rule it breaks.
@@ -143,8 +176,20 @@ impl From<VerbError> for ApiError {
             VerbError::IdempotencyConflict => Self::IdempotencyKeyReused,
             VerbError::NoSubscription => Self::NoSubscription,
             VerbError::Ended => Self::SubscriptionEnded,
+            VerbError::Cancelled => Self::SubscriptionCancelled,
+            VerbError::UnknownTariff(id) => Self::not_found(Resource::Tariff, &id),
             VerbError::NoCard => Self::NoCard,
             VerbError::Closed => Self::AccountClosed,
+            VerbError::SameTariff => Self::NotAtOnce(NotAtOnce::SameTariff),
+            VerbError::RenewalInProgress => Self::NotAtOnce(NotAtOnce::RenewalInProgress),
+            VerbError::ChangeInProgress => Self::NotAtOnce(NotAtOnce::ChangeInProgress),
+            VerbError::ChargedTooOften { until } => Self::NotAtOnce(NotAtOnce::ChargedTooOften { until }),
+            VerbError::PartiallyRefunded => Self::NotAtOnce(NotAtOnce::PartiallyRefunded),
+            VerbError::OtherCurrency => Self::NotAtOnce(NotAtOnce::OtherCurrency),
+            VerbError::NotUpwards => Self::NotAtOnce(NotAtOnce::NotUpwards),
+            VerbError::PreviewChanged { amount } => {
+                Self::NotAtOnce(NotAtOnce::PreviewChanged { amount_kopecks: amount.get() })
+            }
             VerbError::Store(error) => error.into(),
         }
     }

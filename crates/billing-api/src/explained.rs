@@ -1,5 +1,6 @@
 //! A subscription as its caller sees it: the row, and why it is so and what comes next.
 
+use billing::bill::BillKind;
 use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When};
 use billing::payment::CardMask;
 use billing::store::subscriptions::Subscription;
@@ -13,7 +14,9 @@ pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Ut
     let account = &found.account;
     let under_way = found.open.as_ref().and_then(|open| open.payment.as_ref());
     let zone = account.time_zone;
-    let attempt = under_way.map(|(_, payment)| {
+    // A change of tariff at once is not what the subscription waits for.
+    let is_renewal = found.open.as_ref().is_some_and(|open| open.bill.kind != BillKind::Change);
+    let attempt = under_way.filter(|_| is_renewal).map(|(_, payment)| {
         let facts = PaymentFacts { payment, policy: &times.resolve, answer_within: times.answer_within, zone };
         explain::payment(facts, now)
     });
@@ -28,11 +31,7 @@ pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Ut
         paid_until: account.paid_until.map(timestamp),
         cancel_at_period_end: account.cancel_at_period_end,
         closed_at: account.closed_at.map(timestamp),
-        next_charge: found.next_charge().map(|(at, amount, currency)| proto::NextCharge {
-            at: Some(timestamp(at)),
-            amount_kopecks: amount.get(),
-            currency: currency.to_string(),
-        }),
+        next_charge: found.next_charge().map(convert::next_charge),
         card: found.card.clone().map(card),
         renewal_payment_id: under_way.map(|(view, _)| view.id.to_string()).unwrap_or_default(),
         why: Some(text(why)),
@@ -41,6 +40,7 @@ pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Ut
             When::At(at) => Some(timestamp(at)),
             When::Soon => None,
         },
+        pending_tariff_id: account.pending_tariff_id.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 

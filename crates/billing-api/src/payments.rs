@@ -164,7 +164,7 @@ fn posted_before(payment: PaymentView, md: i64) -> Result<PaymentView, ApiError>
 
 /// Sends a task and waits for the broker's word, not for long. Failure is no error: the row is the truth, and the
 /// timetable sends again what nobody has taken up.
-async fn wake_worker<T: Task>(services: &Services, task: T, task_id: String) {
+pub(crate) async fn wake_worker<T: Task>(services: &Services, task: T, task_id: String) {
     let sent = services.app.send_with(task, SendOptions::new().task_id(task_id.as_str()));
     let error = match tokio::time::timeout(PUBLISH_PATIENCE, sent).await {
         Ok(Ok(_)) => return,

@@ -14,7 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::Denied;
 use crate::browser::BadToken;
-use crate::error::{ApiError, Resource, Violation};
+use crate::error::{ApiError, NotAtOnce, Resource, Violation};
 use crate::outage::Outages;
 
 /// Domain of the reasons in `google.rpc.ErrorInfo`.
@@ -132,6 +132,14 @@ impl From<ApiError> for Status {
             )
             .field("account_id", "has a subscription that has ended")
             .into(),
+            ApiError::SubscriptionCancelled => Refusal::new(
+                Code::FailedPrecondition,
+                "SUBSCRIPTION_CANCELLED",
+                "the subscription is cancelled, so there is no next period: resume it first",
+            )
+            .field("account_id", "has a cancelled subscription")
+            .into(),
+            ApiError::NotAtOnce(why) => not_at_once(why).into(),
             ApiError::NoCard => Refusal::new(
                 Code::FailedPrecondition,
                 "NO_CARD",
@@ -175,6 +183,40 @@ impl From<ApiError> for Status {
                 .into()
             }
         }
+    }
+}
+
+fn not_at_once(why: NotAtOnce) -> Refusal {
+    let (field, message) = match why {
+        NotAtOnce::SameTariff => {
+            ("tariff_id", "the subscription runs under this tariff: there is nothing to change at once")
+        }
+        NotAtOnce::RenewalInProgress => {
+            ("account_id", "a renewal is owed or under way: it comes first, follow it with GetSubscription")
+        }
+        NotAtOnce::ChangeInProgress => {
+            ("account_id", "a change of tariff is under way: follow it with GetSubscription")
+        }
+        NotAtOnce::ChargedTooOften { .. } => {
+            ("account_id", "the card was charged as often as it may be within a day: try again later")
+        }
+        NotAtOnce::PartiallyRefunded => {
+            ("account_id", "a part of the present period was given back: change from the next period on")
+        }
+        NotAtOnce::OtherCurrency => ("tariff_id", "the tariff is in another currency: change from the next period on"),
+        NotAtOnce::NotUpwards => {
+            ("tariff_id", "what is left of the present period is worth as much: change from the next period on")
+        }
+        NotAtOnce::PreviewChanged { .. } => (
+            "previewed_amount_kopecks",
+            "it costs another amount now: show that to the customer, and call again with it",
+        ),
+    };
+    let refusal = Refusal::new(Code::FailedPrecondition, why.reason(), message).field(field, "does not allow it");
+    match why {
+        NotAtOnce::ChargedTooOften { until } => refusal.fact("until", &until.to_rfc3339()),
+        NotAtOnce::PreviewChanged { amount_kopecks } => refusal.fact("amount_kopecks", &amount_kopecks.to_string()),
+        _ => refusal,
     }
 }
 

@@ -1,19 +1,23 @@
 //! `billing.v1.Subscriptions`
 
-use billing::Services;
+use billing::bill::BillKind;
+use billing::payment::PaymentState;
 use billing::store::subscriptions::{self, Verb, Written};
+use billing::tasks::ChargePayment;
+use billing::{Kopecks, PaymentId, Services, TariffId};
 use tonic::metadata::MetadataValue;
 use tonic::{Extensions, Request, Response, Status};
 
 use crate::caller::Caller;
 use crate::error::{ApiError, Resource};
-use crate::payments::REPLAYED;
+use crate::payments::{REPLAYED, wake_worker};
 use crate::proto::subscriptions_server::Subscriptions;
 use crate::proto::{
-    Bill, CancelRequest, CloseAccountRequest, ForgetCardRequest, GetBillRequest, GetSubscriptionRequest,
-    ListBillsRequest, ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse, ResumeRequest, Subscription,
+    Bill, CancelRequest, ChangePreview, ChangeTariffRequest, CloseAccountRequest, ForgetCardRequest, GetBillRequest,
+    GetSubscriptionRequest, ListBillsRequest, ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse,
+    PreviewChangeRequest, ResumeRequest, Subscription,
 };
-use crate::validation::{self, VerbForm};
+use crate::validation::{self, ChangeTariffForm, VerbForm};
 use crate::writes::Writes;
 use crate::{convert, explained};
 
@@ -40,19 +44,36 @@ impl Subscriptions for SubscriptionsApi {
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<Subscription>, Status> {
         let (_, extensions, message) = request.into_parts();
         let form = validation::verb(&message.account_id, &message.idempotency_key)?;
-        self.write(&extensions, form, Verb::Cancel).await
+        self.write(&extensions, form, Asked::Verb(Verb::Cancel)).await
     }
 
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Response<Subscription>, Status> {
         let (_, extensions, message) = request.into_parts();
         let form = validation::verb(&message.account_id, &message.idempotency_key)?;
-        self.write(&extensions, form, Verb::Resume).await
+        self.write(&extensions, form, Asked::Verb(Verb::Resume)).await
     }
 
     async fn forget_card(&self, request: Request<ForgetCardRequest>) -> Result<Response<Subscription>, Status> {
         let (_, extensions, message) = request.into_parts();
         let form = validation::verb(&message.account_id, &message.idempotency_key)?;
-        self.write(&extensions, form, Verb::ForgetCard).await
+        self.write(&extensions, form, Asked::Verb(Verb::ForgetCard)).await
+    }
+
+    async fn change_tariff(&self, request: Request<ChangeTariffRequest>) -> Result<Response<Subscription>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let form = ChangeTariffForm::try_from(message)?;
+        self.write(&extensions, form.verb, Asked::Tariff { id: form.tariff_id, at_once: form.at_once }).await
+    }
+
+    async fn preview_change(&self, request: Request<PreviewChangeRequest>) -> Result<Response<ChangePreview>, Status> {
+        let (account_id, tariff_id) = validation::preview(request.get_ref())?;
+        Caller::of(request.extensions())?.own(account_id)?;
+        let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
+        let preview = subscriptions::preview_change(&mut conn, account_id, tariff_id, self.services.db.now())
+            .await
+            .map_err(ApiError::from)?;
+        drop(conn);
+        Ok(Response::new(convert::preview(preview)))
     }
 
     async fn close_account(&self, request: Request<CloseAccountRequest>) -> Result<Response<Subscription>, Status> {
@@ -114,10 +135,10 @@ impl SubscriptionsApi {
         &self,
         extensions: &Extensions,
         form: VerbForm,
-        verb: Verb,
+        asked: Asked,
     ) -> Result<Response<Subscription>, Status> {
         let request = self.request(extensions, form)?;
-        let written = self.writes.finish(extensions, perform(self.services.clone(), request, verb)).await?;
+        let written = self.writes.finish(extensions, perform(self.services.clone(), request, asked)).await?;
         Ok(self.answer(&written))
     }
 
@@ -142,13 +163,34 @@ impl SubscriptionsApi {
     }
 }
 
-async fn perform(services: Services, request: subscriptions::Request, verb: Verb) -> Result<Written, ApiError> {
+/// What a subscriber asks for.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Verb(Verb),
+    /// This tariff, from the next period on or for the amount that was shown.
+    Tariff {
+        id: TariffId,
+        at_once: Option<Kopecks>,
+    },
+}
+
+async fn perform(services: Services, request: subscriptions::Request, asked: Asked) -> Result<Written, ApiError> {
     let mut conn = services.db.conn().await?;
-    let written = subscriptions::perform(&mut conn, &request, verb).await?;
+    let written = match asked {
+        Asked::Verb(verb) => subscriptions::perform(&mut conn, &request, verb).await?,
+        Asked::Tariff { id, at_once: None } => subscriptions::change_tariff(&mut conn, &request, id).await?,
+        Asked::Tariff { id, at_once: Some(shown) } => {
+            subscriptions::change_tariff_at_once(&mut conn, &request, id, shown).await?
+        }
+    };
     drop(conn);
     if !written.replayed {
-        tracing::info!(account_id = %request.account_id, ?verb, "done for a subscriber");
+        tracing::info!(account_id = %request.account_id, ?asked, "done for a subscriber");
         services.bell.ring();
+    }
+    // Also when replayed: the first call may have failed to send it. A second message does no harm.
+    if let Some(id) = unsent_change(&written.subscription) {
+        wake_worker(&services, ChargePayment { payment_id: id }, ChargePayment::task_id(id)).await;
     }
     Ok(written)
 }
@@ -162,4 +204,11 @@ async fn close(services: Services, request: subscriptions::Request, at_once: boo
         services.bell.ring();
     }
     Ok(written)
+}
+
+/// The payment of a change at once that was not sent yet. The customer waits for it as for a first payment.
+fn unsent_change(subscription: &billing::store::subscriptions::Subscription) -> Option<PaymentId> {
+    let open = subscription.open.as_ref().filter(|open| open.bill.kind == BillKind::Change)?;
+    let (payment, _) = open.payment.as_ref()?;
+    (payment.state == PaymentState::Created).then_some(payment.id)
 }

@@ -26,7 +26,7 @@ impl Tariffs for TariffsApi {
 impl TariffsApi {
     async fn list(&self) -> Result<Vec<crate::proto::Tariff>, ApiError> {
         let mut conn = self.services.db.conn().await?;
-        let tariffs = store::tariffs::list(&mut conn).await?;
+        let tariffs = store::tariffs::list(&mut conn, self.services.db.now()).await?;
         Ok(tariffs.into_iter().map(convert::tariff).collect())
     }
 }

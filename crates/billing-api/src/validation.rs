@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use billing::event::{EventKind, ResumeToken};
-use billing::{AccountId, BillId, PaymentId, TariffId};
+use billing::{AccountId, BillId, Kopecks, PaymentId, TariffId};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -90,6 +90,57 @@ pub(crate) fn verb(account_id: &str, key: &str) -> Result<VerbForm, ApiError> {
         return Err(fields.into());
     };
     Ok(VerbForm { account_id: account_id.into(), idempotency_key })
+}
+
+/// A sound `ChangeTariffRequest`.
+pub(crate) struct ChangeTariffForm {
+    pub(crate) verb: VerbForm,
+    pub(crate) tariff_id: TariffId,
+    /// The amount that was shown; `None`: from the next period on.
+    pub(crate) at_once: Option<Kopecks>,
+}
+
+impl TryFrom<proto::ChangeTariffRequest> for ChangeTariffForm {
+    type Error = ApiError;
+
+    fn try_from(request: proto::ChangeTariffRequest) -> Result<Self, ApiError> {
+        let mut fields = Fields::default();
+        let account_id = fields.read("account_id", &request.account_id, uuid);
+        let tariff_id = fields.read("tariff_id", &request.tariff_id, uuid);
+        let idempotency_key = fields.read("idempotency_key", &request.idempotency_key, idempotency_key);
+        let shown = request.previewed_amount_kopecks;
+        let at_once = match (request.at_once, Kopecks::billable(shown)) {
+            (true, Ok(shown)) => Some(shown),
+            (true, Err(_)) => {
+                fields.broken("previewed_amount_kopecks", "must be the amount that PreviewChange told");
+                None
+            }
+            (false, _) if shown != 0 => {
+                fields.broken("previewed_amount_kopecks", "must be 0 without at_once");
+                None
+            }
+            (false, _) => None,
+        };
+        let (Some(account_id), Some(tariff_id), Some(idempotency_key), true) =
+            (account_id, tariff_id, idempotency_key, fields.0.is_empty())
+        else {
+            return Err(fields.into());
+        };
+        Ok(Self {
+            at_once,
+            verb: VerbForm { account_id: account_id.into(), idempotency_key },
+            tariff_id: tariff_id.into(),
+        })
+    }
+}
+
+/// A sound `PreviewChangeRequest`.
+pub(crate) fn preview(request: &proto::PreviewChangeRequest) -> Result<(AccountId, TariffId), ApiError> {
+    let mut fields = Fields::default();
+    let account_id = fields.read("account_id", &request.account_id, uuid);
+    let tariff_id = fields.read("tariff_id", &request.tariff_id, uuid);
+    let (Some(account_id), Some(tariff_id)) = (account_id, tariff_id) else { return Err(fields.into()) };
+    Ok((account_id.into(), tariff_id.into()))
 }
 
 /// A sound request of a part of a list.

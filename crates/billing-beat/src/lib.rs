@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::tasks::{
-    EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, WipeTraces,
+    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Entry, store};
@@ -21,6 +21,10 @@ pub struct Config {
     /// How often due renewals are opened
     #[arg(long, env = "OPEN_RENEWALS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
     pub open_renewals_every: Duration,
+
+    /// How often it is looked for what subscribers are to be told beforehand: a renewal, a card that expires, another price
+    #[arg(long, env = "ANNOUNCE_EVERY", default_value = "10m", value_parser = interval, value_name = "DURATION")]
+    pub announce_every: Duration,
 
     /// How often payments whose message was lost are looked for
     #[arg(long, env = "REPUBLISH_STRANDED_EVERY", default_value = "30s", value_parser = interval, value_name = "DURATION")]
@@ -80,6 +84,7 @@ pub async fn prepare(config: Config, services: Services) -> anyhow::Result<Beat>
 pub fn entries(config: &Config) -> Vec<Entry> {
     vec![
         Entry::every("open-renewals", config.open_renewals_every, OpenRenewals {}).catch_up(CatchUp::Once),
+        Entry::every("announce", config.announce_every, Announce {}).catch_up(CatchUp::Once),
         Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}),
         Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}),
         Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}),

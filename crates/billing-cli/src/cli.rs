@@ -17,6 +17,7 @@ use crate::exit;
 use crate::health::HealthConfig;
 use crate::probes::ProbesConfig;
 use crate::standalone::{self, StandaloneConfig};
+use crate::tariffs::TariffsConfig;
 use crate::telemetry::TelemetryConfig;
 
 /// Billing of an online cinema: every role is a subcommand of this one program
@@ -56,6 +57,8 @@ pub enum Command {
     Demo(DemoConfig),
     /// What refusals of cards mean: when they are tried again, and what customers are told
     Declines(Box<DeclinesConfig>),
+    /// What tariffs cost, and from when on
+    Tariffs(Box<TariffsConfig>),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
     /// Makes a token for the browser of an account, which this machine's `billing standalone` takes

@@ -12,6 +12,7 @@ mod probes;
 mod roles;
 mod signals;
 mod standalone;
+mod tariffs;
 mod telemetry;
 
 use cli::{Cli, Command};
@@ -40,7 +41,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Standalone(_) | Command::Demo(_) => "warn",
         // Celery's verbs say themselves what went wrong.
         Command::Celery(_) => "off",
-        Command::Declines(_) => "warn",
+        Command::Declines(_) | Command::Tariffs(_) => "warn",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Migrate(config) => unless_stopped(&signals, roles::migrate(config)).await,
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
+        Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Token(config) => standalone::token(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),

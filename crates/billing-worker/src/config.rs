@@ -143,6 +143,20 @@ pub struct Config {
     #[command(flatten)]
     pub life: LifeConfig,
 
+    /// How long before a renewal is charged its customer is told; of a short period a quarter passes before. 1h to 90d
+    #[arg(long, env = "RENEWAL_NOTICE", default_value = "3d", value_parser = duration::notice, value_name = "DURATION")]
+    pub renewal_notice: Duration,
+
+    /// How long before a tariff costs something else its subscribers are told; as for `billing tariffs price`. 1h to 90d
+    #[arg(
+        long,
+        env = "PRICE_CHANGE_NOTICE",
+        default_value = "30d",
+        value_parser = duration::notice,
+        value_name = "DURATION"
+    )]
+    pub price_change_notice: Duration,
+
     /// How long a customer may take on the bank's 3-D Secure page
     #[arg(long, env = "THREE_DS_TTL", default_value = "30m", value_parser = duration::parse, value_name = "DURATION")]
     pub three_ds_ttl: Duration,

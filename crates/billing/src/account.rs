@@ -41,6 +41,8 @@ pub struct Account {
     pub id: AccountId,
     pub status: AccountStatus,
     pub tariff_id: Option<TariffId>,
+    /// Another tariff that the customer has chosen from the next period on.
+    pub pending_tariff_id: Option<TariffId>,
     /// Whose wall clocks its days and months are counted on.
     pub time_zone: Tz,
     pub term: Option<Term>,
@@ -95,6 +97,8 @@ pub enum AccountEvent {
     CancelRequested,
     /// The customer wants further periods after all.
     Resumed,
+    /// The customer wants this tariff from the next period on; the present one: to stay with it.
+    TariffChosen(TariffId),
     /// The customer wants the card forgotten.
     CardForgotten,
     /// The person asks to be forgotten: access goes on until the end of what is paid, or ends at once.
@@ -174,6 +178,7 @@ impl Account {
             id,
             status: AccountStatus::Inactive,
             tariff_id: None,
+            pending_tariff_id: None,
             time_zone,
             term: None,
             period_no: 0,
@@ -227,10 +232,16 @@ impl Account {
         matches!(self.status, AccountStatus::Active | AccountStatus::Overdue)
     }
 
+    /// The tariff of the next period: the one that was chosen, or else the present one.
+    #[must_use]
+    pub fn next_tariff_id(&self) -> Option<TariffId> {
+        self.pending_tariff_id.or(self.tariff_id)
+    }
+
     /// Whether paying for `tariff` continues the subscription; otherwise it is a purchase.
     #[must_use]
     pub fn continues(&self, tariff: TariffId) -> bool {
-        self.is_running() && !self.cancel_at_period_end && self.tariff_id == Some(tariff)
+        self.is_running() && !self.cancel_at_period_end && self.next_tariff_id() == Some(tariff)
     }
 
     /// The day on which the paid time ends: the original's `expiration_dt`.

@@ -52,6 +52,8 @@ text_enum! {
         Primary = "primary",
         /// The next period of a running subscription, whoever pays it and with whatever card.
         Renewal = "renewal",
+        /// A dearer tariff at once. It is paid by its one attempt or not at all.
+        Change = "change",
     }
 }
 
@@ -106,6 +108,7 @@ pub struct IllegalBillEvent {
 /// The state of a bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bill {
+    pub kind: BillKind,
     pub status: BillStatus,
     pub paid_at: Option<DateTime<Utc>>,
 }
@@ -119,15 +122,17 @@ impl Bill {
         use {BillEvent as E, BillStatus as S};
         let status = match (self.status, event) {
             (S::NotPaid, E::AttemptStarted) => S::InWork,
+            (S::InWork, E::AttemptFailed) if self.kind == BillKind::Change => S::Void,
             (S::InWork, E::AttemptFailed) => S::NotPaid,
             (S::NotPaid | S::InWork | S::Uncollectible, E::AttemptSucceeded) => S::Paid,
             (S::NotPaid, E::GivenUp) => S::Uncollectible,
-            (S::NotPaid, E::Voided) => S::Void,
+            // A change at once whose attempt has failed is void already.
+            (S::NotPaid | S::Void, E::Voided) => S::Void,
             (S::Paid | S::PartiallyRefunded, E::Refunded { whole: false }) => S::PartiallyRefunded,
             (S::Paid | S::PartiallyRefunded, E::Refunded { whole: true }) => S::Refunded,
             _ => return Err(IllegalBillEvent { status: self.status, event }),
         };
         let paid_at = if event == E::AttemptSucceeded { Some(now) } else { self.paid_at };
-        Ok(Self { status, paid_at })
+        Ok(Self { status, paid_at, ..self })
     }
 }

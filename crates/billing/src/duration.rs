@@ -27,9 +27,28 @@ pub fn parse(text: &str) -> Result<Duration, NotADuration> {
     number.checked_mul(millis).filter(|total| *total <= CENTURY).map(Duration::from_millis).ok_or(NotADuration)
 }
 
+/// How long before something subscribers are told of it: from an hour to 90 days.
+///
+/// # Errors
+/// In words.
+pub fn notice(text: &str) -> Result<Duration, String> {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    match parse(text) {
+        Ok(notice) if (HOUR..=HOUR * 24 * 90).contains(&notice) => Ok(notice),
+        Ok(_) => Err("must be from 1h to 90d".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_notice_is_from_an_hour_to_ninety_days() {
+        assert!(["1h", "3d", "90d"].iter().all(|text| notice(text).is_ok()));
+        assert!(["0s", "59m", "91d", "3", "soon"].iter().all(|text| notice(text).is_err()));
+    }
 
     #[test]
     fn a_duration_is_a_whole_number_with_a_unit() {

@@ -34,7 +34,10 @@ text_enum! {
         CardExpiring = "card_expiring",
         /// The card is kept no longer; no renewal can be charged to it.
         CardForgotten = "card_forgotten",
+        /// Another tariff runs from now on.
         TariffChanged = "tariff_changed",
+        /// The tariff will cost something else.
+        PriceChangeUpcoming = "price_change_upcoming",
         RefundSucceeded = "refund_succeeded",
         ReceiptIssued = "receipt_issued",
         /// A person must look.
@@ -51,6 +54,12 @@ text_enum! {
         Resumed = "resumed",
         /// The person asked to be forgotten.
         AccountClosed = "account_closed",
+        /// The customer wants another tariff from the next period on.
+        TariffChangeAsked = "tariff_change_asked",
+        /// The customer wants to keep the present tariff after all.
+        TariffChangeTakenBack = "tariff_change_taken_back",
+        /// What a tariff costs from a time on was set.
+        PriceSet = "price_set",
         /// Periods that passed while nobody could charge them; they are not charged any more.
         PeriodsSkipped = "periods_skipped",
         /// The end of the paid time was moved by hand.
@@ -70,6 +79,9 @@ impl EventKind {
                 | Self::CancelRequested
                 | Self::Resumed
                 | Self::AccountClosed
+                | Self::TariffChangeAsked
+                | Self::TariffChangeTakenBack
+                | Self::PriceSet
                 | Self::PeriodsSkipped
                 | Self::ExpirationMoved
         )

@@ -23,6 +23,7 @@ pub mod models;
 pub mod money;
 pub mod payment;
 pub mod period;
+pub mod proration;
 pub mod resolve;
 pub mod schema;
 pub mod services;

@@ -25,6 +25,10 @@ diesel::table! {
         card -> Nullable<Jsonb>,
         faults -> Int4,
         card_barred -> Bool,
+        pending_tariff_id -> Nullable<Uuid>,
+        told_period_no -> Int4,
+        told_price_from -> Timestamptz,
+        told_card -> Int4,
         closed_at -> Nullable<Timestamptz>,
         traces_wiped_at -> Nullable<Timestamptz>,
     }
@@ -254,6 +258,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    tariff_price (tariff_id, effective_from) {
+        tariff_id -> Uuid,
+        effective_from -> Timestamptz,
+        amount -> Int8,
+        #[max_length = 3]
+        currency -> Bpchar,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     tries (payment_id) {
         payment_id -> Uuid,
         unprocessed -> Int4,
@@ -261,7 +276,6 @@ diesel::table! {
     }
 }
 
-diesel::joinable!(account -> tariff (tariff_id));
 diesel::joinable!(api_request -> account (account_id));
 diesel::joinable!(attempt_card -> card (card_id));
 diesel::joinable!(attempt_card -> payment (payment_id));
@@ -273,6 +287,7 @@ diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
+diesel::joinable!(tariff_price -> tariff (tariff_id));
 diesel::joinable!(tries -> payment (payment_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -292,5 +307,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     payment,
     skipped_period,
     tariff,
+    tariff_price,
     tries,
 );

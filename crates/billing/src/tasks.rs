@@ -98,6 +98,11 @@ pub struct ResolvePayment {
 #[task(name = "billing.open_renewals", queue = "billing", acks_late, ignore_result)]
 pub struct OpenRenewals {}
 
+/// Tells subscribers beforehand: of a renewal, of a card that expires, of another price.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.announce", queue = "billing", acks_late, ignore_result)]
+pub struct Announce {}
+
 /// Wakes workers for payments whose message was lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.republish_stranded", queue = "billing", acks_late, ignore_result)]

@@ -2,9 +2,9 @@
 
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::{
-    AccountStatus, BillStatus, CancelRequest, CheckAccessRequest, CloseAccountRequest, ForgetCardRequest,
-    GetBillRequest, GetSubscriptionRequest, ListBillsRequest, ListPaymentsRequest, PaymentStatus, ResumeRequest,
-    Subscription,
+    AccountStatus, BillStatus, CancelRequest, ChangeTariffRequest, CheckAccessRequest, CloseAccountRequest,
+    ForgetCardRequest, GetBillRequest, GetSubscriptionRequest, ListBillsRequest, ListPaymentsRequest,
+    ListTariffsRequest, PaymentStatus, PreviewChangeRequest, ResumeRequest, Subscription, Tariff,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -27,6 +27,12 @@ async fn subscriber(world: &World) -> String {
     let payment = world.payment().await;
     world.charged(&payment.payment_id, completed(payment.amount_kopecks)).await;
     payment.account_id
+}
+
+/// The subscriber has the cheapest.
+async fn dearest(world: &World) -> Tariff {
+    let answer = world.tariffs().list_tariffs(by(FRONTEND, ListTariffsRequest {})).await.expect("tariffs");
+    answer.into_inner().tariffs.pop().expect("three are seeded")
 }
 
 async fn get(world: &World, account_id: &str) -> Subscription {
@@ -152,4 +158,66 @@ async fn payments_and_bills_are_listed_page_by_page() {
     assert_eq!(bill, page.bills[0]);
     assert_eq!((bill.status(), bill.is_renewal, bill.paid_at.is_some()), (BillStatus::Paid, false, true));
     assert_eq!(bill.bill_id, page.bills[0].bill_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tariff_is_changed_from_the_next_period_and_taken_back() {
+    let world = World::start().await;
+    let account_id = subscriber(&world).await;
+    let present = get(&world, &account_id).await.access.expect("access").tariff_id;
+    let other = dearest(&world).await;
+    let change = |tariff_id: &str| ChangeTariffRequest {
+        account_id: account_id.clone(),
+        tariff_id: tariff_id.to_owned(),
+        idempotency_key: key(),
+        ..Default::default()
+    };
+    let changed =
+        client(&world).change_tariff(by(FRONTEND, change(&other.tariff_id))).await.expect("changed").into_inner();
+    assert_eq!(changed.pending_tariff_id, other.tariff_id);
+    assert_eq!(changed.next_charge.expect("a renewal").amount_kopecks, other.amount_kopecks);
+    assert!(changed.why.expect("why").en.ends_with("Another tariff was chosen from the next period on."));
+    let back = client(&world).change_tariff(by(FRONTEND, change(&present))).await.expect("taken back").into_inner();
+    assert_eq!(back.pending_tariff_id, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_at_once_is_previewed_and_refused_with_its_reason() {
+    let world = World::start().await;
+    let account_id = subscriber(&world).await;
+    let present = get(&world, &account_id).await.access.expect("access").tariff_id;
+    let preview =
+        |tariff_id: &str| PreviewChangeRequest { account_id: account_id.clone(), tariff_id: tariff_id.to_owned() };
+    let same = client(&world).preview_change(by(FRONTEND, preview(&present))).await.expect("a preview").into_inner();
+    assert_eq!((&*same.at_once_refused, same.at_once_amount_kopecks), ("SAME_TARIFF", 0));
+
+    let at_once = |tariff_id: &str, shown: i64| ChangeTariffRequest {
+        account_id: account_id.clone(),
+        tariff_id: tariff_id.to_owned(),
+        idempotency_key: key(),
+        at_once: true,
+        previewed_amount_kopecks: shown,
+    };
+    let refuse = async |request: ChangeTariffRequest| {
+        client(&world).change_tariff(by(FRONTEND, request)).await.expect_err("refused")
+    };
+    let status = refuse(at_once(&present, 1)).await;
+    assert_eq!(refusal(&status), refused(Code::FailedPrecondition, "SAME_TARIFF", &["tariff_id"]));
+    let status = refuse(at_once(&present, 0)).await;
+    assert_eq!(refusal(&status), refused(Code::InvalidArgument, "INVALID_FIELDS", &["previewed_amount_kopecks"]));
+    let status = refuse(ChangeTariffRequest { previewed_amount_kopecks: 1, ..Default::default() }).await;
+    let all = ["account_id", "tariff_id", "idempotency_key", "previewed_amount_kopecks"];
+    assert_eq!(refusal(&status), refused(Code::InvalidArgument, "INVALID_FIELDS", &all));
+    let status = refuse(at_once(&key(), 1)).await;
+    assert_eq!(refusal(&status), refused(Code::NotFound, "TARIFF_NOT_FOUND", &["tariff_id"]));
+
+    let dearest = dearest(&world).await;
+    let shown =
+        client(&world).preview_change(by(FRONTEND, preview(&dearest.tariff_id))).await.expect("a preview").into_inner();
+    assert!(shown.at_once_amount_kopecks > 0, "{shown:?}");
+    let status = refuse(at_once(&dearest.tariff_id, shown.at_once_amount_kopecks - 1)).await;
+    assert_eq!(refusal(&status), refused(Code::FailedPrecondition, "PREVIEW_CHANGED", &["previewed_amount_kopecks"]));
+    let request = at_once(&dearest.tariff_id, shown.at_once_amount_kopecks);
+    let asked = client(&world).change_tariff(by(FRONTEND, request)).await.expect("asked").into_inner();
+    assert_ne!(asked.renewal_payment_id, "", "the payment to follow");
 }

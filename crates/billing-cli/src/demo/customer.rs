@@ -8,9 +8,10 @@ use billing_api::proto::payments_client::PaymentsClient;
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
-    AccountAccess, CancelRequest, CheckAccessRequest, CloseAccountRequest, CreatePaymentRequest, ForgetCardRequest,
-    GetSubscriptionRequest, ListTariffsRequest, Payment, PaymentStatus, RegisterAccountRequest, ResumeRequest,
-    SubmitThreeDsRequest, Subscription, Tariff, ThreeDs, WatchPaymentRequest,
+    AccountAccess, CancelRequest, ChangeTariffRequest, CheckAccessRequest, CloseAccountRequest, CreatePaymentRequest,
+    ForgetCardRequest, GetPaymentRequest, GetSubscriptionRequest, ListTariffsRequest, Payment, PaymentStatus,
+    PreviewChangeRequest, RegisterAccountRequest, ResumeRequest, SubmitThreeDsRequest, Subscription, Tariff, ThreeDs,
+    WatchPaymentRequest,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::MetadataValue;
@@ -116,6 +117,22 @@ impl Customer<'_> {
         let message = SubmitThreeDsRequest { payment_id: payment.payment_id.clone(), md, pa_res };
         let request = self.cinema.as_frontend(message)?;
         self.payments().submit_three_ds(request).await.map(drop).map_err(told)
+    }
+
+    /// Changes to a dearer tariff at once, for what the preview says; returns that amount and the payment.
+    pub(super) async fn change_at_once(&self, tariff: &Tariff) -> anyhow::Result<(i64, Payment)> {
+        let mut subscriptions = SubscriptionsClient::new(self.cinema.channel.clone());
+        let (account_id, tariff_id) = (self.account_id.clone(), tariff.tariff_id.clone());
+        let message = PreviewChangeRequest { account_id: account_id.clone(), tariff_id: tariff_id.clone() };
+        let shown = subscriptions.preview_change(self.cinema.as_frontend(message)?).await.map_err(told)?.into_inner();
+        let previewed_amount_kopecks = shown.at_once_amount_kopecks;
+        let idempotency_key = Uuid::new_v4().to_string();
+        let message =
+            ChangeTariffRequest { account_id, tariff_id, idempotency_key, at_once: true, previewed_amount_kopecks };
+        let changed = subscriptions.change_tariff(self.cinema.as_frontend(message)?).await.map_err(told)?.into_inner();
+        let asked = GetPaymentRequest { payment_id: changed.renewal_payment_id };
+        let payment = self.payments().get_payment(self.cinema.as_frontend(asked)?).await.map_err(told)?.into_inner();
+        Ok((previewed_amount_kopecks, payment))
     }
 
     /// What the auth service is told about this account.

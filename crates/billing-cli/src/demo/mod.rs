@@ -135,6 +135,7 @@ async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
     scene!("A card with 3-D Secure", stage.card_with_three_ds(narrator));
     scene!("A card without funds", stage.card_without_funds(narrator));
     scene!("The same request twice, at the same time", stage.same_key_twice(narrator));
+    scene!("A dearer tariff, at once", stage.changes_tariff(narrator));
     match &stage.database {
         Some(database) => scene!("A subscription renews itself", stage.renewal(database, narrator)),
         None => narrator.scene("A subscription renews itself (left out: it needs DATABASE_URL)"),

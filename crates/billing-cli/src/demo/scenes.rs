@@ -103,6 +103,21 @@ impl Stage {
         Ok(customer.expects("is renewed", 2))
     }
 
+    /// The difference is charged to the kept card, and the new tariff runs from then on.
+    pub(super) async fn changes_tariff(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+        let customer = self.sign_up(narrator).await?;
+        let payment = self.buys(&customer, self.monthly()?, PAYS, narrator).await?;
+        self.ends_paid(&customer, &payment, narrator).await?;
+        let dearest = self.tariffs.last().context("nothing is on sale")?;
+        let (shown, payment) = customer.change_at_once(dearest).await?;
+        narrator.step(format_args!("changes to «{}» at once, for {}.{:02}", dearest.name, shown / 100, shown % 100));
+        ensure!(payment.amount_kopecks == shown, "charged another amount than was shown");
+        self.ends_paid(&customer, &payment, narrator).await?;
+        let access = customer.access().await?;
+        ensure!(access.tariff_id == dearest.tariff_id, "the tariff that runs is another");
+        Ok(customer.expects("changes the tariff", 2))
+    }
+
     /// The gateway charges, and then its answer is late or never comes.
     pub(super) async fn lost_answer(
         &self,

@@ -1,5 +1,6 @@
 //! One file per task. Each is a function of the rows' state: called twice, or ten times, it does its work once.
 
+mod announce;
 mod calls;
 mod charge;
 mod charge_payment;
@@ -32,6 +33,7 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Worker, complete_three_ds::complete_three_ds))
         .task(on(Worker, resolve_payment::resolve_payment))
         .task(on(Timetable, open_renewals::open_renewals))
+        .task(on(Timetable, announce::announce))
         .task(on(Timetable, republish_stranded::republish_stranded))
         .task(on(Timetable, resolve_unknown::resolve_unknown))
         .task(on(Timetable, expire_three_ds::expire_three_ds))

@@ -139,7 +139,7 @@ impl World {
         let account_id = AccountId::new();
         let mut conn = self.services.db.conn().await.unwrap();
         accounts::register(&mut conn, account_id, self.services.time_zone, clock::now()).await.unwrap();
-        let on_sale = tariffs::list(&mut conn).await.unwrap();
+        let on_sale = tariffs::list(&mut conn, clock::now()).await.unwrap();
         let tariff = on_sale.into_iter().find(|on_sale| on_sale.period.months_and_days() == (months, days));
         let new = NewPayment {
             account_id,

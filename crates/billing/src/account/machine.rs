@@ -71,7 +71,9 @@ impl Account {
         match event {
             E::Paid { kind, tariff_id, period, period_no, card } => {
                 let paid = self.paid(kind, period, period_no, now)?;
-                Ok(Self { tariff_id: Some(tariff_id), ..paid.with_card(card) })
+                // A renewal that was under way when another tariff was chosen is not the choice.
+                let pending = paid.pending_tariff_id.filter(|chosen| kind == BillKind::Renewal && *chosen != tariff_id);
+                Ok(Self { tariff_id: Some(tariff_id), pending_tariff_id: pending, ..paid.with_card(card) })
             }
             E::RenewalOpened if running => {
                 Ok(Self { next_charge_at: None, access_until: self.access_while_charged(now), ..self })
@@ -86,6 +88,9 @@ impl Account {
                 Ok(Self { cancel_at_period_end: true, next_charge_at: None, access_until: self.paid_until, ..self })
             }
             E::Resumed if running && self.cancel_at_period_end && self.closed_at.is_none() => self.resumed(),
+            E::TariffChosen(tariff) if running && !self.cancel_at_period_end => {
+                Ok(Self { pending_tariff_id: Some(tariff).filter(|_| self.tariff_id != Some(tariff)), ..self })
+            }
             E::CardForgotten => Ok(self.with_card(KeptCard::None)),
             E::Closed { access_ends_at_once } => Ok(self.closed(access_ends_at_once, now)),
             E::AccessRanOut => self.ran_out(now),
@@ -93,6 +98,7 @@ impl Account {
             E::NoCard => Err(self.illegal("a renewal without a card")),
             E::CancelRequested => Err(self.illegal("a cancellation")),
             E::Resumed => Err(self.illegal("a resumption")),
+            E::TariffChosen(_) => Err(self.illegal("the choice of a tariff")),
         }
     }
 
@@ -103,13 +109,14 @@ impl Account {
             // A late success for a period that was paid otherwise buys one more.
             (self.term_under(period)?, bill_no.max(self.period_no.saturating_add(1)))
         } else {
-            // What is already paid for is never taken away: a new term begins behind it.
-            let anchor_at = if running { self.end_or(now) } else { now };
+            // What is already paid for is never taken away: a new term begins behind it. A change at once was credited with
+            // it: its term begins now.
+            let anchor_at = if running && kind != BillKind::Change { self.end_or(now) } else { now };
             let before = self.period_no.max(bill_no.saturating_sub(1));
             (Term { anchor_at, anchor_period_no: before, period }, before.saturating_add(1))
         };
         let end = term.end_of(period_no, self.time_zone)?;
-        let keeps_cancellation = running && kind == BillKind::Renewal && self.cancel_at_period_end;
+        let keeps_cancellation = running && kind != BillKind::Primary && self.cancel_at_period_end;
         let paid = Self {
             status: S::Active,
             term: Some(term),
@@ -221,7 +228,8 @@ impl Account {
 
     /// As if called off for good, and without a card. What is paid stays paid, unless the person waives it.
     fn closed(self, access_ends_at_once: bool, now: DateTime<Utc>) -> Self {
-        let closed = Self { closed_at: self.closed_at.or(Some(now)), ..self.with_card(KeptCard::None) };
+        let closed_at = self.closed_at.or(Some(now));
+        let closed = Self { closed_at, pending_tariff_id: None, ..self.with_card(KeptCard::None) };
         if !closed.is_running() {
             return closed;
         }
@@ -249,6 +257,7 @@ impl Account {
     fn canceled(self) -> Self {
         Self {
             status: AccountStatus::Canceled,
+            pending_tariff_id: None,
             next_charge_at: None,
             cancel_at_period_end: false,
             declines: 0,

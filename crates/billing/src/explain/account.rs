@@ -67,6 +67,7 @@ fn canceled_at_period_end(account: &Account) -> Explanation {
 fn active(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
     let paid = paid_until(account);
     let why = Text::new(format!("It is paid until {}.", paid.en), format!("Оплачена до {}.", paid.ru));
+    let why = with_choice(account, why);
     if let Some(renewal) = renewal {
         let why = Text::new(
             format!("{} The next period is being charged.", why.en),
@@ -112,6 +113,7 @@ fn overdue(
         ),
         None => why,
     };
+    let why = with_choice(account, why);
     if let Some(renewal) = renewal {
         return Explanation { why, next: renewal.next.clone() };
     }
@@ -141,6 +143,17 @@ fn and_the_customer(what: Text, refusal: Option<&Rule>) -> Text {
         Some(action) => Text::new(format!("{} {}", what.en, action.en), format!("{} {}", what.ru, action.ru)),
         None => what,
     }
+}
+
+/// That another tariff was chosen.
+fn with_choice(account: &Account, why: Text) -> Text {
+    if account.pending_tariff_id.is_none() {
+        return why;
+    }
+    Text::new(
+        format!("{} Another tariff was chosen from the next period on.", why.en),
+        format!("{} Со следующего периода выбран другой тариф.", why.ru),
+    )
 }
 
 fn paid_until(account: &Account) -> Text {

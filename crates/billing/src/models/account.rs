@@ -34,6 +34,7 @@ pub struct AccountRow {
     pub card: Option<CardMask>,
     pub faults: i32,
     pub card_barred: bool,
+    pub pending_tariff_id: Option<TariffId>,
     /// When its person asked to be forgotten.
     pub closed_at: Option<DateTime<Utc>>,
 }
@@ -52,6 +53,7 @@ impl AccountRow {
             id: self.id,
             status: self.status,
             tariff_id: self.tariff_id,
+            pending_tariff_id: self.pending_tariff_id,
             time_zone: self.time_zone.parse().unwrap_or(chrono_tz::Europe::Moscow),
             term,
             period_no: self.period_no,
@@ -69,6 +71,14 @@ impl AccountRow {
     }
 }
 
+impl AccountRow {
+    /// Whether the kept card has expired at `now`, as its mask tells: it is not charged any more.
+    #[must_use]
+    pub fn card_has_expired(&self, now: DateTime<Utc>) -> bool {
+        self.card.as_ref().is_some_and(|card| card.has_expired(now, self.machine().time_zone))
+    }
+}
+
 /// What the machine may change of a row.
 #[derive(Debug, AsChangeset)]
 #[diesel(table_name = account, treat_none_as_null = true)]
@@ -77,6 +87,7 @@ pub(crate) struct AccountChange {
     status: AccountStatus,
     expiration_dt: Option<NaiveDate>,
     tariff_id: Option<TariffId>,
+    pending_tariff_id: Option<TariffId>,
     anchor_at: Option<DateTime<Utc>>,
     anchor_period_no: Option<i32>,
     paid_period: Option<Period>,
@@ -99,6 +110,7 @@ impl AccountChange {
             status: account.status,
             expiration_dt: account.expires_on(),
             tariff_id: account.tariff_id,
+            pending_tariff_id: account.pending_tariff_id,
             anchor_at: account.term.map(|term| term.anchor_at),
             anchor_period_no: account.term.map(|term| term.anchor_period_no),
             paid_period: account.term.map(|term| term.period),

@@ -39,7 +39,7 @@ impl BillRow {
     /// The machine's state.
     #[must_use]
     pub const fn machine(&self) -> Bill {
-        Bill { status: self.status, paid_at: self.paid_at }
+        Bill { kind: self.kind, status: self.status, paid_at: self.paid_at }
     }
 }
 

@@ -13,4 +13,4 @@ pub(crate) use self::bill::{BillChange, NewBill};
 pub use self::payment::PaymentRow;
 pub(crate) use self::payment::{NewPaymentRow, PaymentChange};
 pub(crate) use self::skipped::SkippedRow;
-pub use self::tariff::{NewTariff, Tariff};
+pub use self::tariff::{NewTariff, Tariff, TariffPrice};

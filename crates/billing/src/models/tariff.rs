@@ -3,7 +3,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 
 use crate::period::Period;
-use crate::schema::tariff;
+use crate::schema::{tariff, tariff_price};
 use crate::{Currency, Kopecks, TariffId};
 
 /// What can be bought.
@@ -16,10 +16,35 @@ pub struct Tariff {
     pub name: String,
     pub description: String,
     pub period: Period,
+    /// The price in force at the time for which it was asked ([`Tariff::priced_at`]). In the table: the price that it was
+    /// made with.
     pub amount: Kopecks,
     pub currency: Currency,
     /// No longer sold when false; who has it keeps it.
     pub is_active: bool,
+}
+
+impl Tariff {
+    /// With the price in force at `at`: that of the last version which has come into force by then. Before the first it is
+    /// the one that the tariff was made with.
+    #[must_use]
+    pub fn priced_at(mut self, versions: &[TariffPrice], at: DateTime<Utc>) -> Self {
+        let begun = versions.iter().filter(|price| price.tariff_id == self.id && price.effective_from <= at);
+        if let Some(price) = begun.max_by_key(|price| price.effective_from) {
+            (self.amount, self.currency) = (price.amount, price.currency);
+        }
+        self
+    }
+}
+
+/// What a tariff costs from a time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = tariff_price, check_for_backend(Pg))]
+pub struct TariffPrice {
+    pub tariff_id: TariffId,
+    pub effective_from: DateTime<Utc>,
+    pub amount: Kopecks,
+    pub currency: Currency,
 }
 
 /// A tariff to be put on sale.

@@ -5,6 +5,7 @@
 //! word. Times are passed in.
 
 pub mod accounts;
+pub mod announcements;
 mod cards;
 pub mod circuits;
 pub mod closing;

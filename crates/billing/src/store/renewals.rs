@@ -12,14 +12,14 @@ use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use self::chunk::Chunk;
-use super::StoreError;
+use super::{StoreError, tariffs};
 use crate::account::AccountStatus;
 use crate::bill::BillStatus;
 use crate::decline::CHARGES_COUNT_FOR;
-use crate::models::{AccountRow, BillRow, Tariff};
+use crate::models::{AccountRow, BillRow};
 use crate::payment::Instrument;
-use crate::schema::{account, attempt_card, bill, card, payment, tariff};
-use crate::{AccountId, PaymentId, TariffId};
+use crate::schema::{account, attempt_card, bill, card, payment};
+use crate::{AccountId, PaymentId};
 
 /// What one chunk of due accounts came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,18 +44,18 @@ pub struct Opened {
 pub async fn open_due(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Opened, StoreError> {
     conn.transaction(async |conn| {
         let due = due(conn, now, limit).await?;
-        let tariffs = tariffs_of(conn, &due).await?;
+        let tariffs = tariffs::price_list(conn, due.iter().filter_map(|row| row.machine().next_tariff_id())).await?;
         let mut open_bills = open_bills_of(conn, &due).await?;
         let mut charges = charges_of(conn, &due, now).await?;
         let mut chunk = Chunk::at(now);
         for row in &due {
             let account = row.machine();
-            let tariff = account.tariff_id.and_then(|id| tariffs.get(&id));
+            let tariff = account.next_tariff_id().and_then(|id| tariffs.get(id, now));
             let open = open_bills.remove(&row.id);
             let charges = charges.remove(&row.id).unwrap_or_default();
             if let Some(until) = chunk.waits_until(&account, open.as_ref(), &charges) {
                 chunk.put_off(&account, until);
-            } else if let Err(error) = chunk.plan(&account, tariff, open) {
+            } else if let Err(error) = chunk.plan(&account, tariff.as_ref(), open, row.card_has_expired(now)) {
                 chunk.set_aside(&account, &error);
             }
         }
@@ -79,15 +79,7 @@ async fn due(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Re
         .await?)
 }
 
-async fn tariffs_of(conn: &mut AsyncPgConnection, due: &[AccountRow]) -> Result<HashMap<TariffId, Tariff>, StoreError> {
-    let mut ids: Vec<TariffId> = due.iter().filter_map(|row| row.tariff_id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let rows: Vec<Tariff> = tariff::table.filter(tariff::id.eq_any(ids)).select(Tariff::as_select()).load(conn).await?;
-    Ok(rows.into_iter().map(|tariff| (tariff.id, tariff)).collect())
-}
-
-async fn open_bills_of(
+pub(super) async fn open_bills_of(
     conn: &mut AsyncPgConnection,
     due: &[AccountRow],
 ) -> Result<HashMap<AccountId, BillRow>, StoreError> {
@@ -101,7 +93,7 @@ async fn open_bills_of(
 }
 
 /// When the cards that these accounts keep now were charged lately, for their present and for other bills.
-async fn charges_of(
+pub(super) async fn charges_of(
     conn: &mut AsyncPgConnection,
     due: &[AccountRow],
     now: DateTime<Utc>,

@@ -1,5 +1,7 @@
 //! What a subscriber does after the first payment. Each verb is one transaction under the account's lock.
 
+mod change_at_once;
+mod change_tariff;
 mod close;
 mod history;
 mod request;
@@ -9,25 +11,30 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+pub use self::change_at_once::{Preview, change_tariff_at_once, preview_change};
+pub use self::change_tariff::change_tariff;
 pub use self::close::close;
 pub use self::history::{BillView, Page, bill, bills, payments};
 pub use self::request::{Request, VerbError, Written};
 pub use self::verbs::{Verb, perform};
 use super::payments::PaymentView;
-use super::{StoreError, declines};
+use super::{StoreError, declines, tariffs};
 use crate::account::{Account, AccountStatus};
+use crate::bill::BillKind;
 use crate::decline::Rule;
 use crate::models::{AccountRow, BillRow, PaymentRow, Tariff};
 use crate::payment::{CardMask, Instrument, Payment, PaymentState};
-use crate::schema::{account, bill, payment, tariff};
-use crate::{AccountId, BillId};
+use crate::schema::{account, bill, payment};
+use crate::{AccountId, BillId, TariffId};
 
 /// A subscription with what belongs to it. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     pub account: Account,
-    /// The tariff that runs, or ran last.
+    /// The tariff that runs, or ran last, with its price at the next charge.
     pub tariff: Option<Tariff>,
+    /// Another tariff that was chosen from the next period on, likewise.
+    pub pending: Option<Tariff>,
     /// What may be shown of the card that renewals are charged to.
     pub card: Option<CardMask>,
     /// The bill that is owed, with the payment for it that is under way.
@@ -48,8 +55,10 @@ impl Subscription {
     #[must_use]
     pub fn next_charge(&self) -> Option<(DateTime<Utc>, crate::Kopecks, crate::Currency)> {
         let at = self.account.next_charge_at.filter(|_| self.account.renews())?;
-        let owed = self.open.as_ref().map(|open| (open.bill.amount, open.bill.currency));
-        let (amount, currency) = owed.or_else(|| self.tariff.as_ref().map(|t| (t.amount, t.currency)))?;
+        let owed = self.open.as_ref().filter(|open| open.bill.kind != BillKind::Change);
+        let owed = owed.map(|open| (open.bill.amount, open.bill.currency));
+        let next = self.pending.as_ref().or(self.tariff.as_ref());
+        let (amount, currency) = owed.or_else(|| next.map(|tariff| (tariff.amount, tariff.currency)))?;
         Some((at, amount, currency))
     }
 }
@@ -68,10 +77,10 @@ pub async fn get(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<S
 
 /// Reads what belongs to an account's row.
 async fn of(conn: &mut AsyncPgConnection, row: AccountRow) -> Result<Subscription, StoreError> {
-    let tariff = match row.tariff_id {
-        Some(id) => tariff::table.find(id).select(Tariff::as_select()).first(conn).await.optional()?,
-        None => None,
-    };
+    let prices = tariffs::price_list(conn, row.tariff_id.into_iter().chain(row.pending_tariff_id)).await?;
+    let charged_at = row.next_charge_at.or(row.paid_until).unwrap_or(row.updated_at);
+    let priced = |id: Option<TariffId>| id.and_then(|id| prices.get(id, charged_at));
+    let (tariff, pending) = (priced(row.tariff_id), priced(row.pending_tariff_id));
     let open = open_bill(conn, row.id).await?;
     let open = match open {
         Some(bill) => {
@@ -88,7 +97,7 @@ async fn of(conn: &mut AsyncPgConnection, row: AccountRow) -> Result<Subscriptio
         }
         _ => None,
     };
-    Ok(Subscription { account: row.machine(), tariff, card: row.card.clone(), open, refusal })
+    Ok(Subscription { account: row.machine(), tariff, pending, card: row.card.clone(), open, refusal })
 }
 
 /// What the last refusal of the kept card for this bill means, by the rules of this moment.

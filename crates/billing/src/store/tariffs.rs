@@ -1,30 +1,144 @@
-//! What can be bought.
+//! What can be bought, and what it costs. Whoever needs a price gets it here, with the time it is asked for: bills take the
+//! price in force when they are opened and keep it.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
+use super::{StoreError, events};
 use crate::db::DbError;
-use crate::models::{NewTariff, Tariff};
+use crate::event::{EventKind, NewEvent};
+use crate::models::{NewTariff, Tariff, TariffPrice};
 use crate::period::Period;
-use crate::schema::tariff;
+use crate::schema::{tariff, tariff_price};
 use crate::{Currency, Kopecks, TariffId};
 
-/// The tariffs on sale, cheapest first.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<Tariff>, DbError> {
-    let on_sale = tariff::table.filter(tariff::is_active).order((tariff::amount, tariff::name));
-    Ok(on_sale.select(Tariff::as_select()).load(conn).await?)
+/// Some tariffs with all versions of their prices.
+#[derive(Debug, Clone, Default)]
+pub struct PriceList {
+    tariffs: HashMap<TariffId, Tariff>,
+    versions: Vec<TariffPrice>,
 }
 
-/// One tariff, on sale or not.
+impl PriceList {
+    /// A tariff with the price in force at `at`.
+    #[must_use]
+    pub fn get(&self, id: TariffId, at: DateTime<Utc>) -> Option<Tariff> {
+        self.tariffs.get(&id).map(|tariff| tariff.clone().priced_at(&self.versions, at))
+    }
+
+    fn priced_at(self, at: DateTime<Utc>) -> Vec<Tariff> {
+        let Self { tariffs, versions } = self;
+        tariffs.into_values().map(|tariff| tariff.priced_at(&versions, at)).collect()
+    }
+}
+
+/// The prices of these tariffs, on sale or not.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn get(conn: &mut AsyncPgConnection, id: TariffId) -> Result<Option<Tariff>, DbError> {
-    Ok(tariff::table.find(id).select(Tariff::as_select()).first(conn).await.optional()?)
+pub async fn price_list(
+    conn: &mut AsyncPgConnection,
+    ids: impl IntoIterator<Item = TariffId>,
+) -> Result<PriceList, DbError> {
+    let mut ids: Vec<TariffId> = ids.into_iter().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let tariffs = tariff::table.filter(tariff::id.eq_any(&ids)).select(Tariff::as_select()).load(conn).await?;
+    with_versions(conn, tariffs).await
+}
+
+async fn with_versions(conn: &mut AsyncPgConnection, tariffs: Vec<Tariff>) -> Result<PriceList, DbError> {
+    let ids: Vec<TariffId> = tariffs.iter().map(|tariff| tariff.id).collect();
+    let versions = tariff_price::table.filter(tariff_price::tariff_id.eq_any(ids));
+    Ok(PriceList {
+        versions: versions.select(TariffPrice::as_select()).load(conn).await?,
+        tariffs: tariffs.into_iter().map(|tariff| (tariff.id, tariff)).collect(),
+    })
+}
+
+/// The tariffs on sale, cheapest first, with their prices at `now`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result<Vec<Tariff>, DbError> {
+    let on_sale = tariff::table.filter(tariff::is_active).select(Tariff::as_select()).load(conn).await?;
+    let mut on_sale = with_versions(conn, on_sale).await?.priced_at(now);
+    on_sale.sort_by(|a, b| (a.amount, &a.name).cmp(&(b.amount, &b.name)));
+    Ok(on_sale)
+}
+
+/// One tariff, on sale or not, with its price at `now`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn get(conn: &mut AsyncPgConnection, id: TariffId, now: DateTime<Utc>) -> Result<Option<Tariff>, DbError> {
+    Ok(price_list(conn, [id]).await?.get(id, now))
+}
+
+/// Why a price was not set. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SetPriceError {
+    #[error("there is no tariff {0}")]
+    UnknownTariff(TariffId),
+    /// Subscribers must be told in time.
+    #[error("subscribers are told {} days before: not before {}", .notice.num_days(), .earliest.to_rfc3339())]
+    TooSoon { earliest: DateTime<Utc>, notice: TimeDelta },
+    /// Prices are added in the order in which they come into force.
+    #[error("there is a later price already, from {} on", .0.to_rfc3339())]
+    NotTheLast(DateTime<Utc>),
+    #[error(transparent)]
+    Amount(#[from] crate::money::AmountOutOfRange),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<diesel::result::Error> for SetPriceError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Sets what a tariff costs from a time on that is at least `notice` ahead: so long before subscribers are told of it. The
+/// change reaches each with the first bill that opens from then on.
+///
+/// # Errors
+/// [`SetPriceError`].
+pub async fn set_price(
+    conn: &mut AsyncPgConnection,
+    price: TariffPrice,
+    notice: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<(), SetPriceError> {
+    Kopecks::billable(price.amount.get())?;
+    let earliest = now + notice;
+    if price.effective_from < earliest {
+        return Err(SetPriceError::TooSoon { earliest, notice });
+    }
+    conn.transaction(async |conn| {
+        let known: Option<TariffId> =
+            tariff::table.find(price.tariff_id).select(tariff::id).for_no_key_update().first(conn).await.optional()?;
+        known.ok_or(SetPriceError::UnknownTariff(price.tariff_id))?;
+        let versions = tariff_price::table.filter(tariff_price::tariff_id.eq(price.tariff_id));
+        let last: Option<DateTime<Utc>> =
+            versions.select(diesel::dsl::max(tariff_price::effective_from)).get_result(conn).await?;
+        if let Some(last) = last.filter(|last| *last >= price.effective_from) {
+            return Err(SetPriceError::NotTheLast(last));
+        }
+        diesel::insert_into(tariff_price::table)
+            .values((price, tariff_price::created_at.eq(now)))
+            .execute(conn)
+            .await?;
+        let told = NewEvent::of_nobody(EventKind::PriceSet)
+            .with("tariff_id", price.tariff_id.to_string())
+            .with("amount", price.amount.get())
+            .with("currency", price.currency.as_str())
+            .with("effective_from", price.effective_from.to_rfc3339());
+        Ok(events::append(conn, vec![told], now).await?)
+    })
+    .await
 }
 
 /// Puts tariffs on sale whose names are not taken; leaves those that exist as they are. Returns how many are new.

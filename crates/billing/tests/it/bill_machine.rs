@@ -1,6 +1,6 @@
 //! The transition table of a bill, and which steps of an attempt reach it.
 
-use billing::bill::{Bill, BillEvent, BillStatus};
+use billing::bill::{Bill, BillEvent, BillKind, BillStatus};
 use billing::payment::PaymentState;
 
 use crate::support::noon;
@@ -24,7 +24,7 @@ fn every_status_takes_every_event_as_the_table_says() {
         (S::NotPaid,           [Some(S::InWork), None,             Some(S::Paid), Some(S::Uncollectible), Some(S::Void), None,                       None]),
         (S::InWork,            [None,            Some(S::NotPaid), Some(S::Paid), None,                   None,          None,                       None]),
         (S::Paid,              [None,            None,             None,          None,                   None,          Some(S::PartiallyRefunded), Some(S::Refunded)]),
-        (S::Void,              [None,            None,             None,          None,                   None,          None,                       None]),
+        (S::Void,              [None,            None,             None,          None,                   Some(S::Void), None,                       None]),
         (S::Uncollectible,     [None,            None,             Some(S::Paid), None,                   None,          None,                       None]),
         (S::PartiallyRefunded, [None,            None,             None,          None,                   None,          Some(S::PartiallyRefunded), Some(S::Refunded)]),
         (S::Refunded,          [None,            None,             None,          None,                   None,          None,                       None]),
@@ -32,7 +32,7 @@ fn every_status_takes_every_event_as_the_table_says() {
     assert_eq!(table.map(|(status, _)| status), *S::ALL);
     for (status, row) in table {
         for (event, expected) in EVENTS.into_iter().zip(row) {
-            let after = Bill { status, paid_at: None }.apply(event, noon());
+            let after = Bill { kind: BillKind::Renewal, status, paid_at: None }.apply(event, noon());
             assert_eq!(after.map(|bill| bill.status).ok(), expected, "`{status}` takes {event:?}");
         }
     }
@@ -40,7 +40,9 @@ fn every_status_takes_every_event_as_the_table_says() {
 
 #[test]
 fn a_bill_knows_when_it_was_paid() {
-    let paid = Bill { status: BillStatus::InWork, paid_at: None }.apply(BillEvent::AttemptSucceeded, noon()).unwrap();
+    let paid = Bill { kind: BillKind::Renewal, status: BillStatus::InWork, paid_at: None }
+        .apply(BillEvent::AttemptSucceeded, noon())
+        .unwrap();
     assert_eq!(paid.paid_at, Some(noon()));
     let refunded = paid.apply(BillEvent::Refunded { whole: true }, noon() + chrono::Duration::days(1)).unwrap();
     assert_eq!(refunded.paid_at, Some(noon()));
@@ -49,7 +51,9 @@ fn a_bill_knows_when_it_was_paid() {
 #[test]
 fn only_a_bill_without_a_live_attempt_can_be_voided_or_given_up() {
     for event in [BillEvent::Voided, BillEvent::GivenUp] {
-        let error = Bill { status: BillStatus::InWork, paid_at: None }.apply(event, noon()).unwrap_err();
+        let error = Bill { kind: BillKind::Renewal, status: BillStatus::InWork, paid_at: None }
+            .apply(event, noon())
+            .unwrap_err();
         assert_eq!((error.status, error.event), (BillStatus::InWork, event));
     }
 }
@@ -77,4 +81,11 @@ fn the_words_of_the_original_are_kept() {
     assert_eq!(words[..3], ["Not paid", "In work", "Paid"]);
     assert_eq!("In work".parse(), Ok(BillStatus::InWork));
     assert!("in work".parse::<BillStatus>().is_err());
+}
+
+#[test]
+fn a_change_at_once_is_no_debt_when_its_attempt_fails() {
+    let bill = Bill { kind: BillKind::Change, status: BillStatus::InWork, paid_at: None };
+    assert_eq!(bill.apply(BillEvent::AttemptFailed, noon()).unwrap().status, BillStatus::Void);
+    assert_eq!(bill.apply(BillEvent::AttemptSucceeded, noon()).unwrap().status, BillStatus::Paid);
 }

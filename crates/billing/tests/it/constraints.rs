@@ -225,6 +225,7 @@ async fn a_period_survives_the_way_into_the_database_and_back() {
     let bill = shop.create(purchase(account)).await.unwrap().payment.bill_id;
     let stored = shop.text(&format!("select paid_period from bill where id = '{bill}'")).await.unwrap();
     assert_eq!(stored, "1 mon");
-    let tariff = billing::store::tariffs::get(&mut *shop.conn().await, month()).await.unwrap().unwrap();
+    let tariff =
+        billing::store::tariffs::get(&mut *shop.conn().await, month(), crate::support::noon()).await.unwrap().unwrap();
     assert_eq!(tariff.period, period("1 month"));
 }

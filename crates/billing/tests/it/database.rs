@@ -52,7 +52,7 @@ async fn a_connection_that_is_cut_is_replaced() {
     proxy.cut();
     testkit::eventually(Duration::from_secs(10), || async {
         let mut conn = db.conn().await.map_err(|error| error.to_string())?;
-        billing::store::tariffs::list(&mut conn).await.map_err(|error| error.to_string())
+        billing::store::tariffs::list(&mut conn, crate::support::noon()).await.map_err(|error| error.to_string())
     })
     .await;
 }
@@ -104,10 +104,10 @@ async fn seeding_again_changes_nothing() {
         async || billing::store::tariffs::seed(&mut *shop.conn().await, &defaults, noon() + hours(1)).await.unwrap();
     assert_eq!(seed().await, 0);
     assert_eq!(shop.everything().await, before);
-    let listed = billing::store::tariffs::list(&mut *shop.conn().await).await.unwrap();
+    let listed = billing::store::tariffs::list(&mut *shop.conn().await, crate::support::noon()).await.unwrap();
     let shown: Vec<_> =
         listed.iter().map(|t| format!("{} {} {}", t.name, t.period, t.amount.in_currency(t.currency))).collect();
     assert_eq!(shown, ["День 1 day 59.00 RUB", "Месяц 1 month 399.00 RUB", "Год 12 months 2990.00 RUB"]);
     shop.sql(&format!("update tariff set is_active = false where id = '{}'", month())).await.unwrap();
-    assert_eq!(billing::store::tariffs::list(&mut *shop.conn().await).await.unwrap().len(), 2);
+    assert_eq!(billing::store::tariffs::list(&mut *shop.conn().await, crate::support::noon()).await.unwrap().len(), 2);
 }

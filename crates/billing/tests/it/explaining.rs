@@ -1,11 +1,11 @@
 //! Every state has its reason in both languages, and a next step, a person whose turn it is, or an end.
 
-use billing::AccountId;
 use billing::account::{Account, AccountStatus};
 use billing::bill::BillStatus;
 use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When, Whom};
 use billing::payment::{Instrument, Payment, PaymentState};
 use billing::resolve::ResolvePolicy;
+use billing::{AccountId, TariffId};
 use chrono_tz::Tz;
 
 use crate::support::{hours, minutes, noon, sample};
@@ -78,6 +78,12 @@ fn every_status_of_a_subscription_has_its_reason_and_what_comes_next() {
                     ..Account::registered(AccountId::new(), Tz::Europe__Moscow)
                 };
                 is_whole(&explain::account(&account, None, None, noon()), false);
+                let chosen = Account { pending_tariff_id: Some(TariffId::new()), ..account.clone() };
+                let explained = explain::account(&chosen, None, None, noon());
+                is_whole(&explained, false);
+                let goes_on =
+                    *status == AccountStatus::Overdue || *status == AccountStatus::Active && !cancel_at_period_end;
+                assert_eq!(explained != explain::account(&account, None, None, noon()), goes_on, "the choice is told");
                 is_whole(&explain::account(&account, Some(&attempt), None, noon()), false);
                 // Nothing happens to a closed one but the end of its access.
                 let closed = Account { closed_at: Some(noon() - hours(1)), ..account };

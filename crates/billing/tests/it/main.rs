@@ -6,9 +6,12 @@ mod support;
 mod timetable;
 
 mod account_machine;
+mod announcing;
 mod bill_machine;
 mod breaker;
 mod cards;
+mod changing_at_once;
+mod changing_tariff;
 mod charging;
 mod circuits;
 mod closing;

@@ -1,6 +1,6 @@
 //! Many attempts on one bill, in any interleaving: the bill takes its money once.
 
-use billing::bill::{Bill, BillEvent, BillStatus};
+use billing::bill::{Bill, BillEvent, BillKind, BillStatus};
 use billing::payment::{Outcome, OutcomeKind, Payment, PaymentState};
 use proptest::prelude::*;
 
@@ -38,7 +38,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { bill: Bill { status: BillStatus::NotPaid, paid_at: None }, attempts: Vec::new(), minute: 0 }
+        Self {
+            bill: Bill { kind: BillKind::Renewal, status: BillStatus::NotPaid, paid_at: None },
+            attempts: Vec::new(),
+            minute: 0,
+        }
     }
 
     fn live(&self) -> Option<usize> {

@@ -150,7 +150,11 @@ async fn generate(shop: &Shop) -> String {
         write!(file, "\ndiesel::table! {{\n    {table} ({key}) {{\n{body}    }}\n}}\n").unwrap();
     }
     file.push('\n');
-    for key in keys {
+    // As diesel has it: where two columns refer to the same table, none is the one to join by.
+    let is_alone = |key: &&ForeignKey| {
+        keys.iter().filter(|other| (&other.child, &other.parent) == (&key.child, &key.parent)).count() == 1
+    };
+    for key in keys.iter().filter(is_alone) {
         writeln!(file, "diesel::joinable!({} -> {} ({}));", key.child, key.parent, key.column_name).unwrap();
     }
     let names: Vec<&str> = tables.keys().copied().collect();

@@ -9,6 +9,7 @@ use std::path::Path;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, NewEvent};
+use billing::models::TariffPrice;
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
@@ -16,15 +17,15 @@ use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::subscriptions::{self, Request, Verb};
-use billing::store::{accounts, closing, events, renewals, tariffs};
-use billing::{AccountId, PaymentId, clock};
+use billing::store::{accounts, announcements, closing, events, renewals, tariffs};
+use billing::{AccountId, Currency, Kopecks, PaymentId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 
-use crate::shop::{Shop, month, purchase, refused, took, unknown};
+use crate::shop::{Shop, month, purchase, refused, took, unknown, year};
 use crate::support::{hours, minutes, noon};
 
 const SUBSCRIBERS: &str = "20000";
@@ -41,6 +42,7 @@ const SMALL: &[&str] = &[
     "decline_schedule",
     "event_log",
     "tariff",
+    "tariff_price",
 ];
 
 /// Rows for the tables that subscribers alone leave empty.
@@ -74,6 +76,14 @@ const CALLS: &[(&str, Call)] = calls! {
     "accounts::access" => |conn, rows| accounts::access(conn, rows.account, noon()).await.unwrap();
     "accounts::access_after" => |conn, rows| accounts::access_after(conn, Some(rows.account), noon(), 100).await.unwrap();
     "accounts::access_of" => |conn, rows| accounts::access_of(conn, &rows.accounts, noon()).await.unwrap();
+    "announcements::cards" => |conn, _rows| announcements::cards(conn, noon(), FEW).await.unwrap();
+    "announcements::prices" => |conn, _rows| {
+        tariffs::set_price(conn, coming_price(), Duration::days(1), noon()).await.unwrap();
+        announcements::prices(conn, Duration::days(30), noon(), FEW).await.unwrap()
+    };
+    "announcements::renewals" => |conn, _rows| {
+        announcements::renewals(conn, Duration::days(3), noon() + Duration::days(28), FEW).await.unwrap()
+    };
     "accounts::close_run_out" => |conn, _rows| accounts::close_run_out(conn, noon() + Duration::days(4), 200).await.unwrap();
     "accounts::get" => |conn, rows| accounts::get(conn, rows.account).await.unwrap();
     "accounts::move_expiration" => |conn, rows| {
@@ -200,6 +210,16 @@ const CALLS: &[(&str, Call)] = calls! {
         subscriptions::bills(conn, rows.account, Some(rows.paid.bill_id), 20).await.unwrap();
         subscriptions::bills(conn, rows.account, None, 20).await.unwrap()
     };
+    "subscriptions::change_tariff" => |conn, rows| {
+        subscriptions::change_tariff(conn, &request(rows.account), year()).await.unwrap()
+    };
+    "subscriptions::change_tariff_at_once" => |conn, rows| {
+        let shown = Kopecks::new(1);
+        subscriptions::change_tariff_at_once(conn, &request(rows.account), year(), shown).await.unwrap_err()
+    };
+    "subscriptions::preview_change" => |conn, rows| {
+        subscriptions::preview_change(conn, rows.account, year(), noon()).await.unwrap()
+    };
     "subscriptions::close" => |conn, rows| subscriptions::close(conn, &request(rows.account), true).await.unwrap();
     "subscriptions::get" => |conn, rows| subscriptions::get(conn, rows.account).await.unwrap();
     "subscriptions::payments" => |conn, rows| {
@@ -211,8 +231,10 @@ const CALLS: &[(&str, Call)] = calls! {
             subscriptions::perform(conn, &request(rows.account), verb).await.unwrap();
         }
     };
-    "tariffs::get" => |conn, _rows| tariffs::get(conn, month()).await.unwrap();
-    "tariffs::list" => |conn, _rows| tariffs::list(conn).await.unwrap();
+    "tariffs::get" => |conn, _rows| tariffs::get(conn, month(), noon()).await.unwrap();
+    "tariffs::list" => |conn, _rows| tariffs::list(conn, noon()).await.unwrap();
+    "tariffs::price_list" => |conn, _rows| tariffs::price_list(conn, [month()]).await.unwrap();
+    "tariffs::set_price" => |conn, _rows| tariffs::set_price(conn, coming_price(), Duration::days(1), noon()).await.unwrap();
     "tariffs::seed" => |conn, _rows| tariffs::seed(conn, &tariffs::defaults(), noon()).await.unwrap();
 };
 
@@ -299,6 +321,11 @@ impl Rows {
     fn author(&self) -> Author {
         Author { actor: "chief".into(), reason: "a test".into(), now: noon() }
     }
+}
+
+fn coming_price() -> TariffPrice {
+    let effective_from = noon() + Duration::days(2);
+    TariffPrice { tariff_id: month(), effective_from, amount: Kopecks::new(49_900), currency: Currency::RUB }
 }
 
 fn request(account_id: AccountId) -> Request {

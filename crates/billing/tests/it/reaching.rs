@@ -42,7 +42,7 @@ async fn a_silent_first_server_does_not_hide_the_second() {
     let began = tokio::time::Instant::now();
     for url in [both.clone(), format!("{both}?connect_timeout=2")] {
         let db = Db::connect(&url, 2).await.unwrap();
-        billing::store::tariffs::list(&mut db.conn().await.unwrap()).await.unwrap();
+        billing::store::tariffs::list(&mut db.conn().await.unwrap(), crate::support::noon()).await.unwrap();
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
@@ -57,7 +57,7 @@ async fn a_pooler_that_mixes_statements_up_is_refused_with_what_to_do() {
     }
     let session = testkit::pgbouncer(shop.database.url(), "session").await;
     let db = Db::connect(session.url(), 4).await.unwrap();
-    billing::store::tariffs::list(&mut db.conn().await.unwrap()).await.unwrap();
+    billing::store::tariffs::list(&mut db.conn().await.unwrap(), crate::support::noon()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +197,6 @@ async fn a_connection_on_which_the_server_falls_silent_does_not_hold_its_caller_
     // The pool has one that is silent now; the next is made elsewhere.
     let held = db.conn().await.unwrap();
     let mut other = tokio::time::timeout(Duration::from_secs(15), db.conn()).await.expect("in time").unwrap();
-    billing::store::tariffs::list(&mut other).await.unwrap();
+    billing::store::tariffs::list(&mut other, crate::support::noon()).await.unwrap();
     drop(held);
 }

@@ -37,7 +37,7 @@ async fn everything_is_had() {
     assert_eq!(services.db.address(), shop.db.address());
     assert_eq!(services.time_zone, chrono_tz::Europe::Moscow);
     let mut conn = services.db.conn().await.unwrap();
-    assert_eq!(billing::store::tariffs::list(&mut conn).await.unwrap().len(), 3);
+    assert_eq!(billing::store::tariffs::list(&mut conn, crate::support::noon()).await.unwrap().len(), 3);
     services.app.close().await;
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use billing::PaymentId;
 use billing::tasks::{
-    ChargePayment, ChargeRenewal, CompleteThreeDs, EndHolds, ExpireThreeDs, OpenRenewals, PaymentReceipt,
+    Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHolds, ExpireThreeDs, OpenRenewals, PaymentReceipt,
     RepublishStranded, ResolvePayment, ResolveUnknown, WipeTraces,
 };
 use celeriac::Task;
@@ -32,6 +32,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<ExpireThreeDs>(&mut page);
     line::<EndHolds>(&mut page);
     line::<WipeTraces>(&mut page);
+    line::<Announce>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -43,6 +44,7 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
     billing.end_holds() on lookups, acks late: true, retries: Some(3)
     billing.wipe_traces() on billing, acks late: true, retries: Some(3)
+    billing.announce() on billing, acks late: true, retries: Some(3)
     ");
 }
 

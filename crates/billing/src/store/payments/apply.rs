@@ -12,7 +12,7 @@ use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use crate::account::AccountEvent;
-use crate::bill::{BillEvent, BillStatus};
+use crate::bill::{BillEvent, BillKind, BillStatus};
 use crate::breaker::{Circuit, CircuitState};
 use crate::cipher::{Cipher, Place};
 use crate::decline::{DeclineGroup, Ruling};
@@ -147,9 +147,13 @@ pub(super) async fn settle(
     settle_bill(conn, &mut locked, &before, &after, given_back, now).await?;
     if after.state == PaymentState::Succeeded {
         pay_account(conn, &mut locked, &after, sealed_token, given_back, now).await?;
-    } else if let Some(event) = AccountEvent::of_failure(before.state, &after, ruling.as_ref(), locked.bill.period_no) {
-        let account = locked.account.machine().apply(event, now)?;
-        locked.save_account(conn, &account, now).await?;
+    } else if locked.bill.kind != BillKind::Change {
+        // A change at once that fails is no refused renewal.
+        let failed = AccountEvent::of_failure(before.state, &after, ruling.as_ref(), locked.bill.period_no);
+        if let Some(event) = failed {
+            let account = locked.account.machine().apply(event, now)?;
+            locked.save_account(conn, &account, now).await?;
+        }
     }
     effects.extend(effects_of(&locked, &before, &after, given_back));
     effects.extend(fault_of_ours(conn, &locked, &before, &after).await?);
@@ -300,7 +304,8 @@ async fn pay_account(
     let (bill, account) = (&locked.bill, locked.account.machine());
     if given_back == GivenBack::All {
         // Whoever gave a renewal back does not want it charged again within the hour.
-        let is_renewal = after.instrument == Instrument::Token && account.is_running();
+        let by_itself = after.instrument == Instrument::Token && bill.kind != BillKind::Change;
+        let is_renewal = by_itself && account.is_running();
         let ends = is_renewal && !account.cancel_at_period_end && bill.period_no > account.period_no;
         return match ends {
             true => locked.save_account(conn, &account.apply(AccountEvent::CancelRequested, now)?, now).await,
@@ -329,7 +334,7 @@ fn effects_of(locked: &Locked, before: &Payment, after: &Payment, given_back: Gi
 fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effect> {
     let account = &locked.account;
     let account_id = account.id;
-    let is_renewal = after.instrument == Instrument::Token;
+    let is_renewal = after.instrument == Instrument::Token && locked.bill.kind != BillKind::Change;
     match after.state {
         PaymentState::Succeeded => {
             let granted = account.expiration_dt.map(|expires_on| Effect::AccessGranted {
@@ -338,7 +343,7 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effec
                 expires_on,
             });
             // A kept card that was forgotten meanwhile is no news.
-            let is_lost = account.payment_token.is_none() && !is_renewal;
+            let is_lost = account.payment_token.is_none() && after.instrument != Instrument::Token;
             let not_kept = is_lost.then_some(Effect::CardNotKept { account_id });
             granted.into_iter().chain(not_kept).collect()
         }

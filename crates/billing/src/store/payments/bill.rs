@@ -101,6 +101,7 @@ fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, now: DateTime<Utc
             let offered = (tariff.amount, tariff.currency, tariff.period);
             (open.amount, open.currency, open.paid_period) == offered && !account.continues(tariff.id)
         }
+        BillKind::Change => false,
         // A debt: it keeps its price.
         BillKind::Renewal => account.continues(tariff.id) && account.still_owes(open.period_no, open.paid_period, now),
     };

@@ -120,7 +120,7 @@ async fn create_once(
         if account.closed_at.is_some() {
             return Err(CreateError::Closed);
         }
-        let tariff = tariffs::get(conn, new.tariff_id)
+        let tariff = tariffs::get(conn, new.tariff_id, new.now)
             .await
             .map_err(StoreError::from)?
             .filter(|tariff| tariff.is_active || account.machine().continues(tariff.id))

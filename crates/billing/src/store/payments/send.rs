@@ -216,6 +216,7 @@ enum Reason {
     SealedCard,
     CryptogramTooOld,
     CryptogramDamaged,
+    ChangeTooOld,
 }
 
 impl Reason {
@@ -230,6 +231,7 @@ impl Reason {
             Self::SealedCard => "the token of the card cannot be opened",
             Self::NoCard => "there is no card to charge",
             Self::CryptogramDamaged => "its cryptogram cannot be opened: the customer must pay anew",
+            Self::ChangeTooOld => "it could not be sent in time: the customer must ask anew",
             Self::CryptogramTooOld => "it could not be sent in time: the customer must pay anew",
         }
     }
@@ -250,7 +252,8 @@ impl Reason {
             | Self::NotDue
             | Self::SubscriptionEnded
             | Self::CryptogramTooOld
-            | Self::CryptogramDamaged => None,
+            | Self::CryptogramDamaged
+            | Self::ChangeTooOld => None,
         }
     }
 }
@@ -259,20 +262,32 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
     let (account, bill) = (locked.account.machine(), &locked.bill);
     let paid_otherwise = match bill.kind {
         BillKind::Primary => account.is_paid_up(now),
-        BillKind::Renewal => bill.period_no <= account.period_no,
+        BillKind::Renewal | BillKind::Change => bill.period_no <= account.period_no,
     };
     match locked.payment.instrument {
         _ if account.closed_at.is_some() => Some(Reason::AccountClosed),
         _ if paid_otherwise => Some(Reason::PaidOtherwise),
         Instrument::Cryptogram if now - locked.payment.created_at > CRYPTOGRAM_LIVES => Some(Reason::CryptogramTooOld),
+        Instrument::Token if bill.kind == BillKind::Change => last_look_at_change(locked, now),
         Instrument::Cryptogram => None,
         Instrument::Token if !account.is_running() || account.cancel_at_period_end => Some(Reason::NotToBeRenewed),
         Instrument::Token if account.next_charge_at.is_some_and(|at| at > now) => Some(Reason::NotDue),
-        Instrument::Token if !account.can_be_charged() => Some(Reason::NoCard),
+        Instrument::Token if !account.can_be_charged() || locked.account.card_has_expired(now) => Some(Reason::NoCard),
         Instrument::Token if !account.still_owes(bill.period_no, bill.paid_period, now) => {
             Some(Reason::PeriodTooFarGone)
         }
         Instrument::Token => None,
+    }
+}
+
+/// Its customer waits, as with a card just typed in, and was shown an amount of this day.
+fn last_look_at_change(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
+    let account = locked.account.machine();
+    match () {
+        () if !account.is_running() || account.cancel_at_period_end => Some(Reason::NotToBeRenewed),
+        () if now - locked.payment.created_at > CRYPTOGRAM_LIVES => Some(Reason::ChangeTooOld),
+        () if !account.can_be_charged() || locked.account.card_has_expired(now) => Some(Reason::NoCard),
+        () => None,
     }
 }
 
@@ -290,7 +305,8 @@ async fn refrain(
         let attempt = locked.attempt();
         locked.save_bill(conn, void, &attempt, now).await?;
     }
-    if let Some(event) = reason.event(locked.bill.period_no) {
+    let event = reason.event(locked.bill.period_no).filter(|_| locked.bill.kind != BillKind::Change);
+    if let Some(event) = event {
         let account = locked.account.machine().apply(event, now)?;
         locked.save_account(conn, &account, now).await?;
     }

@@ -8,7 +8,7 @@ use crate::decline::{Rule, Ruling};
 use crate::event::{EventKind, NewEvent};
 use crate::models::PaymentRow;
 use crate::payment::{Payment, PaymentState};
-use crate::{AccountId, BillId, PaymentId};
+use crate::{AccountId, BillId, PaymentId, TariffId};
 
 /// How the three rows stood before the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +16,15 @@ pub(super) struct Standing {
     payment: PaymentState,
     bill: BillStatus,
     account: AccountStatus,
+    /// The tariff that ran.
+    tariff: Option<TariffId>,
 }
 
 impl Standing {
-    pub(super) const fn of(rows: &Locked) -> Self {
-        Self { payment: rows.payment.state, bill: rows.bill.status, account: rows.account.status }
+    pub(super) fn of(rows: &Locked) -> Self {
+        let (bill, account) = (rows.bill.status, &rows.account);
+        let tariff = account.tariff_id.filter(|_| account.machine().is_running());
+        Self { payment: rows.payment.state, bill, account: account.status, tariff }
     }
 }
 
@@ -78,7 +82,12 @@ pub(super) fn of_step(
         story.extend(verdict(rows, after));
     }
     story.extend(effects.iter().map(|effect| of_effect(rows, after, ruling, effect)));
+    story.extend(stood.tariff.zip(rows.account.tariff_id).and_then(|(old, new)| changed(rows, old, new)));
     story
+}
+
+fn changed(rows: &Locked, old: TariffId, new: TariffId) -> Option<NewEvent> {
+    (old != new).then(|| about(rows, EventKind::TariffChanged).with("tariff_id", new.to_string()))
 }
 
 /// What its customer is told of an attempt that has ended.

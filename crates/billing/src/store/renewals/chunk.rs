@@ -21,6 +21,9 @@ use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
 /// How soon to look again at an account whose customer is just paying with another card.
 const CUSTOMER_IS_PAYING: TimeDelta = TimeDelta::hours(1);
 
+/// The gateway's reason code for a card that has expired: in its words a customer is asked for another.
+const EXPIRED_CARD: i32 = 5054;
+
 /// All that is to be written for one chunk.
 #[derive(Default)]
 pub(super) struct Chunk {
@@ -59,15 +62,16 @@ impl Chunk {
         self.others.push(Account { next_charge_at: Some(until), ..account.clone() });
     }
 
-    /// Decides about one account. Nothing is taken up into the chunk if it fails.
+    /// Decides about one account, whose card may have `expired`. Nothing is taken up into the chunk if it fails.
     pub(super) fn plan(
         &mut self,
         account: &Account,
         tariff: Option<&Tariff>,
         open: Option<BillRow>,
+        expired: bool,
     ) -> Result<(), StoreError> {
         let tariff = tariff.ok_or(AccountError::Illegal { status: account.status, event: "a renewal of no tariff" })?;
-        let charged = account.can_be_charged();
+        let charged = account.can_be_charged() && !expired;
         let event = if charged { AccountEvent::RenewalOpened } else { AccountEvent::NoCard };
         let after = account.clone().apply(event, self.now)?;
         let (bill, amount, currency) = self.bill_for(account, tariff, open, charged)?;
@@ -77,7 +81,8 @@ impl Chunk {
             self.payments.push(new);
         } else {
             let refused = NewEvent::of_account(EventKind::RenewalRefused, account.id).bill(bill);
-            self.story.push(story::in_words(refused, &Rule::without_a_card()));
+            let rule = if expired { Rule::unlisted(EXPIRED_CARD) } else { Rule::without_a_card() };
+            self.story.push(story::in_words(refused, &rule));
         }
         if after.status != account.status {
             let states = (Some(account.status.as_str()), after.status.as_str());

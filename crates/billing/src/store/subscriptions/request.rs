@@ -7,9 +7,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::super::prepared::Prepare;
 use super::super::{StoreError, accounts};
 use super::{Subscription, of};
-use crate::AccountId;
 use crate::models::AccountRow;
 use crate::schema::api_request;
+use crate::{AccountId, Kopecks, TariffId};
 
 /// Who asks, for whom, and under which key.
 #[derive(Debug, Clone)]
@@ -50,6 +50,34 @@ pub enum VerbError {
     /// The person has asked to be forgotten.
     #[error("the account is closed")]
     Closed,
+    #[error("there is no tariff {0} on sale")]
+    UnknownTariff(TariffId),
+    /// It is cancelled: there is no next period.
+    #[error("the subscription is cancelled")]
+    Cancelled,
+    /// It is the tariff that runs.
+    #[error("the subscription runs under this tariff")]
+    SameTariff,
+    /// A renewal is owed or under way: it comes first.
+    #[error("a renewal is owed or under way")]
+    RenewalInProgress,
+    /// A change at once is under way.
+    #[error("a change of tariff is under way")]
+    ChangeInProgress,
+    /// The gateway's rule for charges without the customer.
+    #[error("the card was charged as often as it may be, until {until}")]
+    ChargedTooOften { until: DateTime<Utc> },
+    /// How much is left of what was paid only the gateway knows.
+    #[error("a part of what was paid for the present period was given back")]
+    PartiallyRefunded,
+    #[error("the tariff is in another currency than what was paid")]
+    OtherCurrency,
+    /// What is left of the present period is worth as much as the tariff, or more.
+    #[error("nothing is to be paid at once")]
+    NotUpwards,
+    /// It costs another amount than the customer was shown.
+    #[error("the change costs {} now", .amount.get())]
+    PreviewChanged { amount: Kopecks },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -108,7 +108,7 @@ async fn forget_card(conn: &mut AsyncPgConnection, row: &AccountRow, now: DateTi
     let mut story = withdraw_renewal(conn, row, Withdraw::Payment, now).await?;
     let after = account.clone().apply(AccountEvent::CardForgotten, now).map_err(StoreError::from)?;
     // What was withdrawn is due still: the timetable finds that there is no card.
-    let next_charge_at = if story.is_empty() { after.next_charge_at } else { Some(now) };
+    let next_charge_at = after.next_charge_at.or((!story.is_empty()).then_some(now));
     save(conn, &Account { next_charge_at, ..after }, now).await?;
     cards::forget(conn, row.id, now).await?;
     if account.has_token {
@@ -119,7 +119,7 @@ async fn forget_card(conn: &mut AsyncPgConnection, row: &AccountRow, now: DateTi
 
 /// What is taken back of a renewal.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Withdraw {
+pub(super) enum Withdraw {
     /// The charge: the bill can still be paid with another card.
     Payment,
     /// The bill too: nothing more is owed.
@@ -127,7 +127,7 @@ enum Withdraw {
 }
 
 /// Takes back a charge by the kept card that was not sent yet. What was sent ends by its own answer.
-async fn withdraw_renewal(
+pub(super) async fn withdraw_renewal(
     conn: &mut AsyncPgConnection,
     row: &AccountRow,
     what: Withdraw,

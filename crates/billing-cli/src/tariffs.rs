@@ -1,0 +1,87 @@
+//! `billing tariffs`: what tariffs cost, and from when on.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use billing::event::Source;
+use billing::models::TariffPrice;
+use billing::store::tariffs::{self, SetPriceError};
+use billing::trail::{self, Trail};
+use billing::{Currency, Kopecks, TariffId};
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, Subcommand};
+
+use crate::exit::{self, Exit};
+
+#[derive(Args, Debug)]
+pub struct TariffsConfig {
+    #[command(subcommand)]
+    pub verb: TariffsVerb,
+    #[command(flatten)]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TariffsVerb {
+    /// Shows the tariffs on sale with their present prices
+    List,
+    /// Sets what a tariff costs from a time on. It reaches each subscriber with the first bill that opens from then on;
+    /// they are told --notice before
+    Price(SetPrice),
+}
+
+#[derive(Args, Debug)]
+pub struct SetPrice {
+    /// The tariff's id
+    pub tariff: TariffId,
+    /// The price in minor units of the currency: 39900 is 399.00
+    pub amount: i64,
+    /// From when on, as in 2027-01-31T00:00:00+03:00
+    #[arg(long, value_name = "TIME")]
+    pub from: DateTime<Utc>,
+    #[arg(long, default_value = "RUB", value_name = "CODE")]
+    pub currency: Currency,
+    /// At least so long before; as the workers' setting
+    #[arg(long, env = "PRICE_CHANGE_NOTICE", default_value = "30d", value_parser = billing::duration::notice, value_name = "DURATION")]
+    pub notice: Duration,
+}
+
+pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
+    let db = config.services.connect_database().await.map_err(crate::roles::services_error)?;
+    let (mut conn, now) = (db.conn().await?, db.now());
+    let mut out = std::io::stdout();
+    match config.verb {
+        TariffsVerb::List => {
+            for tariff in tariffs::list(&mut conn, now).await? {
+                let price = tariff.amount.in_currency(tariff.currency);
+                writeln!(out, "{}  {price} for {}  {}", tariff.id, tariff.period, tariff.name)?;
+            }
+        }
+        TariffsVerb::Price(set) => {
+            let price = TariffPrice {
+                tariff_id: set.tariff,
+                effective_from: set.from,
+                amount: Kopecks::new(set.amount),
+                currency: set.currency,
+            };
+            let notice = TimeDelta::from_std(set.notice).map_err(Exit::configuration)?;
+            let setting = tariffs::set_price(&mut conn, price, notice, now);
+            trail::follow(Trail::of(Source::Staff), setting).await.map_err(refused)?;
+            writeln!(
+                out,
+                "{} from {} on",
+                price.amount.in_currency(price.currency),
+                price.effective_from.to_rfc3339()
+            )?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn refused(error: SetPriceError) -> Exit {
+    match error {
+        SetPriceError::Amount(_) => Exit::configuration(error),
+        SetPriceError::Store(error) => error.into(),
+        error => Exit { status: exit::FAILED, error: error.into() },
+    }
+}
