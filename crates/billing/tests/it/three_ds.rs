@@ -81,6 +81,7 @@ async fn an_answer_for_another_payment_or_out_of_time_is_refused() {
     assert!(matches!(error, SubmitError::NotAwaiting(_)));
     shop.sql(&format!("delete from payment where id = '{}'", unasked.id)).await.unwrap();
     shop.sql(&format!("delete from bill where id = '{}'", unasked.bill_id)).await.unwrap();
+    shop.sql(&format!("delete from card where account_id = '{}'", unasked.account_id)).await.unwrap();
     shop.sql(&format!("delete from account where id = '{}'", unasked.account_id)).await.unwrap();
     assert_eq!(shop.everything().await, before, "nothing is written");
 }
