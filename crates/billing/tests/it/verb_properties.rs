@@ -188,7 +188,8 @@ impl Life {
         }
         let payment = self.shop.view(id).await;
         let is_renewal = payment.instrument == Instrument::Token;
-        prop_assert!(!self.closed && !(is_renewal && self.cancelled), "charged against their will: {payment:?}");
+        let is_unwanted = self.closed || (is_renewal && self.cancelled);
+        prop_assert!(!is_unwanted, "charged against their will: {payment:?}");
         self.transactions += 1;
         let (transaction_id, now) = (self.transactions, self.now);
         let outcome = match fate {
