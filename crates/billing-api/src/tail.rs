@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use billing::Services;
+use billing::bell::Ear;
 use billing::event::Position;
 use billing::store::StoreError;
 use billing::store::events::{self, Log};
-use billing::{Services, bell};
-use celeriac::backend::ResultSubscription;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// How many rows are put in order at once.
 const CHUNK: i32 = 2_000;
-const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
 
 /// Where the log ends, as far as this process knows. Cheap to clone.
 #[derive(Clone)]
@@ -36,14 +35,7 @@ impl Tail {
     /// Puts in order what is committed, and says where the log begins and ends now.
     pub(crate) async fn catch_up(&self) -> Result<Log, StoreError> {
         let mut conn = self.services.db.conn().await?;
-        let mut end = events::sequence(&mut conn, CHUNK).await?;
-        loop {
-            let further = events::sequence(&mut conn, CHUNK).await?;
-            if further == end {
-                break;
-            }
-            end = further;
-        }
+        events::sequence_all(&mut conn, CHUNK).await?;
         let log = events::log(&mut conn).await?;
         self.end.send_if_modified(|known| {
             let grown = log.last_position != *known;
@@ -58,11 +50,11 @@ impl Tail {
     pub(crate) async fn run(self, reread: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(reread);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut bells = None;
+        let mut ear = Ear::new(&self.services.app);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = rung(&self.services, &mut bells) => {}
+                () = ear.rung() => {}
                 _ = ticks.tick() => {}
             }
             if self.end.receiver_count() == 0 {
@@ -71,22 +63,6 @@ impl Tail {
             if let Err(error) = self.catch_up().await {
                 tracing::warn!(%error, "the event log cannot be read now; streams wait");
             }
-        }
-    }
-}
-
-/// Completes at the next ring. A subscription that is lost is made anew, and counts as a ring.
-async fn rung(services: &Services, bells: &mut Option<ResultSubscription>) {
-    if let Some(subscription) = bells
-        && subscription.recv().await.is_some()
-    {
-        return;
-    }
-    match bell::listen(&**services.app.backend()).await {
-        Ok(subscription) => *bells = Some(subscription),
-        Err(error) => {
-            tracing::debug!(%error, "cannot hear of new events; the log is looked at now and then");
-            tokio::time::sleep(RESUBSCRIBE_AFTER).await;
         }
     }
 }

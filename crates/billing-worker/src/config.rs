@@ -11,6 +11,7 @@ use clap::{ArgAction, Args};
 use secrecy::SecretString;
 
 use crate::life::LifeConfig;
+use crate::roles::RolesConfig;
 use crate::shares::Shares;
 
 /// Options of `billing worker`.
@@ -194,6 +195,9 @@ pub struct Config {
         value_name = "DURATION"
     )]
     pub gateway_calls_kept_for: Duration,
+
+    #[command(flatten)]
+    pub roles: RolesConfig,
 }
 
 /// When the gateway is left alone for a while, by all workers together.
@@ -233,7 +237,7 @@ impl BreakerConfig {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=100_000) => Ok(number),
         _ => Err("expected a number from 1 to 100000".to_owned()),
@@ -278,6 +282,8 @@ pub enum ConfigError {
         "WORKER_RENEWALS_CONCURRENCY and WORKER_LOOKUPS_CONCURRENCY: together they must leave some of GATEWAY_MAX_IN_FLIGHT ({max_in_flight}) for payments"
     )]
     NothingForPayments { max_in_flight: usize },
+    #[error("{variable}: {problem}")]
+    Auth { variable: &'static str, problem: String },
     #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES, WORKER_AUTOSCALE or BROKER_API: {0}")]
     Worker(String),
 }
@@ -314,6 +320,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.gateway(SOME_TIME)?;
         self.breaker.policy()?;
+        self.roles.client()?;
         if self.worker_queues.iter().any(|queue| queue.trim().is_empty()) {
             return Err(ConfigError::NamelessQueue);
         }

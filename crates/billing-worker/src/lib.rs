@@ -9,6 +9,7 @@ mod config;
 mod desk;
 mod gateway;
 mod life;
+mod roles;
 mod shares;
 mod tasks;
 
@@ -16,12 +17,15 @@ use anyhow::Context as _;
 use billing::Services;
 use billing::tasks::{LOOKUPS, RENEWALS, TIMETABLE};
 use celeriac::worker::{Worker, WorkerHandle};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use circuits::Circuits;
 pub use config::{Config, ConfigError};
 use desk::Desk;
 pub use life::LifeConfig;
+use roles::Roles;
+pub use roles::RolesConfig;
 
 /// What tells a worker to end.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,7 @@ pub fn prepare(
 ) -> anyhow::Result<Prepared> {
     config.check()?;
     let app = services.app.clone();
+    let roles = Roles::new(&config.roles, services.clone())?;
     let desk = Desk::new(&config, services)?;
     let shares = config.shares();
     let builder = Worker::builder(app)
@@ -80,7 +85,7 @@ pub fn prepare(
     };
     let builder = config.life.apply(builder, stop, stuck);
     let worker = tasks::register(builder).build().map_err(|error| ConfigError::Worker(error.to_string()))?;
-    Ok(Prepared { worker, desk, circuits: Circuits::default() })
+    Ok(Prepared { worker, desk, circuits: Circuits::default(), roles })
 }
 
 /// A worker that has not begun.
@@ -88,6 +93,7 @@ pub struct Prepared {
     worker: Worker,
     desk: Desk,
     circuits: Circuits,
+    roles: Option<Roles>,
 }
 
 impl Prepared {
@@ -109,9 +115,18 @@ impl Prepared {
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
         let following = tokio::spawn(self.circuits.follow(self.desk.services.clone()));
         let greeting = tokio::spawn(self.desk.greet_the_gateway());
+        let enough = CancellationToken::new();
+        // Dropped with this future, it ends too.
+        let mut pushing = JoinSet::new();
+        if let Some(roles) = self.roles {
+            pushing.spawn(roles.run(enough.clone()));
+        }
         let ended = self.worker.run(stop.warm).await;
         greeting.abort();
         following.abort();
+        // The open calls come to their end, each by its deadline.
+        enough.cancel();
+        pushing.join_all().await;
         ended.context("the worker ended")
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use celeriac::App;
-use celeriac::backend::{BackendError, ResultBackend, ResultSubscription, StoredResult};
+use celeriac::backend::{ResultBackend, ResultSubscription, StoredResult};
 use tokio::sync::Notify;
 
 /// Under this id the backend tells of the log, as it tells of a task's result.
@@ -60,9 +60,36 @@ async fn ring_on(rung: Weak<Notify>, backend: Arc<dyn ResultBackend>) {
 }
 
 /// Hears the bells of all processes.
-///
-/// # Errors
-/// The backend cannot be reached now.
-pub async fn listen(backend: &dyn ResultBackend) -> Result<ResultSubscription, BackendError> {
-    backend.subscribe(LOG).await
+pub struct Ear {
+    backend: Arc<dyn ResultBackend>,
+    bells: Option<ResultSubscription>,
+}
+
+/// A backend that could not be listened to is tried again after this.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+impl Ear {
+    /// It listens from the first [`Ear::rung`] on.
+    #[must_use]
+    pub fn new(app: &App) -> Self {
+        Self { backend: Arc::clone(app.backend()), bells: None }
+    }
+
+    /// Completes at the next ring. A subscription that is lost is made anew, and counts as a ring. May be dropped and called
+    /// again.
+    pub async fn rung(&mut self) {
+        if let Some(bells) = &mut self.bells
+            && bells.recv().await.is_some()
+        {
+            return;
+        }
+        self.bells = None;
+        match self.backend.subscribe(LOG).await {
+            Ok(bells) => self.bells = Some(bells),
+            Err(error) => {
+                tracing::debug!(%error, "cannot hear of new events; the log is looked at now and then");
+                tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
+            }
+        }
+    }
 }

@@ -10,8 +10,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::PaymentId;
 use crate::payment::Outcome;
+use crate::{AccountId, PaymentId};
 
 /// The times of resolving, all counted from the first time the request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +75,17 @@ impl Spread {
     /// Always the same for one payment.
     #[must_use]
     pub fn of(payment_id: PaymentId) -> Self {
-        let last = payment_id.get().as_u128() % 1_000;
-        Self(u16::try_from(last).unwrap_or_default())
+        Self::of_id(payment_id.get())
+    }
+
+    /// Always the same for one account.
+    #[must_use]
+    pub fn of_account(account_id: AccountId) -> Self {
+        Self::of_id(account_id.get())
+    }
+
+    fn of_id(id: uuid::Uuid) -> Self {
+        Self(u16::try_from(id.as_u128() % 1_000).unwrap_or_default())
     }
 }
 

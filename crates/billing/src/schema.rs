@@ -160,6 +160,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    event_reader (name) {
+        name -> Text,
+        epoch -> Uuid,
+        position -> Int8,
+    }
+}
+
+diesel::table! {
     gateway_call (id, started_at) {
         id -> Uuid,
         started_at -> Timestamptz,
@@ -232,6 +240,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    role_push (account_id) {
+        account_id -> Uuid,
+        role -> Text,
+        version -> Int8,
+        acknowledged -> Int8,
+        due_at -> Timestamptz,
+        leased_until -> Nullable<Timestamptz>,
+        tries -> Int4,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     skipped_period (account_id, begins_at) {
         account_id -> Uuid,
         begins_at -> Timestamptz,
@@ -254,6 +275,7 @@ diesel::table! {
         #[max_length = 3]
         currency -> Bpchar,
         is_active -> Bool,
+        role -> Nullable<Text>,
     }
 }
 
@@ -302,9 +324,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     decline_schedule,
     event,
     event_log,
+    event_reader,
     gateway_call,
     orphan,
     payment,
+    role_push,
     skipped_period,
     tariff,
     tariff_price,

@@ -15,6 +15,7 @@
 //!
 //! A failure here is a failed test, so functions panic and say what they wanted.
 
+mod auth;
 mod binary;
 mod celery;
 mod environment;
@@ -33,6 +34,7 @@ mod redis;
 mod redis_server;
 mod tap;
 
+pub use auth::{AuthService, Conduct};
 pub use binary::billing_binary;
 pub use celery::{CeleryCommandLine, Said};
 pub use eventually::{Observation, eventually};

@@ -1,6 +1,6 @@
 //! What a worker leaves in the log of events.
 
-use billing::bell;
+use billing::bell::Ear;
 use billing::event::{EventKind, Source};
 use billing::payment::PaymentState;
 use billing::store::events;
@@ -32,9 +32,11 @@ async fn what_a_task_writes_says_which_task_it_was_and_whose_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_follows_the_log_is_woken_when_a_worker_has_written_public_events() {
     let world = World::start().await;
-    let mut bells = bell::listen(&**world.services.app.backend()).await.unwrap();
+    let mut ear = Ear::new(&world.services.app);
+    // It listens from now on.
+    ear.rung().await;
     let payment = world.pays(PAYS).await;
-    tokio::time::timeout(SOON, bells.recv()).await.expect("a ring").expect("the backend is there");
+    tokio::time::timeout(SOON, ear.rung()).await.expect("a ring");
     world.ends_as(payment.id, PaymentState::Succeeded).await;
 }
 

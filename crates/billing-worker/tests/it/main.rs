@@ -18,6 +18,7 @@ mod places;
 mod planning;
 mod refunded;
 mod renewing;
+mod roles;
 mod three_ds;
 mod timetable;
 mod world;

@@ -18,6 +18,7 @@ use cloudpayments_sandbox::Sandbox;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use serde_json::{Value, json};
 use testkit::TestDatabase;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Test cards of the gateway.
@@ -129,6 +130,18 @@ impl World {
         let sql = sql.replace(":n", &subscribers.to_string()).replace(":last", "now() - interval '32 days'");
         let mut conn = self.services.db.conn().await.unwrap();
         conn.batch_execute(&format!("begin; {sql} commit;")).await.unwrap();
+    }
+
+    /// Ends the worker; what it does comes to its end.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// One more worker with the same settings. Aborting it is its sudden death.
+    pub(crate) fn another(&self, name: &str) -> JoinHandle<anyhow::Result<()>> {
+        let Options { worker, .. } = Options::parse_from(&self.arguments);
+        let config = billing_worker::Config { worker_name: Some(name.to_owned()), ..worker };
+        tokio::spawn(billing_worker::run(config, self.services.clone(), billing_worker::Stop::default()))
     }
 
     /// A new account and its first payment for so many days or months, written down and not sent to a worker.

@@ -102,6 +102,13 @@ impl Rule {
         }
     }
 
+    /// What holds where the kept card has expired: the gateway was not asked, and would say this.
+    #[must_use]
+    pub fn expired_card() -> Self {
+        const EXPIRED_CARD: i32 = 5054;
+        Self::unlisted(EXPIRED_CARD)
+    }
+
     /// What holds where the bank asks for 3-D Secure, which a charge without the customer cannot answer.
     #[must_use]
     pub fn three_ds() -> Self {

@@ -66,6 +66,21 @@ pub async fn sequence(conn: &mut AsyncPgConnection, limit: i32) -> Result<Positi
     .await
 }
 
+/// Likewise, all of them, at most `chunk` in one transaction.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn sequence_all(conn: &mut AsyncPgConnection, chunk: i32) -> Result<Position, StoreError> {
+    let mut end = sequence(conn, chunk).await?;
+    loop {
+        let further = sequence(conn, chunk).await?;
+        if further == end {
+            return Ok(end);
+        }
+        end = further;
+    }
+}
+
 const SEQUENCE: &str = "
     with fresh as (
         select id, at, row_number() over (order by id) as n

@@ -16,6 +16,7 @@ pub mod orphans;
 pub mod payments;
 mod prepared;
 pub mod renewals;
+pub mod roles;
 pub mod subscriptions;
 pub mod tariffs;
 

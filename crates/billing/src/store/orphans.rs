@@ -3,10 +3,12 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::payments::load::lock_known;
+use super::{StoreError, events};
+use crate::event::{EventKind, NewEvent};
 use crate::payment::identity::{Identity, Told};
 use crate::schema::orphan;
 use crate::{Kopecks, PaymentId};
@@ -66,6 +68,27 @@ pub async fn set_aside(conn: &mut AsyncPgConnection, found: &Orphan, now: DateTi
     let row = (orphan::id.eq(Uuid::now_v7()), orphan::created_at.eq(now), found);
     let written = diesel::insert_into(orphan::table).values(row).on_conflict_do_nothing().execute(conn).await?;
     Ok(written > 0)
+}
+
+/// Likewise, and tells the log that a person must look, under the lock of the attempt's account.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn report(conn: &mut AsyncPgConnection, found: &Orphan, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        let Some(payment_id) = found.payment_id else { return set_aside(conn, found, now).await };
+        let locked = lock_known(conn, payment_id).await?;
+        let is_new = set_aside(conn, found, now).await?;
+        if is_new {
+            let attention = NewEvent::of_account(EventKind::NeedsAttention, locked.account.id)
+                .bill(locked.bill.id)
+                .payment(payment_id)
+                .with("transaction_id", found.transaction_id);
+            events::append(conn, vec![attention], now).await?;
+        }
+        Ok(is_new)
+    })
+    .await
 }
 
 /// Those that were met in place of an attempt, the oldest first.

@@ -38,6 +38,7 @@ mod renewal_properties;
 mod renewals_end;
 mod renewing;
 mod resolving;
+mod roles;
 mod services;
 mod story;
 mod subscriber;

@@ -17,7 +17,7 @@ use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::subscriptions::{self, Request, Verb};
-use billing::store::{accounts, announcements, closing, events, renewals, tariffs};
+use billing::store::{accounts, announcements, closing, events, renewals, roles, tariffs};
 use billing::{AccountId, Currency, Kopecks, PaymentId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
@@ -41,6 +41,7 @@ const SMALL: &[&str] = &[
     "decline_rule",
     "decline_schedule",
     "event_log",
+    "event_reader",
     "tariff",
     "tariff_price",
 ];
@@ -56,6 +57,9 @@ const MORE: &str = "
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
     insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
     select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
+    insert into role_push (account_id, role, version, acknowledged, due_at)
+    select id, 'BaseUser', n, case when n % 1000 = 0 then 0 else n end, created_at
+    from (select id, created_at, row_number() over () as n from account) as numbered;
     analyze;";
 
 type Call = for<'a> fn(&'a mut AsyncPgConnection, &'a Rows) -> BoxFuture<'a, ()>;
@@ -125,6 +129,7 @@ const CALLS: &[(&str, Call)] = calls! {
         events::read(conn, 59_000, &[], Some(rows.account), 100).await.unwrap()
     };
     "events::sequence" => |conn, _rows| events::sequence(conn, 100).await.unwrap();
+    "events::sequence_all" => |conn, _rows| events::sequence_all(conn, 100).await.unwrap();
     "events::story_of_account" => |conn, rows| events::story_of_account(conn, rows.account, None, 100).await.unwrap();
     "events::story_of_payment" => |conn, rows| events::story_of_payment(conn, rows.paid.id).await.unwrap();
     "gateway_calls::begin" => |conn, rows| {
@@ -139,6 +144,7 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "gateway_calls::of_payment" => |conn, rows| gateway_calls::of_payment(conn, rows.paid.id).await.unwrap();
     "orphans::of_payment" => |conn, rows| orphans::of_payment(conn, rows.paid.id).await.unwrap();
+    "orphans::report" => |conn, rows| orphans::report(conn, &rows.orphan(), noon()).await.unwrap();
     "orphans::set_aside" => |conn, rows| orphans::set_aside(conn, &rows.orphan(), noon()).await.unwrap();
     "payments::account_of" => |conn, rows| payments::account_of(conn, rows.paid.id).await.unwrap();
     "payments::apply" => |conn, rows| {
@@ -204,6 +210,17 @@ const CALLS: &[(&str, Call)] = calls! {
     "renewals::open_due" => |conn, _rows| {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
         assert_eq!(opened.accounts, 20, "a whole chunk");
+    };
+    "roles::acknowledge" => |conn, _rows| {
+        let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1).await.unwrap();
+        roles::acknowledge(conn, &claimed[0], clock::now()).await.unwrap()
+    };
+    "roles::claim" => |conn, _rows| roles::claim(conn, clock::now(), clock::now() + minutes(1), FEW).await.unwrap();
+    "roles::follow" => |conn, _rows| roles::follow(conn, clock::now(), 100).await.unwrap();
+    "roles::next_due" => |conn, _rows| roles::next_due(conn).await.unwrap();
+    "roles::put_off" => |conn, _rows| {
+        let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1).await.unwrap();
+        roles::put_off(conn, &claimed[0], "unavailable", clock::now()).await.unwrap()
     };
     "subscriptions::bill" => |conn, rows| subscriptions::bill(conn, rows.paid.bill_id).await.unwrap();
     "subscriptions::bills" => |conn, rows| {

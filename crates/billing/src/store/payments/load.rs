@@ -16,10 +16,10 @@ use crate::schema::{account, bill, payment};
 use crate::{BillId, PaymentId};
 
 /// An attempt with its bill and its account: all that one transaction is about.
-pub(super) struct Locked {
-    pub(super) account: AccountRow,
-    pub(super) bill: BillRow,
-    pub(super) payment: PaymentRow,
+pub(in crate::store) struct Locked {
+    pub(in crate::store) account: AccountRow,
+    pub(in crate::store) bill: BillRow,
+    pub(in crate::store) payment: PaymentRow,
 }
 
 /// Locks the account, then the bill, then the attempt, in one statement; the rows are as they are once the locks are
@@ -37,7 +37,7 @@ pub(super) async fn lock(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<
 }
 
 /// As [`lock`], for a payment that must exist.
-pub(super) async fn lock_known(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Locked, StoreError> {
+pub(in crate::store) async fn lock_known(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Locked, StoreError> {
     lock(conn, id).await?.ok_or(StoreError::UnknownPayment(id))
 }
 

@@ -310,7 +310,12 @@ async fn refrain(
         let account = locked.account.machine().apply(event, now)?;
         locked.save_account(conn, &account, now).await?;
     }
-    events::append(conn, story::moves(stood, locked), now).await
+    let mut told = story::moves(stood, locked);
+    // As where the timetable finds that there is no card.
+    if reason == Reason::NoCard && locked.bill.kind == BillKind::Renewal {
+        told.push(story::not_charged(locked, now));
+    }
+    events::append(conn, told, now).await
 }
 
 /// Takes back a renewal of a closed account that was never sent: nobody would turn to it any more. Its bill is open again.

@@ -1,5 +1,7 @@
 //! What the log of events is told of a step of an attempt. Pure.
 
+use chrono::{DateTime, Utc};
+
 use super::apply::Effect;
 use super::load::Locked;
 use crate::account::AccountStatus;
@@ -18,13 +20,20 @@ pub(super) struct Standing {
     account: AccountStatus,
     /// The tariff that ran.
     tariff: Option<TariffId>,
+    /// No further period is to be charged.
+    is_cancelled: bool,
 }
 
 impl Standing {
     pub(super) fn of(rows: &Locked) -> Self {
         let (bill, account) = (rows.bill.status, &rows.account);
-        let tariff = account.tariff_id.filter(|_| account.machine().is_running());
-        Self { payment: rows.payment.state, bill, account: account.status, tariff }
+        Self {
+            payment: rows.payment.state,
+            bill,
+            account: account.status,
+            tariff: account.tariff_id.filter(|_| account.machine().is_running()),
+            is_cancelled: account.cancel_at_period_end,
+        }
     }
 }
 
@@ -66,7 +75,24 @@ pub(super) fn moves(stood: Standing, rows: &Locked) -> Vec<NewEvent> {
         let states = (Some(stood.account.as_str()), rows.account.status.as_str());
         story.push(about(rows, EventKind::AccountMoved).states(states.0, states.1));
     }
+    if !stood.is_cancelled && rows.account.cancel_at_period_end {
+        let ends = about(rows, EventKind::AccessEnds);
+        story.push(match rows.account.machine().expires_on() {
+            Some(day) => ends.with("expires_on", day.to_string()),
+            None => ends,
+        });
+    }
     story
+}
+
+/// A renewal that came to nothing without a word of the bank.
+pub(super) fn not_charged(rows: &Locked, now: DateTime<Utc>) -> NewEvent {
+    let rule = if rows.account.card_has_expired(now) { Rule::expired_card() } else { Rule::without_a_card() };
+    let refused = in_words(about(rows, EventKind::RenewalRefused), &rule);
+    match rows.account.next_charge_at {
+        Some(at) => refused.with("next_charge_at", at.to_rfc3339()),
+        None => refused,
+    }
 }
 
 /// The events of a step, in the order in which a reader understands them: what moved, then what follows from it.

@@ -21,9 +21,6 @@ use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
 /// How soon to look again at an account whose customer is just paying with another card.
 const CUSTOMER_IS_PAYING: TimeDelta = TimeDelta::hours(1);
 
-/// The gateway's reason code for a card that has expired: in its words a customer is asked for another.
-const EXPIRED_CARD: i32 = 5054;
-
 /// All that is to be written for one chunk.
 #[derive(Default)]
 pub(super) struct Chunk {
@@ -81,7 +78,7 @@ impl Chunk {
             self.payments.push(new);
         } else {
             let refused = NewEvent::of_account(EventKind::RenewalRefused, account.id).bill(bill);
-            let rule = if expired { Rule::unlisted(EXPIRED_CARD) } else { Rule::without_a_card() };
+            let rule = if expired { Rule::expired_card() } else { Rule::without_a_card() };
             self.story.push(story::in_words(refused, &rule));
         }
         if after.status != account.status {

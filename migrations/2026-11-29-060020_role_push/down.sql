@@ -1,0 +1,3 @@
+drop table role_push;
+drop table event_reader;
+alter table tariff drop column role;
