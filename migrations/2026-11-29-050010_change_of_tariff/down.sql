@@ -1,5 +1,5 @@
 alter table bill drop constraint bill_kind_check;
-alter table bill add constraint bill_kind_check check (kind in ('primary', 'renewal'));
+alter table bill add constraint bill_kind_check check (kind in ('primary', 'renewal', 'verification'));
 drop index account_card_to_announce;
 drop index account_price_to_announce;
 drop index account_renewal_to_announce;

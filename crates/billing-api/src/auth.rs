@@ -76,7 +76,7 @@ pub(crate) enum Requirement {
 }
 
 /// Every method of the package and its scope. A method that is missing here cannot be called at all.
-const METHODS: [(&str, Scope); 20] = [
+const METHODS: [(&str, Scope); 21] = [
     ("/billing.v1.Tariffs/ListTariffs", Scope::Tariffs),
     ("/billing.v1.Payments/CreatePayment", Scope::Payments),
     ("/billing.v1.Payments/GetPayment", Scope::Payments),
@@ -91,6 +91,7 @@ const METHODS: [(&str, Scope); 20] = [
     ("/billing.v1.Subscriptions/Cancel", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/Resume", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ForgetCard", Scope::Subscriptions),
+    ("/billing.v1.Subscriptions/ReplaceCard", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/CloseAccount", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ChangeTariff", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/PreviewChange", Scope::Subscriptions),

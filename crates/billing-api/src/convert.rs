@@ -16,12 +16,18 @@ use crate::error::ApiError;
 use crate::proto;
 
 pub(crate) fn payment(view: PaymentView) -> proto::Payment {
+    let verifies = view.kind == BillKind::Verification;
     let status = match status(view.state) {
+        // A card is good once money could be held on it; letting that go is our matter.
+        proto::PaymentStatus::Processing if verifies && view.state == PaymentState::Authorized => {
+            proto::PaymentStatus::Succeeded
+        }
         // Of the attempts on a bill only one succeeds.
         proto::PaymentStatus::Succeeded if view.bill_status == BillStatus::Refunded => proto::PaymentStatus::Refunded,
         status => status,
     };
-    let paid = status == proto::PaymentStatus::Succeeded;
+    let succeeded = status == proto::PaymentStatus::Succeeded;
+    let paid = succeeded && !verifies;
     proto::Payment {
         payment_id: view.id.to_string(),
         account_id: view.account_id.to_string(),
@@ -35,7 +41,8 @@ pub(crate) fn payment(view: PaymentView) -> proto::Payment {
         access_expires_on: date(view.expires_on.filter(|_| paid)),
         created_at: Some(timestamp(view.created_at)),
         updated_at: Some(timestamp(view.updated_at)),
-        renews: paid && view.renews,
+        renews: succeeded && view.renews,
+        verifies_card: verifies,
     }
 }
 
@@ -47,7 +54,7 @@ pub(crate) fn status(state: PaymentState) -> proto::PaymentStatus {
         PaymentState::Sending => Status::Sending,
         PaymentState::AwaitingThreeDs => Status::AwaitingThreeDs,
         PaymentState::PostingThreeDs | PaymentState::Unknown | PaymentState::Authorized => Status::Processing,
-        PaymentState::Succeeded => Status::Succeeded,
+        PaymentState::Succeeded | PaymentState::Verified => Status::Succeeded,
         PaymentState::SucceededDuplicate => Status::Duplicate,
         PaymentState::Declined => Status::Declined,
         PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided => Status::Failed,
@@ -129,6 +136,7 @@ pub(crate) fn bill(view: BillView) -> proto::Bill {
         paid_at: view.paid_at.map(timestamp),
         is_renewal: view.kind == BillKind::Renewal,
         skipped_periods: view.skipped.iter().map(skipped).collect(),
+        verifies_card: view.kind == BillKind::Verification,
     }
 }
 
@@ -213,6 +221,7 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::TariffChangeTakenBack
         | EventKind::PriceSet
         | EventKind::PeriodsSkipped
+        | EventKind::CardReplaced
         | EventKind::ExpirationMoved => Kind::Unspecified,
     }
 }
@@ -255,6 +264,7 @@ mod tests {
             ("abandoned", Status::Abandoned),
             ("not_executed", Status::Failed),
             ("voided", Status::Failed),
+            ("verified", Status::Succeeded),
         ];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
     }

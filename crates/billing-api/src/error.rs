@@ -180,6 +180,9 @@ impl From<VerbError> for ApiError {
             VerbError::UnknownTariff(id) => Self::not_found(Resource::Tariff, &id),
             VerbError::NoCard => Self::NoCard,
             VerbError::Closed => Self::AccountClosed,
+            VerbError::PaymentInProgress { payment_id } => {
+                Self::PaymentInProgress { payment_id: payment_id.to_string() }
+            }
             VerbError::SameTariff => Self::NotAtOnce(NotAtOnce::SameTariff),
             VerbError::RenewalInProgress => Self::NotAtOnce(NotAtOnce::RenewalInProgress),
             VerbError::ChangeInProgress => Self::NotAtOnce(NotAtOnce::ChangeInProgress),

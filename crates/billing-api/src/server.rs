@@ -179,16 +179,17 @@ impl Bound {
         ));
         let tail = Tail::new(services.clone());
         tokio::spawn(tail.clone().run(self.config.events_reread, shutdown.clone()));
+        let gateway_rest = GatewayRest::default();
         let payments = PaymentsApi {
             services: services.clone(),
             streams: Arc::clone(&streams),
             reread: self.config.watch_reread,
             writes: writes.clone(),
-            gateway_rest: GatewayRest::default(),
+            gateway_rest: gateway_rest.clone(),
             shutdown: shutdown.clone(),
         };
         let tariffs = TariffsApi { services: services.clone() };
-        let subscriptions = SubscriptionsApi { services: services.clone(), writes: writes.clone() };
+        let subscriptions = SubscriptionsApi { services: services.clone(), writes: writes.clone(), gateway_rest };
         let events = EventsApi {
             services: services.clone(),
             tail: tail.clone(),

@@ -2,28 +2,30 @@
 
 use billing::bill::BillKind;
 use billing::payment::PaymentState;
-use billing::store::subscriptions::{self, Verb, Written};
+use billing::store::subscriptions::{self, NewCard, Replacing, Verb, Written};
 use billing::tasks::ChargePayment;
-use billing::{Kopecks, PaymentId, Services, TariffId};
+use billing::{AccountId, Kopecks, PaymentId, Services, TariffId};
 use tonic::metadata::MetadataValue;
 use tonic::{Extensions, Request, Response, Status};
 
 use crate::caller::Caller;
 use crate::error::{ApiError, Resource};
+use crate::gateway_rest::GatewayRest;
 use crate::payments::{REPLAYED, wake_worker};
 use crate::proto::subscriptions_server::Subscriptions;
 use crate::proto::{
     Bill, CancelRequest, ChangePreview, ChangeTariffRequest, CloseAccountRequest, ForgetCardRequest, GetBillRequest,
-    GetSubscriptionRequest, ListBillsRequest, ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse,
-    PreviewChangeRequest, ResumeRequest, Subscription,
+    GetSubscriptionRequest, ListBillsRequest, ListBillsResponse, ListPaymentsRequest, ListPaymentsResponse, Payment,
+    PreviewChangeRequest, ReplaceCardRequest, ResumeRequest, Subscription,
 };
-use crate::validation::{self, ChangeTariffForm, VerbForm};
+use crate::validation::{self, ChangeTariffForm, ReplaceCardForm, VerbForm};
 use crate::writes::Writes;
 use crate::{convert, explained};
 
 pub(crate) struct SubscriptionsApi {
     pub(crate) services: Services,
     pub(crate) writes: Writes,
+    pub(crate) gateway_rest: GatewayRest,
 }
 
 #[tonic::async_trait]
@@ -79,9 +81,19 @@ impl Subscriptions for SubscriptionsApi {
     async fn close_account(&self, request: Request<CloseAccountRequest>) -> Result<Response<Subscription>, Status> {
         let (_, extensions, message) = request.into_parts();
         let form = validation::verb(&message.account_id, &message.idempotency_key)?;
-        let request = self.request(&extensions, form)?;
+        let request = self.request(&extensions, form.account_id, form.idempotency_key)?;
         let closing = close(self.services.clone(), request, message.access_ends_at_once);
         Ok(self.answer(&self.writes.finish(&extensions, closing).await?))
+    }
+
+    async fn replace_card(&self, request: Request<ReplaceCardRequest>) -> Result<Response<Payment>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let form = ReplaceCardForm::try_from(message)?;
+        let request = self.request(&extensions, form.account_id, form.idempotency_key)?;
+        let new = NewCard { cryptogram: form.cryptogram, ip_address: form.ip_address, pay_debt: form.pay_debt };
+        let replacing = replace(self.services.clone(), self.gateway_rest.clone(), request, new);
+        let Replacing { payment, replayed } = self.writes.finish(&extensions, replacing).await?;
+        Ok(answered(convert::payment(payment), replayed))
     }
 
     async fn list_payments(
@@ -131,35 +143,36 @@ impl Subscriptions for SubscriptionsApi {
 }
 
 impl SubscriptionsApi {
+    /// What the caller asks for, which must be about an account of its own.
+    fn request(
+        &self,
+        extensions: &Extensions,
+        account_id: AccountId,
+        idempotency_key: String,
+    ) -> Result<subscriptions::Request, ApiError> {
+        let caller = Caller::of(extensions)?;
+        Ok(subscriptions::Request {
+            account_id: caller.own(account_id)?,
+            client: caller.name.to_string(),
+            idempotency_key,
+            now: self.services.db.now(),
+        })
+    }
+
     async fn write(
         &self,
         extensions: &Extensions,
         form: VerbForm,
         asked: Asked,
     ) -> Result<Response<Subscription>, Status> {
-        let request = self.request(extensions, form)?;
+        let request = self.request(extensions, form.account_id, form.idempotency_key)?;
         let written = self.writes.finish(extensions, perform(self.services.clone(), request, asked)).await?;
         Ok(self.answer(&written))
     }
 
-    fn request(&self, extensions: &Extensions, form: VerbForm) -> Result<subscriptions::Request, ApiError> {
-        let caller = Caller::of(extensions)?;
-        Ok(subscriptions::Request {
-            account_id: caller.own(form.account_id)?,
-            client: caller.name.to_string(),
-            idempotency_key: form.idempotency_key,
-            now: self.services.db.now(),
-        })
-    }
-
     fn answer(&self, written: &Written) -> Response<Subscription> {
         let now = self.services.db.now();
-        let answer = explained::subscription(&written.subscription, &self.services.times, now);
-        let mut response = Response::new(answer);
-        if written.replayed {
-            response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
-        }
-        response
+        answered(explained::subscription(&written.subscription, &self.services.times, now), written.replayed)
     }
 }
 
@@ -211,4 +224,40 @@ fn unsent_change(subscription: &billing::store::subscriptions::Subscription) -> 
     let open = subscription.open.as_ref().filter(|open| open.bill.kind == BillKind::Change)?;
     let (payment, _) = open.payment.as_ref()?;
     (payment.state == PaymentState::Created).then_some(payment.id)
+}
+
+/// Begins to replace a card, commits, and only then tells the workers.
+async fn replace(
+    services: Services,
+    gateway: GatewayRest,
+    request: subscriptions::Request,
+    new: NewCard,
+) -> Result<Replacing, ApiError> {
+    let mut conn = services.db.conn().await?;
+    let replacing = match gateway.until(&mut conn, request.now).await? {
+        // What was begun before goes on all the same.
+        Some(until) => subscriptions::replaced_before(&mut conn, &request, &new)
+            .await?
+            .ok_or(ApiError::GatewayRests { retry_in: (until - request.now).to_std().unwrap_or_default() })?,
+        None => subscriptions::replace_card(&mut conn, &request, &new, &services.cipher).await?,
+    };
+    drop(conn);
+    let id = replacing.payment.id;
+    if !replacing.replayed {
+        tracing::info!(account_id = %request.account_id, payment_id = %id, "a card is to be replaced");
+        services.bell.ring();
+    }
+    // Also when replayed: the first call may have failed to send it. A second message does no harm.
+    if replacing.payment.state == PaymentState::Created {
+        wake_worker(&services, ChargePayment { payment_id: id }, ChargePayment::task_id(id)).await;
+    }
+    Ok(replacing)
+}
+
+fn answered<T>(message: T, replayed: bool) -> Response<T> {
+    let mut response = Response::new(message);
+    if replayed {
+        response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+    }
+    response
 }

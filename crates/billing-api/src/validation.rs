@@ -143,6 +143,35 @@ pub(crate) fn preview(request: &proto::PreviewChangeRequest) -> Result<(AccountI
     Ok((account_id.into(), tariff_id.into()))
 }
 
+/// A sound `ReplaceCardRequest`.
+#[derive(Debug)]
+pub(crate) struct ReplaceCardForm {
+    pub(crate) account_id: AccountId,
+    pub(crate) idempotency_key: String,
+    pub(crate) cryptogram: SecretString,
+    pub(crate) ip_address: IpAddr,
+    pub(crate) pay_debt: bool,
+}
+
+impl TryFrom<proto::ReplaceCardRequest> for ReplaceCardForm {
+    type Error = ApiError;
+
+    fn try_from(request: proto::ReplaceCardRequest) -> Result<Self, ApiError> {
+        let mut fields = Fields::default();
+        let account_id = fields.read("account_id", &request.account_id, uuid);
+        let idempotency_key = fields.read("idempotency_key", &request.idempotency_key, idempotency_key);
+        let cryptogram = fields.read("card_cryptogram_packet", &request.card_cryptogram_packet, cryptogram);
+        let ip_address = fields.read("ip_address", &request.ip_address, ip_address);
+        let (Some(account_id), Some(idempotency_key), Some(cryptogram), Some(ip_address)) =
+            (account_id, idempotency_key, cryptogram, ip_address)
+        else {
+            return Err(fields.into());
+        };
+        let pay_debt = request.pay_debt;
+        Ok(Self { account_id: account_id.into(), idempotency_key, cryptogram, ip_address, pay_debt })
+    }
+}
+
 /// A sound request of a part of a list.
 pub(crate) struct ListForm {
     pub(crate) account_id: AccountId,

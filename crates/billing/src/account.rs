@@ -103,6 +103,10 @@ pub enum AccountEvent {
     CardForgotten,
     /// The person asks to be forgotten: access goes on until the end of what is paid, or ends at once.
     Closed { access_ends_at_once: bool },
+    /// Another card was verified. `debt_waits`: a renewal is owed that is not being charged.
+    CardReplaced { card: KeptCard, debt_waits: bool },
+    /// The charge for this period was refused, and the card that it charged is not kept any more.
+    ReplacedCardRefused { period_no: i32 },
     /// Time has passed: [`Account::access_until`] is reached.
     AccessRanOut,
 }
@@ -110,13 +114,22 @@ pub enum AccountEvent {
 impl AccountEvent {
     /// What the end of an attempt without money, for period `period_no`, means for the subscription. Only a charge
     /// without the customer says anything: a card typed in and refused is not the one that is kept. `ruling`: how a refusal is judged;
-    /// without it as in a new database.
+    /// without it as in a new database. `card_is_kept`: the card that was charged is still the one that is.
     #[must_use]
-    pub fn of_failure(before: PaymentState, after: &Payment, ruling: Option<&Ruling>, period_no: i32) -> Option<Self> {
+    pub fn of_failure(
+        before: PaymentState,
+        after: &Payment,
+        ruling: Option<&Ruling>,
+        period_no: i32,
+        card_is_kept: bool,
+    ) -> Option<Self> {
         if !before.is_live() || after.instrument != Instrument::Token {
             return None;
         }
         match (after.state, &after.decline) {
+            (PaymentState::Declined | PaymentState::Abandoned, _) if !card_is_kept => {
+                Some(Self::ReplacedCardRefused { period_no })
+            }
             (PaymentState::Declined, Some(decline)) => {
                 let terms = ruling.map_or_else(|| RetryTerms::seeded(decline.group), Ruling::terms);
                 Some(Self::RenewalRefused { period_no, terms, retry_after: decline.retry_after })

@@ -54,6 +54,20 @@ text_enum! {
         Renewal = "renewal",
         /// A dearer tariff at once. It is paid by its one attempt or not at all.
         Change = "change",
+        /// Nothing is bought: money is held on a new card and let go, to see that the card is good. It is never owed, has
+        /// no period, and gives no revenue.
+        Verification = "verification",
+    }
+}
+
+impl BillKind {
+    /// What a step of one of its attempts means for a bill of this kind.
+    #[must_use]
+    pub const fn event(self, before: PaymentState, after: PaymentState) -> Option<BillEvent> {
+        match self {
+            Self::Verification => BillEvent::of_verification(before, after),
+            _ => BillEvent::of(before, after),
+        }
     }
 }
 
@@ -75,6 +89,8 @@ pub enum BillEvent {
     AttemptSucceeded,
     GivenUp,
     Voided,
+    /// The card is verified, or will not be: nothing more is to come.
+    VerificationEnded,
     /// So much of it is back with the customer in total.
     Refunded {
         whole: bool,
@@ -94,6 +110,15 @@ impl BillEvent {
             (Some(false), _) if after.is_live() => Some(Self::AttemptStarted),
             _ => None,
         }
+    }
+
+    /// Likewise, for a verification: once the money is held the card is good, and letting it go is nobody's debt.
+    #[must_use]
+    pub const fn of_verification(before: PaymentState, after: PaymentState) -> Option<Self> {
+        const fn has_ended(state: PaymentState) -> bool {
+            !state.is_live() || matches!(state, PaymentState::Authorized)
+        }
+        if !has_ended(before) && has_ended(after) { Some(Self::VerificationEnded) } else { None }
     }
 }
 
@@ -127,7 +152,7 @@ impl Bill {
             (S::NotPaid | S::InWork | S::Uncollectible, E::AttemptSucceeded) => S::Paid,
             (S::NotPaid, E::GivenUp) => S::Uncollectible,
             // A change at once whose attempt has failed is void already.
-            (S::NotPaid | S::Void, E::Voided) => S::Void,
+            (S::NotPaid | S::Void, E::Voided) | (S::InWork, E::VerificationEnded) => S::Void,
             (S::Paid | S::PartiallyRefunded, E::Refunded { whole: false }) => S::PartiallyRefunded,
             (S::Paid | S::PartiallyRefunded, E::Refunded { whole: true }) => S::Refunded,
             _ => return Err(IllegalBillEvent { status: self.status, event }),

@@ -47,6 +47,9 @@ pub const CHARGES_COUNT_FOR: TimeDelta = TimeDelta::hours(24);
 /// The gateway's rule for charges without the customer, whatever the schedules say.
 pub const MOST_CHARGES: usize = 2;
 
+/// How long after a card was replaced a renewal that was refused to the card before it is tried with the new one.
+pub const WITH_ANOTHER_CARD: TimeDelta = TimeDelta::hours(24);
+
 /// When a renewal whose charge failed `faults` times through our own fault, the last time at `now`, is tried again;
 /// `None`: not any more.
 #[must_use]

@@ -62,6 +62,8 @@ text_enum! {
         PriceSet = "price_set",
         /// Periods that passed while nobody could charge them; they are not charged any more.
         PeriodsSkipped = "periods_skipped",
+        /// Another card was verified, and is charged from now on.
+        CardReplaced = "card_replaced",
         /// The end of the paid time was moved by hand.
         ExpirationMoved = "expiration_moved",
     }
@@ -83,6 +85,7 @@ impl EventKind {
                 | Self::TariffChangeTakenBack
                 | Self::PriceSet
                 | Self::PeriodsSkipped
+                | Self::CardReplaced
                 | Self::ExpirationMoved
         )
     }

@@ -48,6 +48,8 @@ text_enum! {
         NotExecuted = "not_executed",
         /// A hold that was released.
         Voided = "voided",
+        /// The card was verified by a hold, which was released.
+        Verified = "verified",
     }
 }
 
@@ -118,6 +120,8 @@ pub struct Payment {
     /// Whether the bill still owes this money: neither settled, nor void, nor being charged by another attempt. Read
     /// with the row, under the account's lock.
     pub owed: bool,
+    /// It only verifies a card: money is held and let go, and never taken.
+    pub verifies: bool,
     /// The gateway's number.
     pub transaction_id: Option<i64>,
     /// How many times the charge was sent, each time with the same request id. What was provably not processed does

@@ -41,6 +41,7 @@ diesel::table! {
         verb -> Text,
         account_id -> Uuid,
         created_at -> Timestamptz,
+        payment_id -> Nullable<Uuid>,
         digest -> Nullable<Bytea>,
     }
 }
@@ -60,7 +61,7 @@ diesel::table! {
         status -> Text,
         amount -> Int8,
         account_id -> Uuid,
-        paid_period -> Interval,
+        paid_period -> Nullable<Interval>,
         card_cryptogram_packet -> Nullable<Text>,
         ip_address -> Nullable<Text>,
         pa_res -> Nullable<Text>,
@@ -299,6 +300,7 @@ diesel::table! {
 }
 
 diesel::joinable!(api_request -> account (account_id));
+diesel::joinable!(api_request -> payment (payment_id));
 diesel::joinable!(attempt_card -> card (card_id));
 diesel::joinable!(attempt_card -> payment (payment_id));
 diesel::joinable!(bill -> account (account_id));

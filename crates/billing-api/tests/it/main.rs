@@ -18,6 +18,7 @@ mod operations;
 mod other_clients;
 mod public;
 mod refused;
+mod replace_card;
 mod scopes;
 mod secrecy;
 mod subscriptions;

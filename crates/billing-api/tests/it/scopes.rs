@@ -47,6 +47,7 @@ async fn every_method_is_open_to_its_scope_only() {
         ("/billing.v1.Subscriptions/Resume", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ForgetCard", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/CloseAccount", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/ReplaceCard", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ListPayments", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ListBills", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/GetBill", "subscriptions", FRONTEND, AUTH),
@@ -87,7 +88,7 @@ async fn no_method_of_the_package_can_be_called_without_a_token() {
             }
         }
     }
-    assert_eq!(methods, 18);
+    assert_eq!(methods, 21);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,8 @@ use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
     AccountAccess, CancelRequest, ChangeTariffRequest, CheckAccessRequest, CloseAccountRequest, CreatePaymentRequest,
     ForgetCardRequest, GetPaymentRequest, GetSubscriptionRequest, ListTariffsRequest, Payment, PaymentStatus,
-    PreviewChangeRequest, RegisterAccountRequest, ResumeRequest, SubmitThreeDsRequest, Subscription, Tariff, ThreeDs,
-    WatchPaymentRequest,
+    PreviewChangeRequest, RegisterAccountRequest, ReplaceCardRequest, ResumeRequest, SubmitThreeDsRequest,
+    Subscription, Tariff, ThreeDs, WatchPaymentRequest,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::MetadataValue;
@@ -98,6 +98,19 @@ impl Customer<'_> {
             idempotency_key: key.to_owned(),
         })?;
         Ok(self.payments().create_payment(request).await.map_err(told)?.into_inner())
+    }
+
+    /// Gives another card; the payment is the one that brings it.
+    pub(super) async fn replace_card(&self, cryptogram: &str, pay_debt: bool) -> anyhow::Result<Payment> {
+        let request = self.cinema.as_frontend(ReplaceCardRequest {
+            account_id: self.account_id.clone(),
+            idempotency_key: Uuid::new_v4().to_string(),
+            card_cryptogram_packet: cryptogram.to_owned(),
+            ip_address: CUSTOMER_ADDRESS.to_owned(),
+            pay_debt,
+        })?;
+        let mut client = SubscriptionsClient::new(self.cinema.channel.clone());
+        Ok(client.replace_card(request).await.map_err(told)?.into_inner())
     }
 
     /// Follows a payment until it is final.

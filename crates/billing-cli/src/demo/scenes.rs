@@ -19,6 +19,8 @@ use super::sandbox::Sandbox;
 pub(super) const PAYS: &str = "4000000000003055";
 const ASKS_THREE_DS: &str = "4242424242424242";
 const HAS_NO_FUNDS: &str = "4000056655665556";
+/// Pays, and is another card than the first.
+const ANOTHER: &str = "5205000000003055";
 
 /// How long to wait between two looks at an account whose renewal is due.
 const RENEWAL_POLL: Duration = Duration::from_millis(250);
@@ -116,6 +118,19 @@ impl Stage {
         let access = customer.access().await?;
         ensure!(access.tariff_id == dearest.tariff_id, "the tariff that runs is another");
         Ok(customer.expects("changes the tariff", 2))
+    }
+
+    /// The card is replaced in the middle of what is paid: a rouble is held on the new one and let go.
+    pub(super) async fn another_card(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+        let customer = self.sign_up(narrator).await?;
+        let payment = self.buys(&customer, self.monthly()?, PAYS, narrator).await?;
+        self.ends_paid(&customer, &payment, narrator).await?;
+        let begun = customer.replace_card(&self.sandbox.cryptogram(ANOTHER).await?, true).await?;
+        ensure!(begun.verifies_card, "nothing was owed, and yet it is charged");
+        let verified = customer.outcome(&begun).await?;
+        ensure!(verified.status() == PaymentStatus::Succeeded && verified.renews, unexpected(&verified));
+        narrator.step("another card: one rouble was held on it and is let go; renewals are charged to it from now on");
+        Ok(customer.expects("gives another card", 1))
     }
 
     /// The gateway charges, and then its answer is late or never comes.

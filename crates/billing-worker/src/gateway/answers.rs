@@ -110,7 +110,7 @@ fn believed(looked: Looked, ours: &Identity, times: Times) -> Option<Heard> {
 fn standing(Looked { transaction, has_refund }: Looked, times: Times) -> Option<Outcome> {
     Some(match transaction.status {
         Some(TransactionStatus::Completed) => completed(transaction, has_refund, times),
-        Some(TransactionStatus::Authorized) => authorized(&transaction, times),
+        Some(TransactionStatus::Authorized) => authorized(transaction, times),
         Some(TransactionStatus::Declined) => declined(transaction),
         Some(TransactionStatus::AwaitingAuthentication) => return None,
         // Held, and let go: by hand, or by the gateway after seven days.
@@ -126,25 +126,23 @@ fn completed(transaction: Transaction, has_refund: bool, times: Times) -> Outcom
     let transaction_id = transaction.transaction_id;
     let whole = transaction.refunded == Some(true);
     let token = transaction.token;
-    let card = Some(CardMask {
-        first_six: transaction.card.first_six,
-        last_four: transaction.card.last_four,
-        expires: transaction.card.expires,
-        scheme: transaction.card.brand,
-    });
+    let card = Some(mask(transaction.card));
     if whole || has_refund {
         return Outcome::Refunded { transaction_id, token, amount, currency, card, whole };
     }
     Outcome::Completed { transaction_id, token, amount, currency, card }
 }
 
-fn authorized(transaction: &Transaction, times: Times) -> Outcome {
-    match money(transaction) {
-        Some((amount, currency)) => {
-            Outcome::Authorized { transaction_id: transaction.transaction_id, amount, currency }
-        }
-        None => unknown("the gateway does not say how much it holds".to_owned(), times),
-    }
+fn authorized(transaction: Transaction, times: Times) -> Outcome {
+    let Some((amount, currency)) = money(&transaction) else {
+        return unknown("the gateway does not say how much it holds".to_owned(), times);
+    };
+    let card = Some(mask(transaction.card));
+    Outcome::Authorized { transaction_id: transaction.transaction_id, token: transaction.token, amount, currency, card }
+}
+
+fn mask(card: cloudpayments::CardMask) -> CardMask {
+    CardMask { first_six: card.first_six, last_four: card.last_four, expires: card.expires, scheme: card.brand }
 }
 
 fn declined(transaction: Transaction) -> Outcome {

@@ -15,6 +15,8 @@ pub(crate) use self::calls::ended;
 /// What is asked of the gateway.
 pub(crate) enum ChargeRequest {
     Card(Box<CardCharge>),
+    /// Money is only held.
+    Verification(Box<CardCharge>),
     Token(Box<TokenCharge>),
 }
 
@@ -40,20 +42,27 @@ pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
     let invoice_id = Some(order.invoice_no.to_string());
     let account_id = order.account_id.to_string();
     let json_data = json_data(&order);
-    Ok(match order.instrument {
-        ChargeInstrument::Cryptogram(cryptogram) => ChargeRequest::Card(Box::new(CardCharge {
-            invoice_id,
+    let (currency, description) = (order.currency.as_str(), Some(order.description));
+    let by_card = |account_id, json_data, cryptogram| {
+        Box::new(CardCharge {
+            invoice_id: invoice_id.clone(),
             account_id: Some(account_id),
-            description: Some(order.description),
+            description: description.clone(),
             json_data,
             save_card: Some(true),
-            ..CardCharge::new(amount, order.currency.as_str(), order.ip_address.unwrap_or_default(), cryptogram)
-        })),
+            ..CardCharge::new(amount, currency, order.ip_address.unwrap_or_default(), cryptogram)
+        })
+    };
+    Ok(match order.instrument {
+        ChargeInstrument::Cryptogram(cryptogram) => ChargeRequest::Card(by_card(account_id, json_data, cryptogram)),
+        ChargeInstrument::Verification(cryptogram) => {
+            ChargeRequest::Verification(by_card(account_id, json_data, cryptogram))
+        }
         ChargeInstrument::Token(token) => ChargeRequest::Token(Box::new(TokenCharge {
             invoice_id,
-            description: Some(order.description),
+            description,
             json_data,
-            ..TokenCharge::new(amount, order.currency.as_str(), account_id, token, Initiator::Schedule)
+            ..TokenCharge::new(amount, currency, account_id, token, Initiator::Schedule)
         })),
     })
 }

@@ -1,5 +1,6 @@
 //! On a terminal of two stages a charge only holds the money, and after seven days the gateway lets it go. Each hold is
-//! confirmed, or let go when its bill does not want it any more; what the gateway has done meanwhile is taken note of.
+//! confirmed, or let go when its bill does not want it any more – what verified a card is always let go; what the gateway has
+//! done meanwhile is taken note of.
 
 use billing::breaker::Circuit;
 use billing::payment::{Outcome, PaymentState};

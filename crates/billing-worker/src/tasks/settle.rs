@@ -1,6 +1,7 @@
 //! After the gateway's answer: the outcome goes into the rows, and the task tells how it went.
 
 use billing::PaymentId;
+use billing::bill::BillKind;
 use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
 use billing::tasks::{EndHolds, PaymentReceipt, ResolvePayment};
@@ -29,7 +30,12 @@ pub(super) async fn settle(id: PaymentId, heard: impl Into<Heard>, cx: &Context<
             if let Err(error) = cx.app().send(EndHolds {}).await {
                 tracing::debug!(payment_id = %id, %error, "the hold is left to the timetable");
             }
-            Err(TaskError::ignore())
+            // The card is verified: its customer need not wait until the money is let go.
+            if payment.kind == BillKind::Verification {
+                Ok(receipt(id, payment.state))
+            } else {
+                Err(TaskError::ignore())
+            }
         }
         state => Ok(receipt(id, state)),
     }
@@ -96,8 +102,11 @@ fn tell(effect: &Effect) {
         Effect::AccessGranted { account_id, expires_on, .. } => {
             tracing::info!(%account_id, %expires_on, "access granted");
         }
+        Effect::CardReplaced { account_id } => {
+            tracing::info!(%account_id, "another card was verified and is charged from now on");
+        }
         Effect::CardNotKept { account_id } => {
-            tracing::warn!(%account_id, "the card that has paid cannot be kept: nothing is charged by itself any more");
+            tracing::warn!(%account_id, "the card that has paid, or was verified, cannot be kept: nothing is charged by itself any more");
         }
         Effect::RenewalRefused { account_id, retry_at } => {
             tracing::info!(%account_id, ?retry_at, "renewal refused");

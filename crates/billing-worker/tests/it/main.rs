@@ -21,4 +21,5 @@ mod renewing;
 mod roles;
 mod three_ds;
 mod timetable;
+mod verifying;
 mod world;

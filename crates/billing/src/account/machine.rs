@@ -6,7 +6,7 @@ use super::term::is_worth_its_price;
 use super::window::renewal_at;
 use super::{Account, AccountError, AccountEvent, AccountStatus, DOUBT, KeptCard, NextPeriod, SkippedPeriod, Term};
 use crate::bill::BillKind;
-use crate::decline::{GRACE, RetryTerms, retry_after_fault};
+use crate::decline::{GRACE, RetryTerms, WITH_ANOTHER_CARD, retry_after_fault};
 use crate::period::Period;
 
 impl Account {
@@ -82,7 +82,8 @@ impl Account {
                 Ok(self.refused(terms, retry_after, now))
             }
             E::RenewalNotCharged { period_no } if self.awaits(period_no) => Ok(self.not_charged(now)),
-            E::RenewalRefused { .. } | E::RenewalNotCharged { .. } => Ok(self),
+            E::ReplacedCardRefused { period_no } if self.awaits(period_no) => Ok(self.refused_with_another_card(now)),
+            E::RenewalRefused { .. } | E::RenewalNotCharged { .. } | E::ReplacedCardRefused { .. } => Ok(self),
             E::NoCard if running => Ok(self.overdue(None, now)),
             E::CancelRequested if running => {
                 Ok(Self { cancel_at_period_end: true, next_charge_at: None, access_until: self.paid_until, ..self })
@@ -93,6 +94,7 @@ impl Account {
             }
             E::CardForgotten => Ok(self.with_card(KeptCard::None)),
             E::Closed { access_ends_at_once } => Ok(self.closed(access_ends_at_once, now)),
+            E::CardReplaced { card, debt_waits } => Ok(self.with_card(card).tried_again_with_it(debt_waits, now)),
             E::AccessRanOut => self.ran_out(now),
             E::RenewalOpened => Err(self.illegal("the opening of a renewal")),
             E::NoCard => Err(self.illegal("a renewal without a card")),
@@ -181,6 +183,27 @@ impl Account {
         let declines = refused.declines.saturating_add(1);
         let retry_at = terms.schedule.retry_at(first, declines.unsigned_abs(), retry_after, now);
         Self { declines, ..refused.overdue(retry_at, now) }
+    }
+
+    /// What was refused to another card says nothing of the one that is kept now.
+    fn refused_with_another_card(self, now: DateTime<Utc>) -> Self {
+        if self.was_put_off() {
+            return self;
+        }
+        let declines = self.declines.saturating_add(1);
+        let retry_at = self.can_be_charged().then_some(now + WITH_ANOTHER_CARD);
+        Self { declines, ..self.overdue(retry_at, now) }
+    }
+
+    /// A debt that was not to be tried again, because its card was refused for good or there was none, is tried with the
+    /// card that is kept now. A try that is planned stays where it is.
+    fn tried_again_with_it(self, debt_waits: bool, now: DateTime<Utc>) -> Self {
+        let is_given_up = debt_waits && self.status == AccountStatus::Overdue && self.next_charge_at.is_none();
+        if !is_given_up || self.cancel_at_period_end || !self.can_be_charged() {
+            return self;
+        }
+        let at = Some(now + WITH_ANOTHER_CARD);
+        Self { next_charge_at: at.filter(|at| self.access_until.is_some_and(|end| *at < end)), ..self }
     }
 
     fn not_charged(self, now: DateTime<Utc>) -> Self {

@@ -1,13 +1,26 @@
 //! Why a bill is in its state.
 
 use super::{Explanation, Next, Text, Whom};
-use crate::bill::BillStatus;
+use crate::bill::{BillKind, BillStatus};
 
 /// Why a bill with this status is where it is. While an attempt is live its own explanation says what comes next, and
 /// while it is owed the subscription's does.
 #[must_use]
-pub fn bill(status: BillStatus, attempt: Option<&Explanation>, subscription: Option<&Explanation>) -> Explanation {
+pub fn bill(
+    status: BillStatus,
+    kind: BillKind,
+    attempt: Option<&Explanation>,
+    subscription: Option<&Explanation>,
+) -> Explanation {
     let (why, next) = match status {
+        BillStatus::InWork if kind == BillKind::Verification => (
+            Text::new("A card is being verified; nothing is owed.", "Проверяется карта; платить ничего не нужно."),
+            attempt.map_or_else(pay, |explained| explained.next.clone()),
+        ),
+        BillStatus::Void if kind == BillKind::Verification => (
+            Text::new("A card was to be verified; nothing is owed.", "Проверялась карта; платить ничего не нужно."),
+            Next::Nothing,
+        ),
         BillStatus::NotPaid => (
             Text::new("It is owed; nothing is being charged.", "Не оплачен; списание не идёт."),
             subscription.map_or_else(pay, |explained| explained.next.clone()),

@@ -29,6 +29,16 @@ pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
         PaymentState::Sending | PaymentState::PostingThreeDs => on_its_way(&facts),
         PaymentState::AwaitingThreeDs => on_the_bank_page(&facts),
         PaymentState::Unknown => in_doubt(&facts, now),
+        PaymentState::Authorized if payment.verifies => Explanation {
+            why: Text::new(
+                "The card is good and is charged from now on; what was held on it to see that is not let go yet.",
+                "Карта проверена, и далее списания пойдут с неё; удержанное для проверки ещё не отпущено.",
+            ),
+            next: Next::Step {
+                at: payment.look_again_at.filter(|at| *at > now).map_or(When::Soon, When::At),
+                what: Text::new("The money is let go.", "Деньги будут отпущены."),
+            },
+        },
         PaymentState::Authorized => Explanation {
             why: Text::new(
                 "The bank holds the money on the card; it was not taken yet: the terminal works in two stages.",
@@ -40,6 +50,15 @@ pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
                     "The money is taken, or let go if it is not owed any more.",
                     "Деньги будут списаны или отпущены, если платить уже не за что.",
                 ),
+            },
+        },
+        PaymentState::SucceededDuplicate if payment.verifies => Explanation {
+            why: Text::new(
+                "The money was taken although it should only have been held, to verify the card.",
+                "Деньги списаны, хотя для проверки карты их нужно было только удержать.",
+            ),
+            next: Next::WaitsFor {
+                whom: Whom::Staff, what: Text::new("Give the money back.", "Верните деньги.")
             },
         },
         PaymentState::SucceededDuplicate => Explanation {
@@ -71,7 +90,8 @@ pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
         | PaymentState::Declined
         | PaymentState::Abandoned
         | PaymentState::NotExecuted
-        | PaymentState::Voided => Explanation { why: ended(payment), next: Next::Nothing },
+        | PaymentState::Voided
+        | PaymentState::Verified => Explanation { why: ended(payment), next: Next::Nothing },
     }
 }
 
@@ -84,7 +104,11 @@ fn created(facts: &PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
         ),
         None => Text::new("It waits for a free worker.", "Ожидает свободного обработчика."),
     };
-    let what = Text::new("The card is charged.", "Списание с карты.");
+    let what = if facts.payment.verifies {
+        Text::new("The card is verified.", "Проверка карты.")
+    } else {
+        Text::new("The card is charged.", "Списание с карты.")
+    };
     Explanation { why, next: Next::Step { at: put_off.map_or(When::Soon, When::At), what } }
 }
 
@@ -125,13 +149,15 @@ fn in_doubt(facts: &PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
     let (sends, posts) = (times(payment.sends), payment.posts > 0);
     let why = Text::new(
         format!(
-            "It is not known whether the money was taken: the {} was sent {}, and no clear answer came.{}",
+            "It is not known whether the {}: the {} was sent {}, and no clear answer came.{}",
+            if payment.verifies { "card is good" } else { "money was taken" },
             if posts { "answer to the bank's page" } else { "request" },
             sends.en,
             said(payment, "The last word"),
         ),
         format!(
-            "Неизвестно, списаны ли деньги: {} {}, ясного ответа нет.{}",
+            "Неизвестно, {}: {} {}, ясного ответа нет.{}",
+            if payment.verifies { "годна ли карта" } else { "списаны ли деньги" },
             if posts {
                 "ответ со страницы банка отправлен"
             } else {
@@ -184,6 +210,10 @@ fn ended(payment: &Payment) -> Text {
         PaymentState::Abandoned => Text::new(
             "The bank's page was not answered in time; nothing was taken.",
             "На странице банка не ответили вовремя; деньги не списаны.",
+        ),
+        PaymentState::Verified => Text::new(
+            "The card was verified; what was held on it for that was let go, and nothing was taken.",
+            "Карта проверена; удержанное для проверки отпущено, деньги не списаны.",
         ),
         PaymentState::Voided => {
             Text::new("The hold was released; nothing was taken.", "Удержание снято; деньги не списаны.")

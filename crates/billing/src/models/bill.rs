@@ -17,7 +17,8 @@ pub struct BillRow {
     pub status: BillStatus,
     pub amount: Kopecks,
     pub account_id: AccountId,
-    pub paid_period: Period,
+    /// What was bought; `None`: nothing, as by a verification.
+    pub paid_period: Option<Period>,
     /// Sealed (see [`Cipher`](crate::cipher::Cipher)); wiped when the attempt needs it no longer.
     pub card_cryptogram_packet: Option<String>,
     pub ip_address: Option<String>,
@@ -29,6 +30,7 @@ pub struct BillRow {
     /// What was sold, as it was called then.
     pub description: String,
     pub kind: BillKind,
+    /// 0: none.
     pub period_no: i32,
     pub paid_at: Option<DateTime<Utc>>,
     /// Periods since the last paid one that passed unpaid and are not charged for.
@@ -53,7 +55,7 @@ pub(crate) struct NewBill {
     pub(crate) status: BillStatus,
     pub(crate) amount: Kopecks,
     pub(crate) account_id: AccountId,
-    pub(crate) paid_period: Period,
+    pub(crate) paid_period: Option<Period>,
     pub(crate) card_cryptogram_packet: Option<String>,
     pub(crate) ip_address: Option<String>,
     pub(crate) payment_type: PaymentType,

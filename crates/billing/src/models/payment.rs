@@ -2,6 +2,8 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 
+use super::BillRow;
+use crate::bill::BillKind;
 use crate::decline::DeclineGroup;
 use crate::payment::{CardMask, Decline, Instrument, Payment, PaymentState, ThreeDs};
 use crate::schema::payment;
@@ -46,9 +48,9 @@ pub struct PaymentRow {
 }
 
 impl PaymentRow {
-    /// The machine's state. Whether the money is `owed` the bill knows.
+    /// The machine's state, as far as this row and that of its bill tell.
     #[must_use]
-    pub fn machine(&self, owed: bool) -> Payment {
+    pub fn machine(&self, bill: &BillRow) -> Payment {
         Payment {
             id: self.id,
             bill_id: self.bill_id,
@@ -56,7 +58,8 @@ impl PaymentRow {
             instrument: self.instrument,
             amount: self.amount,
             currency: self.currency,
-            owed,
+            owed: bill.status.is_open(),
+            verifies: bill.kind == BillKind::Verification,
             transaction_id: self.transaction_id,
             sends: self.sends,
             first_sent_at: self.first_sent_at,

@@ -37,7 +37,14 @@ pub enum Outcome {
         whole: bool,
     },
     /// The money is held, to be taken later.
-    Authorized { transaction_id: i64, amount: Kopecks, currency: Currency },
+    Authorized {
+        transaction_id: i64,
+        /// As for [`Completed`](Self::Completed).
+        token: Option<SecretString>,
+        amount: Kopecks,
+        currency: Currency,
+        card: Option<CardMask>,
+    },
     /// The customer must answer a page of the bank.
     ThreeDsRequired { transaction_id: i64, acs_url: String, pa_req: String, expires_at: DateTime<Utc> },
     /// Refused. The group follows from the code.
@@ -107,6 +114,9 @@ impl Outcome {
             }
             Self::Refunded { transaction_id, token, amount, currency, card: _, whole } => {
                 Self::Refunded { transaction_id, token, amount, currency, card: None, whole }
+            }
+            Self::Authorized { transaction_id, token, amount, currency, card: _ } => {
+                Self::Authorized { transaction_id, token, amount, currency, card: None }
             }
             other => other,
         }

@@ -17,6 +17,8 @@ pub(super) enum Step {
     Ask,
     /// Over, or in doubt, with what the outcome tells.
     To(PaymentState),
+    /// What was held is let go: for a verification that is how it ends well.
+    Release,
     /// Over, if the answer of the bank's page was never passed on.
     GiveUp,
     /// The request was not executed: back where it came from, unless an earlier one of the same id may have been.
@@ -37,8 +39,8 @@ pub(super) const fn step(state: PaymentState, outcome: OutcomeKind) -> Step {
         (_, O::Completed) => Step::Take,
         (_, O::Refunded) => Step::GiveBack,
 
-        (S::Authorized, O::Voided) => Step::To(S::Voided),
-        (S::Authorized, _) => Step::Ignore,
+        (S::Authorized, O::Voided) => Step::Release,
+        (S::Authorized | S::Verified, _) => Step::Ignore,
         (_, O::Authorized) => Step::Hold,
 
         (S::Declined | S::Rejected | S::Abandoned | S::NotExecuted | S::Voided, _) => Step::Ignore,

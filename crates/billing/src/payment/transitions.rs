@@ -54,6 +54,8 @@ impl Payment {
             Step::Take => Ok(self.take(outcome, now)),
             Step::GiveBack => Ok(self.give_back(outcome, now)),
             Step::Hold => Ok(self.hold(outcome, now)),
+            Step::Release if self.verifies => Ok(self.learn(outcome, now).end(PaymentState::Verified, now)),
+            Step::Release => Ok(self.learn(outcome, now).end(PaymentState::Voided, now)),
             Step::Dispute => Ok(self.learn(outcome, now).wait_for_a_person()),
             Step::Ask => Ok(self.ask(outcome, now)),
             Step::GiveUp if self.posts > 0 => Err(self.illegal(event)),
@@ -140,7 +142,8 @@ impl Payment {
             // Money of another amount moved. No rule can tell what it paid for: a person must.
             return Self { info: Some(remark), ..self.learn(outcome, now).wait_for_a_person() };
         }
-        let state = if self.owed { PaymentState::Succeeded } else { PaymentState::SucceededDuplicate };
+        let state =
+            if self.owed && !self.verifies { PaymentState::Succeeded } else { PaymentState::SucceededDuplicate };
         self.learn(outcome, now).end(state, now)
     }
 
@@ -164,7 +167,8 @@ impl Payment {
         if let Some(remark) = self.mismatch(&outcome) {
             return Self { info: Some(remark), ..self.learn(outcome, now).wait_for_a_person() };
         }
-        if self.owed {
+        // What a verification holds is let go by us, however late it is known.
+        if self.owed || self.verifies {
             Self { look_again_at: None, ..self.learn(outcome, now).enter(PaymentState::Authorized, now) }
         } else {
             // A hold nobody wants any more runs out by itself, or is released by hand.
@@ -217,9 +221,10 @@ impl Payment {
                 info: None,
                 ..self
             },
-            Outcome::Authorized { transaction_id, .. } | Outcome::NeverAuthenticated { transaction_id } => {
-                Self { transaction_id: Some(transaction_id), ..self }
+            Outcome::Authorized { transaction_id, card, .. } => {
+                Self { transaction_id: Some(transaction_id), card: card.map(CardMask::storable).or(self.card), ..self }
             }
+            Outcome::NeverAuthenticated { transaction_id } => Self { transaction_id: Some(transaction_id), ..self },
             Outcome::ThreeDsRequired { transaction_id, acs_url, pa_req, expires_at } => Self {
                 transaction_id: Some(transaction_id),
                 three_ds: Some(ThreeDs { acs_url: storable(&acs_url), pa_req: storable(&pa_req), expires_at }),

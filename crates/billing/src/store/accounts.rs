@@ -9,7 +9,7 @@ use super::prepared::Prepare;
 use super::{StoreError, events, payments};
 use crate::AccountId;
 use crate::account::{Access, Account, AccountEvent, AccountStatus};
-use crate::bill::{BillEvent, BillStatus};
+use crate::bill::{BillEvent, BillKind, BillStatus};
 use crate::db::DbError;
 use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountChange, AccountRow, BillRow};
@@ -187,6 +187,7 @@ async fn run_out(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -
     let under_way = bill::table
         .inner_join(payment::table)
         .filter(bill::account_id.eq(account::id).and(bill::status.eq(BillStatus::InWork)))
+        .filter(bill::kind.ne(BillKind::Verification))
         .filter(payment::is_success.is_null().and(not(unsent_renewal)));
     // Being charged, or put off, for so long that we doubt it: overdue, but not closed.
     let in_doubt = account::status

@@ -20,6 +20,10 @@ pub mod roles;
 pub mod subscriptions;
 pub mod tariffs;
 
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
+use diesel::sql_types::Bool;
+
 use crate::PaymentId;
 use crate::account::AccountError;
 use crate::bill::IllegalBillEvent;
@@ -27,6 +31,12 @@ use crate::cipher::CipherError;
 use crate::db::DbError;
 use crate::payment::{IllegalTransition, PaymentState};
 use crate::period::PeriodError;
+
+/// Bills that are owed. Written out as the index has it: a plan that is made once for all parameters cannot know that it
+/// fits.
+fn owed() -> SqlLiteral<Bool> {
+    sql("bill.status in ('Not paid', 'In work') and bill.kind <> 'verification'")
+}
 
 /// Why a transaction did not happen. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]

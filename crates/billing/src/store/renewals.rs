@@ -12,9 +12,8 @@ use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use self::chunk::Chunk;
-use super::{StoreError, tariffs};
+use super::{StoreError, owed, tariffs};
 use crate::account::AccountStatus;
-use crate::bill::BillStatus;
 use crate::decline::CHARGES_COUNT_FOR;
 use crate::models::{AccountRow, BillRow};
 use crate::payment::Instrument;
@@ -85,7 +84,7 @@ pub(super) async fn open_bills_of(
 ) -> Result<HashMap<AccountId, BillRow>, StoreError> {
     let rows: Vec<BillRow> = bill::table
         .filter(bill::account_id.eq_any(due.iter().map(|row| row.id)))
-        .filter(bill::status.eq_any([BillStatus::NotPaid, BillStatus::InWork]))
+        .filter(owed())
         .select(BillRow::as_select())
         .load(conn)
         .await?;

@@ -4,6 +4,7 @@ mod change_at_once;
 mod change_tariff;
 mod close;
 mod history;
+mod replace_card;
 mod request;
 mod verbs;
 
@@ -15,6 +16,7 @@ pub use self::change_at_once::{Preview, change_tariff_at_once, preview_change};
 pub use self::change_tariff::change_tariff;
 pub use self::close::close;
 pub use self::history::{BillView, Page, bill, bills, payments};
+pub use self::replace_card::{NewCard, Replacing, replace_card, replaced_before};
 pub use self::request::{Request, VerbError, Written};
 pub use self::verbs::{Verb, perform};
 use super::payments::PaymentView;
@@ -85,8 +87,7 @@ async fn of(conn: &mut AsyncPgConnection, row: AccountRow) -> Result<Subscriptio
     let open = match open {
         Some(bill) => {
             let live = live_payment(conn, &bill).await?;
-            let payment =
-                live.map(|live| (PaymentView::from_rows(&row, &bill, &live), live.machine(bill.status.is_open())));
+            let payment = live.map(|live| (PaymentView::from_rows(&row, &bill, &live), live.machine(&bill)));
             Some(OpenBill { bill: BillView::of(&bill), payment })
         }
         None => None,
@@ -118,12 +119,9 @@ async fn last_refusal(conn: &mut AsyncPgConnection, bill: BillId) -> Result<Opti
 
 /// The one bill that an account owes.
 async fn open_bill(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<BillRow>, StoreError> {
-    use diesel::dsl::sql;
-    use diesel::sql_types::Bool;
-    // Written out as the index has it, so that every plan can use it.
     Ok(bill::table
         .filter(bill::account_id.eq(id))
-        .filter(sql::<Bool>("bill.status in ('Not paid', 'In work')"))
+        .filter(super::owed())
         .select(BillRow::as_select())
         .first(conn)
         .await

@@ -275,13 +275,52 @@ fn nothing_can_be_renewed_that_does_not_run() {
 #[test]
 fn only_a_charge_without_the_customer_says_anything_about_the_kept_card() {
     let typed = payment(PaymentState::Declined);
-    assert_eq!(AccountEvent::of_failure(PaymentState::Sending, &typed, None, 2), None);
+    assert_eq!(AccountEvent::of_failure(PaymentState::Sending, &typed, None, 2, true), None);
     let by_token = |state| Payment { instrument: Instrument::Token, ..payment(state) };
-    let event = |state| AccountEvent::of_failure(PaymentState::Sending, &by_token(state), None, 2);
+    let event = |state| AccountEvent::of_failure(PaymentState::Sending, &by_token(state), None, 2, true);
     for state in [PaymentState::Rejected, PaymentState::NotExecuted, PaymentState::Voided] {
         assert_eq!(event(state), Some(AccountEvent::RenewalNotCharged { period_no: 2 }));
     }
     assert_eq!(event(PaymentState::Abandoned), Some(refused(DeclineGroup::CustomerAction)));
     assert_eq!(event(PaymentState::Unknown), None);
-    assert_eq!(AccountEvent::of_failure(PaymentState::Declined, &by_token(PaymentState::Declined), None, 2), None);
+    assert_eq!(
+        AccountEvent::of_failure(PaymentState::Declined, &by_token(PaymentState::Declined), None, 2, true),
+        None
+    );
+}
+
+#[test]
+fn what_a_card_is_refused_that_is_not_kept_any_more_says_nothing_of_the_one_that_is() {
+    let declined = Payment { instrument: Instrument::Token, ..payment(PaymentState::Declined) };
+    let event = AccountEvent::of_failure(PaymentState::Unknown, &declined, None, 2, false).unwrap();
+    assert_eq!(event, AccountEvent::ReplacedCardRefused { period_no: 2 });
+    let now = noon() + Duration::days(31);
+    let charged = subscribed(month(), noon()).apply(AccountEvent::RenewalOpened, now).unwrap();
+    let after = charged.clone().apply(event, now).unwrap();
+    assert_eq!((after.status, after.declines, after.card_barred), (AccountStatus::Overdue, 1, false));
+    assert_eq!(after.next_charge_at, Some(now + hours(24)));
+    let without_card = Account { has_token: false, ..charged }.apply(event, now).unwrap();
+    assert_eq!((without_card.status, without_card.next_charge_at), (AccountStatus::Overdue, None));
+}
+
+#[test]
+fn a_replaced_card_lifts_what_was_refused_for_good_and_leaves_what_is_planned() {
+    let now = noon() + Duration::days(31);
+    let opened = subscribed(month(), noon()).apply(AccountEvent::RenewalOpened, now).unwrap();
+    let replaced = |card, debt_waits| AccountEvent::CardReplaced { card, debt_waits };
+    for (group, planned) in [(DeclineGroup::Hard, false), (DeclineGroup::Soft, true)] {
+        let overdue = opened.clone().apply(refused(group), now).unwrap();
+        assert_eq!(overdue.next_charge_at.is_some(), planned);
+        let after = overdue.clone().apply(replaced(KeptCard::New, true), now).unwrap();
+        assert!(after.can_be_charged());
+        assert_eq!(after.next_charge_at, overdue.next_charge_at.or(Some(now + hours(24))), "{group}");
+        assert_eq!(after.access_until, overdue.access_until, "access does not grow by it");
+        let being_charged = overdue.clone().apply(replaced(KeptCard::New, false), now).unwrap();
+        assert_eq!(being_charged.next_charge_at, overdue.next_charge_at, "{group}: nothing waits");
+        let none = overdue.clone().apply(replaced(KeptCard::None, true), now).unwrap();
+        assert_eq!((none.can_be_charged(), none.next_charge_at), (false, overdue.next_charge_at));
+        let late = overdue.access_until.unwrap() - hours(1);
+        let last = overdue.apply(replaced(KeptCard::New, true), late).unwrap();
+        assert_eq!(last.next_charge_at.is_some(), planned, "never after the grace");
+    }
 }

@@ -5,7 +5,7 @@ use billing::payment::PaymentState;
 
 use crate::support::noon;
 
-const EVENTS: [BillEvent; 7] = [
+const EVENTS: [BillEvent; 8] = [
     BillEvent::AttemptStarted,
     BillEvent::AttemptFailed,
     BillEvent::AttemptSucceeded,
@@ -13,6 +13,7 @@ const EVENTS: [BillEvent; 7] = [
     BillEvent::Voided,
     BillEvent::Refunded { whole: false },
     BillEvent::Refunded { whole: true },
+    BillEvent::VerificationEnded,
 ];
 
 #[test]
@@ -20,14 +21,14 @@ fn every_status_takes_every_event_as_the_table_says() {
     use BillStatus as S;
     #[rustfmt::skip]
     let table = [
-        //                      started          failed            succeeded      given up                voided         part back                   all back
-        (S::NotPaid,           [Some(S::InWork), None,             Some(S::Paid), Some(S::Uncollectible), Some(S::Void), None,                       None]),
-        (S::InWork,            [None,            Some(S::NotPaid), Some(S::Paid), None,                   None,          None,                       None]),
-        (S::Paid,              [None,            None,             None,          None,                   None,          Some(S::PartiallyRefunded), Some(S::Refunded)]),
-        (S::Void,              [None,            None,             None,          None,                   Some(S::Void), None,                       None]),
-        (S::Uncollectible,     [None,            None,             Some(S::Paid), None,                   None,          None,                       None]),
-        (S::PartiallyRefunded, [None,            None,             None,          None,                   None,          Some(S::PartiallyRefunded), Some(S::Refunded)]),
-        (S::Refunded,          [None,            None,             None,          None,                   None,          None,                       None]),
+        //                      started          failed            succeeded      given up                voided         part back                   all back           verified
+        (S::NotPaid,           [Some(S::InWork), None,             Some(S::Paid), Some(S::Uncollectible), Some(S::Void), None,                       None, None]),
+        (S::InWork,            [None,            Some(S::NotPaid), Some(S::Paid), None,                   None,          None,                       None, Some(S::Void)]),
+        (S::Paid,              [None,            None,             None,          None,                   None,          Some(S::PartiallyRefunded), Some(S::Refunded), None]),
+        (S::Void,              [None,            None,             None,          None,                   Some(S::Void), None,                       None, None]),
+        (S::Uncollectible,     [None,            None,             Some(S::Paid), None,                   None,          None,                       None, None]),
+        (S::PartiallyRefunded, [None,            None,             None,          None,                   None,          Some(S::PartiallyRefunded), Some(S::Refunded), None]),
+        (S::Refunded,          [None,            None,             None,          None,                   None,          None,                       None, None]),
     ];
     assert_eq!(table.map(|(status, _)| status), *S::ALL);
     for (status, row) in table {
@@ -71,6 +72,17 @@ fn a_bill_follows_its_attempts() {
                 _ => None,
             };
             assert_eq!(BillEvent::of(*before, *after), expected, "{before} → {after}");
+        }
+    }
+}
+
+#[test]
+fn the_bill_of_a_verification_ends_once_money_is_held_or_will_not_be() {
+    for before in PaymentState::ALL {
+        for after in PaymentState::ALL {
+            let ended = |state: &PaymentState| !state.is_live() || *state == PaymentState::Authorized;
+            let expected = (!ended(before) && ended(after)).then_some(BillEvent::VerificationEnded);
+            assert_eq!(BillKind::Verification.event(*before, *after), expected, "{before} → {after}");
         }
     }
 }

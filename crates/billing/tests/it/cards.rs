@@ -15,7 +15,8 @@ fn end() -> DateTime<Utc> {
 }
 
 /// What disagrees between an account's row and its cards.
-const DISAGREEMENTS: &str = "account a full join (select * from card where token is not null) c on c.account_id = a.id
+pub(crate) const DISAGREEMENTS: &str =
+    "account a full join (select * from card where token is not null) c on c.account_id = a.id
     where a.payment_token is distinct from c.token or a.card is distinct from c.mask";
 
 impl Shop {

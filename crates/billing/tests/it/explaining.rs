@@ -1,7 +1,7 @@
 //! Every state has its reason in both languages, and a next step, a person whose turn it is, or an end.
 
 use billing::account::{Account, AccountStatus};
-use billing::bill::BillStatus;
+use billing::bill::{BillKind, BillStatus};
 use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When, Whom};
 use billing::payment::{Instrument, Payment, PaymentState};
 use billing::resolve::ResolvePolicy;
@@ -41,8 +41,10 @@ fn is_whole(explanation: &Explanation, is_over: bool) {
 #[test]
 fn every_state_of_a_payment_has_its_reason_and_what_comes_next() {
     for state in PaymentState::ALL {
-        for instrument in [Instrument::Cryptogram, Instrument::Token] {
-            let payment = Payment { instrument, ..sample::payment(*state) };
+        for (instrument, verifies) in
+            [(Instrument::Cryptogram, false), (Instrument::Cryptogram, true), (Instrument::Token, false)]
+        {
+            let payment = Payment { instrument, verifies, ..sample::payment(*state) };
             let waits_for_staff = matches!(state, PaymentState::SucceededDuplicate | PaymentState::Rejected);
             is_whole(&explained(&payment), !state.is_live() && !waits_for_staff);
         }
@@ -52,11 +54,14 @@ fn every_state_of_a_payment_has_its_reason_and_what_comes_next() {
 #[test]
 fn every_status_of_a_bill_has_its_reason_and_what_comes_next() {
     let attempt = explained(&sample::payment(PaymentState::Sending));
-    for status in BillStatus::ALL {
-        is_whole(&explain::bill(*status, None, None), !status.is_open());
-        is_whole(&explain::bill(*status, Some(&attempt), None), !status.is_open());
+    for kind in BillKind::ALL {
+        for status in BillStatus::ALL {
+            is_whole(&explain::bill(*status, *kind, None, None), !status.is_open());
+            is_whole(&explain::bill(*status, *kind, Some(&attempt), None), !status.is_open());
+        }
+        let in_work = explain::bill(BillStatus::InWork, *kind, Some(&attempt), None);
+        assert_eq!(in_work.next, attempt.next, "as its payment says");
     }
-    assert_eq!(explain::bill(BillStatus::InWork, Some(&attempt), None).next, attempt.next, "as its payment says");
 }
 
 #[test]

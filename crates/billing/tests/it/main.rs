@@ -37,6 +37,7 @@ mod reaching;
 mod renewal_properties;
 mod renewals_end;
 mod renewing;
+mod replacing;
 mod resolving;
 mod roles;
 mod services;

@@ -179,3 +179,72 @@ async fn schema_rs_is_what_the_migrations_make() {
     let written = std::fs::read_to_string(path).unwrap();
     assert!(written == generated, "schema.rs is out of date: UPDATE_SCHEMA=1 make test\n{generated}");
 }
+
+/// The rows of a database from before there were cards: an account whose card is kept, with a renewal under way, one whose
+/// card was forgotten, and a first payment that may bring a card yet.
+const BEFORE_CARDS: &str = "
+    insert into tariff (id, name, period, amount) values (gen_random_uuid(), 'month', '1 month', 39900);
+    insert into account (id, payment_token, card, card_since) values
+        ('00000000-0000-4000-8000-00000000000a', 'sealed', '{\"last_four\": \"1111\"}', '2026-01-02T00:00:00Z'),
+        ('00000000-0000-4000-8000-00000000000b', null, null, '2026-01-03T00:00:00Z'),
+        ('00000000-0000-4000-8000-00000000000c', null, null, null);
+    insert into bill (id, status, amount, account_id, paid_period, payment_type, currency, tariff_id, description, kind, period_no)
+        select a.id, 'In work', 39900, a.id, '1 month', 'TOKEN', 'RUB', t.id, t.name, 'renewal', 2 from account a, tariff t;
+    insert into payment (bill_id, state, instrument, amount, currency, request_id, woken_at, created_at)
+        select id, 'created', case right(id::text, 1) when 'a' then 'token' else 'cryptogram' end, 39900, 'RUB',
+            id::text, now(), case right(id::text, 1) when 'b' then '2026-01-01T00:00:00Z'::timestamptz else now() end
+        from bill;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_of_older_rows_are_migrated_and_back() {
+    use diesel_async::SimpleAsyncConnection as _;
+    const CARDS: &str = "20261129040000";
+    let database = testkit::postgres().await;
+    let db = Db::connect(database.url(), 1).await.unwrap();
+    db.migrate().await.unwrap();
+    let back = async || {
+        let mut harness = AsyncMigrationHarness::new(db.conn().await.unwrap());
+        while harness.revert_last_migration(MIGRATIONS).unwrap().to_string() != CARDS {}
+    };
+    let text = async |select: &str| {
+        #[derive(QueryableByName)]
+        struct Value {
+            #[diesel(sql_type = Text)]
+            value: String,
+        }
+        let query = diesel::sql_query(format!("select coalesce(({select})::text, 'null') as value"));
+        query.get_result::<Value>(&mut *db.conn().await.unwrap()).await.unwrap().value
+    };
+    back().await;
+    db.conn().await.unwrap().batch_execute(BEFORE_CARDS).await.unwrap();
+    db.migrate().await.unwrap();
+    let cards = "select string_agg(right(account_id::text, 1) || generation || coalesce(token, '-')
+        || coalesce(mask->>'last_four', '-'), ' ' order by account_id) from card";
+    assert_eq!(text(cards).await, "a1sealed1111 c1--", "what was begun before a card was forgotten brings none");
+    let named = "select string_agg(right(b.id::text, 1) || c.generation, ' ' order by b.id)
+        from attempt_card n join card c on c.id = n.card_id join payment p on p.id = n.payment_id
+        join bill b on b.id = p.bill_id";
+    assert_eq!(text(named).await, "a1 c1");
+    db.conn()
+        .await
+        .unwrap()
+        .batch_execute(
+            "insert into bill (id, status, amount, account_id, payment_type, currency, tariff_id, description, kind, period_no)
+                select gen_random_uuid(), 'Void', 100, account_id, 'CRYPTOGRAM', 'RUB', tariff_id, 'card', 'verification', 0
+                from bill where right(id::text, 1) = 'a';
+            insert into payment (bill_id, state, is_success, finished_at, instrument, amount, currency, request_id, woken_at)
+                select id, 'verified', false, now(), 'cryptogram', 100, 'RUB', id::text, now() from bill where kind = 'verification'",
+        )
+        .await
+        .unwrap();
+
+    back().await;
+    let since = "select string_agg(coalesce(card_since::date::text, '-'), ' ' order by id) from account";
+    assert_eq!(text(since).await, "2026-01-02 - -");
+    assert_eq!(
+        text("select payment_token || (card->>'last_four') from account where payment_token is not null").await,
+        "sealed1111"
+    );
+    assert_eq!(text("select count(*) from payment where state = 'voided'").await, "1", "history stays");
+    assert_eq!(text("select string_agg(distinct kind, ' ') from bill where status = 'Void'").await, "primary");
+}

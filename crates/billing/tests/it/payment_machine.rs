@@ -39,7 +39,27 @@ rejected             S X A = = = = = = = = = = = = = =
 abandoned            S X A = = = = = = = = = = = = = =
 not_executed         S X A = = = = = = = = = = = = = =
 voided               S X A = = = = = = = = = = = = = =
+verified             S X = = = = = = = = = = = = = = =
 ";
+
+/// Where the end of a verification differs: money is never taken for it, and what is held is always let go.
+#[test]
+fn a_verification_takes_no_money_and_lets_go_what_is_held() {
+    for state in PaymentState::ALL.iter().filter(|state| !state.is_success()) {
+        let verifies = |owed| Payment { verifies: true, owed, ..payment(*state) };
+        let taken = verifies(true).apply(completed(7), noon()).unwrap();
+        assert_eq!(taken.state, PaymentState::SucceededDuplicate, "{state}: it goes back");
+        let known_late = verifies(false).apply(outcome(OutcomeKind::Authorized), noon()).unwrap();
+        let held = if *state == PaymentState::Verified { PaymentState::Verified } else { PaymentState::Authorized };
+        assert_eq!(known_late.state, held, "{state}: however late it is known");
+    }
+    let held = Payment { verifies: true, ..payment(PaymentState::Authorized) };
+    let released = held.apply(Outcome::Voided, noon()).unwrap();
+    assert_eq!((released.state, released.finished_at), (PaymentState::Verified, Some(noon())));
+    assert!(released.state.is_failure() && !released.state.is_success(), "no money was taken");
+    let gone = Payment { verifies: true, ..payment(PaymentState::Unknown) }.apply(Outcome::Voided, noon()).unwrap();
+    assert_eq!(gone.state, PaymentState::Voided, "nobody saw that it was good");
+}
 
 fn expected(cell: &str, from: PaymentState) -> Option<PaymentState> {
     Some(match cell {

@@ -16,7 +16,7 @@ use billing::store::declines::{self, Author};
 use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
-use billing::store::subscriptions::{self, Request, Verb};
+use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, renewals, roles, tariffs};
 use billing::{AccountId, Currency, Kopecks, PaymentId, clock};
 use chrono::Duration;
@@ -248,6 +248,12 @@ const CALLS: &[(&str, Call)] = calls! {
             subscriptions::perform(conn, &request(rows.account), verb).await.unwrap();
         }
     };
+    "subscriptions::replace_card" => |conn, rows| {
+        subscriptions::replace_card(conn, &request(rows.account), &new_card(), &rows.shop.cipher).await.unwrap()
+    };
+    "subscriptions::replaced_before" => |conn, rows| {
+        subscriptions::replaced_before(conn, &request(rows.account), &new_card()).await.unwrap()
+    };
     "tariffs::get" => |conn, _rows| tariffs::get(conn, month(), noon()).await.unwrap();
     "tariffs::list" => |conn, _rows| tariffs::list(conn, noon()).await.unwrap();
     "tariffs::price_list" => |conn, _rows| tariffs::price_list(conn, [month()]).await.unwrap();
@@ -343,6 +349,10 @@ impl Rows {
 fn coming_price() -> TariffPrice {
     let effective_from = noon() + Duration::days(2);
     TariffPrice { tariff_id: month(), effective_from, amount: Kopecks::new(49_900), currency: Currency::RUB }
+}
+
+fn new_card() -> NewCard {
+    NewCard { cryptogram: "another".into(), ip_address: [203, 0, 113, 8].into(), pay_debt: true }
 }
 
 fn request(account_id: AccountId) -> Request {

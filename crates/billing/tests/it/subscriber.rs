@@ -159,6 +159,7 @@ async fn c26_a_forgotten_card_is_charged_no_more_and_nothing_of_it_stays() {
         }
         assert_eq!(shop.text("select payment_token from account").await, None, "{state}");
         assert_eq!(shop.text("select card from account").await, None, "{state}");
+        assert_eq!(shop.count("card where token is not null or mask is not null").await, 0, "{state}");
         assert_eq!(told(&shop, account).await.iter().filter(|kind| **kind == EventKind::CardForgotten).count(), 1);
     }
 }

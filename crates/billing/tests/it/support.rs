@@ -41,6 +41,7 @@ pub(crate) mod sample {
             amount: PRICE,
             currency: Currency::RUB,
             owed: true,
+            verifies: false,
             transaction_id: (on_the_page || state.is_success()).then_some(TRANSACTION),
             sends: i32::from(sent),
             first_sent_at: sent.then(noon),
@@ -79,9 +80,13 @@ pub(crate) mod sample {
             },
             OutcomeKind::OnlyTest => Outcome::OnlyTest { transaction_id: TRANSACTION },
             OutcomeKind::Disputed => Outcome::Disputed { why: "the transaction is another payment's".into() },
-            OutcomeKind::Authorized => {
-                Outcome::Authorized { transaction_id: TRANSACTION, amount: PRICE, currency: Currency::RUB }
-            }
+            OutcomeKind::Authorized => Outcome::Authorized {
+                transaction_id: TRANSACTION,
+                token: None,
+                amount: PRICE,
+                currency: Currency::RUB,
+                card: None,
+            },
             OutcomeKind::ThreeDsRequired => {
                 let asked = three_ds();
                 Outcome::ThreeDsRequired {

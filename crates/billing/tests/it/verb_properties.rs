@@ -2,18 +2,20 @@
 //! and wherever a transaction is lost: against a real database, with everything delivered three times.
 
 use billing::account::DOUBT;
+use billing::bill::BillKind;
 use billing::decline::GRACE;
 use billing::payment::{Instrument, Outcome, PaymentState};
 use billing::store::StoreError;
 use billing::store::events;
 use billing::store::payments::{Begin, CreateError, NewPayment, PaymentView};
-use billing::store::subscriptions::{self, Request, Verb, VerbError, Written};
+use billing::store::subscriptions::{self, NewCard, Request, Verb, VerbError, Written};
 use billing::{AccountId, PaymentId};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncConnection as _;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use crate::cards::DISAGREEMENTS;
 use crate::shop::{Shop, day, month, purchase, refused, took, unknown};
 use crate::support::{hours, minutes, noon, sample};
 
@@ -49,6 +51,8 @@ enum Step {
     /// The gateway says at last what became of a charge.
     Settle(bool),
     RunOut,
+    /// The subscriber gives another card, and a debt is to be paid with it at once, or not.
+    Replace(bool, Fate),
     /// Something that the subscriber asks for. The flag: the first transaction never happens.
     Ask(Wish, bool),
 }
@@ -76,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..24_i64 * 12).prop_map(Step::Wait),
         2 => (1..20_i64).prop_map(Step::Wait),
         2 => fate().prop_map(Step::Buy),
+        2 => (any::<bool>(), fate()).prop_map(|(pay_debt, fate)| Step::Replace(pay_debt, fate)),
         6 => fate().prop_map(Step::Work),
         2 => any::<bool>().prop_map(Step::Settle),
         2 => Just(Step::RunOut),
@@ -126,6 +131,7 @@ impl Life {
         match step {
             Step::Wait(n) => self.wait(hours(n)).await,
             Step::Buy(fate) => self.buy(fate).await?,
+            Step::Replace(pay_debt, fate) => self.replace(pay_debt, fate).await?,
             Step::Work(fate) => self.work(fate).await?,
             Step::Settle(is_paid) => self.settle(is_paid).await,
             Step::RunOut => {
@@ -161,6 +167,26 @@ impl Life {
         self.charge(created.payment.id, fate).await
     }
 
+    async fn replace(&mut self, pay_debt: bool, fate: Fate) -> Checked {
+        self.keys += 1;
+        let request = Request {
+            account_id: self.id,
+            client: "frontend".into(),
+            idempotency_key: format!("key-{}", self.keys),
+            now: self.now,
+        };
+        let new = NewCard { cryptogram: "another".into(), ip_address: [203, 0, 113, 8].into(), pay_debt };
+        let cipher = &self.shop.cipher;
+        let replacing = subscriptions::replace_card(&mut *self.shop.conn().await, &request, &new, cipher).await;
+        if self.closed {
+            prop_assert!(matches!(replacing, Err(VerbError::Closed)), "{replacing:?}");
+        }
+        let Ok(replacing) = replacing else { return Ok(()) };
+        let again = subscriptions::replace_card(&mut *self.shop.conn().await, &request, &new, cipher).await;
+        prop_assert!(again.unwrap().replayed);
+        self.charge(replacing.payment.id, fate).await
+    }
+
     async fn work(&mut self, fate: Fate) -> Checked {
         for _ in 0..3 {
             self.shop.open_due(self.now).await;
@@ -193,7 +219,7 @@ impl Life {
         self.transactions += 1;
         let (transaction_id, now) = (self.transactions, self.now);
         let outcome = match fate {
-            Fate::Paid => took(&payment, transaction_id),
+            Fate::Paid => good(&payment, transaction_id),
             Fate::Refused(code) => refused(code),
             Fate::Rejected => Outcome::Rejected { message: "Token does not belong to this AccountId".into() },
             Fate::Page if !is_renewal => asked(transaction_id, now),
@@ -213,7 +239,7 @@ impl Life {
     async fn settle(&mut self, is_paid: bool) {
         let Some((id, transaction_id)) = self.doubtful.pop() else { return };
         let payment = self.shop.view(id).await;
-        let outcome = if is_paid { took(&payment, transaction_id) } else { refused(5051) };
+        let outcome = if is_paid { good(&payment, transaction_id) } else { refused(5051) };
         self.hear(&payment, outcome).await;
     }
 
@@ -221,6 +247,9 @@ impl Life {
     async fn hear(&mut self, payment: &PaymentView, outcome: Outcome) {
         for _ in 0..3 {
             self.shop.apply(payment.id, outcome.clone(), self.now).await;
+        }
+        if self.shop.state(payment.id).await == PaymentState::Authorized {
+            self.shop.apply(payment.id, Outcome::Voided, self.now).await;
         }
         let bought = format!("bill where id = '{}' and kind = 'primary'", payment.bill_id);
         let paid = self.shop.state(payment.id).await == PaymentState::Succeeded;
@@ -300,6 +329,7 @@ impl Life {
         prop_assert_eq!(self.shop.count(twice).await, 0, "a period is paid twice");
         let (paid, bills) = ("payment where state = 'succeeded'", "bill where status = 'Paid'");
         prop_assert_eq!(self.shop.count(paid).await, self.shop.count(bills).await, "money without what it bought");
+        prop_assert_eq!(self.shop.count(DISAGREEMENTS).await, 0, "the account and its card disagree");
         let in_work = "bill where status = 'In work' and not exists
             (select from payment where bill_id = bill.id and is_success is null)";
         prop_assert_eq!(self.shop.count(in_work).await, 0, "nobody works at it any more");
@@ -318,6 +348,7 @@ impl Life {
         for (state, kind) in [("succeeded", "payment_succeeded"), ("declined", "payment_declined")] {
             let wrong = format!(
                 "payment where state = '{state}'
+                 and (select kind from bill where id = bill_id) <> 'verification'
                  and (select count(*) from event where payment_id = payment.id and kind = '{kind}') <> 1"
             );
             prop_assert_eq!(self.shop.count(&wrong).await, 0, "{} is told once", kind);
@@ -334,6 +365,16 @@ impl Life {
         prop_assert!(count("needs_attention").await >= owed, "money that goes back is told of");
         Ok(())
     }
+}
+
+/// The gateway took what was asked for, or holds it to verify the card.
+fn good(payment: &PaymentView, transaction_id: i64) -> Outcome {
+    if payment.kind != BillKind::Verification {
+        return took(payment, transaction_id);
+    }
+    let (amount, currency) = (payment.amount, payment.currency);
+    let token = Some(format!("tk_{transaction_id}").into());
+    Outcome::Authorized { transaction_id, token, amount, currency, card: None }
 }
 
 /// A page of the bank.

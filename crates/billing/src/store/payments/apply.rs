@@ -8,10 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
 use super::super::{StoreError, cards, circuits, declines, events};
-use super::PaymentView;
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
-use crate::account::AccountEvent;
+use super::{PaymentView, verified};
+use crate::account::{AccountEvent, KeptCard};
 use crate::bill::{BillEvent, BillKind, BillStatus};
 use crate::breaker::{Circuit, CircuitState};
 use crate::cipher::{Cipher, Place};
@@ -34,7 +34,9 @@ pub struct Applied {
 pub enum Effect {
     /// The account may watch under this tariff until this day.
     AccessGranted { account_id: AccountId, tariff_id: TariffId, expires_on: NaiveDate },
-    /// The card that has paid cannot be kept: the customer must pay the next period themselves.
+    /// Another card was verified, and is charged from now on.
+    CardReplaced { account_id: AccountId },
+    /// The card that has paid, or was verified, cannot be kept: the customer must pay the next period themselves.
     CardNotKept { account_id: AccountId },
     /// The renewal was refused; access goes on for the time of grace.
     RenewalRefused { account_id: AccountId, retry_at: Option<DateTime<Utc>> },
@@ -81,6 +83,13 @@ pub async fn apply_answer(
             gateway_calls::end(conn, ended, now).await?;
         }
         let token = match &outcome {
+            // What is only held, to be taken later, brings its token when it is taken – but for a verification, which
+            // is never taken.
+            Outcome::Authorized { token: Some(token), .. }
+                if locked.bill.kind == BillKind::Verification && fits(token) =>
+            {
+                Some(cipher.seal(Place::Token(locked.account.id), token))
+            }
             Outcome::Completed { token: Some(token), .. }
             | Outcome::Refunded { token: Some(token), whole: false, .. }
                 if fits(token) =>
@@ -145,17 +154,21 @@ pub(super) async fn settle(
     };
     locked.save_payment(conn, &after, now).await?;
     settle_bill(conn, &mut locked, &before, &after, given_back, now).await?;
-    if after.state == PaymentState::Succeeded {
+    let mut kept = KeptCard::Same;
+    if after.verifies {
+        kept = verified::replace_card(conn, &mut locked, &before, &after, sealed_token, now).await?;
+    } else if after.state == PaymentState::Succeeded {
         pay_account(conn, &mut locked, &after, sealed_token, given_back, now).await?;
     } else if locked.bill.kind != BillKind::Change {
         // A change at once that fails is no refused renewal.
-        let failed = AccountEvent::of_failure(before.state, &after, ruling.as_ref(), locked.bill.period_no);
-        if let Some(event) = failed {
+        let card_is_kept = after.instrument == Instrument::Token && cards::stands(conn, after.id).await?;
+        let no = locked.bill.period_no;
+        if let Some(event) = AccountEvent::of_failure(before.state, &after, ruling.as_ref(), no, card_is_kept) {
             let account = locked.account.machine().apply(event, now)?;
             locked.save_account(conn, &account, now).await?;
         }
     }
-    effects.extend(effects_of(&locked, &before, &after, given_back));
+    effects.extend(effects_of(&locked, &before, &after, given_back, kept));
     effects.extend(fault_of_ours(conn, &locked, &before, &after).await?);
     events::append(conn, story::of_step(stood, &locked, &after, ruling.as_ref(), &effects), now).await?;
     Ok(Applied { payment: PaymentView::of(&locked), effects })
@@ -262,7 +275,7 @@ async fn clear_the_way(
     }
     let why = format!("payment {} has paid the bill after all", locked.payment.id);
     let withdrawn = other
-        .machine(true)
+        .machine(&locked.bill)
         .apply(Outcome::Withdrawn { why }, now)
         .map_err(|source| StoreError::Illegal { id: other.id, source })?;
     save_payment(conn, &other, &withdrawn, now).await?;
@@ -280,8 +293,8 @@ async fn settle_bill(
     given_back: GivenBack,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let bill = locked.bill.machine();
-    let bill = match (BillEvent::of(before.state, after.state), given_back) {
+    let (bill, kind) = (locked.bill.machine(), locked.bill.kind);
+    let bill = match (kind.event(before.state, after.state), given_back) {
         (Some(event @ BillEvent::AttemptSucceeded), GivenBack::Part | GivenBack::All) => {
             bill.apply(event, now)?.apply(BillEvent::Refunded { whole: given_back == GivenBack::All }, now)?
         }
@@ -312,26 +325,28 @@ async fn pay_account(
             false => Ok(()),
         };
     }
+    let Some(period) = bill.paid_period else { return Ok(()) };
     let (card, change) = cards::keep(conn, &locked.account, after, sealed_token, now).await?;
-    let paid = AccountEvent::Paid {
-        kind: bill.kind,
-        tariff_id: bill.tariff_id,
-        period: bill.paid_period,
-        period_no: bill.period_no,
-        card,
-    };
+    let paid =
+        AccountEvent::Paid { kind: bill.kind, tariff_id: bill.tariff_id, period, period_no: bill.period_no, card };
     locked.save_account_and_card(conn, &account.apply(paid, now)?, change, now).await
 }
 
-fn effects_of(locked: &Locked, before: &Payment, after: &Payment, given_back: GivenBack) -> Vec<Effect> {
+fn effects_of(
+    locked: &Locked,
+    before: &Payment,
+    after: &Payment,
+    given_back: GivenBack,
+    kept: KeptCard,
+) -> Vec<Effect> {
     let is_back = after.transaction_id.filter(|_| given_back != GivenBack::Nothing && after.state.is_success());
     let whole = given_back == GivenBack::All;
     let back = is_back.map(|transaction_id| Effect::GivenBack { payment_id: after.id, transaction_id, whole });
-    let follow = if is_back.is_some() && whole { Vec::new() } else { what_follows(locked, before, after) };
+    let follow = if is_back.is_some() && whole { Vec::new() } else { what_follows(locked, before, after, kept) };
     back.into_iter().chain(follow).collect()
 }
 
-fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effect> {
+fn what_follows(locked: &Locked, before: &Payment, after: &Payment, kept: KeptCard) -> Vec<Effect> {
     let account = &locked.account;
     let account_id = account.id;
     let is_renewal = after.instrument == Instrument::Token && locked.bill.kind != BillKind::Change;
@@ -347,13 +362,15 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment) -> Vec<Effec
             let not_kept = is_lost.then_some(Effect::CardNotKept { account_id });
             granted.into_iter().chain(not_kept).collect()
         }
+        PaymentState::Authorized if after.verifies => verified::told(account_id, kept).into_iter().collect(),
         PaymentState::Authorized => {
             let held = |transaction_id| Effect::Held { payment_id: after.id, transaction_id };
             after.transaction_id.map(held).into_iter().collect()
         }
         PaymentState::SucceededDuplicate => {
             let owed = |transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id };
-            after.transaction_id.map(owed).into_iter().collect()
+            let card = verified::told(account_id, kept).filter(|_| after.verifies);
+            after.transaction_id.map(owed).into_iter().chain(card).collect()
         }
         // Of a renewal it is told by `fault_of_ours`.
         PaymentState::Rejected if is_renewal => Vec::new(),

@@ -7,36 +7,46 @@ use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::prepared::Prepare;
-use super::super::{StoreError, events};
+use super::super::{StoreError, events, owed};
 use super::apply::settle;
-use super::create::{CreateError, NewPayment};
+use super::create::NewPayment;
 use super::load::Locked;
-use crate::BillId;
+use crate::account::Account;
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::cipher::{Cipher, Place};
 use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountRow, BillRow, NewBill, PaymentRow, Tariff};
 use crate::payment::{Outcome, PaymentState};
 use crate::schema::{bill, payment};
+use crate::{BillId, PaymentId};
+
+/// Why no attempt can be put on a bill now.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::store) enum NotPayable {
+    /// This attempt must end first.
+    #[error("payment {payment_id} is in progress")]
+    InProgress { payment_id: PaymentId },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<diesel::result::Error> for NotPayable {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
 
 /// In work, with the secrets of the attempt that is to pay it.
-pub(super) async fn bill_to_pay(
+pub(in crate::store) async fn bill_to_pay(
     conn: &mut AsyncPgConnection,
     account: &AccountRow,
     tariff: &Tariff,
     new: &NewPayment,
     cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
+) -> Result<BillRow, NotPayable> {
     let bills = bill::table.filter(bill::account_id.eq(account.id));
-    // Statuses are written out, here and below, as the index has them: a plan that is made once for all parameters
-    // cannot know that it fits.
-    let open: Option<BillRow> = bills
-        .filter(sql::<Bool>("bill.status in ('Not paid', 'In work')"))
-        .select(BillRow::as_select())
-        .prepared()
-        .get_result(conn)
-        .await
-        .optional()?;
+    let open: Option<BillRow> =
+        bills.filter(owed()).select(BillRow::as_select()).prepared().get_result(conn).await.optional()?;
     match open {
         Some(open) if open.status == BillStatus::InWork => {
             let open = make_room(conn, account, open, new.now).await?;
@@ -50,16 +60,16 @@ pub(super) async fn bill_to_pay(
 /// A customer who pays anew has left the bank's page: its attempt is withdrawn, for we shall not pass its answer on any
 /// more. Whether the gateway has that answer all the same is looked after; money that came by it is a success or goes back.
 /// Any other attempt must end first.
-async fn make_room(
+pub(in crate::store) async fn make_room(
     conn: &mut AsyncPgConnection,
     account: &AccountRow,
     bill: BillRow,
     now: DateTime<Utc>,
-) -> Result<BillRow, CreateError> {
+) -> Result<BillRow, NotPayable> {
     let live = payment::table.filter(payment::bill_id.eq(bill.id)).filter(payment::is_success.is_null());
     let live: PaymentRow = live.select(PaymentRow::as_select()).first(conn).await?;
     if live.state != PaymentState::AwaitingThreeDs {
-        return Err(CreateError::PaymentInProgress { payment_id: live.id });
+        return Err(NotPayable::InProgress { payment_id: live.id });
     }
     let (payment_id, bill_id) = (live.id, bill.id);
     let locked = Locked { account: account.clone(), bill, payment: live };
@@ -77,7 +87,7 @@ async fn pay(
     open: BillRow,
     new: &NewPayment,
     cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
+) -> Result<BillRow, NotPayable> {
     if fits(&open, account, tariff, new.now) {
         return take(conn, open.id, new, cipher).await;
     }
@@ -98,14 +108,19 @@ fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, now: DateTime<Utc
     let account = account.machine();
     let fits = match open.kind {
         BillKind::Primary => {
-            let offered = (tariff.amount, tariff.currency, tariff.period);
+            let offered = (tariff.amount, tariff.currency, Some(tariff.period));
             (open.amount, open.currency, open.paid_period) == offered && !account.continues(tariff.id)
         }
-        BillKind::Change => false,
         // A debt: it keeps its price.
-        BillKind::Renewal => account.continues(tariff.id) && account.still_owes(open.period_no, open.paid_period, now),
+        BillKind::Renewal => account.continues(tariff.id) && is_still_owed(open, &account, now),
+        BillKind::Change | BillKind::Verification => false,
     };
     fits && open.tariff_id == tariff.id
+}
+
+/// Whether the period of an open renewal is still to be charged for.
+pub(in crate::store) fn is_still_owed(open: &BillRow, account: &Account, now: DateTime<Utc>) -> bool {
+    open.paid_period.is_some_and(|period| account.still_owes(open.period_no, period, now))
 }
 
 /// Puts the attempt's secrets on an open bill.
@@ -114,7 +129,7 @@ async fn take(
     id: BillId,
     new: &NewPayment,
     cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
+) -> Result<BillRow, NotPayable> {
     Ok(diesel::update(bill::table.find(id))
         .set((
             bill::status.eq(BillStatus::InWork),
@@ -135,7 +150,7 @@ async fn open_bill(
     tariff: &Tariff,
     new: &NewPayment,
     cipher: &Cipher,
-) -> Result<BillRow, CreateError> {
+) -> Result<BillRow, NotPayable> {
     let (kind, period_no, skipped_periods) = what_for(conn, account, tariff, new.now).await?;
     let id = BillId::new();
     let row = NewBill {
@@ -145,7 +160,7 @@ async fn open_bill(
         status: BillStatus::InWork,
         amount: tariff.amount,
         account_id: account.id,
-        paid_period: tariff.period,
+        paid_period: Some(tariff.period),
         card_cryptogram_packet: Some(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
         ip_address: Some(new.ip_address.to_string()),
         payment_type: PaymentType::Cryptogram,
@@ -168,7 +183,7 @@ async fn what_for(
     account: &AccountRow,
     tariff: &Tariff,
     now: DateTime<Utc>,
-) -> Result<(BillKind, i32, i32), CreateError> {
+) -> Result<(BillKind, i32, i32), NotPayable> {
     let machine = account.machine();
     if machine.continues(tariff.id) {
         let next = machine.next_period(tariff.period, now).map_err(StoreError::from)?;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::prepared::Prepare;
 use super::super::{StoreError, accounts, cards, events, tariffs};
-use super::bill::bill_to_pay;
+use super::bill::{NotPayable, bill_to_pay};
 use super::{PaymentView, story};
 use crate::cipher::Cipher;
 use crate::db::DbError;
@@ -66,6 +66,15 @@ pub enum CreateError {
     PaymentInProgress { payment_id: PaymentId },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<NotPayable> for CreateError {
+    fn from(error: NotPayable) -> Self {
+        match error {
+            NotPayable::InProgress { payment_id } => Self::PaymentInProgress { payment_id },
+            NotPayable::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<diesel::result::Error> for CreateError {
@@ -129,7 +138,7 @@ async fn create_once(
             return Err(CreateError::AlreadyActive);
         }
         let bill = bill_to_pay(conn, &account, &tariff, new, cipher).await?;
-        let payment = start(conn, &bill, new, digest).await?;
+        let payment = start(conn, &bill, Some((new.idempotency_key.as_str(), digest)), new.now).await?;
         events::append(conn, vec![story::created(account.id, &payment)], new.now).await?;
         Ok(Created { payment: PaymentView::from_rows(&account, &bill, &payment), replayed: false })
     })
@@ -154,30 +163,39 @@ async fn replay(conn: &mut AsyncPgConnection, key: &str, digest: &[u8]) -> Resul
     }
 }
 
-async fn start(
+/// Writes down the attempt by a card just typed in, and the card that it is to bring. `key`: under which it was asked for,
+/// with the fingerprint of what was, where that is not kept elsewhere.
+pub(in crate::store) async fn start(
     conn: &mut AsyncPgConnection,
     bill: &BillRow,
-    new: &NewPayment,
-    digest: &[u8],
-) -> Result<PaymentRow, CreateError> {
+    key: Option<(&str, &[u8])>,
+    now: DateTime<Utc>,
+) -> Result<PaymentRow, StoreError> {
     let row = NewPaymentRow {
-        idempotency_key: Some(new.idempotency_key.clone()),
-        request_digest: Some(digest.to_vec()),
-        ..NewPaymentRow::created(bill.id, Instrument::Cryptogram, bill.amount, bill.currency, new.now)
+        idempotency_key: key.map(|(key, _)| key.to_owned()),
+        request_digest: key.map(|(_, digest)| digest.to_vec()),
+        ..NewPaymentRow::created(bill.id, Instrument::Cryptogram, bill.amount, bill.currency, now)
     };
     let starting = diesel::insert_into(payment::table).values(row).returning(PaymentRow::as_returning());
     let started: PaymentRow = starting.prepared().get_result(conn).await?;
-    cards::begin(conn, new.account_id, started.id, new.now).await?;
+    cards::begin(conn, bill.account_id, started.id, now).await?;
     Ok(started)
 }
 
-/// A fingerprint of everything in the request. Each part is preceded by its length, so that no two requests run
-/// together; a cryptogram is random, so its share of the fingerprint gives nothing away.
 fn digest(new: &NewPayment) -> Vec<u8> {
     let (account_id, tariff_id) = (new.account_id.get(), new.tariff_id.get());
     let ip_address = new.ip_address.to_string();
-    let parts: [&[u8]; 4] =
-        [account_id.as_bytes(), tariff_id.as_bytes(), new.cryptogram.expose_secret().as_bytes(), ip_address.as_bytes()];
+    fingerprint(&[
+        account_id.as_bytes(),
+        tariff_id.as_bytes(),
+        new.cryptogram.expose_secret().as_bytes(),
+        ip_address.as_bytes(),
+    ])
+}
+
+/// A fingerprint of everything in a request. Each part is preceded by its length, so that no two requests run together; a
+/// cryptogram is random, so its share of the fingerprint gives nothing away.
+pub(in crate::store) fn fingerprint(parts: &[&[u8]]) -> Vec<u8> {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

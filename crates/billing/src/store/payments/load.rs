@@ -54,7 +54,7 @@ pub(super) async fn other_live(
 impl Locked {
     /// The attempt, as far as its own row and its open bill tell.
     pub(super) fn attempt(&self) -> Payment {
-        self.payment.machine(self.bill.status.is_open())
+        self.payment.machine(&self.bill)
     }
 
     /// Whether nobody is to turn to it yet. Of all who are told of an attempt only one finds that it is time.

@@ -12,8 +12,8 @@
 //! | [`stranded`], [`unresolved`], [`overdue_three_ds`], [`told`] | timetable | finds what nobody turns to |
 
 mod apply;
-mod bill;
-mod create;
+pub(in crate::store) mod bill;
+pub(in crate::store) mod create;
 mod find;
 mod hold;
 pub(in crate::store) mod load;
@@ -21,6 +21,7 @@ mod look;
 mod send;
 pub(in crate::store) mod story;
 mod three_ds;
+mod verified;
 mod view;
 
 pub use self::apply::{Applied, Effect, apply, apply_answer};

@@ -67,6 +67,8 @@ impl ChargeOrder {
 #[derive(Debug, Clone)]
 pub enum ChargeInstrument {
     Cryptogram(SecretString),
+    /// Likewise, but money is only held: the card is verified.
+    Verification(SecretString),
     Token(SecretString),
 }
 
@@ -114,6 +116,10 @@ pub async fn begin_sending(
         };
         if let Some(reason) = last_look(&locked, now) {
             refrain(conn, &mut locked, reason, now).await?;
+            return Ok(Begin::NotNow(locked.payment.state));
+        }
+        if locked.bill.kind == BillKind::Verification && !cards::stands(conn, id).await? {
+            refrain(conn, &mut locked, Reason::CardForgotten, now).await?;
             return Ok(Begin::NotNow(locked.payment.state));
         }
         let instrument = match instrument(&locked, cipher) {
@@ -213,6 +219,8 @@ enum Reason {
     /// It waited until the subscription was closed.
     SubscriptionEnded,
     NoCard,
+    /// Nobody wants the card any more that was to be verified.
+    CardForgotten,
     SealedCard,
     CryptogramTooOld,
     CryptogramDamaged,
@@ -230,6 +238,7 @@ impl Reason {
             Self::SubscriptionEnded => "it could not be sent before the subscription ended",
             Self::SealedCard => "the token of the card cannot be opened",
             Self::NoCard => "there is no card to charge",
+            Self::CardForgotten => "the card was forgotten, or replaced by a later one",
             Self::CryptogramDamaged => "its cryptogram cannot be opened: the customer must pay anew",
             Self::ChangeTooOld => "it could not be sent in time: the customer must ask anew",
             Self::CryptogramTooOld => "it could not be sent in time: the customer must pay anew",
@@ -251,6 +260,7 @@ impl Reason {
             | Self::NotToBeRenewed
             | Self::NotDue
             | Self::SubscriptionEnded
+            | Self::CardForgotten
             | Self::CryptogramTooOld
             | Self::CryptogramDamaged
             | Self::ChangeTooOld => None,
@@ -263,6 +273,7 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
     let paid_otherwise = match bill.kind {
         BillKind::Primary => account.is_paid_up(now),
         BillKind::Renewal | BillKind::Change => bill.period_no <= account.period_no,
+        BillKind::Verification => false,
     };
     match locked.payment.instrument {
         _ if account.closed_at.is_some() => Some(Reason::AccountClosed),
@@ -273,7 +284,7 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
         Instrument::Token if !account.is_running() || account.cancel_at_period_end => Some(Reason::NotToBeRenewed),
         Instrument::Token if account.next_charge_at.is_some_and(|at| at > now) => Some(Reason::NotDue),
         Instrument::Token if !account.can_be_charged() || locked.account.card_has_expired(now) => Some(Reason::NoCard),
-        Instrument::Token if !account.still_owes(bill.period_no, bill.paid_period, now) => {
+        Instrument::Token if bill.paid_period.is_none_or(|period| !account.still_owes(bill.period_no, period, now)) => {
             Some(Reason::PeriodTooFarGone)
         }
         Instrument::Token => None,
@@ -300,7 +311,8 @@ async fn refrain(
 ) -> Result<(), StoreError> {
     let stood = Standing::of(locked);
     withdraw(conn, locked, reason.text().to_owned(), now).await?;
-    if reason.voids_the_bill() {
+    // Some are void by the end of their attempt.
+    if reason.voids_the_bill() && locked.bill.status == BillStatus::NotPaid {
         let void = locked.bill.machine().apply(BillEvent::Voided, now)?;
         let attempt = locked.attempt();
         locked.save_bill(conn, void, &attempt, now).await?;
@@ -351,7 +363,11 @@ async fn withdraw(
     let withdrawn =
         locked.attempt().apply(Outcome::Withdrawn { why }, now).map_err(|source| StoreError::Illegal { id, source })?;
     locked.save_payment(conn, &withdrawn, now).await?;
-    let bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
+    let bill = locked.bill.machine();
+    let bill = match locked.bill.kind.event(PaymentState::Created, withdrawn.state) {
+        Some(event) => bill.apply(event, now)?,
+        None => bill,
+    };
     locked.save_bill(conn, bill, &withdrawn, now).await
 }
 
@@ -363,7 +379,11 @@ fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, Stor
     Ok(match locked.payment.instrument {
         Instrument::Cryptogram => {
             let place = Place::Cryptogram(locked.bill.id);
-            ChargeInstrument::Cryptogram(open(place, &locked.bill.card_cryptogram_packet)?)
+            let cryptogram = open(place, &locked.bill.card_cryptogram_packet)?;
+            match locked.bill.kind {
+                BillKind::Verification => ChargeInstrument::Verification(cryptogram),
+                _ => ChargeInstrument::Cryptogram(cryptogram),
+            }
         }
         Instrument::Token => {
             let place = Place::Token(locked.account.id);
@@ -375,6 +395,7 @@ fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, Stor
 async fn begin_call(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime<Utc>) -> Result<CallId, StoreError> {
     let payment = &locked.payment;
     let path = match payment.instrument {
+        Instrument::Cryptogram if locked.bill.kind == BillKind::Verification => "/payments/cards/auth",
         Instrument::Cryptogram => "/payments/cards/charge",
         Instrument::Token => "/payments/tokens/charge",
     };

@@ -120,7 +120,8 @@ fn changed(rows: &Locked, old: TariffId, new: TariffId) -> Option<NewEvent> {
 fn verdict(rows: &Locked, after: &Payment) -> Option<NewEvent> {
     match after.state {
         PaymentState::Succeeded => Some(with_amount(about(rows, EventKind::PaymentSucceeded), after)),
-        PaymentState::Declined => {
+        // A card that is not good was no payment.
+        PaymentState::Declined if !after.verifies => {
             let code = after.decline.as_ref().map(|decline| decline.code).unwrap_or_default();
             Some(about(rows, EventKind::PaymentDeclined).with("reason_code", code))
         }
@@ -133,6 +134,7 @@ fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &E
         Effect::AccessGranted { tariff_id, expires_on, .. } => about(rows, EventKind::AccessGranted)
             .with("tariff_id", tariff_id.to_string())
             .with("expires_on", expires_on.to_string()),
+        Effect::CardReplaced { .. } => about(rows, EventKind::CardReplaced),
         Effect::CardNotKept { .. } => about(rows, EventKind::CardForgotten),
         Effect::RenewalRefused { retry_at, .. } => {
             let refused = about(rows, EventKind::RenewalRefused);

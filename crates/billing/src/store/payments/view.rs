@@ -85,7 +85,7 @@ impl PaymentView {
     }
 
     pub(in crate::store) fn from_rows(account: &AccountRow, bill: &BillRow, payment: &PaymentRow) -> Self {
-        let attempt = payment.machine(bill.status.is_open());
+        let attempt = payment.machine(bill);
         let three_ds = attempt.three_ds.filter(|_| payment.state == PaymentState::AwaitingThreeDs);
         Self {
             id: payment.id,

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use super::super::payments::bill::is_still_owed;
 use super::super::payments::story;
 use super::super::{StoreError, accounts, events};
 use crate::account::{Account, AccountError, AccountEvent};
@@ -110,7 +111,7 @@ impl Chunk {
         let next = account.next_period(tariff.period, self.now)?;
         if let Some(open) = open {
             let same = (open.kind, open.tariff_id) == (BillKind::Renewal, tariff.id);
-            if same && account.still_owes(open.period_no, open.paid_period, self.now) {
+            if same && is_still_owed(&open, account, self.now) {
                 if charged {
                     open.machine().apply(BillEvent::AttemptStarted, self.now)?;
                     self.taken.push(open.id);
@@ -145,7 +146,7 @@ impl Chunk {
             status: if charged { BillStatus::InWork } else { BillStatus::NotPaid },
             amount: tariff.amount,
             account_id: account.id,
-            paid_period: tariff.period,
+            paid_period: Some(tariff.period),
             card_cryptogram_packet: None,
             ip_address: None,
             payment_type: PaymentType::Token,

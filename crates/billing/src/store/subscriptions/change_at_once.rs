@@ -157,7 +157,7 @@ async fn open(
         status: BillStatus::InWork,
         amount,
         account_id: row.id,
-        paid_period: tariff.period,
+        paid_period: Some(tariff.period),
         card_cryptogram_packet: None,
         ip_address: None,
         payment_type: PaymentType::Token,

@@ -115,7 +115,7 @@ async fn drop_open_bill(
         }
         let why = "the account was closed".to_owned();
         let withdrawn = live
-            .machine(true)
+            .machine(open)
             .apply(Outcome::Withdrawn { why }, now)
             .map_err(|source| StoreError::Illegal { id: live.id, source })?;
         save_payment(conn, &live, &withdrawn, now).await?;

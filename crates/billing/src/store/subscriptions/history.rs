@@ -73,6 +73,7 @@ pub async fn bills(
     let before = before.unwrap_or_else(|| uuid::Uuid::max().into());
     let rows: Vec<BillRow> = bill::table
         .filter(bill::account_id.eq(id).and(bill::id.lt(before)))
+        .filter(bill::kind.ne(BillKind::Verification))
         .order(bill::id.desc())
         .limit(limit + 1)
         .select(BillRow::as_select())

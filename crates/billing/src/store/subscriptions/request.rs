@@ -9,7 +9,7 @@ use super::super::{StoreError, accounts};
 use super::{Subscription, of};
 use crate::models::AccountRow;
 use crate::schema::api_request;
-use crate::{AccountId, Kopecks, TariffId};
+use crate::{AccountId, Kopecks, PaymentId, TariffId};
 
 /// Who asks, for whom, and under which key.
 #[derive(Debug, Clone)]
@@ -44,6 +44,9 @@ pub enum VerbError {
     /// What was paid is over: there is nothing to go on with.
     #[error("the subscription has ended")]
     Ended,
+    /// A payment of the account must end first.
+    #[error("payment {payment_id} is in progress")]
+    PaymentInProgress { payment_id: PaymentId },
     /// There is no card that a renewal could be charged to.
     #[error("no card is kept that could be charged")]
     NoCard,
@@ -129,15 +132,30 @@ pub(super) async fn is_new_key(
     if inserted > 0 {
         return Ok(true);
     }
-    let before: (String, AccountId, Option<Vec<u8>>) = api_request::table
+    Ok(!is_known_key(conn, request, verb, digest).await?)
+}
+
+/// Whether an earlier call with the same content used this key. Writes nothing.
+pub(super) async fn is_known_key(
+    conn: &mut AsyncPgConnection,
+    request: &Request,
+    verb: &str,
+    digest: Option<&[u8]>,
+) -> Result<bool, VerbError> {
+    let before: Option<(String, AccountId, Option<Vec<u8>>)> = api_request::table
         .find((&request.client, &request.idempotency_key))
         .select((api_request::verb, api_request::account_id, api_request::digest))
         .first(conn)
-        .await?;
-    if (before.0.as_str(), before.1, before.2.as_deref()) == (verb, request.account_id, digest) {
-        Ok(false)
-    } else {
-        Err(VerbError::IdempotencyConflict)
+        .await
+        .optional()?;
+    match before {
+        None => Ok(false),
+        Some((of_verb, account_id, of_content))
+            if (of_verb.as_str(), account_id, of_content.as_deref()) == (verb, request.account_id, digest) =>
+        {
+            Ok(true)
+        }
+        Some(_) => Err(VerbError::IdempotencyConflict),
     }
 }
 

@@ -140,9 +140,9 @@ pub(super) async fn withdraw_renewal(
         if live.state != PaymentState::Created || live.instrument != Instrument::Token {
             return Ok(story);
         }
-        let why = "the customer wants no further charge".to_owned();
+        let why = "the customer wants it not to be charged".to_owned();
         let withdrawn = live
-            .machine(true)
+            .machine(&open)
             .apply(Outcome::Withdrawn { why }, now)
             .map_err(|source| StoreError::Illegal { id: live.id, source })?;
         save_payment(conn, &live, &withdrawn, now).await?;
