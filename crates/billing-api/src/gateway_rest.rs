@@ -2,12 +2,13 @@
 //! being left with a payment that waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use billing::breaker::{Breaker, Circuit};
 use billing::db::Conn;
 use billing::store::circuits;
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use crate::error::ApiError;
 

@@ -79,7 +79,7 @@ impl Bound {
     pub(crate) async fn bind(args: DashboardArgs) -> Result<Self, Exit> {
         let wanted = args.dashboard_listen;
         Dashboard::check_access(args.dashboard_read_token.as_ref(), args.dashboard_act_token.as_ref(), wanted)
-            .map_err(setting)?;
+            .map_err(|error| setting(&error))?;
         let listener = TcpListener::bind(wanted).await;
         let listener = listener.with_context(|| format!("DASHBOARD_LISTEN: cannot listen on {wanted}"));
         let listener = listener.map_err(Exit::unavailable)?;
@@ -120,7 +120,7 @@ impl Bound {
         if let Some(api) = args.dashboard_broker_api {
             dashboard = dashboard.management(api);
         }
-        let pages = dashboard.into_router(address).map_err(setting)?;
+        let pages = dashboard.into_router(address).map_err(|error| setting(&error))?;
         Ok(async move {
             let serving = Listener::new(listener, LIMITS).serve(pages, stop.clone());
             tokio::select! {
@@ -131,9 +131,9 @@ impl Bound {
     }
 }
 
-fn setting(error: celeriac_dashboard::AccessError) -> Exit {
+fn setting(error: &celeriac_dashboard::AccessError) -> Exit {
     use celeriac_dashboard::AccessError as E;
-    let variable = match &error {
+    let variable = match error {
         E::Unprotected(_) => "DASHBOARD_READ_TOKEN is not set, and DASHBOARD_LISTEN",
         E::Short("read") => "DASHBOARD_READ_TOKEN",
         E::Short(_) | E::Same => "DASHBOARD_ACT_TOKEN",

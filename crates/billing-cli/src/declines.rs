@@ -131,8 +131,7 @@ pub(crate) async fn run(config: DeclinesConfig) -> Result<u8, Exit> {
 }
 
 fn changed(rule: Rule, set: &SetRule) -> Rule {
-    let message =
-        Text::new(set.en.clone().unwrap_or(rule.message.en.clone()), set.ru.clone().unwrap_or(rule.message.ru.clone()));
+    let message = Text::new(set.en.clone().unwrap_or(rule.message.en), set.ru.clone().unwrap_or(rule.message.ru));
     Rule {
         group: set.group.unwrap_or(rule.group),
         max_retries: set.max_retries.unwrap_or(rule.max_retries),

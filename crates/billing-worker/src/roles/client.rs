@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use crate::config::ConfigError;
 
 mod proto {
-    #![expect(clippy::allow_attributes, unreachable_pub, reason = "generated")]
+    #![expect(unreachable_pub, reason = "generated")]
     tonic::include_proto!("auth.v1");
 }
 
@@ -36,7 +36,7 @@ impl Client {
     ) -> Result<Self, ConfigError> {
         let wrong = |variable, problem: String| ConfigError::Auth { variable, problem };
         let uri: Uri = url.parse().map_err(|_| wrong("AUTH_URL", "is no URL".to_owned()))?;
-        let is_tls = match (uri.scheme_str(), uri.authority().map(|host| host.as_str())) {
+        let is_tls = match (uri.scheme_str(), uri.authority()) {
             (Some("https"), Some(_)) => true,
             (Some("http"), Some(_)) => false,
             _ => return Err(wrong("AUTH_URL", "must be http://host:port or https://host:port".to_owned())),

@@ -119,7 +119,7 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "events::append" => |conn, rows| {
         let told = NewEvent::of_account(EventKind::AccountRegistered, rows.account);
-        events::append(conn, vec![told], noon()).await.unwrap()
+        events::append(conn, vec![told], noon()).await.unwrap();
     };
     "events::keep" => |conn, _rows| events::keep(conn, clock::now(), noon() - Duration::days(1_000)).await.unwrap();
     "events::log" => |conn, _rows| events::log(conn).await.unwrap();
@@ -137,7 +137,7 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "gateway_calls::end" => |conn, rows| {
         let ended = rows.ended_call(conn).await;
-        gateway_calls::end(conn, &ended, noon()).await.unwrap()
+        gateway_calls::end(conn, &ended, noon()).await.unwrap();
     };
     "gateway_calls::keep" => |conn, _rows| {
         gateway_calls::keep(conn, clock::now(), noon() - Duration::days(1_000)).await.unwrap()
@@ -180,13 +180,13 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "payments::fail" => |conn, rows| {
         let Resolve::Look(look) = rows.look(conn).await else { panic!("it is due") };
-        look.fail(conn, "no answer", noon() + hours(1)).await.unwrap()
+        look.fail(conn, "no answer", noon() + hours(1)).await.unwrap();
     };
     "payments::get" => |conn, rows| payments::get(conn, rows.paid.id).await.unwrap();
     "payments::holds" => |conn, _rows| payments::holds(conn, noon(), 50).await.unwrap();
     "payments::look_after" => |conn, rows| {
         let Resolve::Look(look) = rows.look(conn).await else { panic!("it is due") };
-        look.look_after(conn, None).await.unwrap()
+        look.look_after(conn, None).await.unwrap();
     };
     "payments::overdue_three_ds" => |conn, _rows| {
         payments::overdue_three_ds(conn, noon(), noon() + hours(1), 100).await.unwrap()
@@ -203,7 +203,7 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "payments::succeed" => |conn, rows| {
         let Resolve::Look(look) = rows.look(conn).await else { panic!("it is due") };
-        look.succeed(conn).await.unwrap()
+        look.succeed(conn).await.unwrap();
     };
     "payments::told" => |conn, rows| payments::told(conn, &[rows.created, rows.paid.id], noon()).await.unwrap();
     "payments::unresolved" => |conn, _rows| payments::unresolved(conn, noon(), noon() + hours(1), 100).await.unwrap();
@@ -213,14 +213,14 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "roles::acknowledge" => |conn, _rows| {
         let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1).await.unwrap();
-        roles::acknowledge(conn, &claimed[0], clock::now()).await.unwrap()
+        roles::acknowledge(conn, &claimed[0], clock::now()).await.unwrap();
     };
     "roles::claim" => |conn, _rows| roles::claim(conn, clock::now(), clock::now() + minutes(1), FEW).await.unwrap();
     "roles::follow" => |conn, _rows| roles::follow(conn, clock::now(), 100).await.unwrap();
     "roles::next_due" => |conn, _rows| roles::next_due(conn).await.unwrap();
     "roles::put_off" => |conn, _rows| {
         let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1).await.unwrap();
-        roles::put_off(conn, &claimed[0], "unavailable", clock::now()).await.unwrap()
+        roles::put_off(conn, &claimed[0], "unavailable", clock::now()).await.unwrap();
     };
     "subscriptions::bill" => |conn, rows| subscriptions::bill(conn, rows.paid.bill_id).await.unwrap();
     "subscriptions::bills" => |conn, rows| {

@@ -60,7 +60,8 @@ impl Percentiles {
             // The middle of the bucket.
             bucket.map(|bucket| LEAST * ((bucket as f64 + 0.5) / PER_DOUBLING).exp2())
         };
-        (total > 0).then(|| ()).and_then(|()| Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)? }))
+        // Without tasks there is no bucket.
+        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)? })
     }
 }
 

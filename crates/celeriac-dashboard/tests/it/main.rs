@@ -1,5 +1,7 @@
 //! The dashboard in front of real servers, a worker of ours and one of Python's, in a real browser.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 mod browser;
 mod cluster;
 mod streams;

@@ -99,7 +99,8 @@ impl Exchange {
     pub(super) fn new(path: &'static str, request: &[u8], received: Option<&Received>) -> Self {
         let asked = fields(request).unwrap_or_default();
         let response = received.map(|received| {
-            let secrets = asked.iter().filter(|(name, _)| !ASKED.contains(&name.as_str())).map(|(_, value)| value);
+            let secrets =
+                asked.iter().filter(|(name, _)| !ASKED.contains(&name.as_str())).map(|(_, value)| value.as_ref());
             without(secrets, answer(&received.body))
         });
         let status = received.map(|received| received.status);
@@ -115,9 +116,9 @@ fn fields(json: &[u8]) -> Option<Fields> {
 
 /// The object with these of its fields, and `more` behind them.
 fn object(fields: &Fields, names: &[&str], more: Option<String>) -> String {
-    let plain = |value: &&Box<RawValue>| value.get().len() <= MAX_VALUE && !value.get().starts_with(['{', '[']);
+    let plain = |value: &&RawValue| value.get().len() <= MAX_VALUE && !value.get().starts_with(['{', '[']);
     let kept = names.iter().filter_map(|name| {
-        let value = fields.get(*name).filter(plain)?;
+        let value = fields.get(*name).map(Box::as_ref).filter(plain)?;
         Some(format!("\"{name}\":{value}"))
     });
     let kept: Vec<String> = kept.chain(more).collect();
@@ -138,8 +139,8 @@ fn answer(body: &[u8]) -> String {
 }
 
 /// The text without what an answer has repeated of the request's secrets.
-fn without<'a>(secrets: impl Iterator<Item = &'a Box<RawValue>>, text: String) -> String {
-    let inner = |secret: &'a Box<RawValue>| secret.get().trim_matches('"');
+fn without<'a>(secrets: impl Iterator<Item = &'a RawValue>, text: String) -> String {
+    let inner = |secret: &'a RawValue| secret.get().trim_matches('"');
     secrets.map(inner).filter(|secret| secret.len() >= SECRET_FROM).fold(text, |text, secret| text.replace(secret, "…"))
 }
 

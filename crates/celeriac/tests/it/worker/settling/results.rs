@@ -52,7 +52,7 @@ async fn a_result_that_redis_has_no_room_for_fails_its_task_and_holds_no_other()
 struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    fn say(&self, what: String, request: &Request) {
+    fn say(&self, what: &str, request: &Request) {
         if request.task.starts_with("t.large") {
             self.0.lock().push(format!("{} {what}", request.id));
         }
@@ -61,11 +61,11 @@ impl Told {
 
 impl TaskHooks for Told {
     fn on_success(&self, request: &Request, _: Duration) {
-        self.say("success".to_owned(), request);
+        self.say("success", request);
     }
 
     fn on_failure(&self, request: &Request, failure: &TaskFailure<'_>) {
-        self.say(format!("failure {} {}", failure.unexpected, failure.failure.exc_type), request);
+        self.say(&format!("failure {} {}", failure.unexpected, failure.failure.exc_type), request);
     }
 }
 
