@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(shares("--gateway-max-in-flight 5"), [2, 1, 3]);
         assert_eq!(shares("--gateway-max-in-flight 2"), [1, 1, 1]);
         assert_eq!(shares("--gateway-max-in-flight 1"), [1, 1, 1]);
-        assert_eq!(shares("--worker-renewals-concurrency 3 --worker-lookups-concurrency 2"), [3, 2, 5]);
+        assert_eq!(shares("--worker-renewals-concurrency 3 --worker-lookups-concurrency 2"), [3, 2, 4]);
     }
 
     #[test]
