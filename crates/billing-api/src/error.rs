@@ -126,6 +126,11 @@ impl ApiError {
         Self::Internal(what.into())
     }
 
+    /// The gateway is left alone until then.
+    pub(crate) fn gateway_rests(until: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self::GatewayRests { retry_in: (until - now).to_std().unwrap_or_default() }
+    }
+
     pub(crate) fn not_found(resource: Resource, id: &impl ToString) -> Self {
         Self::NotFound { resource, id: id.to_string() }
     }

@@ -114,7 +114,7 @@ async fn create(services: Services, gateway: GatewayRest, form: NewPaymentForm) 
         // What was begun before goes on all the same.
         Some(until) => store::payments::created_before(&mut conn, &new)
             .await?
-            .ok_or(ApiError::GatewayRests { retry_in: (until - new.now).to_std().unwrap_or_default() })?,
+            .ok_or_else(|| ApiError::gateway_rests(until, new.now))?,
         None => store::payments::create(&mut conn, new, &services.cipher).await?,
     };
     drop(conn);

@@ -166,7 +166,8 @@ impl SubscriptionsApi {
         asked: Asked,
     ) -> Result<Response<Subscription>, Status> {
         let request = self.request(extensions, form.account_id, form.idempotency_key)?;
-        let written = self.writes.finish(extensions, perform(self.services.clone(), request, asked)).await?;
+        let performing = perform(self.services.clone(), self.gateway_rest.clone(), request, asked);
+        let written = self.writes.finish(extensions, performing).await?;
         Ok(self.answer(&written))
     }
 
@@ -187,13 +188,24 @@ enum Asked {
     },
 }
 
-async fn perform(services: Services, request: subscriptions::Request, asked: Asked) -> Result<Written, ApiError> {
+async fn perform(
+    services: Services,
+    gateway: GatewayRest,
+    request: subscriptions::Request,
+    asked: Asked,
+) -> Result<Written, ApiError> {
     let mut conn = services.db.conn().await?;
     let written = match asked {
         Asked::Verb(verb) => subscriptions::perform(&mut conn, &request, verb).await?,
         Asked::Tariff { id, at_once: None } => subscriptions::change_tariff(&mut conn, &request, id).await?,
         Asked::Tariff { id, at_once: Some(shown) } => {
-            subscriptions::change_tariff_at_once(&mut conn, &request, id, shown).await?
+            match gateway.until(&mut conn, request.now).await? {
+                // What was begun before goes on all the same.
+                Some(until) => subscriptions::changed_before(&mut conn, &request, id, shown)
+                    .await?
+                    .ok_or_else(|| ApiError::gateway_rests(until, request.now))?,
+                None => subscriptions::change_tariff_at_once(&mut conn, &request, id, shown).await?,
+            }
         }
     };
     drop(conn);
@@ -238,7 +250,7 @@ async fn replace(
         // What was begun before goes on all the same.
         Some(until) => subscriptions::replaced_before(&mut conn, &request, &new)
             .await?
-            .ok_or(ApiError::GatewayRests { retry_in: (until - request.now).to_std().unwrap_or_default() })?,
+            .ok_or_else(|| ApiError::gateway_rests(until, request.now))?,
         None => subscriptions::replace_card(&mut conn, &request, &new, &services.cipher).await?,
     };
     drop(conn);

@@ -15,17 +15,20 @@ async fn create(world: &World, order: CreatePaymentRequest) -> Result<String, St
     Ok(world.payments().create_payment(by(FRONTEND, order)).await?.into_inner().payment_id)
 }
 
+/// The gateway does not take our credentials: it is left alone.
+pub(crate) async fn refuses_us(world: &World) {
+    let mut conn = world.services.db.conn().await.unwrap();
+    let (refusing, now) = ([(Circuit::Gateway, Signal::Refused)], world.services.db.now());
+    circuits::heard(&mut conn, Watch::UNASKED, &refusing, "401", &BreakerPolicy::default(), now).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_would_pay_is_told_when_to_come_back_and_nothing_is_written() {
     let world = World::start().await;
     let (before, order) = (world.order().await, world.order().await);
     let order = CreatePaymentRequest { idempotency_key: "another".into(), ..order };
     let made = create(&world, before.clone()).await.unwrap();
-    let mut conn = world.services.db.conn().await.unwrap();
-    let refusing = [(Circuit::Gateway, Signal::Refused)];
-    let now = world.services.db.now();
-    circuits::heard(&mut conn, Watch::UNASKED, &refusing, "401", &BreakerPolicy::default(), now).await.unwrap();
-    drop(conn);
+    refuses_us(&world).await;
     // The API believes for a second what it has read.
     let unknown = CreatePaymentRequest { account_id: billing::AccountId::new().to_string(), ..order.clone() };
     testkit::eventually(Duration::from_secs(20), async || match create(&world, unknown.clone()).await {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::payment::Outcome;
-use billing::store::circuits::{self, Watch};
 use billing::{Currency, Kopecks};
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::{
@@ -15,6 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Response};
 use uuid::Uuid;
 
+use crate::gateway_rest::refuses_us;
 use crate::refused::{Refusal, fact, refusal, refused};
 use crate::worker::{TRANSACTION, completed, three_ds_required};
 use crate::world::{CRYPTOGRAM, FRONTEND, World, by};
@@ -125,10 +124,7 @@ async fn no_card_is_replaced_while_the_gateway_is_left_alone() {
     let (account_id, other) = (subscriber(&world).await, world.account().await);
     let first = order(&account_id);
     let begun = replace(&world, &first).await.into_inner();
-    let mut conn = world.services.db.conn().await.expect("a connection");
-    let (refusing, now) = ([(Circuit::Gateway, Signal::Refused)], world.services.db.now());
-    circuits::heard(&mut conn, Watch::UNASKED, &refusing, "401", &BreakerPolicy::default(), now).await.expect("heard");
-    drop(conn);
+    refuses_us(&world).await;
     // The API believes for a second what it has read. Who has never paid is refused before and after, and nothing is begun.
     let refusing = testkit::eventually(Duration::from_secs(20), async || {
         let refused = client(&world).replace_card(by(FRONTEND, order(&other))).await.expect_err("nothing to renew");

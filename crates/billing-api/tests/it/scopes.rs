@@ -48,6 +48,8 @@ async fn every_method_is_open_to_its_scope_only() {
         ("/billing.v1.Subscriptions/ForgetCard", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/CloseAccount", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ReplaceCard", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/ChangeTariff", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Subscriptions/PreviewChange", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ListPayments", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ListBills", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/GetBill", "subscriptions", FRONTEND, AUTH),

@@ -1,5 +1,7 @@
 //! What a subscriber asks for, over the wire.
 
+use std::time::Duration;
+
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::{
     AccountStatus, BillStatus, CancelRequest, ChangeTariffRequest, CheckAccessRequest, CloseAccountRequest,
@@ -10,6 +12,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
+use crate::gateway_rest::refuses_us;
 use crate::refused::{refusal, refused};
 use crate::worker::completed;
 use crate::world::{AUTH, FRONTEND, World, by};
@@ -218,6 +221,16 @@ async fn a_change_at_once_is_previewed_and_refused_with_its_reason() {
     let status = refuse(at_once(&dearest.tariff_id, shown.at_once_amount_kopecks - 1)).await;
     assert_eq!(refusal(&status), refused(Code::FailedPrecondition, "PREVIEW_CHANGED", &["previewed_amount_kopecks"]));
     let request = at_once(&dearest.tariff_id, shown.at_once_amount_kopecks);
-    let asked = client(&world).change_tariff(by(FRONTEND, request)).await.expect("asked").into_inner();
+    let asked = client(&world).change_tariff(by(FRONTEND, request.clone())).await.expect("asked").into_inner();
     assert_ne!(asked.renewal_payment_id, "", "the payment to follow");
+
+    refuses_us(&world).await;
+    // The API believes for a second what it has read.
+    let resting = testkit::eventually(Duration::from_secs(20), async || {
+        let status = refuse(at_once(&dearest.tariff_id, shown.at_once_amount_kopecks)).await;
+        if status.code() == Code::Unavailable { Ok(status) } else { Err(status) }
+    });
+    assert_eq!(refusal(&resting.await), refused(Code::Unavailable, "GATEWAY_UNAVAILABLE", &[]));
+    let again = client(&world).change_tariff(by(FRONTEND, request)).await.expect("begun before").into_inner();
+    assert_eq!(again.renewal_payment_id, asked.renewal_payment_id);
 }

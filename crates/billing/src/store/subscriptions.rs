@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-pub use self::change_at_once::{Preview, change_tariff_at_once, preview_change};
+pub use self::change_at_once::{Preview, change_tariff_at_once, changed_before, preview_change};
 pub use self::change_tariff::change_tariff;
 pub use self::close::close;
 pub use self::history::{BillView, Page, bill, bills, payments};

@@ -234,6 +234,9 @@ const CALLS: &[(&str, Call)] = calls! {
         let shown = Kopecks::new(1);
         subscriptions::change_tariff_at_once(conn, &request(rows.account), year(), shown).await.unwrap_err()
     };
+    "subscriptions::changed_before" => |conn, rows| {
+        subscriptions::changed_before(conn, &request(rows.account), year(), Kopecks::new(1)).await.unwrap()
+    };
     "subscriptions::preview_change" => |conn, rows| {
         subscriptions::preview_change(conn, rows.account, year(), noon()).await.unwrap()
     };

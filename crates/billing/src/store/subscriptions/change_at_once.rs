@@ -9,7 +9,7 @@ use super::super::renewals::charges_of;
 use super::super::{StoreError, events, tariffs};
 use super::change_tariff::{may_choose, on_sale};
 use super::open_bill;
-use super::request::{Request, VerbError, Written, is_first, lock, written};
+use super::request::{Request, VerbError, Written, is_first, is_known_key, lock, written};
 use crate::account::AccountStatus;
 use crate::bill::{BillKind, BillStatus, PaymentType};
 use crate::decline::left_alone_until;
@@ -18,6 +18,8 @@ use crate::payment::{Instrument, PaymentState};
 use crate::proration::{Share, price_at_once};
 use crate::schema::{account, bill, payment};
 use crate::{AccountId, BillId, Currency, Kopecks, TariffId};
+
+const VERB: &str = "change_tariff";
 
 /// What a change of tariff would cost.
 #[derive(Debug)]
@@ -68,10 +70,10 @@ pub async fn change_tariff_at_once(
     tariff_id: TariffId,
     previewed: Kopecks,
 ) -> Result<Written, VerbError> {
-    let digest = [tariff_id.get().as_bytes().as_slice(), &previewed.get().to_be_bytes()].concat();
+    let digest = digest(tariff_id, previewed);
     conn.transaction(async |conn| {
         let row = lock(conn, request.account_id).await?;
-        let first = is_first(conn, &row, request, "change_tariff", Some(&digest)).await?;
+        let first = is_first(conn, &row, request, VERB, Some(&digest)).await?;
         if first {
             may_choose(&row.machine())?;
             let tariff = on_sale(conn, &row.machine(), tariff_id, request.now).await?;
@@ -84,6 +86,26 @@ pub async fn change_tariff_at_once(
         written(conn, request, !first).await
     })
     .await
+}
+
+/// What an earlier call with this key and content began. Writes nothing.
+///
+/// # Errors
+/// [`VerbError::IdempotencyConflict`], [`VerbError::Store`].
+pub async fn changed_before(
+    conn: &mut AsyncPgConnection,
+    request: &Request,
+    tariff_id: TariffId,
+    previewed: Kopecks,
+) -> Result<Option<Written>, VerbError> {
+    if !is_known_key(conn, request, VERB, Some(&digest(tariff_id, previewed))).await? {
+        return Ok(None);
+    }
+    written(conn, request, true).await.map(Some)
+}
+
+fn digest(tariff_id: TariffId, previewed: Kopecks) -> Vec<u8> {
+    [tariff_id.get().as_bytes().as_slice(), &previewed.get().to_be_bytes()].concat()
 }
 
 /// What the change costs at `now`, if it can be made.
