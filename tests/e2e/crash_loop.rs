@@ -15,8 +15,9 @@ const PAYMENTS: usize = 20;
 /// More than a message may be delivered.
 const KILLS: usize = 6;
 
-/// A gateway that is slow to look, and a worker that waits for it.
-const SETTINGS: [(&str, &str); 2] = [("GATEWAY_TIMEOUT", "4s"), ("WORKER_WATCHDOG", "0s")];
+/// A gateway that is slow to look, and a worker that waits for it and does not leave it alone.
+const SETTINGS: [(&str, &str); 3] =
+    [("GATEWAY_TIMEOUT", "4s"), ("WORKER_WATCHDOG", "0s"), ("GATEWAY_BREAKER_FAILURES", "1000")];
 
 async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

@@ -189,7 +189,9 @@ fn with_all_variables(error: clap::Error, args: &[OsString]) -> clap::Error {
 /// Clap names the option; who set it by the environment looks for the variable.
 fn name_variable(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
-    let flag = option.split_whitespace().next().unwrap_or_default().trim_start_matches("--").to_owned();
+    // `--option <VALUE>`, or `--option[=<on|off>]` of a switch.
+    let name = option.split([' ', '[', '=']).next().unwrap_or_default();
+    let flag = name.trim_start_matches("--").to_owned();
     let command = command();
     let variable = command.get_subcommands().chain([&command]).find_map(|role| variable_of(role, &flag));
     if let Some(variable) = variable {

@@ -24,8 +24,8 @@ use crate::{AccountId, PaymentId};
 #[derive(Debug, Default, AsChangeset)]
 #[diesel(table_name = account, treat_none_as_null = true)]
 pub(in crate::store) struct CardChange {
-    /// Sealed.
-    payment_token: Option<String>,
+    #[diesel(column_name = payment_token)]
+    sealed_token: Option<String>,
     card: Option<CardMask>,
 }
 
@@ -157,7 +157,7 @@ async fn write(
 ) -> Result<CardChange, StoreError> {
     let writing = diesel::update(card::table.find(own.id)).set((card::token.eq(&token), card::mask.eq(&mask)));
     writing.prepared().execute(conn).await?;
-    Ok(CardChange { payment_token: Some(token), card: mask })
+    Ok(CardChange { sealed_token: Some(token), card: mask })
 }
 
 /// The cards before this one are charged no more, and none of them is kept if it comes late.
