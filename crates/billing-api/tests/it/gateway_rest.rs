@@ -17,9 +17,9 @@ async fn create(world: &World, order: CreatePaymentRequest) -> Result<String, St
 
 /// The gateway does not take our credentials: it is left alone.
 pub(crate) async fn refuses_us(world: &World) {
-    let mut conn = world.services.db.conn().await.unwrap();
+    let mut conn = world.services.db.conn().await.expect("a connection");
     let (refusing, now) = ([(Circuit::Gateway, Signal::Refused)], world.services.db.now());
-    circuits::heard(&mut conn, Watch::UNASKED, &refusing, "401", &BreakerPolicy::default(), now).await.unwrap();
+    circuits::heard(&mut conn, Watch::UNASKED, &refusing, "401", &BreakerPolicy::default(), now).await.expect("heard");
 }
 
 #[tokio::test(flavor = "multi_thread")]
