@@ -35,7 +35,7 @@ pub struct Conduct {
     pub fails_always: bool,
 }
 
-/// See the [module](self). It ends with the value.
+/// A server of the auth service. It ends with the value.
 pub struct AuthService {
     address: SocketAddr,
     state: Arc<Mutex<State>>,

@@ -49,7 +49,7 @@ pub struct Ended {
 /// The longest body kept, in bytes.
 pub const MAX_BODY: usize = 4_096;
 
-/// Writes down that a request is about to leave, with the task that the present [trail](crate::trail) names.
+/// Writes down that a request is about to leave, with the task that the present [`trail`] names.
 ///
 /// # Errors
 /// [`StoreError::Db`].
