@@ -8,6 +8,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use crate::browser::BrowserConfig;
+use crate::values::{count, duration};
 
 /// Tokens that open everything on a developer's machine.
 pub const LOCAL_TOKENS: &str =
@@ -194,20 +195,6 @@ impl Config {
     /// How many requests of one client are served at once: however many it sends, others find room.
     pub(crate) fn max_in_flight_of_one_client(&self) -> usize {
         self.max_in_flight_per_client.unwrap_or((self.max_in_flight / 2).max(1))
-    }
-}
-
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match billing::duration::parse(text) {
-        Ok(Duration::ZERO) => Err("must not be zero".into()),
-        parsed => parsed.map_err(|error| error.to_string()),
-    }
-}
-
-pub(crate) fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n) if (1..=1_000_000).contains(&n) => Ok(n),
-        _ => Err("expected a number from 1 to 1000000".into()),
     }
 }
 

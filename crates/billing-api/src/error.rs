@@ -10,7 +10,7 @@ use billing::store::payments::{CreateError, SubmitError};
 use billing::store::subscriptions::VerbError;
 use chrono::{DateTime, Utc};
 
-use crate::auth::Denied;
+use crate::denied::Denied;
 
 /// Why a request was not served.
 #[derive(Debug)]

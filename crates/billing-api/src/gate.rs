@@ -21,12 +21,14 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::auth::{Clients, Denied, Requirement, Scope, Shown, requirement};
+use crate::auth::{Clients, Shown};
 use crate::browser::{self, Browsers};
 use crate::caller::Caller;
 use crate::deadline::Deadline;
+use crate::denied::Denied;
 use crate::error::ApiError;
 use crate::per_client::{PerClient, Permit};
+use crate::scope::{Requirement, Scope, requirement};
 
 /// Names a request in the log. A caller may choose it; every response carries it.
 pub(crate) const REQUEST_ID: &str = "x-request-id";

@@ -14,6 +14,7 @@ mod caller;
 mod config;
 mod convert;
 mod deadline;
+mod denied;
 mod error;
 mod events;
 mod explained;
@@ -25,7 +26,9 @@ mod outage;
 mod payments;
 mod per_client;
 pub mod proto;
+mod scope;
 mod server;
+mod start;
 mod status;
 mod streams;
 mod subscriptions;
@@ -33,19 +36,21 @@ mod tail;
 mod tariffs;
 mod tls;
 mod validation;
+mod values;
 mod watch;
 mod watch_access;
 mod writes;
 
-pub use auth::Scope;
 pub use browser::{BrowserConfig, LocalKey, LocalKeyError};
 pub use config::{Config, LOCAL_TOKENS};
-pub use server::{Bound, StartError, bind};
+pub use scope::Scope;
+pub use server::{Bound, bind};
+pub use start::StartError;
 
 use billing::Services;
 use tokio_util::sync::CancellationToken;
 
-/// Takes the port and answers until `shutdown`.
+/// Takes the port and serves until `shutdown`.
 ///
 /// # Errors
 /// [`StartError`] when a setting is wrong or the port is taken; anything else when the server cannot go on.

@@ -1,7 +1,5 @@
-//! From configuration to a server that answers, and back down.
+//! From configuration to a running server, and back down.
 
-use std::fmt::Display;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +38,7 @@ use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
 use crate::proto::subscriptions_server::SubscriptionsServer;
 use crate::proto::tariffs_server::TariffsServer;
+use crate::start::StartError;
 use crate::streams::StreamLimits;
 use crate::subscriptions::SubscriptionsApi;
 use crate::tail::Tail;
@@ -52,24 +51,7 @@ const PREFLIGHT: Duration = Duration::from_secs(3600);
 /// How long connections have to end after the signal to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Why the API could not start. Nothing was served.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is wrong: correct it.
-    #[error("{variable}: {problem}")]
-    Setting { variable: &'static str, problem: String },
-    /// The address cannot be had, for example because another process has it.
-    #[error("API_LISTEN: cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
-}
-
-impl StartError {
-    pub(crate) fn setting(variable: &'static str, problem: impl Display) -> Self {
-        Self::Setting { variable, problem: problem.to_string() }
-    }
-}
-
-/// An API that holds its port and does not answer yet.
+/// An API that holds its port and does not serve yet.
 pub struct Bound {
     config: Config,
     clients: Clients,

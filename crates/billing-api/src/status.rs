@@ -12,8 +12,8 @@ use billing::store::events::Gone;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::auth::Denied;
 use crate::browser::BadToken;
+use crate::denied::Denied;
 use crate::error::{ApiError, NotAtOnce, Resource, Violation};
 use crate::outage::Outages;
 

@@ -12,7 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Config;
-use crate::server::StartError;
+use crate::start::StartError;
 
 /// What a client may speak in it: gRPC, and grpc-web over either.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];

@@ -1,24 +1,21 @@
 //! What can be said on the command line. Every option is also an environment variable with a default that works locally.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgMatches, Args, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use uuid::Uuid;
+use clap::{ArgMatches, Command as Clap, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::celery::{self, CeleryCommand};
-use crate::dashboard::DashboardArgs;
 use crate::declines::DeclinesConfig;
 use crate::demo::DemoConfig;
 use crate::environment;
 use crate::exit;
 use crate::health::HealthConfig;
-use crate::probes::ProbesConfig;
+use crate::roles::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
 use crate::standalone::{self, StandaloneConfig};
 use crate::tariffs::TariffsConfig;
 use crate::telemetry::TelemetryConfig;
+use crate::token::TokenConfig;
 
 /// Billing of an online cinema: every role is a subcommand of this one program
 ///
@@ -67,84 +64,6 @@ pub enum Command {
     Health(Box<HealthConfig>),
     #[command(flatten)]
     Celery(Box<CeleryCommand>),
-}
-
-#[derive(Args, Debug)]
-pub struct ApiConfig {
-    #[command(flatten, next_help_heading = "API")]
-    pub api: billing_api::Config,
-    #[command(flatten, next_help_heading = "Services")]
-    pub services: billing::ServicesConfig,
-}
-
-#[derive(Args, Debug)]
-pub struct WorkerConfig {
-    #[command(flatten, next_help_heading = "Worker")]
-    pub worker: billing_worker::Config,
-    #[command(flatten, next_help_heading = "Worker")]
-    pub probes: ProbesConfig,
-    #[command(flatten, next_help_heading = "Services")]
-    pub services: billing::ServicesConfig,
-}
-
-#[derive(Args, Debug)]
-pub struct BeatConfig {
-    #[command(flatten, next_help_heading = "Beat")]
-    pub beat: billing_beat::Config,
-    #[command(flatten, next_help_heading = "Beat")]
-    pub probes: ProbesConfig,
-    #[command(flatten, next_help_heading = "Services")]
-    pub services: billing::ServicesConfig,
-}
-
-#[derive(Args, Debug)]
-pub struct DashboardConfig {
-    #[command(flatten, next_help_heading = "Dashboard")]
-    pub dashboard: DashboardArgs,
-    #[command(flatten, next_help_heading = "Timetable, as the beats have it")]
-    pub timetable: billing_beat::Config,
-    #[command(flatten, next_help_heading = "Services")]
-    pub services: billing::ServicesConfig,
-}
-
-#[derive(Args, Debug)]
-pub struct MigrateConfig {
-    /// Puts three tariffs on sale if there are none of their names: a day, a month and a year
-    #[arg(long, env = "SEED")]
-    pub seed: bool,
-    #[command(flatten)]
-    pub services: billing::ServicesConfig,
-}
-
-#[derive(Args, Debug)]
-pub struct CryptogramConfig {
-    /// The number of a test card, for example 4242424242424242
-    pub card_number: String,
-    /// When the card expires
-    #[arg(long, default_value = "12/39", value_name = "MM/YY")]
-    pub exp: String,
-    /// The three digits on its back
-    #[arg(long, default_value = "123")]
-    pub cvv: String,
-}
-
-#[derive(Args, Debug)]
-pub struct TokenConfig {
-    /// The account whose browser it is
-    #[arg(long, env = "TOKEN_ACCOUNT", value_name = "UUID")]
-    pub account: Uuid,
-    /// How long it is good, at most a day
-    #[arg(long, env = "TOKEN_LIFE", default_value = "1h", value_parser = token_life, value_name = "DURATION")]
-    pub life: Duration,
-    /// Where `billing standalone` keeps everything
-    #[arg(long, env = "BILLING_DATA_DIR", default_value = ".data", value_name = "DIRECTORY")]
-    pub data_dir: PathBuf,
-}
-
-fn token_life(text: &str) -> Result<Duration, String> {
-    let life = billing::duration::parse(text).map_err(|error| error.to_string())?;
-    let is_sensible = (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&life);
-    if is_sensible { Ok(life) } else { Err("must be from 1s to 24h".to_owned()) }
 }
 
 /// Reads the command line and the environment.

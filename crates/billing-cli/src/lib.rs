@@ -14,6 +14,7 @@ mod signals;
 mod standalone;
 mod tariffs;
 mod telemetry;
+mod token;
 
 use cli::{Cli, Command};
 use exit::Exit;
@@ -31,7 +32,7 @@ pub fn prepare(cli: &Cli) -> Result<(), Exit> {
     }
 }
 
-/// Runs what the command line asks for and answers the exit status.
+/// Runs what the command line asks for and returns the exit status.
 ///
 /// # Errors
 /// [`Exit`], with the status that stands for it.
@@ -58,7 +59,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
-        Command::Token(config) => standalone::token(&config),
+        Command::Token(config) => token::run(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),
         Command::Health(config) => {
             let asked = async { health::check(&config).await.map_err(|error| Exit { status: exit::FAILED, error }) };

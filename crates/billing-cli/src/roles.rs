@@ -6,12 +6,71 @@ use anyhow::Context as _;
 use billing::services::ServicesError;
 use billing::{Services, ServicesConfig, store};
 use celeriac::WorkerError;
+use clap::Args;
 
-use crate::cli::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
-use crate::dashboard::{About, Bound};
+use crate::dashboard::{About, Bound, DashboardArgs};
 use crate::exit::{self, Exit};
-use crate::probes::{self, Probes};
+use crate::probes::{self, Probes, ProbesConfig};
 use crate::signals::Signals;
+
+#[derive(Args, Debug)]
+pub struct ApiConfig {
+    #[command(flatten, next_help_heading = "API")]
+    pub api: billing_api::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct WorkerConfig {
+    #[command(flatten, next_help_heading = "Worker")]
+    pub worker: billing_worker::Config,
+    #[command(flatten, next_help_heading = "Worker")]
+    pub probes: ProbesConfig,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct BeatConfig {
+    #[command(flatten, next_help_heading = "Beat")]
+    pub beat: billing_beat::Config,
+    #[command(flatten, next_help_heading = "Beat")]
+    pub probes: ProbesConfig,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct DashboardConfig {
+    #[command(flatten, next_help_heading = "Dashboard")]
+    pub dashboard: DashboardArgs,
+    #[command(flatten, next_help_heading = "Timetable, as the beats have it")]
+    pub timetable: billing_beat::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct MigrateConfig {
+    /// Puts three tariffs on sale if there are none of their names: a day, a month and a year
+    #[arg(long, env = "SEED")]
+    pub seed: bool,
+    #[command(flatten)]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
+pub struct CryptogramConfig {
+    /// The number of a test card, for example 4242424242424242
+    pub card_number: String,
+    /// When the card expires
+    #[arg(long, default_value = "12/39", value_name = "MM/YY")]
+    pub exp: String,
+    /// The three digits on its back
+    #[arg(long, default_value = "123")]
+    pub cvv: String,
+}
 
 /// Connects to database, broker and result backend; tries again until `CONNECT_WITHIN` is over or a signal comes.
 pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result<Services, Exit> {

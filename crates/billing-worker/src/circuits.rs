@@ -1,4 +1,4 @@
-//! How the circuits of the gateway stand, for probes: they are answered without asking anybody.
+//! How the circuits of the gateway stand, for probes, which are told without asking anybody.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -185,7 +185,7 @@ pub struct Config {
     #[command(flatten)]
     pub breaker: BreakerConfig,
 
-    /// How long the requests to the gateway and its answers are kept, without what is secret; at least a day. Whole months
+    /// How long the requests to the gateway and its responses are kept, without what is secret; at least a day. Whole months
     /// are dropped, once all of a month is older
     #[arg(
         long,
@@ -203,7 +203,7 @@ pub struct Config {
 /// When the gateway is left alone for a while, by all workers together.
 #[derive(Debug, Clone, Args)]
 pub struct BreakerConfig {
-    /// So many requests in a row that the gateway does not answer as it should – no connection, no answer, 5xx – have
+    /// So many requests in a row that the gateway fails – no connection, no response, 5xx – have
     /// payments wait. (That it refuses our credentials does at once.) Likewise charges of kept cards that it takes for wrong
     #[arg(
         long,

@@ -93,8 +93,8 @@ impl Desk {
         self.queues.iter().any(|taken| taken == queue)
     }
 
-    /// Tells the circuits what an answer says of them, and operators of one that has turned. That it cannot be written down
-    /// now keeps no answer from being taken.
+    /// Tells the circuits what a response says of them, and operators of one that has turned. That it cannot be written down
+    /// now keeps no response from being taken.
     pub(crate) async fn report(&self, watch: Watch, heard: &[(Circuit, Signal)], error: Option<&Error>) {
         if !watch.is_news(heard) {
             return;

@@ -31,7 +31,7 @@ text_enum! {
     }
 }
 
-/// What an answer says about a circuit.
+/// What a response says about a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// It works.
@@ -136,7 +136,7 @@ impl Breaker {
         self.until.filter(|until| self.state == CircuitState::Open && now < *until)
     }
 
-    /// Takes what an answer says. `probe`: it is the answer to the probe; what was sent before the circuit opened says
+    /// Takes what a response says. `probe`: it is that to the probe; what was sent before the circuit opened says
     /// nothing new.
     #[must_use]
     pub fn heard(

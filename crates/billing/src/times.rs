@@ -14,7 +14,7 @@ use crate::resolve::{ContradictoryPolicy, ResolvePolicy};
 #[derive(Debug, Clone, Args)]
 #[group(id = "times")]
 pub struct TimesConfig {
-    /// How long to wait for the gateway's answer; after that the outcome is unknown and is asked for. Workers act by this
+    /// How long to wait for the gateway's response; after that the outcome is unknown and is asked for. Workers act by this
     /// and by RESOLVE_…, and the API tells people when: set them for both
     #[arg(long, env = "GATEWAY_TIMEOUT", default_value = "60s", value_parser = duration::parse, value_name = "DURATION")]
     pub gateway_timeout: Duration,
@@ -74,7 +74,7 @@ pub struct TimesConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     pub gateway_timeout: Duration,
-    /// A request without an answer written down for so long has lost its sender; then the gateway is asked.
+    /// A request without a response written down for so long has lost its sender; then the gateway is asked.
     pub answer_within: TimeDelta,
     pub resolve: ResolvePolicy,
 }
@@ -107,7 +107,7 @@ impl WrongTimes {
 /// How long the gateway knows a request id. A request under one that it has forgotten is a new charge.
 const REQUEST_ID_LIVES: TimeDelta = TimeDelta::hours(1);
 
-/// The gateway's client may wait for a free slot as long as for the answer; then the outcome is written down.
+/// The gateway's client may wait for a free slot as long as for the response; then the outcome is written down.
 const WRITE_DOWN_WITHIN: TimeDelta = TimeDelta::seconds(15);
 
 impl TimesConfig {
@@ -126,7 +126,7 @@ impl TimesConfig {
         if timeout.is_zero() {
             return Err(WrongTimes::Zero);
         }
-        // A request that may just be repeated can wait for a free slot as long as for its answer.
+        // A request that may just be repeated can wait for a free slot as long as for its response.
         if resolve.resend_until + timeout >= REQUEST_ID_LIVES {
             return Err(WrongTimes::ForgottenRequest);
         }

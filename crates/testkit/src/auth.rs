@@ -1,4 +1,4 @@
-//! An auth service (`auth.v1.Roles`) with bad days: slow, dead, answering errors, taking what it does not acknowledge, and
+//! An auth service (`auth.v1.Roles`) with bad days: slow, dead, returning errors, taking what it does not acknowledge, and
 //! coming to an end of calls that nobody waits for any more. It keeps the rule of the protocol – a lower version changes
 //! nothing – and watches whether its client does.
 
@@ -24,14 +24,14 @@ use proto::{SetRoleRequest, SetRoleResponse};
 /// How it behaves. Each of the three faults meets every n-th call; 0: never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conduct {
-    /// Before each answer.
+    /// Before each response.
     pub slow: Duration,
     /// Answers an error, and in every second case has taken the role all the same.
     pub fails_every: u64,
     /// Says nothing until this time is over, and takes the role then: behind the deadline of the call.
     pub late_every: u64,
     pub late_by: Duration,
-    /// Answers an error to every call.
+    /// Returns an error from every call.
     pub fails_always: bool,
 }
 
@@ -107,7 +107,7 @@ impl AuthService {
         self.state.lock().calls
     }
 
-    /// How many of them it answered with an error, or not in time.
+    /// How many of them it failed, or let wait too long.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.state.lock().failed

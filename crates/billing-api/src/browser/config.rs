@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{count, duration};
+use crate::values::{count, duration};
 
 /// Whose tokens browsers may show, and how much each account may have at once.
 #[derive(Args, Clone, Debug)]

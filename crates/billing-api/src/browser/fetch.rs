@@ -7,10 +7,12 @@ use dial::tls::{self, Check, Settings};
 use reqwest::{Client, redirect};
 use url::{Host, Url};
 
-use super::keys::MAX_DOCUMENT;
-use crate::server::StartError;
+use crate::start::StartError;
 
-/// How long the whole answer may take.
+/// The longest JWK Set that is read, in bytes.
+pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
+
+/// How long the whole response may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) struct Fetch {

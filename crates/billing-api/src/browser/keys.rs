@@ -15,12 +15,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::config::BrowserConfig;
-use super::fetch::Fetch;
+use super::fetch::{Fetch, MAX_DOCUMENT};
 use crate::outage::Outages;
-use crate::server::StartError;
+use crate::start::StartError;
 
-/// The longest JWK Set that is read, in bytes.
-pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
 /// More keys than any auth service rotates among.
 const MAX_KEYS: usize = 100;
 /// How soon keys that could not be fetched are asked for again.

@@ -23,8 +23,8 @@ use uuid::Uuid;
 pub use self::config::BrowserConfig;
 use self::keys::Keys;
 pub use self::local::{LocalKey, LocalKeyError};
-use crate::auth::Scope;
-use crate::server::StartError;
+use crate::scope::Scope;
+use crate::start::StartError;
 
 /// What a token of a browser opens, within its own account.
 pub(crate) const SCOPES: [Scope; 4] = [Scope::Tariffs, Scope::Payments, Scope::Subscriptions, Scope::Events];

@@ -118,7 +118,7 @@ pub(crate) fn key_set(signers: &[&Signer]) -> String {
 /// Publishes a key set over HTTP. Ends with this value.
 pub(crate) struct KeyServer {
     pub(crate) url: String,
-    /// What it answers; `None`: it hangs up.
+    /// What it responds with; `None`: it hangs up.
     document: Arc<Mutex<Option<String>>>,
     asked: Arc<AtomicUsize>,
     serving: tokio::task::JoinHandle<()>,

@@ -6,20 +6,16 @@ mod home;
 mod postgres;
 mod system;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use billing::db::Db;
-use billing_api::LocalKey;
 use clap::{Args, Command};
-use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 #[cfg(feature = "embedded")]
 pub(crate) use home::settle;
 pub(crate) use system::System;
 
-use crate::cli::TokenConfig;
 use crate::dashboard::DashboardArgs;
 use crate::demo::{self, DemoConfig};
 use crate::exit::{self, Exit};
@@ -106,20 +102,8 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
 }
 
 /// The key by which tokens of browsers are made and checked where there is no auth service.
-fn browser_key(data_dir: &Path) -> PathBuf {
+pub(crate) fn browser_key(data_dir: &Path) -> PathBuf {
     data_dir.join("browser-key")
-}
-
-/// Prints a token for the browser of an account.
-pub(crate) fn token(config: &TokenConfig) -> Result<u8, Exit> {
-    let file = browser_key(&config.data_dir);
-    let made = LocalKey::open(&file).and_then(|key| key.token(config.account.into(), config.life));
-    let token = made.map_err(|error| {
-        let shown = file.display();
-        Exit::configuration(anyhow::anyhow!("BILLING_DATA_DIR: {shown}: {error}; billing standalone makes the key"))
-    })?;
-    writeln!(std::io::stdout(), "{}", token.expose_secret())?;
-    Ok(exit::OK)
 }
 
 impl DemoConfig {

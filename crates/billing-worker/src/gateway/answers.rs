@@ -17,7 +17,7 @@ pub(crate) struct Heard {
     pub(crate) outcome: Outcome,
     /// To be kept for a person.
     pub(crate) orphan: Option<Orphan>,
-    /// The call whose answer it was, to be ended with what it says.
+    /// The call whose response it was, to be ended with what it says.
     pub(crate) call: Option<Ended>,
 }
 

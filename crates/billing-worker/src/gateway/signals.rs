@@ -1,4 +1,4 @@
-//! What the gateway's answers say about the gateway itself. Pure.
+//! What the gateway's responses say about the gateway itself. Pure.
 
 use billing::breaker::Signal;
 use billing::decline::DeclineGroup;
@@ -7,7 +7,7 @@ use cloudpayments::{Charge, Doubt, Error, NotProcessed};
 /// Whether the gateway works.
 pub(crate) fn of_gateway(error: Option<&Error>) -> Signal {
     match error {
-        // It answered, whatever it said.
+        // It responded, whatever it said.
         None | Some(Error::Declined(_) | Error::OurFault { .. }) => Signal::Well,
         Some(Error::Unauthorized) => Signal::Refused,
         Some(Error::SafeToRetry { why, .. }) => match why {

@@ -38,7 +38,7 @@ pub async fn get(conn: &mut AsyncPgConnection, which: Circuit) -> Result<Breaker
     Ok(Standing::from(row).breaker)
 }
 
-/// What a request that may be sent tells the circuits when it is answered.
+/// What a request that may be sent tells the circuits when its response is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watch {
     /// It is the probe of these.
@@ -61,7 +61,7 @@ impl Watch {
         }
     }
 
-    /// Whether these answers are news.
+    /// Whether these responses are news.
     #[must_use]
     pub fn is_news(self, heard: &[(Circuit, Signal)]) -> bool {
         heard.iter().any(|(which, signal)| match signal {
@@ -145,7 +145,7 @@ pub struct Turned {
     pub breaker: Breaker,
 }
 
-/// Takes what an answer says of the circuits. `why`: in words, for operators. Returns those that turned.
+/// Takes what a response says of the circuits. `why`: in words, for operators. Returns those that turned.
 ///
 /// # Errors
 /// [`StoreError::Db`].

@@ -39,7 +39,7 @@ pub struct CallId {
 pub struct Ended {
     pub call: CallId,
     pub outcome: CallOutcome,
-    /// `None`: no answer came.
+    /// `None`: no response came.
     pub http_status: Option<u16>,
     /// What may be kept of the bodies, at most [`MAX_BODY`] bytes each.
     pub request: Option<String>,

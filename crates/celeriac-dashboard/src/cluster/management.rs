@@ -14,7 +14,7 @@ use url::Url;
 use super::Depth;
 
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// An answer longer than this is not read, in bytes: some ten thousand queues.
+/// A response longer than this is not read, in bytes: some ten thousand queues.
 const MAX_ANSWER: usize = 8 << 20;
 
 /// Where to ask. Neither it nor its errors show the password.
@@ -27,9 +27,9 @@ pub(crate) struct Management {
 pub(crate) enum ManagementError {
     #[error("the address of the management API cannot be used")]
     Address,
-    #[error("the management API does not answer: {0}")]
+    #[error("the management API does not respond: {0}")]
     NoAnswer(String),
-    #[error("the management API's answer cannot be read: {0}")]
+    #[error("the management API's response cannot be read: {0}")]
     Unreadable(String),
 }
 

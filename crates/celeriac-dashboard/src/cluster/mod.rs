@@ -19,7 +19,7 @@ use crate::Core;
 pub(crate) use self::management::Management;
 pub(crate) use self::schedule::{Planned, Schedule, Timetable};
 
-/// How long workers have for an answer.
+/// How long workers have to reply.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 const QUEUES_EVERY: Duration = Duration::from_secs(5);
 const WORKERS_EVERY: Duration = Duration::from_secs(10);
@@ -224,13 +224,13 @@ async fn watch_workers(core: Arc<Core>) {
     }
 }
 
-/// The names in an answer to `active_queues`.
+/// The names in a reply to `active_queues`.
 pub(crate) fn queue_names_of(said: &Value) -> Vec<String> {
     let name = |queue: &Value| queue.get("name").and_then(Value::as_str).map(str::to_owned);
     said.as_array().into_iter().flatten().filter_map(name).collect()
 }
 
-/// What each worker says, those that answer in time.
+/// What each worker says, of those that reply in time.
 ///
 /// # Errors
 /// The broker cannot be reached or refuses.
@@ -239,7 +239,7 @@ pub(crate) async fn ask_all(core: &Core, command: Command) -> Result<BTreeMap<St
     Ok(replies.into_iter().map(|reply| (reply.node.clone(), read(&reply.value))).collect())
 }
 
-/// An answer; one that is no JSON as others write it (`NaN`) is its text.
+/// A reply; one that is no JSON as others write it (`NaN`) is its text.
 fn read(value: &celeriac::protocol::RawJson) -> Value {
     serde_json::from_slice(value.as_bytes())
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(value.as_bytes()).into_owned()))

@@ -1,4 +1,4 @@
-//! One worker: what was heard of it, and what it answers when it is asked.
+//! One worker: what was heard of it, and what it replies when it is asked.
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -17,7 +17,7 @@ use crate::show::{When, duration, encoded, shortened};
 
 /// Tasks of one kind that are listed.
 const MAX_TASKS: usize = 100;
-/// The longest text of settings or of an answer, in characters.
+/// The longest text of settings or of a reply, in characters.
 const MAX_TEXT: usize = 20_000;
 
 #[derive(Template)]
@@ -30,7 +30,7 @@ struct Page {
     answers: Option<Answers>,
 }
 
-/// What it says to each question; `None`: no answer in time.
+/// What it says to each question; `None`: no reply in time.
 struct Answers {
     active: Option<Tasks>,
     reserved: Option<Tasks>,
@@ -121,7 +121,7 @@ fn pretty(said: &Value) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 
-/// The tasks in an answer. Those that wait for their time stand in a `request`.
+/// The tasks in a reply. Those that wait for their time stand in a `request`.
 fn tasks(core: &Core, said: &Value) -> Tasks {
     let all: Vec<&Value> = said.as_array().into_iter().flatten().collect();
     let left_out = all.len().saturating_sub(MAX_TASKS);

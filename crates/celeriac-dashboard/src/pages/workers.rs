@@ -68,7 +68,7 @@ fn made(core: &Core, shell: Shell) -> Page {
     Page { shell, rows, folded, connected: core.app.broker().health().connected }
 }
 
-/// What is known of a worker by its events, and by its own answers.
+/// What is known of a worker by its events, and by its own replies.
 pub(super) fn row(base: &str, name: &str, known: Option<&Known>, facts: Option<&Facts>, now: f64) -> Row {
     let unknown = || "–".to_owned();
     let told = |value: Option<u64>| value.map_or_else(unknown, number);

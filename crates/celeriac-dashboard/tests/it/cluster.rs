@@ -172,7 +172,7 @@ impl Cluster {
         answer.text().await.expect("a page")
     }
 
-    /// What one worker answers.
+    /// What one worker replies.
     pub(crate) async fn ask(&self, command: Command, node: &str) -> serde_json::Value {
         let client = Client::new(Arc::clone(self.app.broker()));
         let reply = client.call(command.to([node]), SOON).await.unwrap().next().await.expect("it answers");

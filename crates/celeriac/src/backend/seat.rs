@@ -21,7 +21,7 @@ pub struct HeldSeat {
     _renewal: AbortOnDropHandle<()>,
 }
 
-/// A seat that was asked for. If nobody waits for the answer any more, it may have been granted nevertheless.
+/// A seat that was asked for. If nobody waits for the reply any more, it may have been granted nevertheless.
 struct Claim {
     backend: Arc<dyn ResultBackend>,
     seat: Seat,

@@ -1,4 +1,4 @@
-//! What may be kept of a request and its answer: a list of fields, by name, so that a field which is new or secret is not
+//! What may be kept of a request and its response: a list of fields, by name, so that a field which is new or secret is not
 //! among them. No token, cryptogram or PaRes, no card number, no address of a person.
 
 use std::{
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::answer::Received;
 
-/// A request that was made, and its answer if one came.
+/// A request that was made, and its response if one came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// The endpoint, as `/payments/get`.
@@ -19,7 +19,7 @@ pub struct Exchange {
     pub status: Option<u16>,
     /// What may be kept of the request, as JSON of at most [`Exchange::MAX_TEXT`] bytes.
     pub request: String,
-    /// Likewise of the answer.
+    /// Likewise of the response.
     pub response: Option<String>,
 }
 
@@ -57,7 +57,7 @@ const ASKED: [&str; 14] = [
     "ReceiptType",
 ];
 
-/// What may be kept of an answer, beside its `Model`.
+/// What may be kept of a response, beside its `Model`.
 const SAID: [&str; 3] = ["Success", "Message", "ErrorCode"];
 
 /// What may be kept of a `Model`.
@@ -89,11 +89,11 @@ const TOLD: [&str; 22] = [
 /// Longer values are left out, in bytes of JSON.
 const MAX_VALUE: usize = 300;
 
-/// Values of a request that may not be kept and are at least this long are looked for in the answer, too.
+/// Values of a request that may not be kept and are at least this long are looked for in the response, too.
 const SECRET_FROM: usize = 12;
 
 impl Exchange {
-    /// The longest text of a request or an answer, in bytes.
+    /// The longest text of a request or a response, in bytes.
     pub const MAX_TEXT: usize = 4_096;
 
     pub(super) fn new(path: &'static str, request: &[u8], received: Option<&Received>) -> Self {
@@ -138,7 +138,7 @@ fn answer(body: &[u8]) -> String {
     object(&said, &SAID, model.map(|model| format!("\"Model\":{model}")))
 }
 
-/// The text without what an answer has repeated of the request's secrets.
+/// The text without what a response has repeated of the request's secrets.
 fn without<'a>(secrets: impl Iterator<Item = &'a RawValue>, text: String) -> String {
     let inner = |secret: &'a RawValue| secret.get().trim_matches('"');
     secrets.map(inner).filter(|secret| secret.len() >= SECRET_FROM).fold(text, |text, secret| text.replace(secret, "…"))

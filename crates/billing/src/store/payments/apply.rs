@@ -65,7 +65,7 @@ pub async fn apply(
     apply_answer(conn, id, outcome, None, cipher, now).await
 }
 
-/// Likewise, and ends the call whose answer said so.
+/// Likewise, and ends the call whose response said so.
 ///
 /// # Errors
 /// [`StoreError`].

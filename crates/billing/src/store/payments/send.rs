@@ -44,7 +44,7 @@ pub struct ChargeOrder {
     pub resend_no: i32,
     /// The request that is about to leave.
     pub call: CallId,
-    /// What its answer tells the circuits.
+    /// What its response tells the circuits.
     pub watch: Watch,
 }
 

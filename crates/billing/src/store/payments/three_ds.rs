@@ -36,7 +36,7 @@ pub struct PostOrder {
     pub resend_no: i32,
     /// The request that is about to leave.
     pub call: CallId,
-    /// What its answer tells the circuits.
+    /// What its response tells the circuits.
     pub watch: Watch,
 }
 

@@ -16,7 +16,7 @@ use crate::models::{AccountRow, Tariff};
 
 /// Has the next period charged under this tariff, unless this key did it before; the present tariff takes an earlier choice
 /// back. Nothing is charged now. A renewal that was not sent yet, or was refused, is void, and what is charged next is the
-/// new choice; one that was sent ends by its own answer, and if it succeeds the choice is for the period after it.
+/// new choice; one that was sent ends as the gateway says, and if it succeeds the choice is for the period after it.
 ///
 /// # Errors
 /// [`VerbError`].

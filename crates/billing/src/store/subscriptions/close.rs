@@ -19,7 +19,7 @@ use crate::schema::bill;
 
 /// Closes the account, under its lock, unless this key did it before: nothing is charged any more, the card is forgotten,
 /// and what was not sent yet is withdrawn. Access goes on until the end of what is paid, or ends at once. An attempt that
-/// was sent ends by its own answer, and what money it brings is to be given back.
+/// was sent ends as the gateway says, and what money it brings is to be given back.
 ///
 /// One that is closed already changes only where its access is now to end at once.
 ///
@@ -100,7 +100,7 @@ async fn drop_open_bills(
 }
 
 /// An attempt that we alone can stop is withdrawn with its secrets; should its bank's page have been answered past us, the
-/// gateway is asked about that for a while. Any other ends by its own answer.
+/// gateway is asked about that for a while. Any other ends as the gateway says.
 async fn drop_open_bill(
     conn: &mut AsyncPgConnection,
     row: &AccountRow,
