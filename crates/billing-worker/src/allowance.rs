@@ -113,23 +113,16 @@ async fn place_of(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 #[cfg(test)]
 mod tests {
     use celeriac::backend::{BackendOptions, MemoryBackend};
-    use clap::Parser;
     use tokio::time::timeout;
 
     use super::*;
-
-    #[derive(Parser)]
-    struct Options {
-        #[command(flatten)]
-        worker: Config,
-    }
 
     const A_MOMENT: Duration = Duration::from_millis(100);
 
     #[tokio::test]
     async fn an_account_has_one_request_at_a_time_whichever_worker_sends_it() {
         let backend: Arc<dyn ResultBackend> = Arc::new(MemoryBackend::open("allowance", &BackendOptions::default()));
-        let worker = || Allowance::new(&Options::parse_from(["worker"]).worker, Arc::clone(&backend));
+        let worker = || Allowance::new(&Config::of(""), Arc::clone(&backend));
         let (one, other, account) = (worker(), worker(), AccountId::new());
         let place = one.for_customer(Some(account)).await;
         assert!(timeout(A_MOMENT, other.beside_payments(Some(account))).await.is_err(), "it waits");

@@ -354,3 +354,19 @@ impl Config {
 pub(crate) fn delta(variable: &'static str, duration: Duration) -> Result<TimeDelta, ConfigError> {
     TimeDelta::from_std(duration).map_err(|_| ConfigError::TooLong { variable })
 }
+
+#[cfg(test)]
+impl Config {
+    /// As these options of the command line make it.
+    pub(crate) fn of(options: &str) -> Self {
+        use clap::Parser as _;
+
+        #[derive(clap::Parser)]
+        struct Options {
+            #[command(flatten)]
+            worker: Config,
+        }
+
+        Options::parse_from(std::iter::once("worker").chain(options.split_whitespace())).worker
+    }
+}

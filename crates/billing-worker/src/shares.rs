@@ -45,23 +45,11 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::ConfigError;
 
-    #[derive(Parser)]
-    struct Options {
-        #[command(flatten)]
-        worker: Config,
-    }
-
-    fn config(options: &str) -> Config {
-        Options::parse_from(std::iter::once("worker").chain(options.split_whitespace())).worker
-    }
-
     fn shares(options: &str) -> [usize; 3] {
-        let Shares { renewals, lookups, beside_payments } = config(options).shares();
+        let Shares { renewals, lookups, beside_payments } = Config::of(options).shares();
         [renewals, lookups, beside_payments]
     }
 
@@ -82,8 +70,8 @@ mod tests {
 
     #[test]
     fn shares_that_leave_nothing_for_payments_are_refused() {
-        let greedy = config("--gateway-max-in-flight 30 --worker-renewals-concurrency 25").check();
+        let greedy = Config::of("--gateway-max-in-flight 30 --worker-renewals-concurrency 25").check();
         assert!(matches!(greedy, Err(ConfigError::NothingForPayments { max_in_flight: 30 })), "{greedy:?}");
-        assert!(config("--gateway-max-in-flight 30 --worker-renewals-concurrency 24").check().is_ok());
+        assert!(Config::of("--gateway-max-in-flight 30 --worker-renewals-concurrency 24").check().is_ok());
     }
 }

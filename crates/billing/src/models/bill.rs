@@ -1,8 +1,13 @@
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use secrecy::SecretString;
 
+use super::Tariff;
 use crate::bill::{Bill, BillKind, BillStatus, PaymentType};
+use crate::cipher::{Cipher, Place};
 use crate::period::Period;
 use crate::schema::bill;
 use crate::{AccountId, BillId, Currency, Kopecks, TariffId};
@@ -65,6 +70,46 @@ pub(crate) struct NewBill {
     pub(crate) kind: BillKind,
     pub(crate) period_no: i32,
     pub(crate) skipped_periods: i32,
+}
+
+impl NewBill {
+    /// A period of the tariff, at its price, that is being charged to the kept card.
+    pub(crate) fn of_tariff(
+        account_id: AccountId,
+        tariff: &Tariff,
+        kind: BillKind,
+        period_no: i32,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id: BillId::new(),
+            created_at: now,
+            updated_at: now,
+            status: BillStatus::InWork,
+            amount: tariff.amount,
+            account_id,
+            paid_period: Some(tariff.period),
+            card_cryptogram_packet: None,
+            ip_address: None,
+            payment_type: PaymentType::Token,
+            currency: tariff.currency,
+            tariff_id: tariff.id,
+            description: tariff.name.clone(),
+            kind,
+            period_no,
+            skipped_periods: 0,
+        }
+    }
+
+    /// The same, charged to a card that the customer has just typed in.
+    pub(crate) fn by_cryptogram(self, cryptogram: &SecretString, ip_address: IpAddr, cipher: &Cipher) -> Self {
+        Self {
+            card_cryptogram_packet: Some(cipher.seal(Place::Cryptogram(self.id), cryptogram)),
+            ip_address: Some(ip_address.to_string()),
+            payment_type: PaymentType::Cryptogram,
+            ..self
+        }
+    }
 }
 
 /// What an attempt changes of its bill.

@@ -152,25 +152,8 @@ async fn open_bill(
     cipher: &Cipher,
 ) -> Result<BillRow, NotPayable> {
     let (kind, period_no, skipped_periods) = what_for(conn, account, tariff, new.now).await?;
-    let id = BillId::new();
-    let row = NewBill {
-        id,
-        created_at: new.now,
-        updated_at: new.now,
-        status: BillStatus::InWork,
-        amount: tariff.amount,
-        account_id: account.id,
-        paid_period: Some(tariff.period),
-        card_cryptogram_packet: Some(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
-        ip_address: Some(new.ip_address.to_string()),
-        payment_type: PaymentType::Cryptogram,
-        currency: tariff.currency,
-        tariff_id: tariff.id,
-        description: tariff.name.clone(),
-        kind,
-        period_no,
-        skipped_periods,
-    };
+    let row = NewBill { skipped_periods, ..NewBill::of_tariff(account.id, tariff, kind, period_no, new.now) };
+    let row = row.by_cryptogram(&new.cryptogram, new.ip_address, cipher);
     let opening = diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning());
     Ok(opening.prepared().get_result(conn).await?)
 }

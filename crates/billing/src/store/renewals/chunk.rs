@@ -141,21 +141,9 @@ impl Chunk {
         }
         self.bills.push(NewBill {
             id,
-            created_at: self.now,
-            updated_at: self.now,
             status: if charged { BillStatus::InWork } else { BillStatus::NotPaid },
-            amount: tariff.amount,
-            account_id: account.id,
-            paid_period: Some(tariff.period),
-            card_cryptogram_packet: None,
-            ip_address: None,
-            payment_type: PaymentType::Token,
-            currency: tariff.currency,
-            tariff_id: tariff.id,
-            description: tariff.name.clone(),
-            kind: BillKind::Renewal,
-            period_no: next.no,
             skipped_periods: next.skipped,
+            ..NewBill::of_tariff(account.id, tariff, BillKind::Renewal, next.no, self.now)
         });
         Ok((id, tariff.amount, tariff.currency))
     }

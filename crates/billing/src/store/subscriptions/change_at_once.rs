@@ -11,13 +11,13 @@ use super::change_tariff::{may_choose, on_sale};
 use super::open_bill;
 use super::request::{Request, VerbError, Written, is_first, is_known_key, lock, written};
 use crate::account::AccountStatus;
-use crate::bill::{BillKind, BillStatus, PaymentType};
+use crate::bill::{BillKind, BillStatus};
 use crate::decline::left_alone_until;
 use crate::models::{AccountRow, NewBill, NewPaymentRow, Tariff};
 use crate::payment::{Instrument, PaymentState};
 use crate::proration::{Share, price_at_once};
 use crate::schema::{account, bill, payment};
-use crate::{AccountId, BillId, Currency, Kopecks, TariffId};
+use crate::{AccountId, Currency, Kopecks, TariffId};
 
 const VERB: &str = "change_tariff";
 
@@ -171,25 +171,9 @@ async fn open(
     amount: Kopecks,
     now: DateTime<Utc>,
 ) -> Result<(), VerbError> {
-    let id = BillId::new();
-    let bill = NewBill {
-        id,
-        created_at: now,
-        updated_at: now,
-        status: BillStatus::InWork,
-        amount,
-        account_id: row.id,
-        paid_period: Some(tariff.period),
-        card_cryptogram_packet: None,
-        ip_address: None,
-        payment_type: PaymentType::Token,
-        currency: tariff.currency,
-        tariff_id: tariff.id,
-        description: tariff.name.clone(),
-        kind: BillKind::Change,
-        period_no: row.period_no.saturating_add(1),
-        skipped_periods: 0,
-    };
+    let next = row.period_no.saturating_add(1);
+    let bill = NewBill { amount, ..NewBill::of_tariff(row.id, tariff, BillKind::Change, next, now) };
+    let id = bill.id;
     diesel::insert_into(bill::table).values(bill).execute(conn).await?;
     let attempt = NewPaymentRow::created(id, Instrument::Token, amount, tariff.currency, now);
     let begun = story::attempt_created(row.id, id, attempt.id);

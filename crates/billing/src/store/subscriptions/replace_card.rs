@@ -15,12 +15,12 @@ use super::request::{Request, VerbError, is_first, is_known_key, lock};
 use super::verbs::{Withdraw, withdraw_renewal};
 use super::{live_payment, open_bill};
 use crate::account::AccountStatus;
-use crate::bill::{BillKind, BillStatus, PaymentType};
-use crate::cipher::{Cipher, Place};
+use crate::bill::{BillKind, BillStatus};
+use crate::cipher::Cipher;
 use crate::models::{AccountRow, BillRow, NewBill, Tariff};
 use crate::payment::{Instrument, PaymentState};
 use crate::schema::{api_request, bill};
-use crate::{BillId, Kopecks, PaymentId};
+use crate::{Kopecks, PaymentId};
 
 const VERB: &str = "replace_card";
 
@@ -157,25 +157,13 @@ async fn verification(
     if let Some(open) = verified_now(conn, row).await? {
         make_room(conn, row, open, now).await?;
     }
-    let id = BillId::new();
     let opening = NewBill {
-        id,
-        created_at: now,
-        updated_at: now,
-        status: BillStatus::InWork,
         amount: Kopecks::new(10_i64.pow(tariff.currency.decimals())),
-        account_id: row.id,
         paid_period: None,
-        card_cryptogram_packet: Some(cipher.seal(Place::Cryptogram(id), &new.cryptogram)),
-        ip_address: Some(new.ip_address.to_string()),
-        payment_type: PaymentType::Cryptogram,
-        currency: tariff.currency,
-        tariff_id: tariff.id,
         description: DESCRIPTION.to_owned(),
-        kind: BillKind::Verification,
-        period_no: 0,
-        skipped_periods: 0,
+        ..NewBill::of_tariff(row.id, tariff, BillKind::Verification, 0, now)
     };
+    let opening = opening.by_cryptogram(&new.cryptogram, new.ip_address, cipher);
     let opening = diesel::insert_into(bill::table).values(opening).returning(BillRow::as_returning());
     Ok(opening.get_result(conn).await?)
 }

@@ -19,6 +19,24 @@ fn app(url: String, redis: &RedisDb) -> AppBuilder {
     App::builder().broker(url).backend(redis.url()).publish_timeout(Duration::from_secs(3))
 }
 
+fn news_to(queue: &str) -> Binding {
+    let destination = BindingDestination::Queue(queue.into());
+    Binding { exchange: "news".into(), destination, routing_key: "news".into() }
+}
+
+/// An exchange, from which retries may go elsewhere later.
+async fn news_go_to_celery(app: &App) {
+    let exchange = Exchange { name: "news".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false };
+    let topology = Topology { exchanges: vec![exchange], bindings: vec![news_to("celery")], ..Topology::default() };
+    app.broker().declare(&topology).await.unwrap();
+}
+
+async fn news_go_only_to(app: &App, queue: Queue) {
+    let topology = Topology { bindings: vec![news_to(&queue.name)], queues: vec![queue], ..Topology::default() };
+    app.broker().declare(&topology).await.unwrap();
+    app.broker().unbind(&news_to("celery")).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_that_the_user_may_not_send_fails_its_task_and_what_follows_and_holds_no_other() {
     let (vhost, redis) = places().await;
@@ -48,14 +66,7 @@ async fn a_retry_that_a_full_queue_rejects_fails_its_task_is_parked_and_holds_no
     let (vhost, redis) = places().await;
     let direct = app(vhost.amqp_url(), &redis).build().await.unwrap();
     let ordinary = send_ordinary(&direct, "ordinary").await;
-    let bound = |queue: &str| Binding {
-        exchange: "news".into(),
-        destination: BindingDestination::Queue(queue.into()),
-        routing_key: "news".into(),
-    };
-    let exchange = Exchange { name: "news".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false };
-    let topology = Topology { exchanges: vec![exchange], bindings: vec![bound("celery")], ..Topology::default() };
-    direct.broker().declare(&topology).await.unwrap();
+    news_go_to_celery(&direct).await;
     let options = SendOptions::new().task_id("retried-full").exchange("news", "news");
     direct.send_with(Autoretry, options).await.unwrap();
     // From now on what is sent there goes into a queue that takes nothing.
@@ -63,9 +74,7 @@ async fn a_retry_that_a_full_queue_rejects_fails_its_task_is_parked_and_holds_no
     arguments.insert("x-max-length", 1_i64);
     arguments.insert("x-overflow", "reject-publish");
     let full = Queue { name: "full".into(), durable: true, exclusive: false, auto_delete: false, arguments };
-    let topology = Topology { queues: vec![full], bindings: vec![bound("full")], ..Topology::default() };
-    direct.broker().declare(&topology).await.unwrap();
-    direct.broker().unbind(&bound("celery")).await.unwrap();
+    news_go_only_to(&direct, full).await;
     let filler = Publication {
         exchange: String::new(),
         routing_key: "full".into(),
@@ -94,23 +103,14 @@ async fn a_retry_over_which_the_broker_closes_the_connection_fails_its_task_is_p
     let (vhost, redis) = places().await;
     let direct = app(vhost.amqp_url(), &redis).build().await.unwrap();
     let ordinary = send_ordinary(&direct, "ordinary").await;
-    let bound = |queue: &str| Binding {
-        exchange: "news".into(),
-        destination: BindingDestination::Queue(queue.into()),
-        routing_key: "news".into(),
-    };
-    let exchange = Exchange { name: "news".into(), kind: ExchangeKind::Direct, durable: true, auto_delete: false };
-    let topology = Topology { exchanges: vec![exchange], bindings: vec![bound("celery")], ..Topology::default() };
-    direct.broker().declare(&topology).await.unwrap();
+    news_go_to_celery(&direct).await;
     let price = Decimal { scale: 2, mantissa: 1_250 };
     let options = SendOptions::new().task_id("retried-stream").exchange("news", "news").header("price", price);
     direct.send_with(Autoretry, options).await.unwrap();
     let mut arguments = Headers::default();
     arguments.insert("x-queue-type", "stream");
     let stream = Queue { name: "stream".into(), durable: true, exclusive: false, auto_delete: false, arguments };
-    let topology = Topology { queues: vec![stream], bindings: vec![bound("stream")], ..Topology::default() };
-    direct.broker().declare(&topology).await.unwrap();
-    direct.broker().unbind(&bound("celery")).await.unwrap();
+    news_go_only_to(&direct, stream).await;
 
     let patient = app(vhost.amqp_url(), &redis).publish_timeout(Duration::from_secs(30));
     let worker = start(patient, |worker| worker.delivery_limit(5)).await;
