@@ -29,11 +29,27 @@ pub struct Scale {
 
 impl Scale {
     pub fn full() -> Self {
-        Self { rounds: 3, tasks: 20_000, celery_tasks: 1_500, payments: 4_000, accounts: 1_000_000, events: 20_000, seconds: 3 }
+        Self {
+            rounds: 3,
+            tasks: 20_000,
+            celery_tasks: 1_500,
+            payments: 4_000,
+            accounts: 1_000_000,
+            events: 20_000,
+            seconds: 3,
+        }
     }
 
     pub fn quick() -> Self {
-        Self { rounds: 1, tasks: 8_000, celery_tasks: 600, payments: 1_500, accounts: 100_000, events: 5_000, seconds: 2 }
+        Self {
+            rounds: 1,
+            tasks: 8_000,
+            celery_tasks: 600,
+            payments: 1_500,
+            accounts: 100_000,
+            events: 5_000,
+            seconds: 2,
+        }
     }
 }
 

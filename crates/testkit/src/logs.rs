@@ -1,10 +1,11 @@
 //! Logs of the code under test.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -14,6 +15,11 @@ pub fn show_logs() {
     // A second call in the same process changes nothing.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
 }
+
+/// While there is only one dispatcher, `tracing` asks that of the current thread whether a line that is reached for the first
+/// time is wanted by anybody, and keeps what it says for all threads: a test that listens to nothing would silence the line in
+/// one that does (`tracing_core::callsite`, `has_just_one`). With this one there are always more.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 /// What the code under test logs on this thread while this value lives: in a test whose runtime has no other threads, all
 /// that it does there.
@@ -29,6 +35,7 @@ impl Logs {
     /// The filter cannot be read.
     #[must_use]
     pub fn of_this_thread(filter: &str) -> Self {
+        LazyLock::force(&ANOTHER);
         let text = Text::default();
         let filter = EnvFilter::builder().parse(filter).expect("a filter that can be read");
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(text.clone());

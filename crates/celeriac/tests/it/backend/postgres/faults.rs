@@ -1,7 +1,9 @@
 //! Connections that break, servers that are silent, statements that wait.
 
+use std::time::Duration;
+
 use celeriac::backend::{BackendError, BackendOptions, Change, connect};
-use testkit::FaultProxy;
+use testkit::{FaultProxy, Logs};
 use tokio::time::timeout;
 
 use super::super::{SOON, Setup, id, next, open, result, state};
@@ -62,6 +64,42 @@ async fn what_is_asked_while_the_connection_is_away_is_answered_when_it_is_back(
     proxy.accept().await;
     stored.await.expect("the server is back within the timeout");
     assert_eq!(state(&*backend, &id).await.as_deref(), Some("SUCCESS"));
+}
+
+#[tokio::test]
+async fn an_outage_of_the_database_is_one_line_when_it_begins_and_one_when_it_is_over() {
+    let setup = Setup::postgres().await;
+    let logs = Logs::of_this_thread("celeriac=info");
+    let proxy = FaultProxy::start(&setup.url).await;
+    let (backend, id) = (open(&proxy.url(&setup.url), BackendOptions::default()).await, id());
+    // Both connections.
+    let _changes = backend.subscribe(&id).await.unwrap();
+    assert_eq!(logs.lines(), Vec::<String>::new(), "a connection that comes at once is no news");
+    proxy.refuse().await;
+    proxy.cut();
+    testkit::eventually(
+        SOON,
+        async || {
+            if logs.with("cannot be reached").len() == 1 { Ok(()) } else { Err(logs.lines()) }
+        },
+    )
+    .await;
+    let outage = tokio::time::Instant::now();
+    let attempts = proxy.accepted();
+    // Both are tried again and again meanwhile.
+    testkit::eventually(SOON, async || outage.elapsed() > Duration::from_secs(2) && proxy.accepted() >= attempts).await;
+    proxy.accept().await;
+    testkit::eventually(SOON, async || {
+        if logs.with("the result backend is back").len() == 1 { Ok(()) } else { Err(logs.lines()) }
+    })
+    .await;
+    backend.store(&[result(&id, "SUCCESS")]).await.unwrap();
+
+    let lines = logs.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("the result backend cannot be reached"), "{lines:#?}");
+    assert!(lines[1].contains("INFO") && lines[1].contains("the result backend is back"), "{lines:#?}");
+    assert!(lines[1].contains("away=\"") && !lines[1].contains("ms\""), "two seconds and more: {lines:#?}");
 }
 
 #[tokio::test]
