@@ -200,3 +200,20 @@ async fn a_connection_on_which_the_server_falls_silent_does_not_hold_its_caller_
     billing::store::tariffs::list(&mut other, crate::support::noon()).await.unwrap();
     drop(held);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_too_long_to_open_is_closed_and_not_kept() {
+    let shop = Shop::open().await;
+    let proxy = FaultProxy::start(shop.database.url()).await;
+    let db = Db::connect(&format!("{}?connect_timeout=2", proxy.url(shop.database.url())), 4).await.unwrap();
+    // One is in the pool, so that more than it are opened.
+    let held = db.conn().await.unwrap();
+    let before = proxy.open();
+    proxy.delay(Duration::from_secs(5));
+    let (one, two) = tokio::join!(db.conn(), db.conn());
+    assert!(one.is_err() && two.is_err(), "nothing comes within two seconds");
+    proxy.delay(Duration::ZERO);
+    testkit::eventually(Duration::from_secs(20), async || proxy.open() <= before).await;
+    drop(held);
+    drop(db.conn().await.unwrap());
+}
