@@ -81,6 +81,40 @@ pub struct Config {
     )]
     pub max_transactions: usize,
 
+    /// Base address of the shop's listener for notifications: they are posted to /check, /pay, /fail, /confirm, /refund,
+    /// /recurrent, /cancel and /receipt under it. Without one nothing is sent until an address is set by the API
+    #[arg(
+        id = "sandbox_notifications_url",
+        value_name = "URL",
+        long = "sandbox-notifications-url",
+        env = "SANDBOX_NOTIFICATIONS_URL",
+        value_parser = parse_url
+    )]
+    pub notifications_url: Option<url::Url>,
+
+    /// How long the shop may take to reply to a notification: 30s, 500ms. Not scaled by the clock
+    #[arg(
+        id = "sandbox_notification_timeout",
+        value_name = "DURATION",
+        long = "sandbox-notification-timeout",
+        env = "SANDBOX_NOTIFICATION_TIMEOUT",
+        default_value = "30s",
+        value_parser = parse_duration
+    )]
+    pub notification_timeout: Duration,
+
+    /// Seconds that pass for the gateway in one second of the world: 60 makes a minute between two tries of a
+    /// notification a second
+    #[arg(
+        id = "sandbox_clock_speed",
+        value_name = "FACTOR",
+        long = "sandbox-clock-speed",
+        env = "SANDBOX_CLOCK_SPEED",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub clock_speed: u32,
+
     /// Refuse token charges without TrInitiatorCode (and PaymentScheduled), which the gateway requires since 2023 and
     /// old clients do not send
     #[arg(
@@ -112,6 +146,9 @@ impl Default for Config {
             latency: Duration::ZERO,
             ledger_file: None,
             max_transactions: MAX_TRANSACTIONS,
+            notifications_url: None,
+            notification_timeout: Duration::from_secs(30),
+            clock_speed: 1,
             strict: false,
             two_stage: false,
         }
@@ -201,6 +238,8 @@ mod tests {
             ["--sandbox-max-concurrent", "0"],
             ["--sandbox-public-url", "ftp://x"],
             ["--sandbox-latency", "soon"],
+            ["--sandbox-notifications-url", "shop"],
+            ["--sandbox-clock-speed", "0"],
         ] {
             let error = parse(&arguments).unwrap_err().to_string();
             assert!(error.contains(arguments[0]), "{error}");

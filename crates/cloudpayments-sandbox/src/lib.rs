@@ -26,6 +26,7 @@ mod http;
 mod journal;
 mod ledger;
 mod money;
+mod notification;
 mod reason;
 mod server;
 mod wire;

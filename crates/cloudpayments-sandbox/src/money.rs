@@ -81,6 +81,16 @@ impl fmt::Display for Amount {
     }
 }
 
+/// An amount as notifications write it: `10.00`, always with two digits after the dot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TwoDigits(pub(crate) Amount);
+
+impl fmt::Display for TwoDigits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.0.0 / 100, self.0.0 % 100)
+    }
+}
+
 /// An amount as the gateway's JSON shows it: a number in currency units, digit for digit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Roubles(pub(crate) Amount);

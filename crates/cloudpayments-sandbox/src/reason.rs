@@ -7,6 +7,22 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "u16", try_from = "u16")]
 pub(crate) enum Reason {
     Approved,
+    /// The merchant's check refused the payment: code 10, wrong order number.
+    InvalidInvoiceId,
+    /// Code 11, wrong account.
+    InvalidAccountId,
+    /// Code 12, wrong amount.
+    InvalidAmount,
+    /// Code 20, the payment is overdue.
+    OutOfDate,
+    /// The check was answered with something that is no code of its.
+    FormatError,
+    /// The check was answered with an HTTP error.
+    Unavailable,
+    /// The check could not be delivered.
+    UnableToConnect,
+    /// Code 13, the payment cannot be accepted.
+    NotAccepted,
     /// Not one of the test cards.
     InvalidCardNumber,
     InsufficientFunds,
@@ -18,8 +34,16 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 14] = [
         Self::Approved,
+        Self::InvalidInvoiceId,
+        Self::InvalidAccountId,
+        Self::InvalidAmount,
+        Self::OutOfDate,
+        Self::FormatError,
+        Self::Unavailable,
+        Self::UnableToConnect,
+        Self::NotAccepted,
         Self::InvalidCardNumber,
         Self::InsufficientFunds,
         Self::ExpiredCard,
@@ -47,6 +71,14 @@ impl Reason {
     const fn text(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
             Self::Approved => (0, "Approved", "Оплата успешно проведена", "Payment successful"),
+            Self::InvalidInvoiceId => unmade(3001, "InvalidInvoiceId"),
+            Self::InvalidAccountId => unmade(3002, "InvalidAccountId"),
+            Self::InvalidAmount => unmade(3003, "InvalidAmount"),
+            Self::OutOfDate => unmade(3004, "OutOfDate"),
+            Self::FormatError => unmade(3005, "FormatError"),
+            Self::Unavailable => unmade(3006, "Unavailable"),
+            Self::UnableToConnect => unmade(3007, "UnableToConnect"),
+            Self::NotAccepted => unmade(3008, "NotAccepted"),
             Self::InvalidCardNumber => (
                 5014,
                 "InvalidCardNumber",
@@ -68,11 +100,14 @@ impl Reason {
                 "Свяжитесь с вашим банком или воспользуйтесь другой картой",
                 "Contact your bank or use another card",
             ),
-            Self::CrossTerminalTokenRestriction => {
-                (6025, "CrossTerminalTokenRestriction", "Невозможно провести оплату", "The payment cannot be made")
-            }
+            Self::CrossTerminalTokenRestriction => unmade(6025, "CrossTerminalTokenRestriction"),
         }
     }
+}
+
+/// A reason the payer can do nothing about.
+const fn unmade(code: u16, name: &'static str) -> (u16, &'static str, &'static str, &'static str) {
+    (code, name, "Невозможно провести оплату", "The payment cannot be made")
 }
 
 impl From<Reason> for u16 {

@@ -10,16 +10,26 @@ use std::{
 use chrono::TimeDelta;
 use listener::{Limits, Listener};
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, Books, Gateway, faults::Faults, load::Load},
+    http::{
+        self, Books, Gateway,
+        faults::Faults,
+        load::Load,
+        sender::{self, Post},
+    },
     journal::{Journal, JournalError},
-    ledger::{Ledger, secret::Secret},
+    ledger::{Ledger, notices::Site, secret::Secret},
+    notification::{Kind, settings::Settings},
     wire::answer::Terminal,
 };
 
@@ -79,7 +89,7 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
     let listen = |source| StartError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    let clock = Clock::default();
+    let clock = Clock::new(config.clock_speed);
     let books = open_books(&config, &clock)?;
     let base_url = match &config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -97,6 +107,9 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
         slots: Arc::new(Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS))),
         load: Load::default(),
         turns: Arc::default(),
+        post: Post::default(),
+        reply_timeout: config.notification_timeout,
+        sent: Notify::new(),
         shutdown: CancellationToken::new(),
     };
     Ok(Bound { listener, address, gateway: Arc::new(gateway) })
@@ -104,7 +117,11 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
 
 fn open_books(config: &Config, clock: &Clock) -> Result<Books, JournalError> {
     let fresh = Secret::new(Uuid::new_v4(), Uuid::new_v4());
-    let new_ledger = |secret| Ledger::new(secret, clock.now().timestamp_millis(), config.max_transactions);
+    let site = match &config.notifications_url {
+        Some(base) => Site::of(Kind::ALL.map(|kind| (kind, Settings::under(base, kind)))),
+        None => Site::default(),
+    };
+    let new_ledger = |secret| Ledger::new(secret, clock.now().timestamp_millis(), config.max_transactions, site);
     let Some(path) = &config.ledger_file else {
         return Ok(Books { ledger: new_ledger(fresh), journal: None });
     };
@@ -133,6 +150,7 @@ impl Bound {
     pub async fn serve(self, shutdown: CancellationToken) {
         tracing::info!(address = %self.address, "the CloudPayments sandbox is listening");
         let going_down = self.gateway.shutdown.clone();
+        let sending = tokio::spawn(sender::run(Arc::clone(&self.gateway)));
         let router = http::router(self.gateway);
         let serving = Listener::new(self.listener, limits()).serve(router, shutdown.clone());
         let overdue = async {
@@ -145,6 +163,8 @@ impl Bound {
             () = serving => {}
             () = overdue => {}
         }
+        going_down.cancel();
+        let _ = sending.await;
     }
 }
 

@@ -182,7 +182,7 @@ impl Gateway {
 
     async fn process_in_turn(&self, call: &Call) -> Result<Outcome, GoingDown> {
         self.pause(self.latency).await?;
-        Ok(match self.answer(call) {
+        Ok(match self.answer(call).await {
             Ok(answer) => Outcome::Answer(answer),
             Err(error) => {
                 // Not written, so not done: the books are as they were.
@@ -192,9 +192,12 @@ impl Gateway {
         })
     }
 
-    /// Decide, write down, apply, print.
-    fn answer(&self, call: &Call) -> io::Result<String> {
-        let request = call.endpoint.read(&call.params, self.strict).map(|request| self.in_stages(request));
+    /// Check, decide, write down, apply, print.
+    async fn answer(&self, call: &Call) -> io::Result<String> {
+        let mut request = call.endpoint.read(&call.params, self.strict).map(|request| self.in_stages(request));
+        if let Ok(Request::Command(command)) = &mut request {
+            self.ask_shop(command, call.request_id.as_ref()).await?;
+        }
         let mut books = self.books.lock();
         let now = self.clock.now();
         let answer = match request {
@@ -213,6 +216,7 @@ impl Gateway {
                 }
                 let decision = books.ledger.decide(&command, call.request_id.as_ref(), now);
                 books.record(decision.changes)?;
+                self.clock.ring();
                 books.ledger.answer(decision.verdict)
             }
         };

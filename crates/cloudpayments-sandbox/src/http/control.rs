@@ -159,7 +159,9 @@ pub(crate) async fn refund(
         Some(Err(error)) => return bad_request(Some("amount"), &format!("amount {error}")),
     };
     let decision = books.ledger.decide(&Command::Refund { id, amount, json_data: None }, None, now);
-    match (decision.verdict, books.record(decision.changes)) {
+    let recorded = books.record(decision.changes);
+    gateway.clock.ring();
+    match (decision.verdict, recorded) {
         (Verdict::Refunded(refund), Ok(())) => {
             (StatusCode::CREATED, Json(json!({ "id": refund, "original_id": id }))).into_response()
         }

@@ -2,10 +2,13 @@
 
 pub(crate) mod acs;
 pub(crate) mod api;
+mod check;
 pub(crate) mod control;
 pub(crate) mod faults;
 mod html;
 pub(crate) mod load;
+pub(crate) mod notifications;
+pub(crate) mod sender;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
@@ -21,10 +24,10 @@ use listener::Peer;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::{faults::Faults, load::Load, turns::Turns};
+use self::{faults::Faults, load::Load, sender::Post, turns::Turns};
 use crate::{
     clock::Clock,
     journal::Journal,
@@ -56,6 +59,11 @@ pub(crate) struct Gateway {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) load: Load,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) post: Post,
+    /// How long a shop may take to reply to a notification.
+    pub(crate) reply_timeout: Duration,
+    /// Somebody waits for a notification to have been sent.
+    pub(crate) sent: Notify,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -77,6 +85,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sandbox/ledger", get(control::ledger))
         .route("/sandbox/load", get(control::load))
         .route("/sandbox/refunds", post(control::refund))
+        .route("/sandbox/notifications", get(notifications::list))
+        .route("/sandbox/notifications/{id}/send", post(notifications::send))
         .route("/sandbox/faults", get(control::list_faults).post(control::add_fault).delete(control::clear_faults))
         .fallback(not_emulated)
         .layer(DefaultBodyLimit::max(MAX_BODY))

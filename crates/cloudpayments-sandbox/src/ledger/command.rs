@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use super::transaction::{Purpose, Status, Token, TransactionId};
-use crate::{cryptogram::Packet, money::Amount};
+use crate::{cryptogram::Packet, money::Amount, reason::Reason};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
@@ -37,6 +37,7 @@ pub(crate) struct CardCharge {
     pub(crate) packet: Packet,
     pub(crate) holder_name: Option<String>,
     pub(crate) save_card: bool,
+    pub(crate) checked: Option<Checked>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +45,27 @@ pub(crate) struct TokenCharge {
     pub(crate) purpose: Purpose,
     pub(crate) token: Token,
     pub(crate) initiator: Option<i64>,
+    pub(crate) checked: Option<Checked>,
+}
+
+/// What the shop said to the check of a payment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checked {
+    /// Kept for the payment, since the check names it.
+    pub(crate) id: TransactionId,
+    /// `None`: go on.
+    pub(crate) refusal: Option<Reason>,
+}
+
+impl Command {
+    /// Where the result of a check goes, for a command that is preceded by one.
+    pub(crate) fn checked_mut(&mut self) -> Option<&mut Option<Checked>> {
+        match self {
+            Self::ChargeCard(charge) => Some(&mut charge.checked),
+            Self::ChargeToken(charge) => Some(&mut charge.checked),
+            _ => None,
+        }
+    }
 }
 
 /// The payer's authentication result. Not shown in logs.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Change, Decision, IssuedToken, Ledger, Verdict,
-    command::{CardCharge, Command, PaRes, TokenCharge},
+    command::{CardCharge, Checked, Command, PaRes, TokenCharge},
     secret::PayerAnswer,
     transaction::{Kind, Purpose, RequestId, Status, Transaction, TransactionId},
 };
@@ -37,6 +37,7 @@ impl Ledger {
         };
         match decided {
             Ok(mut decision) => {
+                self.notify(&mut decision.changes, now);
                 if let Some(request_id) = request_id.cloned() {
                     let verdict = decision.verdict.clone();
                     decision.changes.push(Change::Reply { request_id, at: now, verdict });
@@ -52,12 +53,15 @@ impl Ledger {
         if charge.packet.digest.as_ref().is_some_and(|digest| self.used_packets.contains(digest)) {
             return refuse("CardCryptogramPacket has already been used");
         }
-        let mut payment = self.operation(charge.purpose.clone(), request_id, now);
+        let mut payment = self.payment(charge.purpose.clone(), charge.checked, request_id, now);
         payment.card = Some(charge.packet.mask.clone());
         payment.packet.clone_from(&charge.packet.digest);
         payment.holder_name.clone_from(&charge.holder_name);
         payment.save_card = charge.save_card;
 
+        if let Some(refusal) = charge.checked.and_then(|checked| checked.refusal) {
+            return Ok(self.settle(payment, refusal, now));
+        }
         let reason = match charge.packet.card {
             None => Reason::InvalidCardNumber,
             Some(_) if charge.packet.mask.expiry.is_past(now) => Reason::ExpiredCard,
@@ -71,7 +75,7 @@ impl Ledger {
     }
 
     fn charge_token(&self, charge: &TokenCharge, request_id: Option<&RequestId>, now: DateTime<Utc>) -> Decided {
-        let mut payment = self.operation(charge.purpose.clone(), request_id, now);
+        let mut payment = self.payment(charge.purpose.clone(), charge.checked, request_id, now);
         payment.initiator = charge.initiator;
         payment.token = Some(charge.token.clone());
 
@@ -83,6 +87,9 @@ impl Ledger {
         }
         payment.card = Some(issued.card.clone());
         payment.holder_name.clone_from(&issued.holder_name);
+        if let Some(refusal) = charge.checked.and_then(|checked| checked.refusal) {
+            return Ok(self.settle(payment, refusal, now));
+        }
         let reason = match issued.card.test_card().and_then(|card| card.token_charge) {
             _ if issued.card.expiry.is_past(now) => Reason::ExpiredCard,
             Some(answer) => reason_of(answer),
@@ -186,6 +193,19 @@ impl Ledger {
         Decision { changes, verdict }
     }
 
+    /// A new payment, under the id its check has named.
+    fn payment(
+        &self,
+        purpose: Purpose,
+        checked: Option<Checked>,
+        request_id: Option<&RequestId>,
+        now: DateTime<Utc>,
+    ) -> Transaction {
+        let payment = self.operation(purpose, request_id, now);
+        let id = checked.map_or(payment.id, |checked| checked.id);
+        Transaction { id, ..payment }
+    }
+
     /// A new operation about which the bank has not been asked yet.
     fn operation(&self, purpose: Purpose, request_id: Option<&RequestId>, now: DateTime<Utc>) -> Transaction {
         Transaction {
@@ -206,6 +226,7 @@ impl Ledger {
             refunded: Amount::ZERO,
             request_id: request_id.cloned(),
             packet: None,
+            subscription_id: None,
         }
     }
 

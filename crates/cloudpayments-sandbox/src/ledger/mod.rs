@@ -8,6 +8,7 @@
 
 pub(crate) mod command;
 mod decide;
+pub(crate) mod notices;
 mod query;
 mod replies;
 pub(crate) mod secret;
@@ -26,11 +27,20 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::{
+    notices::Site,
     replies::Replies,
     secret::Secret,
     transaction::{RequestId, Token, Transaction, TransactionId},
 };
-use crate::{cards::CardMask, cryptogram::PacketDigest};
+use crate::{
+    cards::CardMask,
+    cryptogram::PacketDigest,
+    notification::{
+        Kind,
+        outbox::{Notice, Outbox, Try},
+        settings::Settings,
+    },
+};
 
 /// The answer to a command. Transactions are named by id, and shown as they are when the answer is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +61,12 @@ pub(crate) enum Change {
     /// New, or in a new state.
     Transaction(Box<Transaction>),
     Token(IssuedToken),
+    Notice(Box<Notice>),
+    Try(Try),
+    Site {
+        kind: Kind,
+        settings: Settings,
+    },
     Reply {
         request_id: RequestId,
         at: DateTime<Utc>,
@@ -121,6 +137,8 @@ pub(crate) struct Ledger {
     /// In order of issue, for `/payments/tokens/list`.
     issued: Vec<Token>,
     replies: Replies,
+    site: Site,
+    outbox: Outbox,
     /// More transactions than this are not kept: the oldest are forgotten.
     capacity: usize,
 }
@@ -128,7 +146,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// `first_id` begins the numbering. Taken from the clock it stays above the ids of an earlier ledger that was not
     /// kept, so a merchant who stores ids as unique never sees one twice.
-    pub(crate) fn new(secret: Secret, first_id: i64, capacity: usize) -> Self {
+    pub(crate) fn new(secret: Secret, first_id: i64, capacity: usize, site: Site) -> Self {
         Self {
             secret,
             next_id: first_id,
@@ -138,6 +156,8 @@ impl Ledger {
             tokens: HashMap::new(),
             issued: Vec::new(),
             replies: Replies::default(),
+            site,
+            outbox: Outbox::default(),
             capacity,
         }
     }
@@ -160,6 +180,26 @@ impl Ledger {
         self.transactions.values()
     }
 
+    /// Keeps an id for a payment that is being checked.
+    pub(crate) fn keep_id(&mut self) -> TransactionId {
+        let id = TransactionId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// For whoever sends: what is taken is under way, which no file remembers.
+    pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
     /// Makes one change true.
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
@@ -170,6 +210,9 @@ impl Ledger {
                     self.tokens.insert(issued.token.clone(), Arc::new(issued));
                 }
             }
+            Change::Notice(notice) => self.outbox.add(*notice, self.capacity),
+            Change::Try(tried) => self.outbox.tried(tried),
+            Change::Site { kind, settings } => self.site.set(kind, settings),
             Change::Reply { request_id, at, verdict } => {
                 let reply = Reply { answer: self.answer(verdict), at };
                 self.replies.remember(request_id, reply, self.capacity);

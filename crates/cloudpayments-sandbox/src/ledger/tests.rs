@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Answer, Change, Ledger, Reply, Verdict,
     command::{CardCharge, Command, PaRes, TokenCharge},
+    notices::Site,
     replies::REPLY_LIFE,
     secret::{PayerAnswer, Secret},
     transaction::{Kind, Purpose, RequestId, Status, Token, Transaction, TransactionId},
@@ -45,7 +46,7 @@ impl Books {
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Self { ledger: Ledger::new(secret(), 1000, capacity), now: start(), written: Vec::new() }
+        Self { ledger: Ledger::new(secret(), 1000, capacity, Site::default()), now: start(), written: Vec::new() }
     }
 
     /// The reply, and whether the command was processed for it (or an old answer given again).
@@ -100,11 +101,22 @@ fn purpose(kopecks: i64, two_stage: bool) -> Purpose {
 
 fn charge(number: &str, kopecks: i64, two_stage: bool) -> Command {
     let packet = Packet::parse(&cryptogram(number, "12/30", "123").unwrap()).unwrap();
-    Command::ChargeCard(CardCharge { purpose: purpose(kopecks, two_stage), packet, holder_name: None, save_card: true })
+    Command::ChargeCard(CardCharge {
+        purpose: purpose(kopecks, two_stage),
+        packet,
+        holder_name: None,
+        save_card: true,
+        checked: None,
+    })
 }
 
 fn charge_token(token: &Token, kopecks: i64) -> Command {
-    Command::ChargeToken(TokenCharge { purpose: purpose(kopecks, false), token: token.clone(), initiator: Some(0) })
+    Command::ChargeToken(TokenCharge {
+        purpose: purpose(kopecks, false),
+        token: token.clone(),
+        initiator: Some(0),
+        checked: None,
+    })
 }
 
 fn confirm(id: TransactionId, kopecks: i64) -> Command {

@@ -44,6 +44,7 @@ impl fmt::Debug for Token {
 pub(crate) enum Kind {
     Payment,
     Refund,
+    CardPayout,
 }
 
 impl Kind {
@@ -52,6 +53,16 @@ impl Kind {
         match self {
             Self::Payment => 0,
             Self::Refund => 1,
+            Self::CardPayout => 2,
+        }
+    }
+
+    /// `OperationType` of notifications.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "Payment",
+            Self::Refund => "Refund",
+            Self::CardPayout => "CardPayout",
         }
     }
 }
@@ -146,6 +157,9 @@ pub(crate) struct Transaction {
     pub(crate) refunded: Amount,
     pub(crate) request_id: Option<RequestId>,
     pub(crate) packet: Option<PacketDigest>,
+    /// The subscription that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subscription_id: Option<String>,
 }
 
 impl Transaction {

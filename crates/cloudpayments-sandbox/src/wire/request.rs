@@ -129,6 +129,7 @@ fn card_charge(params: &Params, two_stage: bool) -> Result<CardCharge, BadReques
         packet,
         holder_name: params.owned("Name")?,
         save_card: params.boolean("SaveCard")?.unwrap_or(true),
+        checked: None,
     })
 }
 
@@ -145,7 +146,7 @@ fn token_charge(params: &Params, two_stage: bool, strict: bool) -> Result<TokenC
         _ => {}
     }
     let token = Token(params.required("Token")?.to_owned());
-    Ok(TokenCharge { purpose, token, initiator })
+    Ok(TokenCharge { purpose, token, initiator, checked: None })
 }
 
 /// What card and token charges share. `AccountId` is left to them: one of them requires it, later in its table.

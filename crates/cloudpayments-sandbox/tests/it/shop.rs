@@ -71,6 +71,21 @@ impl Shop {
         self.http.get(self.url("/sandbox/ledger")).send().await.unwrap().json().await.unwrap()
     }
 
+    /// Every notification of the sandbox and how far it is.
+    pub(crate) async fn notifications(&self) -> Vec<Value> {
+        self.http.get(self.url("/sandbox/notifications")).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until the sandbox has noted so many tries of notifications of a kind.
+    pub(crate) async fn until_tried(&self, kind: &str, tries: usize) {
+        until(async || {
+            let notices = self.notifications().await;
+            let made = notices.iter().filter(|notice| notice["type"] == kind);
+            (made.map(|notice| notice["tries"].as_u64().unwrap()).sum::<u64>() >= tries as u64).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn order_fault(&self, fault: Value) {
         let response = self.http.post(self.url("/sandbox/faults")).json(&fault).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);
@@ -88,7 +103,7 @@ impl Shop {
     }
 }
 
-async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
     let poll = async {
         loop {
             if let Some(found) = look().await {
