@@ -65,4 +65,15 @@ update account set updated_at = now(), status = 'Active', expiration_dt = curren
         payment_token = :payment::text || repeat('x', 80),
         card = '{"first_six": "424242", "last_four": "4242", "expires": "12/39", "scheme": "Visa"}'
     where id = :account::uuid returning *;
+with entry as (
+    insert into journal_entry (day, at, kind, key, currency, account_id, bill_id, payment_id, tariff_id, transaction_id)
+    values (current_date, now(), 'payment', 'taken:' || :payment::text, 'RUB', :account::uuid, :bill::uuid, :payment::uuid,
+        :tariff::uuid, 7)
+    on conflict (key) do nothing
+    returning id
+)
+insert into journal_line (entry_id, no, account, amount)
+select entry.id, line.no, line.account, line.amount
+from entry, unnest(array['gateway_clearing', 'deferred_revenue'], array[29900, -29900]) with ordinality
+    as line (account, amount, no);
 commit;

@@ -19,6 +19,7 @@ pub mod duration;
 pub mod event;
 pub mod explain;
 pub mod ids;
+pub mod ledger;
 pub mod models;
 pub mod money;
 pub mod payment;

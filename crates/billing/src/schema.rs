@@ -187,6 +187,33 @@ diesel::table! {
 }
 
 diesel::table! {
+    journal_entry (id) {
+        id -> Int8,
+        day -> Date,
+        at -> Timestamptz,
+        kind -> Text,
+        key -> Text,
+        #[max_length = 3]
+        currency -> Bpchar,
+        account_id -> Nullable<Uuid>,
+        bill_id -> Nullable<Uuid>,
+        payment_id -> Nullable<Uuid>,
+        tariff_id -> Nullable<Uuid>,
+        transaction_id -> Nullable<Int8>,
+        written_in -> Int8,
+    }
+}
+
+diesel::table! {
+    journal_line (entry_id, no) {
+        entry_id -> Int8,
+        no -> Int4,
+        account -> Text,
+        amount -> Int8,
+    }
+}
+
+diesel::table! {
     orphan (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -328,6 +355,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     event_log,
     event_reader,
     gateway_call,
+    journal_entry,
+    journal_line,
     orphan,
     payment,
     role_push,

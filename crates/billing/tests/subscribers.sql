@@ -23,6 +23,18 @@ select payment_id, bought_at, bought_at, true, bill_id, 1000000000 + n, 'succeed
     'charge:' || payment_id, payment_id, '\x00', 1, bought_at, bought_at, bought_at, bought_at
 from newcomer;
 
+with entry as (
+    insert into journal_entry (day, at, kind, key, currency, account_id, bill_id, payment_id, tariff_id, transaction_id)
+    select bought_at::date, bought_at, 'payment', 'taken:' || (1000000000 + n), currency, id, bill_id, payment_id, tariff_id,
+        1000000000 + n
+    from newcomer
+    returning id, payment_id
+)
+insert into journal_line (entry_id, no, account, amount)
+select entry.id, side.no, side.account, side.sign * newcomer.amount
+from entry join newcomer using (payment_id),
+    (values (1, 'gateway_clearing', 1), (2, 'deferred_revenue', -1)) as side (no, account, sign);
+
 insert into card (id, created_at, account_id, generation, token)
 select card_id, bought_at, id, 1, 'sealed-' || id from newcomer;
 insert into attempt_card (payment_id, card_id) select payment_id, card_id from newcomer;

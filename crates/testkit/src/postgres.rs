@@ -14,6 +14,9 @@ use crate::environment::setting;
 use crate::names;
 
 /// A database of the test's own; dropped with this value, whoever is still connected.
+///
+/// A test that has not failed by then fails if the database has a view `journal_fault`, and that a row: whatever a test does
+/// to money, the ledger balances at its end.
 pub struct TestDatabase {
     name: String,
     url: String,
@@ -28,12 +31,45 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        let faults = if std::thread::panicking() { Vec::new() } else { ledger_faults(&self.url) };
         let name = std::mem::take(&mut self.name);
         names::detached(async move {
             let mut server = connect().await?;
             drop_database(&mut server, &name).await
         });
+        assert!(faults.is_empty(), "the ledger does not balance: {faults:#?}");
     }
+}
+
+/// What is wrong with the ledger of a database that has one. On a thread and a runtime of its own: a `Drop` cannot wait for a
+/// future of the test's. A database that does not answer any more, because its test has taken it away, says nothing.
+fn ledger_faults(url: &str) -> Vec<String> {
+    #[derive(QueryableByName)]
+    struct Fault {
+        #[diesel(sql_type = Text)]
+        fault: String,
+    }
+    let url = url.to_owned();
+    let look = async move {
+        let mut database = AsyncPgConnection::establish(&url).await?;
+        let ledger = "SELECT relname::text AS fault FROM pg_class WHERE oid = to_regclass('journal_fault')";
+        let ledger: Vec<Fault> = diesel::sql_query(ledger).load(&mut database).await?;
+        if ledger.is_empty() {
+            return Ok(Vec::new());
+        }
+        let faults = "SELECT subject || ': ' || fault AS fault FROM journal_fault ORDER BY 1 LIMIT 20";
+        let faults: Vec<Fault> = diesel::sql_query(faults).load(&mut database).await?;
+        Ok(faults.into_iter().map(|row| row.fault).collect())
+    };
+    let looked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(look)
+    });
+    let looked: anyhow::Result<Vec<String>> = looked.join().expect("it does not panic");
+    looked.unwrap_or_else(|error| {
+        tracing::warn!(error = format!("{error:#}"), "the ledger of a test could not be read");
+        Vec::new()
+    })
 }
 
 /// An empty database.

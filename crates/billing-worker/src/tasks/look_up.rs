@@ -111,7 +111,9 @@ async fn keep_if_ours(desk: &Desk, ours: &Identity, transaction: Transaction) ->
 /// attempt in doubt: it is met again, or was told to the log.
 pub(super) async fn set_aside(desk: &Desk, orphan: Orphan) {
     let written = match desk.services.db.conn().await {
-        Ok(mut conn) => orphans::report(&mut conn, &orphan, desk.now()).await.map_err(|error| error.to_string()),
+        Ok(mut conn) => orphans::report(&mut conn, &orphan, desk.terminal, desk.services.time_zone, desk.now())
+            .await
+            .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let Orphan { payment_id, transaction_id, what, .. } = &orphan;

@@ -12,6 +12,7 @@ pub mod closing;
 pub mod declines;
 pub mod events;
 pub mod gateway_calls;
+pub mod journal;
 pub mod orphans;
 pub mod payments;
 mod prepared;

@@ -2,14 +2,15 @@
 //! person.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::payments::load::lock_known;
-use super::{StoreError, events};
+use super::{StoreError, events, journal};
 use crate::event::{EventKind, NewEvent};
-use crate::payment::identity::{Identity, Told};
+use crate::payment::identity::{Identity, Terminal, Told};
 use crate::schema::orphan;
 use crate::{Kopecks, PaymentId};
 
@@ -61,32 +62,48 @@ impl Orphan {
 }
 
 /// Writes it down. Returns whether it was new: only then must somebody be told.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn set_aside(conn: &mut AsyncPgConnection, found: &Orphan, now: DateTime<Utc>) -> Result<bool, StoreError> {
+pub(super) async fn set_aside(
+    conn: &mut AsyncPgConnection,
+    found: &Orphan,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     let row = (orphan::id.eq(Uuid::now_v7()), orphan::created_at.eq(now), found);
     let written = diesel::insert_into(orphan::table).values(row).on_conflict_do_nothing().execute(conn).await?;
     Ok(written > 0)
 }
 
-/// Likewise, and tells the log that a person must look, under the lock of the attempt's account.
+/// Likewise, enters the money that it took on this kind of terminal into the ledger, on the day of `zone`, and tells the log
+/// that a person must look, under the lock of the attempt's account.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn report(conn: &mut AsyncPgConnection, found: &Orphan, now: DateTime<Utc>) -> Result<bool, StoreError> {
+pub async fn report(
+    conn: &mut AsyncPgConnection,
+    found: &Orphan,
+    terminal: Terminal,
+    zone: Tz,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
-        let Some(payment_id) = found.payment_id else { return set_aside(conn, found, now).await };
-        let locked = lock_known(conn, payment_id).await?;
-        let is_new = set_aside(conn, found, now).await?;
-        if is_new {
+        let locked = match found.payment_id {
+            Some(payment_id) => Some(lock_known(conn, payment_id).await?),
+            None => None,
+        };
+        if !set_aside(conn, found, now).await? {
+            return Ok(false);
+        }
+        // What was made in test mode on a terminal that takes money took none.
+        if terminal == Terminal::Test || found.test_mode != Some(true) {
+            journal::enter_orphan(conn, found, zone, now).await?;
+        }
+        if let Some(locked) = locked {
             let attention = NewEvent::of_account(EventKind::NeedsAttention, locked.account.id)
                 .bill(locked.bill.id)
-                .payment(payment_id)
+                .payment(locked.payment.id)
                 .with("transaction_id", found.transaction_id);
             events::append(conn, vec![attention], now).await?;
         }
-        Ok(is_new)
+        Ok(true)
     })
     .await
 }

@@ -87,7 +87,7 @@ async fn secrets_are_wiped_when_the_attempt_needs_them_no_longer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_outcome_told_three_times_changes_as_much_as_told_once() {
-    let shop = Shop::open().await;
+    let mut shop = Shop::open().await;
     for kind in KINDS {
         let payment = shop.created().await;
         shop.send(payment.id, noon()).await;
@@ -102,7 +102,11 @@ async fn every_outcome_told_three_times_changes_as_much_as_told_once() {
             }
         }
         assert_eq!(shop.everything().await, after_one, "{kind:?}");
-        // Out of the way of the next one, which is of the same transaction.
+        // The next one is of the same transaction. Money stays where it is; anything else makes way.
+        if once.payment.state.is_success() {
+            shop = Shop::open().await;
+            continue;
+        }
         shop.sql(
             "update payment set transaction_id = null, state = 'declined', is_success = false,
                   finished_at = now(), acs_url = null, pa_req = null, three_ds_expires_at = null",

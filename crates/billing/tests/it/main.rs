@@ -26,6 +26,7 @@ mod doubt;
 mod dunning;
 mod event_log;
 mod explaining;
+mod journal;
 mod kept_card;
 mod many_attempts;
 mod migrations;

@@ -9,7 +9,9 @@ use std::path::Path;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, NewEvent};
+use billing::ledger::{self, Entry};
 use billing::models::TariffPrice;
+use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
@@ -17,7 +19,7 @@ use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
-use billing::store::{accounts, announcements, closing, events, renewals, roles, tariffs};
+use billing::store::{accounts, announcements, closing, events, journal, renewals, roles, tariffs};
 use billing::{AccountId, Currency, Kopecks, PaymentId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
@@ -143,9 +145,11 @@ const CALLS: &[(&str, Call)] = calls! {
         gateway_calls::keep(conn, clock::now(), noon() - Duration::days(1_000)).await.unwrap()
     };
     "gateway_calls::of_payment" => |conn, rows| gateway_calls::of_payment(conn, rows.paid.id).await.unwrap();
+    "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
     "orphans::of_payment" => |conn, rows| orphans::of_payment(conn, rows.paid.id).await.unwrap();
-    "orphans::report" => |conn, rows| orphans::report(conn, &rows.orphan(), noon()).await.unwrap();
-    "orphans::set_aside" => |conn, rows| orphans::set_aside(conn, &rows.orphan(), noon()).await.unwrap();
+    "orphans::report" => |conn, rows| {
+        orphans::report(conn, &rows.orphan(), Terminal::Live, Tz::Europe__Moscow, noon()).await.unwrap()
+    };
     "payments::account_of" => |conn, rows| payments::account_of(conn, rows.paid.id).await.unwrap();
     "payments::apply" => |conn, rows| {
         payments::apply(conn, rows.sending.id, took(&rows.sending, 77), &rows.shop.cipher, noon()).await.unwrap();
@@ -323,13 +327,17 @@ impl Rows {
             payment_id: Some(self.paid.id),
             transaction_id: 5,
             what: "amount".into(),
-            status: None,
+            status: Some("Completed".into()),
             invoice_id: None,
             account_id: None,
-            amount: None,
-            currency: None,
+            amount: Some(Kopecks::new(100)),
+            currency: Some("RUB".into()),
             test_mode: None,
         }
+    }
+
+    fn entry(&self) -> Entry {
+        ledger::set_aside(6, Kopecks::new(100), Currency::RUB, noon(), Tz::Europe__Moscow)
     }
 
     async fn ended_call(&self, conn: &mut AsyncPgConnection) -> Ended {
@@ -393,6 +401,8 @@ async fn read_whole(rows: &Rows, call: Call) -> Vec<String> {
     let made = conn.transaction::<(), Undo, _>(async |conn| {
         let before = names(conn, READS).await;
         call(conn, rows).await;
+        // What waits for the commit is done too.
+        conn.batch_execute("set constraints all immediate").await.unwrap();
         let after = names(conn, READS).await;
         Err(Undo(after.into_iter().filter(|table| !before.contains(table)).collect()))
     });

@@ -1,13 +1,14 @@
 //! After the answer: attempt, bill and account move together.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
-use super::super::{StoreError, cards, circuits, declines, events};
+use super::super::{StoreError, cards, circuits, declines, events, journal};
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use super::{PaymentView, verified};
@@ -16,7 +17,7 @@ use crate::bill::{BillEvent, BillKind, BillStatus};
 use crate::breaker::{Circuit, CircuitState};
 use crate::cipher::{Cipher, Place};
 use crate::decline::{DeclineGroup, Ruling};
-use crate::models::{NewPaymentRow, PaymentRow};
+use crate::models::NewPaymentRow;
 use crate::payment::{Instrument, Outcome, Payment, PaymentState, SecondTransaction};
 use crate::schema::payment;
 use crate::{AccountId, Kopecks, PaymentId, TariffId};
@@ -130,16 +131,17 @@ pub(super) async fn settle(
     let mut before = locked.attempt();
     let mut effects = Vec::new();
     if let Some(second) = before.second_transaction(&outcome) {
-        effects.extend(record_second(conn, &locked.payment, second, now).await?);
+        effects.extend(record_second(conn, &locked, second, now).await?);
     }
-    let outcome = leave_what_is_anothers(conn, &before, outcome, &mut effects, now).await?;
+    let zone = locked.account.machine().time_zone;
+    let outcome = leave_what_is_anothers(conn, &before, outcome, &mut effects, zone, now).await?;
     // Nothing is bought for a closed account any more: what comes all the same goes back.
     before.owed = locked.bill.status.owes_after(outcome.kind()) && !(is_closed && is_taken(&outcome));
     if before.state.is_failure() && is_live_money(&outcome) {
         before.owed = before.owed && clear_the_way(conn, &mut locked, now).await?;
     }
     if let Some(what) = before.mismatch(&outcome) {
-        effects.extend(set_aside(conn, &before, &outcome, what, now).await?);
+        effects.extend(set_aside(conn, &before, &outcome, what, zone, now).await?);
     }
     let given_back = GivenBack::by(&outcome);
     let ruling = ruling(conn, &outcome).await?;
@@ -167,6 +169,9 @@ pub(super) async fn settle(
             let account = locked.account.machine().apply(event, now)?;
             locked.save_account(conn, &account, now).await?;
         }
+    }
+    if after.state.is_success() && !before.state.is_success() {
+        journal::enter_success(conn, &locked, given_back == GivenBack::All, now).await?;
     }
     effects.extend(effects_of(&locked, &before, &after, given_back, kept));
     effects.extend(fault_of_ours(conn, &locked, &before, &after).await?);
@@ -217,6 +222,7 @@ async fn leave_what_is_anothers(
     attempt: &Payment,
     outcome: Outcome,
     effects: &mut Vec<Effect>,
+    zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<Outcome, StoreError> {
     let Some(transaction_id) = outcome.transaction_id().filter(|id| attempt.transaction_id != Some(*id)) else {
@@ -227,7 +233,7 @@ async fn leave_what_is_anothers(
     // That of an attempt which has succeeded is what was written down as its second transaction.
     let Some(other) = other.filter(|_| !attempt.state.is_success()) else { return Ok(outcome) };
     let why = format!("transaction {transaction_id} of the gateway is payment {other}: a person must decide");
-    effects.extend(set_aside(conn, attempt, &outcome, why.clone(), now).await?);
+    effects.extend(set_aside(conn, attempt, &outcome, why.clone(), zone, now).await?);
     Ok(match outcome {
         Outcome::Declined { code, reason, cardholder_message, retry_after, .. } => {
             Outcome::Declined { transaction_id: None, code, reason, cardholder_message, retry_after }
@@ -242,6 +248,7 @@ async fn set_aside(
     attempt: &Payment,
     outcome: &Outcome,
     what: String,
+    zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<Option<Effect>, StoreError> {
     let Some(transaction_id) = outcome.transaction_id() else { return Ok(None) };
@@ -257,8 +264,11 @@ async fn set_aside(
         currency: currency.map(|currency| currency.to_string()),
         test_mode: None,
     };
-    let is_new = orphans::set_aside(conn, &found, now).await?;
-    Ok(is_new.then_some(Effect::NeedsAttention { payment_id: attempt.id, what }))
+    if !orphans::set_aside(conn, &found, now).await? {
+        return Ok(None);
+    }
+    journal::enter_orphan(conn, &found, zone, now).await?;
+    Ok(Some(Effect::NeedsAttention { payment_id: attempt.id, what }))
 }
 
 /// Money has come for an attempt believed dead, and another may be under way for the same bill. One that can take no
@@ -414,11 +424,12 @@ async fn fault_of_ours(
 /// gateway speaks of, so that no money is without a row; hearing of it again adds nothing.
 async fn record_second(
     conn: &mut AsyncPgConnection,
-    first: &PaymentRow,
+    locked: &Locked,
     second: SecondTransaction,
     now: DateTime<Utc>,
 ) -> Result<Option<Effect>, StoreError> {
     let SecondTransaction { transaction_id, amount, currency } = second;
+    let first = &locked.payment;
     if Kopecks::billable(amount.get()).is_err() {
         // No row of ours can hold it: it is kept with what differs.
         return Ok(None);
@@ -434,5 +445,9 @@ async fn record_second(
     };
     let payment_id = row.id;
     let inserted = diesel::insert_into(payment::table).values(row).on_conflict_do_nothing().execute(conn).await?;
-    Ok((inserted > 0).then_some(Effect::RefundOwed { payment_id, transaction_id }))
+    if inserted == 0 {
+        return Ok(None);
+    }
+    journal::enter_second(conn, locked, payment_id, second, now).await?;
+    Ok(Some(Effect::RefundOwed { payment_id, transaction_id }))
 }
