@@ -328,7 +328,7 @@ proptest! {
             }
         }
 
-        let mut replayed = Ledger::new(secret(), 1, 10_000);
+        let mut replayed = Ledger::new(secret(), 1, 10_000, Site::default());
         for change in &books.written {
             let line = serde_json::to_string(change).unwrap();
             replayed.apply(serde_json::from_str(&line).unwrap());
@@ -346,6 +346,6 @@ proptest! {
 
 #[test]
 fn a_verdict_about_a_forgotten_transaction_is_still_an_answer() {
-    let ledger = Ledger::new(secret(), 1, 10);
+    let ledger = Ledger::new(secret(), 1, 10, Site::default());
     assert_eq!(ledger.answer(Verdict::Transaction(TransactionId(1))).to_string(), "refused: Transaction not found");
 }
