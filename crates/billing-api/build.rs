@@ -5,12 +5,13 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "billing/v1/tariffs.proto",
     "billing/v1/payments.proto",
     "billing/v1/access.proto",
     "billing/v1/events.proto",
     "billing/v1/subscriptions.proto",
+    "billing/v1/refunds.proto",
 ];
 
 /// Messages that carry card data: their `Debug` is written by hand in `src/proto.rs` and keeps it to itself.

@@ -10,7 +10,7 @@ use testkit::{Process, TestDatabase};
 const START: Duration = Duration::from_secs(30);
 
 /// Settings that make the system impatient, so that a test sees in seconds what takes minutes in production.
-const IMPATIENT: [(&str, &str); 13] = [
+const IMPATIENT: [(&str, &str); 14] = [
     ("GATEWAY_TIMEOUT", "2s"),
     ("GATEWAY_MAX_IN_FLIGHT", "20"),
     ("RESOLVE_FIRST_LOOK", "500ms"),
@@ -20,6 +20,7 @@ const IMPATIENT: [(&str, &str); 13] = [
     ("OPEN_RENEWALS_EVERY", "1s"),
     ("REPUBLISH_STRANDED_EVERY", "1s"),
     ("RESOLVE_UNKNOWN_EVERY", "1s"),
+    ("RESUME_REFUNDS_EVERY", "1s"),
     ("SANDBOX_MAX_CONCURRENT", "100"),
     ("DATABASE_POOL_SIZE", "10"),
     ("CONNECT_WITHIN", "30s"),

@@ -11,8 +11,8 @@ use crate::browser::BrowserConfig;
 use crate::values::{count, duration};
 
 /// Tokens that open everything on a developer's machine.
-pub const LOCAL_TOKENS: &str =
-    "frontend:frontend-dev:payments+tariffs+subscriptions,auth:auth-dev:accounts+access,mailer:mailer-dev:events";
+pub const LOCAL_TOKENS: &str = "frontend:frontend-dev:payments+tariffs+subscriptions,auth:auth-dev:accounts+access,mailer:mailer-dev:events,\
+     panel:panel-dev:staff";
 
 /// Where and for whom the API answers.
 #[derive(Args, Clone, Debug)]

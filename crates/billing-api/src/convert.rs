@@ -3,9 +3,10 @@
 use billing::account::{Access, AccountStatus, SkippedPeriod};
 use billing::bill::{BillKind, BillStatus};
 use billing::event::{Event, EventKind, ResumeToken};
-use billing::models::Tariff;
+use billing::models::{RefundRow, Tariff};
 use billing::payment::{Decline, PaymentState};
 use billing::period::Period;
+use billing::refund::{AccessEffect, RefundSource, RefundState};
 use billing::store::payments::{PaymentView, ThreeDsView};
 use billing::store::subscriptions::{BillView, Preview};
 use billing::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
@@ -140,6 +141,44 @@ pub(crate) fn bill(view: BillView) -> proto::Bill {
     }
 }
 
+pub(crate) fn refund(row: RefundRow) -> proto::Refund {
+    use proto::{RefundSource as Source, RefundStatus as Status};
+    let status = match row.state {
+        RefundState::Requested if row.waits_for_approval() => Status::WaitingForApproval,
+        RefundState::Requested => Status::Requested,
+        RefundState::Sending | RefundState::Unknown => Status::Sending,
+        RefundState::Succeeded => Status::Succeeded,
+        RefundState::Failed => Status::Failed,
+    };
+    let source = match row.source {
+        RefundSource::Ours => Source::Ours,
+        RefundSource::Automatic => Source::Automatic,
+        RefundSource::External => Source::External,
+    };
+    let effect = match row.effect {
+        AccessEffect::Keep => proto::AccessEffect::Keep,
+        AccessEffect::Shorten => proto::AccessEffect::Shorten,
+        AccessEffect::End => proto::AccessEffect::End,
+    };
+    proto::Refund {
+        refund_id: row.id.to_string(),
+        payment_id: row.payment_id.to_string(),
+        status: status.into(),
+        source: source.into(),
+        amount_kopecks: row.amount.get(),
+        currency: row.currency.to_string(),
+        access_effect: effect.into(),
+        reason: row.reason,
+        requested_by: row.requested_by.unwrap_or_default(),
+        approved_by: row.approved_by.unwrap_or_default(),
+        gateway_transaction_id: row.gateway_tx_id.unwrap_or_default(),
+        info: row.info.unwrap_or_default(),
+        created_at: Some(timestamp(row.created_at)),
+        updated_at: Some(timestamp(row.updated_at)),
+        finished_at: row.finished_at.map(timestamp),
+    }
+}
+
 fn skipped(period: &SkippedPeriod) -> proto::SkippedPeriod {
     proto::SkippedPeriod { from: Some(timestamp(period.begins_at)), until: Some(timestamp(period.ends_at)) }
 }
@@ -222,6 +261,8 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::PriceSet
         | EventKind::PeriodsSkipped
         | EventKind::CardReplaced
+        | EventKind::RefundMoved
+        | EventKind::ChargebackReceived
         | EventKind::ExpirationMoved => Kind::Unspecified,
     }
 }

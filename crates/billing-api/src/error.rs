@@ -7,6 +7,7 @@ use billing::db::DbError;
 use billing::store::StoreError;
 use billing::store::events::Gone;
 use billing::store::payments::{CreateError, SubmitError};
+use billing::store::refunds::RefundError;
 use billing::store::subscriptions::VerbError;
 use chrono::{DateTime, Utc};
 
@@ -64,6 +65,8 @@ pub(crate) enum ApiError {
     NoCard,
     /// Its person has asked to be forgotten.
     AccountClosed,
+    /// Why no money goes back.
+    NotRefundable(NotRefundable),
     /// A reader of the log cannot go on from its token.
     Gone(Gone),
     ShuttingDown,
@@ -84,6 +87,7 @@ pub(crate) enum NotAtOnce {
     RenewalInProgress,
     ChangeInProgress,
     ChargedTooOften { until: DateTime<Utc> },
+    RefundInProgress,
     PartiallyRefunded,
     OtherCurrency,
     NotUpwards,
@@ -97,12 +101,37 @@ impl NotAtOnce {
             Self::RenewalInProgress => "RENEWAL_IN_PROGRESS",
             Self::ChangeInProgress => "CHANGE_IN_PROGRESS",
             Self::ChargedTooOften { .. } => "CHARGED_TOO_OFTEN",
+            Self::RefundInProgress => "REFUND_IN_PROGRESS",
             Self::PartiallyRefunded => "PARTIALLY_REFUNDED",
             Self::OtherCurrency => "OTHER_CURRENCY",
             Self::NotUpwards => "NOT_UPWARDS",
             Self::PreviewChanged { .. } => "PREVIEW_CHANGED",
         }
     }
+}
+
+/// Why no money goes back, or a refund does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotRefundable {
+    InDoubt,
+    NothingTaken,
+    TooOld,
+    AlreadyBeingReturned {
+        refund_id: String,
+    },
+    Unfinished {
+        refund_id: String,
+    },
+    MoreThanLeft {
+        left_kopecks: i64,
+    },
+    PartOfAHold,
+    ChargedBack,
+    /// The role may give nothing back, or not so much.
+    RoleMayNot,
+    SamePerson,
+    NotWaiting,
+    NotWithdrawable,
 }
 
 /// A field and the rule it breaks.
@@ -118,6 +147,7 @@ pub(crate) enum Resource {
     Tariff,
     Payment,
     Bill,
+    Refund,
 }
 
 impl ApiError {
@@ -146,6 +176,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::UnknownPayment(id) => Self::not_found(Resource::Payment, &id),
+            StoreError::UnknownRefund(id) => Self::not_found(Resource::Refund, &id),
             error if error.is_transient() => Self::Unavailable(error.into()),
             error => Self::Internal(error.into()),
         }
@@ -192,6 +223,7 @@ impl From<VerbError> for ApiError {
             VerbError::RenewalInProgress => Self::NotAtOnce(NotAtOnce::RenewalInProgress),
             VerbError::ChangeInProgress => Self::NotAtOnce(NotAtOnce::ChangeInProgress),
             VerbError::ChargedTooOften { until } => Self::NotAtOnce(NotAtOnce::ChargedTooOften { until }),
+            VerbError::RefundInProgress => Self::NotAtOnce(NotAtOnce::RefundInProgress),
             VerbError::PartiallyRefunded => Self::NotAtOnce(NotAtOnce::PartiallyRefunded),
             VerbError::OtherCurrency => Self::NotAtOnce(NotAtOnce::OtherCurrency),
             VerbError::NotUpwards => Self::NotAtOnce(NotAtOnce::NotUpwards),
@@ -200,6 +232,32 @@ impl From<VerbError> for ApiError {
             }
             VerbError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<RefundError> for ApiError {
+    fn from(error: RefundError) -> Self {
+        use NotRefundable as Why;
+        Self::NotRefundable(match error {
+            RefundError::UnknownPayment(id) => return Self::not_found(Resource::Payment, &id),
+            RefundError::UnknownRefund(id) => return Self::not_found(Resource::Refund, &id),
+            RefundError::IdempotencyConflict => return Self::IdempotencyKeyReused,
+            RefundError::Store(error) => return error.into(),
+            RefundError::InDoubt(_) => Why::InDoubt,
+            RefundError::NotTaken { .. } => Why::NothingTaken,
+            RefundError::TooOld(_) => Why::TooOld,
+            RefundError::AlreadyBeingReturned { refund_id, .. } => {
+                Why::AlreadyBeingReturned { refund_id: refund_id.to_string() }
+            }
+            RefundError::Unfinished { refund_id, .. } => Why::Unfinished { refund_id: refund_id.to_string() },
+            RefundError::MoreThanLeft { left } => Why::MoreThanLeft { left_kopecks: left.get() },
+            RefundError::PartOfAHold => Why::PartOfAHold,
+            RefundError::ChargedBack(_) => Why::ChargedBack,
+            RefundError::RoleMayNot(_) | RefundError::ApprovesLess { .. } => Why::RoleMayNot,
+            RefundError::SamePerson => Why::SamePerson,
+            RefundError::NotWaiting { .. } => Why::NotWaiting,
+            RefundError::NotWithdrawable { .. } => Why::NotWithdrawable,
+        })
     }
 }
 

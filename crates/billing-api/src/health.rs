@@ -23,7 +23,11 @@ use crate::payments::PaymentsApi;
 use crate::proto::access_server::AccessServer;
 use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
+use crate::proto::refunds_server::RefundsServer;
+use crate::proto::subscriptions_server::SubscriptionsServer;
 use crate::proto::tariffs_server::TariffsServer;
+use crate::refunds::RefundsApi;
+use crate::subscriptions::SubscriptionsApi;
 use crate::tariffs::TariffsApi;
 use crate::validation::MAX_MESSAGE;
 
@@ -33,12 +37,14 @@ const EVERY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The whole server, as the protocol names it, and each service.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 7] = [
     "",
     TariffsServer::<TariffsApi>::NAME,
     PaymentsServer::<PaymentsApi>::NAME,
     AccessServer::<AccessApi>::NAME,
     EventsServer::<EventsApi>::NAME,
+    SubscriptionsServer::<SubscriptionsApi>::NAME,
+    RefundsServer::<RefundsApi>::NAME,
 ];
 
 /// What all services are: they stand on the same servers. When the sender is dropped, the streams that watch end.

@@ -26,6 +26,7 @@ mod outage;
 mod payments;
 mod per_client;
 pub mod proto;
+mod refunds;
 mod scope;
 mod server;
 mod start;

@@ -17,11 +17,13 @@ pub enum Scope {
     Events,
     /// Look at a subscription, cancel it, resume it.
     Subscriptions,
+    /// What only the staff may do: give money back.
+    Staff,
 }
 
 impl Scope {
-    pub const ALL: [Self; 6] =
-        [Self::Tariffs, Self::Payments, Self::Accounts, Self::Access, Self::Events, Self::Subscriptions];
+    pub const ALL: [Self; 7] =
+        [Self::Tariffs, Self::Payments, Self::Accounts, Self::Access, Self::Events, Self::Subscriptions, Self::Staff];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -31,6 +33,7 @@ impl Scope {
             Self::Access => "access",
             Self::Events => "events",
             Self::Subscriptions => "subscriptions",
+            Self::Staff => "staff",
         }
     }
 
@@ -58,7 +61,7 @@ pub(crate) enum Requirement {
 }
 
 /// Every method of the package and its scope. A method that is missing here cannot be called at all.
-const METHODS: [(&str, Scope); 21] = [
+const METHODS: [(&str, Scope); 26] = [
     ("/billing.v1.Tariffs/ListTariffs", Scope::Tariffs),
     ("/billing.v1.Payments/CreatePayment", Scope::Payments),
     ("/billing.v1.Payments/GetPayment", Scope::Payments),
@@ -80,6 +83,11 @@ const METHODS: [(&str, Scope); 21] = [
     ("/billing.v1.Subscriptions/ListPayments", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ListBills", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/GetBill", Scope::Subscriptions),
+    ("/billing.v1.Refunds/RefundPayment", Scope::Staff),
+    ("/billing.v1.Refunds/GetRefund", Scope::Staff),
+    ("/billing.v1.Refunds/ListRefunds", Scope::Staff),
+    ("/billing.v1.Refunds/ApproveRefund", Scope::Staff),
+    ("/billing.v1.Refunds/WithdrawRefund", Scope::Staff),
 ];
 
 const PUBLIC: [&str; 3] =

@@ -36,8 +36,10 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::access_server::AccessServer;
 use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
+use crate::proto::refunds_server::RefundsServer;
 use crate::proto::subscriptions_server::SubscriptionsServer;
 use crate::proto::tariffs_server::TariffsServer;
+use crate::refunds::RefundsApi;
 use crate::start::StartError;
 use crate::streams::StreamLimits;
 use crate::subscriptions::SubscriptionsApi;
@@ -172,6 +174,7 @@ impl Bound {
         };
         let tariffs = TariffsApi { services: services.clone() };
         let subscriptions = SubscriptionsApi { services: services.clone(), writes: writes.clone(), gateway_rest };
+        let refunds = RefundsApi { services: services.clone(), writes: writes.clone() };
         let events = EventsApi {
             services: services.clone(),
             tail: tail.clone(),
@@ -185,6 +188,7 @@ impl Bound {
             .add_service(TariffsServer::new(tariffs).max_decoding_message_size(MAX_MESSAGE))
             .add_service(PaymentsServer::new(payments).max_decoding_message_size(MAX_MESSAGE))
             .add_service(AccessServer::new(access).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(RefundsServer::new(refunds).max_decoding_message_size(MAX_MESSAGE))
             .add_service(EventsServer::new(events).max_decoding_message_size(MAX_MESSAGE))
             .add_service(SubscriptionsServer::new(subscriptions).max_decoding_message_size(MAX_MESSAGE)))
     }

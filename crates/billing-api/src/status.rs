@@ -14,7 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::browser::BadToken;
 use crate::denied::Denied;
-use crate::error::{ApiError, NotAtOnce, Resource, Violation};
+use crate::error::{ApiError, NotAtOnce, NotRefundable, Resource, Violation};
 use crate::outage::Outages;
 
 /// Domain of the reasons in `google.rpc.ErrorInfo`.
@@ -155,6 +155,7 @@ impl From<ApiError> for Status {
             )
             .field("account_id", "is closed")
             .into(),
+            ApiError::NotRefundable(why) => not_refundable(&why).into(),
             ApiError::Gone(gone) => token_is_gone(gone).into(),
             ApiError::ShuttingDown => {
                 Refusal::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down: call again").retry().into()
@@ -200,8 +201,11 @@ fn not_at_once(why: NotAtOnce) -> Refusal {
         NotAtOnce::ChargedTooOften { .. } => {
             ("account_id", "the card was charged as often as it may be within a day: try again later")
         }
+        NotAtOnce::RefundInProgress => {
+            ("account_id", "money of the present period is on its way back: try again when it is there")
+        }
         NotAtOnce::PartiallyRefunded => {
-            ("account_id", "a part of the present period was given back: change from the next period on")
+            ("account_id", "how much of the present period was given back is not known: change from the next period on")
         }
         NotAtOnce::OtherCurrency => ("tariff_id", "the tariff is in another currency: change from the next period on"),
         NotAtOnce::NotUpwards => {
@@ -217,6 +221,92 @@ fn not_at_once(why: NotAtOnce) -> Refusal {
         NotAtOnce::ChargedTooOften { until } => refusal.fact("until", &until.to_rfc3339()),
         NotAtOnce::PreviewChanged { amount_kopecks } => refusal.fact("amount_kopecks", &amount_kopecks.to_string()),
         _ => refusal,
+    }
+}
+
+fn not_refundable(why: &NotRefundable) -> Refusal {
+    use {Code::FailedPrecondition as Failed, Code::PermissionDenied as Denied, NotRefundable as Why};
+    let refusal = |code, reason, field, rule, what: &str| Refusal::new(code, reason, what).field(field, rule);
+    match why {
+        Why::InDoubt => refusal(
+            Failed,
+            "PAYMENT_IN_DOUBT",
+            "payment_id",
+            "is in doubt",
+            "it is not known yet whether the money was taken: ask again when the payment is final",
+        ),
+        Why::NothingTaken => {
+            refusal(Failed, "NOTHING_TAKEN", "payment_id", "took no money", "no money was taken by this payment")
+        }
+        Why::TooOld => refusal(
+            Failed,
+            "PAYMENT_TOO_OLD",
+            "payment_id",
+            "is older than a year",
+            "the gateway gives nothing back of payments older than a year: pay the customer in another way",
+        ),
+        Why::AlreadyBeingReturned { refund_id } => refusal(
+            Failed,
+            "ALREADY_BEING_RETURNED",
+            "payment_id",
+            "goes back by itself",
+            "nobody owed this money, and it goes back by itself: follow that refund with GetRefund",
+        )
+        .fact("refund_id", refund_id),
+        Why::Unfinished { refund_id } => refusal(
+            Failed,
+            "REFUND_UNFINISHED",
+            "payment_id",
+            "has a refund that is not finished",
+            "another refund of this payment is not finished: follow that one with GetRefund",
+        )
+        .fact("refund_id", refund_id),
+        Why::MoreThanLeft { left_kopecks } => refusal(
+            Failed,
+            "MORE_THAN_LEFT",
+            "amount_kopecks",
+            "is more than is left",
+            "so much of this payment is not left to give back",
+        )
+        .fact("left_kopecks", &left_kopecks.to_string()),
+        Why::PartOfAHold => refusal(
+            Failed,
+            "PART_OF_A_HOLD",
+            "amount_kopecks",
+            "is a part of a hold",
+            "the money is only held: it can be let go as a whole",
+        ),
+        Why::ChargedBack => refusal(
+            Failed,
+            "CHARGED_BACK",
+            "payment_id",
+            "was charged back",
+            "the customer's bank took this payment back: nothing of it is refunded",
+        ),
+        Why::RoleMayNot => refusal(
+            Denied,
+            "ROLE_MAY_NOT_REFUND",
+            "actor_role",
+            "may not do this",
+            "this role may not give so much back: the table refund_limit says who may",
+        ),
+        Why::SamePerson => refusal(
+            Denied,
+            "SAME_PERSON",
+            "actor",
+            "asked for it",
+            "whoever asked for a refund cannot approve it: another person must",
+        ),
+        Why::NotWaiting => {
+            refusal(Failed, "NOT_WAITING", "refund_id", "waits for nobody", "this refund waits for no second person")
+        }
+        Why::NotWithdrawable => refusal(
+            Failed,
+            "NOT_WITHDRAWABLE",
+            "refund_id",
+            "was sent, or is over",
+            "this refund was sent, or is over: it cannot be taken back",
+        ),
     }
 }
 
@@ -247,6 +337,7 @@ fn not_found(resource: Resource, id: &str) -> Status {
             ("ACCOUNT_NOT_FOUND", "Account", "account_id", "no such account: register it with Access.RegisterAccount")
         }
         Resource::Bill => ("BILL_NOT_FOUND", "Bill", "bill_id", "no such bill"),
+        Resource::Refund => ("REFUND_NOT_FOUND", "Refund", "refund_id", "no such refund: check its id"),
         Resource::Tariff => {
             ("TARIFF_NOT_FOUND", "Tariff", "tariff_id", "no such tariff: take one of Tariffs.ListTariffs")
         }

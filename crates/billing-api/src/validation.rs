@@ -6,7 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use billing::event::{EventKind, ResumeToken};
-use billing::{AccountId, BillId, Kopecks, PaymentId, TariffId};
+use billing::refund::AccessEffect;
+use billing::store::refunds::{Ask, Listing};
+use billing::{AccountId, BillId, Kopecks, PaymentId, RefundId, TariffId};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -172,6 +174,104 @@ impl TryFrom<proto::ReplaceCardRequest> for ReplaceCardForm {
     }
 }
 
+/// A sound `RefundPaymentRequest`.
+#[derive(Debug)]
+pub(crate) struct RefundForm {
+    pub(crate) payment_id: PaymentId,
+    pub(crate) amount: Option<Kopecks>,
+    pub(crate) effect: Option<AccessEffect>,
+    pub(crate) reason: String,
+    pub(crate) actor: String,
+    pub(crate) role: String,
+    pub(crate) idempotency_key: String,
+}
+
+impl TryFrom<proto::RefundPaymentRequest> for RefundForm {
+    type Error = ApiError;
+
+    fn try_from(request: proto::RefundPaymentRequest) -> Result<Self, ApiError> {
+        use proto::AccessEffect as Effect;
+        let mut fields = Fields::default();
+        let payment_id = fields.read("payment_id", &request.payment_id, uuid);
+        let reason = fields.read("reason", request.reason.trim(), reason);
+        let actor = fields.read("actor", request.actor.trim(), actor);
+        let role = fields.read("actor_role", request.actor_role.trim(), role);
+        let idempotency_key = fields.read("idempotency_key", &request.idempotency_key, idempotency_key);
+        let amount = match (request.amount_kopecks, Kopecks::billable(request.amount_kopecks)) {
+            (0, _) => None,
+            (_, Ok(amount)) => Some(amount),
+            (_, Err(_)) => {
+                fields.broken("amount_kopecks", "must be from 1 to 100000000, or 0 for all that is left");
+                None
+            }
+        };
+        let effect = match Effect::try_from(request.access_effect) {
+            Ok(Effect::Unspecified) => None,
+            Ok(Effect::Keep) => Some(AccessEffect::Keep),
+            Ok(Effect::Shorten) => Some(AccessEffect::Shorten),
+            Ok(Effect::End) => Some(AccessEffect::End),
+            Err(_) => {
+                fields.broken("access_effect", "must be one of this version");
+                None
+            }
+        };
+        let (Some(payment_id), Some(reason), Some(actor), Some(role), Some(idempotency_key), true) =
+            (payment_id, reason, actor, role, idempotency_key, fields.0.is_empty())
+        else {
+            return Err(fields.into());
+        };
+        Ok(Self { payment_id: payment_id.into(), amount, effect, reason, actor, role, idempotency_key })
+    }
+}
+
+/// A sound `ListRefundsRequest`.
+pub(crate) fn refunds(request: &proto::ListRefundsRequest) -> Result<Listing, ApiError> {
+    let mut fields = Fields::default();
+    let payment_id = fields.maybe("payment_id", &request.payment_id);
+    let account_id = fields.maybe("account_id", &request.account_id);
+    let limit = fields.page_size(request.page_size);
+    let before = fields.page_token(&request.page_token);
+    if !fields.0.is_empty() {
+        return Err(fields.into());
+    }
+    Ok(Listing {
+        payment_id: payment_id.map(PaymentId::from),
+        account_id: account_id.map(AccountId::from),
+        waiting_for_approval: request.waiting_for_approval,
+        before: before.map(RefundId::from),
+        limit,
+    })
+}
+
+/// A sound `ApproveRefundRequest`.
+pub(crate) struct ApprovalForm {
+    pub(crate) id: RefundId,
+    pub(crate) actor: String,
+    pub(crate) role: String,
+}
+
+pub(crate) fn approval(request: &proto::ApproveRefundRequest) -> Result<ApprovalForm, ApiError> {
+    let mut fields = Fields::default();
+    let id = fields.read("refund_id", &request.refund_id, uuid);
+    let actor = fields.read("actor", request.actor.trim(), actor);
+    let role = fields.read("actor_role", request.actor_role.trim(), role);
+    let (Some(id), Some(actor), Some(role)) = (id, actor, role) else { return Err(fields.into()) };
+    Ok(ApprovalForm { id: id.into(), actor, role })
+}
+
+/// A sound `WithdrawRefundRequest`.
+pub(crate) fn withdrawal(request: &proto::WithdrawRefundRequest) -> Result<(RefundId, String), ApiError> {
+    let mut fields = Fields::default();
+    let id = fields.read("refund_id", &request.refund_id, uuid);
+    let actor = fields.read("actor", request.actor.trim(), actor);
+    let (Some(id), Some(actor)) = (id, actor) else { return Err(fields.into()) };
+    Ok((id.into(), actor))
+}
+
+pub(crate) fn refund_id(text: &str) -> Result<RefundId, ApiError> {
+    one("refund_id", text).map(RefundId::from)
+}
+
 /// A sound request of a part of a list.
 pub(crate) struct ListForm {
     pub(crate) account_id: AccountId,
@@ -181,21 +281,10 @@ pub(crate) struct ListForm {
 }
 
 pub(crate) fn list(account_id: &str, page_size: i32, page_token: &str) -> Result<ListForm, ApiError> {
-    const DEFAULT_PAGE: i64 = 20;
     let mut fields = Fields::default();
     let account_id = fields.read("account_id", account_id, uuid);
-    let limit = match page_size {
-        0 => DEFAULT_PAGE,
-        1..=100 => i64::from(page_size),
-        _ => {
-            fields.broken("page_size", "must be from 1 to 100, or 0 for 20");
-            0
-        }
-    };
-    let before = if page_token.is_empty() { None } else { uuid(page_token).ok() };
-    if !page_token.is_empty() && before.is_none() {
-        fields.broken("page_token", "must be the next_page_token of the page before");
-    }
+    let limit = fields.page_size(page_size);
+    let before = fields.page_token(page_token);
     match account_id {
         Some(account_id) if fields.0.is_empty() => Ok(ListForm { account_id: account_id.into(), limit, before }),
         _ => Err(fields.into()),
@@ -278,6 +367,32 @@ impl Fields {
         self.0.push(Violation { field, rule });
     }
 
+    /// An id that may be left out.
+    fn maybe(&mut self, field: &'static str, text: &str) -> Option<Uuid> {
+        if text.is_empty() { None } else { self.read(field, text, uuid) }
+    }
+
+    fn page_size(&mut self, page_size: i32) -> i64 {
+        const DEFAULT_PAGE: i64 = 20;
+        match page_size {
+            0 => DEFAULT_PAGE,
+            1..=100 => i64::from(page_size),
+            _ => {
+                self.broken("page_size", "must be from 1 to 100, or 0 for 20");
+                0
+            }
+        }
+    }
+
+    /// The last id of the page before.
+    fn page_token(&mut self, page_token: &str) -> Option<Uuid> {
+        let before = if page_token.is_empty() { None } else { uuid(page_token).ok() };
+        if !page_token.is_empty() && before.is_none() {
+            self.broken("page_token", "must be the next_page_token of the page before");
+        }
+        before
+    }
+
     /// Empty is allowed, and means: none.
     fn resume_token(&mut self, text: &str) -> Option<ResumeToken> {
         if text.is_empty() {
@@ -302,6 +417,23 @@ fn uuid(text: &str) -> Result<Uuid, &'static str> {
     }
     let id = Uuid::try_parse(text).map_err(|_| RULE)?;
     if id.is_nil() { Err("must not be the nil UUID") } else { Ok(id) }
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    line(text, Ask::MAX_REASON).ok_or("must be 1 to 500 characters without control characters")
+}
+
+fn actor(text: &str) -> Result<String, &'static str> {
+    line(text, 128).ok_or("must be 1 to 128 characters without control characters")
+}
+
+fn role(text: &str) -> Result<String, &'static str> {
+    line(text, 64).ok_or("must be 1 to 64 characters without control characters")
+}
+
+fn line(text: &str, most: usize) -> Option<String> {
+    let is_sound = text.chars().count() <= most && !text.chars().any(char::is_control);
+    is_sound.then(|| text.to_owned())
 }
 
 fn cryptogram(text: &str) -> Result<SecretString, &'static str> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::tasks::{
-    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, WipeTraces,
+    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, ResumeRefunds,
+    WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Entry, store};
@@ -33,6 +34,10 @@ pub struct Config {
     /// How often payments in doubt are looked for
     #[arg(long, env = "RESOLVE_UNKNOWN_EVERY", default_value = "15s", value_parser = interval, value_name = "DURATION")]
     pub resolve_unknown_every: Duration,
+
+    /// How often refunds are looked for that nobody turns to: whose message was lost, that are in doubt
+    #[arg(long, env = "RESUME_REFUNDS_EVERY", default_value = "30s", value_parser = interval, value_name = "DURATION")]
+    pub resume_refunds_every: Duration,
 
     /// How often unanswered 3-D Secure pages are looked for
     #[arg(long, env = "EXPIRE_THREE_DS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
@@ -87,6 +92,7 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("announce", config.announce_every, Announce {}).catch_up(CatchUp::Once),
         Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}),
         Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}),
+        Entry::every("resume-refunds", config.resume_refunds_every, ResumeRefunds {}),
         Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}),
         Entry::every("end-holds", config.end_holds_every, EndHolds {}),
         Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),

@@ -107,6 +107,10 @@ pub enum AccountEvent {
     CardReplaced { card: KeptCard, debt_waits: bool },
     /// The charge for this period was refused, and the card that it charged is not kept any more.
     ReplacedCardRefused { period_no: i32 },
+    /// The money of the present period went back, and its access with it.
+    AccessTakenBack,
+    /// A part of the money went back, and so many days of the paid time with it.
+    PaidTimeShortened { days: i64 },
     /// Time has passed: [`Account::access_until`] is reached.
     AccessRanOut,
 }

@@ -64,6 +64,10 @@ text_enum! {
         PeriodsSkipped = "periods_skipped",
         /// Another card was verified, and is charged from now on.
         CardReplaced = "card_replaced",
+        /// A refund went from one state to another.
+        RefundMoved = "refund_moved",
+        /// The customer's bank took a payment back.
+        ChargebackReceived = "chargeback_received",
         /// The end of the paid time was moved by hand.
         ExpirationMoved = "expiration_moved",
     }
@@ -86,6 +90,8 @@ impl EventKind {
                 | Self::PriceSet
                 | Self::PeriodsSkipped
                 | Self::CardReplaced
+                | Self::RefundMoved
+                | Self::ChargebackReceived
                 | Self::ExpirationMoved
         )
     }

@@ -21,3 +21,8 @@ uuid_id! {
     /// One attempt to collect a bill. Also the id of the task that charges it.
     PaymentId
 }
+
+uuid_id! {
+    /// Money on its way back to a customer.
+    RefundId
+}

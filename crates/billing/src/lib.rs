@@ -25,6 +25,7 @@ pub mod money;
 pub mod payment;
 pub mod period;
 pub mod proration;
+pub mod refund;
 pub mod resolve;
 pub mod schema;
 pub mod services;
@@ -35,6 +36,6 @@ pub mod text;
 pub mod times;
 pub mod trail;
 
-pub use ids::{AccountId, BillId, PaymentId, TariffId};
+pub use ids::{AccountId, BillId, PaymentId, RefundId, TariffId};
 pub use money::{Currency, Kopecks};
 pub use services::{Services, ServicesConfig};

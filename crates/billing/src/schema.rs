@@ -91,6 +91,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    chargeback (id) {
+        id -> Text,
+        created_at -> Timestamptz,
+        payment_id -> Uuid,
+        transaction_id -> Int8,
+        amount -> Int8,
+        currency -> Text,
+        kind -> Text,
+        operation -> Text,
+        at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     circuit (name) {
         name -> Text,
         state -> Text,
@@ -268,6 +282,50 @@ diesel::table! {
 }
 
 diesel::table! {
+    refund (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        payment_id -> Uuid,
+        amount -> Int8,
+        #[max_length = 3]
+        currency -> Bpchar,
+        state -> Text,
+        source -> Text,
+        way -> Text,
+        effect -> Text,
+        reason -> Text,
+        requested_by -> Nullable<Text>,
+        role -> Nullable<Text>,
+        needs_approval -> Bool,
+        approved_by -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+        client -> Nullable<Text>,
+        idempotency_key -> Nullable<Text>,
+        digest -> Nullable<Bytea>,
+        request_id -> Text,
+        gateway_tx_id -> Nullable<Int8>,
+        sends -> Int4,
+        first_sent_at -> Nullable<Timestamptz>,
+        last_sent_at -> Nullable<Timestamptz>,
+        look_again_at -> Nullable<Timestamptz>,
+        looks -> Int4,
+        absent_at -> Nullable<Timestamptz>,
+        woken_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+        info -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    refund_limit (role) {
+        role -> Text,
+        alone -> Int8,
+        approves -> Int8,
+    }
+}
+
+diesel::table! {
     role_push (account_id) {
         account_id -> Uuid,
         role -> Text,
@@ -333,9 +391,11 @@ diesel::joinable!(attempt_card -> payment (payment_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(card -> account (account_id));
+diesel::joinable!(chargeback -> payment (payment_id));
 diesel::joinable!(decline_rule -> decline_schedule (decline_group));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
+diesel::joinable!(refund -> payment (payment_id));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(tariff_price -> tariff (tariff_id));
@@ -347,6 +407,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     attempt_card,
     bill,
     card,
+    chargeback,
     circuit,
     decline_change,
     decline_rule,
@@ -359,6 +420,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     journal_line,
     orphan,
     payment,
+    refund,
+    refund_limit,
     role_push,
     skipped_period,
     tariff,

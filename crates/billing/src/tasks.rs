@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::PaymentId;
+use crate::{PaymentId, RefundId};
 
 /// What a customer waits for: first payments, and the answers of the bank's page. Workers keep places for it.
 pub const PAYMENTS: &str = "payments";
@@ -90,6 +90,24 @@ pub struct ResolvePayment {
     pub payment_id: PaymentId,
 }
 
+/// Gives money back, or asks the gateway what became of a refund in doubt, if either is due. When the next step is, its row
+/// says: so it is not tried again as a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(
+    name = "billing.refund_payment",
+    queue = "lookups",
+    acks_late,
+    autoretry,
+    max_retries = 10,
+    retry_backoff = "1s",
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
+)]
+pub struct RefundPayment {
+    pub refund_id: RefundId,
+}
+
 // Tasks of the timetable do not expire: whether they had, the clocks of two machines would say, and one that is wrong would
 // stop all billing. Those that pile up while no worker runs find nothing to do.
 
@@ -112,6 +130,11 @@ pub struct RepublishStranded {}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.resolve_unknown", queue = "billing", acks_late, ignore_result)]
 pub struct ResolveUnknown {}
+
+/// Wakes workers for refunds that nobody turns to, and has those in doubt looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.resume_refunds", queue = "billing", acks_late, ignore_result)]
+pub struct ResumeRefunds {}
 
 /// Ends payments whose 3-D Secure page was never answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
@@ -138,6 +161,14 @@ pub struct WipeTraces {}
 pub struct PaymentReceipt {
     pub payment_id: PaymentId,
     /// A [`PaymentState`](crate::payment::PaymentState) as text.
+    pub status: String,
+}
+
+/// The result of [`RefundPayment`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundReceipt {
+    pub refund_id: RefundId,
+    /// A [`RefundState`](crate::refund::RefundState) as text.
     pub status: String,
 }
 
@@ -181,5 +212,20 @@ impl ResolvePayment {
     #[must_use]
     pub fn look_id(payment_id: PaymentId, due_at: DateTime<Utc>) -> String {
         derived(payment_id, &format!("billing.resolve_payment {}", due_at.timestamp_micros()))
+    }
+}
+
+impl RefundPayment {
+    /// The id of the first message about a refund.
+    #[must_use]
+    pub fn task_id(refund_id: RefundId) -> String {
+        refund_id.to_string()
+    }
+
+    /// The id of the step that is due then: a worker that dies with one says nothing about the next.
+    #[must_use]
+    pub fn look_id(refund_id: RefundId, due_at: DateTime<Utc>) -> String {
+        let step = format!("billing.refund_payment {}", due_at.timestamp_micros());
+        Uuid::new_v5(&refund_id.get(), step.as_bytes()).to_string()
     }
 }

@@ -99,7 +99,7 @@ fn rpcs() -> Vec<Rpc> {
 impl Rpc {
     /// Whether it asks for something by its id.
     fn has_id(&self) -> bool {
-        let ids = ["account_id", "payment_id", "bill_id"];
+        let ids = ["account_id", "payment_id", "bill_id", "refund_id"];
         self.input.field.iter().any(|field| ids.contains(&field.name()))
     }
 
@@ -113,6 +113,8 @@ impl Rpc {
                 "account_id" | "account_ids" => &whose.account_id,
                 "payment_id" => &whose.payment_id,
                 "bill_id" => &whose.bill_id,
+                "refund_id" => &key,
+                "reason" | "actor" | "actor_role" => "staff",
                 "tariff_id" => tariff_id,
                 "idempotency_key" => &key,
                 "card_cryptogram_packet" => CRYPTOGRAM,
@@ -155,7 +157,7 @@ async fn no_method_says_anything_about_what_belongs_to_another() {
     for rpc in rpcs() {
         let path = &rpc.path;
         let status = rpc.refused(&world, &token, &rpc.about(&others, &tariff_id)).await;
-        if path.starts_with("/billing.v1.Access/") {
+        if path.starts_with("/billing.v1.Access/") || path.starts_with("/billing.v1.Refunds/") {
             let status = status.expect(path);
             assert_eq!(refusal(&status), refused(Code::PermissionDenied, "SCOPE_MISSING", &[]), "{path}");
         } else if rpc.has_id() {

@@ -30,7 +30,7 @@ async fn health_answers_for_the_server_and_each_service_without_a_token() {
         })
         .await;
     }
-    let unknown = HealthCheckRequest { service: "billing.v1.Refunds".into() };
+    let unknown = HealthCheckRequest { service: "billing.v1.Receipts".into() };
     assert_eq!(client.clone().check(unknown).await.expect_err("unknown").code(), Code::NotFound);
 }
 

@@ -89,7 +89,7 @@ async fn a_question_without_a_token_has_to_come_in_time() {
 async fn to_watch_a_service_that_is_not_here_says_so_and_stays_open() {
     let mut world = World::start().await;
     let mut client = HealthClient::new(world.channel());
-    let unknown = HealthCheckRequest { service: "billing.v1.Refunds".into() };
+    let unknown = HealthCheckRequest { service: "billing.v1.Receipts".into() };
     let mut watched = client.watch(unknown).await.expect("no error").into_inner();
     let told = watched.message().await.expect("no error").expect("no end");
     assert_eq!(told.status(), ServingStatus::ServiceUnknown);

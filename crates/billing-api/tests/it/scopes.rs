@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
 use crate::refused::{Refusal, fact, refusal, refused};
-use crate::world::{AUTH, FRONTEND, MAILER, World, by};
+use crate::world::{AUTH, FRONTEND, MAILER, PANEL, World, by};
 
 /// Calls a method by its path with an empty message.
 async fn call(world: &World, method: &str, token: Option<&str>) -> Result<(), Status> {
@@ -53,6 +53,11 @@ async fn every_method_is_open_to_its_scope_only() {
         ("/billing.v1.Subscriptions/ListPayments", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ListBills", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/GetBill", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Refunds/RefundPayment", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Refunds/GetRefund", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Refunds/ListRefunds", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Refunds/ApproveRefund", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Refunds/WithdrawRefund", "staff", PANEL, FRONTEND),
     ] {
         let allowed = call(&world, method, Some(holder)).await;
         // Past the gate an empty message is fine or lacks fields, or opens a stream.
@@ -90,7 +95,7 @@ async fn no_method_of_the_package_can_be_called_without_a_token() {
             }
         }
     }
-    assert_eq!(methods, 21);
+    assert_eq!(methods, 26);
 }
 
 #[tokio::test(flavor = "multi_thread")]

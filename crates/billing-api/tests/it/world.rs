@@ -28,6 +28,7 @@ use uuid::Uuid;
 pub(crate) const FRONTEND: &str = "frontend-dev";
 pub(crate) const AUTH: &str = "auth-dev";
 pub(crate) const MAILER: &str = "mailer-dev";
+pub(crate) const PANEL: &str = "panel-dev";
 
 /// How long anything may take that should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

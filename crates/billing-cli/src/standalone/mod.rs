@@ -58,7 +58,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 15] = [
+    const DEFAULTS: [(&str, &str); 16] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -69,6 +69,7 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("open_renewals_every", "1s"),
         ("republish_stranded_every", "5s"),
         ("resolve_unknown_every", "1s"),
+        ("resume_refunds_every", "1s"),
         ("expire_three_ds_every", "10s"),
         ("end_holds_every", "10s"),
         ("worker_shutdown_timeout", "3s"),

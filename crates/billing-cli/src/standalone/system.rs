@@ -127,7 +127,7 @@ impl System {
         println!("  broker     {}", services.app.broker().address());
         println!("  data       {}\n", data_dir.display());
         println!(
-            "  tokens     frontend-dev (tariffs, payments, subscriptions)   auth-dev (accounts, access)   mailer-dev (events),"
+            "  tokens     frontend-dev (tariffs, payments, subscriptions)   auth-dev (accounts, access)   mailer-dev (events)   panel-dev (staff),"
         );
         println!("             unless API_TOKENS says others; of an account's browser: billing token --account UUID");
         println!(

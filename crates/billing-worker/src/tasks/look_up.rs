@@ -7,6 +7,7 @@ use billing::store::payments::PaymentView;
 use cloudpayments::{Error, ListRequest, Operation, Transaction, TransactionStatus};
 
 use super::calls::Calls;
+use super::look_for_refund::recognise;
 use crate::desk::Desk;
 use crate::gateway::{self, Looked};
 
@@ -35,6 +36,9 @@ pub(super) async fn look_up(desk: &Desk, payment: &PaymentView) -> Result<Option
         return Err(cloudpayments::Doubt::Contradictory("a refund of nothing").into());
     };
     let transaction = get(desk, &calls, &ours, original).await?;
+    if transaction.is_some() {
+        recognise(desk, payment, &found).await;
+    }
     Ok(transaction.map(|transaction| Looked { transaction, has_refund: true }))
 }
 
@@ -43,13 +47,13 @@ pub(super) async fn look_up(desk: &Desk, payment: &PaymentView) -> Result<Option
 pub(super) async fn listed(desk: &Desk, payment: &PaymentView, request: ListRequest) -> Result<Option<Looked>, Error> {
     let ours = payment.identity(desk.terminal);
     let mut best: Option<Transaction> = None;
-    let mut refunds_of = Vec::new();
+    let mut refunds = Vec::new();
     let calls = Calls::about(payment.id, desk);
     let mut pages = calls.gateway.pages(request);
     while let Some(page) = calls.make("/v2/payments/list", None, pages.next()).await? {
         for transaction in page.into_iter().filter(|transaction| gateway::is_named_by(transaction, &ours)) {
             if is_refund(&transaction) {
-                refunds_of.extend(transaction.original_transaction_id);
+                refunds.push(transaction);
                 continue;
             }
             let Some(transaction) = keep_if_ours(desk, &ours, transaction).await else { continue };
@@ -58,15 +62,17 @@ pub(super) async fn listed(desk: &Desk, payment: &PaymentView, request: ListRequ
             }
         }
     }
-    Ok(best.map(|transaction| {
-        let has_refund = refunds_of.contains(&transaction.transaction_id);
-        Looked { transaction, has_refund }
-    }))
+    let Some(transaction) = best else { return Ok(None) };
+    refunds.retain(|refund| refund.original_transaction_id == Some(transaction.transaction_id));
+    for refund in &refunds {
+        recognise(desk, payment, refund).await;
+    }
+    Ok(Some(Looked { transaction, has_refund: !refunds.is_empty() }))
 }
 
 /// Whether it gives a payment back. The documentation does not list the numbers of `Type`: what names an original and is
 /// not said to be a payment is none.
-const fn is_refund(transaction: &Transaction) -> bool {
+pub(super) const fn is_refund(transaction: &Transaction) -> bool {
     match transaction.operation {
         Some(Operation::Refund) => true,
         Some(Operation::Payment | Operation::Payout) => false,

@@ -9,12 +9,15 @@ mod complete_three_ds;
 mod end_holds;
 mod expire_three_ds;
 mod keep_history;
+mod look_for_refund;
 mod look_up;
 mod open_renewals;
 mod places;
+mod refund_payment;
 mod republish_stranded;
 mod resolve_payment;
 mod resolve_unknown;
+mod resume_refunds;
 mod settle;
 mod trail;
 mod wipe_traces;
@@ -32,10 +35,12 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Worker, charge_renewal::charge_renewal))
         .task(on(Worker, complete_three_ds::complete_three_ds))
         .task(on(Worker, resolve_payment::resolve_payment))
+        .task(on(Worker, refund_payment::refund_payment))
         .task(on(Timetable, open_renewals::open_renewals))
         .task(on(Timetable, announce::announce))
         .task(on(Timetable, republish_stranded::republish_stranded))
         .task(on(Timetable, resolve_unknown::resolve_unknown))
+        .task(on(Timetable, resume_refunds::resume_refunds))
         .task(on(Timetable, expire_three_ds::expire_three_ds))
         .task(on(Timetable, end_holds::end_holds))
         .task(on(Timetable, keep_history::keep_history))

@@ -4,7 +4,8 @@ use billing::PaymentId;
 use billing::bill::BillKind;
 use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
-use billing::tasks::{EndHolds, PaymentReceipt, ResolvePayment};
+use billing::store::refunds;
+use billing::tasks::{EndHolds, PaymentReceipt, RefundPayment, ResolvePayment};
 use celeriac::backend::StoredResult;
 use celeriac::protocol::ResultMeta;
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
@@ -53,7 +54,21 @@ pub(super) async fn write_down(id: PaymentId, heard: impl Into<Heard>, desk: &De
     };
     desk.tell_news();
     effects.iter().for_each(tell);
+    for effect in &effects {
+        if let Effect::RefundOwed { payment_id, .. } = effect {
+            give_back(*payment_id, desk).await;
+        }
+    }
     Ok(payment)
+}
+
+/// Has money that nobody owed sent back. If this message is lost the timetable has it done too.
+async fn give_back(payment_id: PaymentId, desk: &Desk) {
+    let refund_id = refunds::automatic_id(payment_id);
+    let options = SendOptions::new().task_id(RefundPayment::task_id(refund_id));
+    if let Err(error) = desk.services.app.send_with(RefundPayment { refund_id }, options).await {
+        tracing::warn!(%payment_id, %refund_id, %error, "the refund is left to the timetable");
+    }
 }
 
 /// The answer of a task that found nothing to do. While the payment is live somebody else works on it, and their
@@ -112,7 +127,7 @@ fn tell(effect: &Effect) {
             tracing::info!(%account_id, ?retry_at, "renewal refused");
         }
         Effect::RefundOwed { payment_id, transaction_id } => {
-            tracing::error!(%payment_id, transaction_id, "charged without a debt: a refund is owed");
+            tracing::error!(%payment_id, transaction_id, "charged without a debt: it goes back by itself");
         }
         Effect::Held { payment_id, transaction_id } => {
             tracing::warn!(

@@ -17,6 +17,7 @@ mod looks;
 mod places;
 mod planning;
 mod refunded;
+mod refunding;
 mod renewing;
 mod roles;
 mod three_ds;

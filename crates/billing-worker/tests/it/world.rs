@@ -323,6 +323,14 @@ impl World {
         assert_eq!(answer["Success"], true, "{answer}");
     }
 
+    /// An order at the gateway that no worker of ours has sent.
+    pub(crate) async fn at_the_gateway(&self, path: &str, order: Value, request_id: &str) {
+        let request = self.http.post(format!("{}{path}", self.sandbox.url())).header("X-Request-ID", request_id);
+        let response = request.basic_auth("pk_sandbox", Some("sk_sandbox")).json(&order).send().await;
+        let response: Value = response.unwrap().error_for_status().unwrap().json().await.unwrap();
+        assert_eq!(response["Success"], true, "{response}");
+    }
+
     /// How often the gateway took money from this account, by the attempt it was for.
     pub(crate) async fn charged(&self, account_id: AccountId) -> HashMap<String, usize> {
         let url = format!("{}/sandbox/ledger?account_id={account_id}", self.sandbox.url());

@@ -1,6 +1,6 @@
 //! How a subscription moves.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::term::is_worth_its_price;
 use super::window::renewal_at;
@@ -95,6 +95,9 @@ impl Account {
             E::CardForgotten => Ok(self.with_card(KeptCard::None)),
             E::Closed { access_ends_at_once } => Ok(self.closed(access_ends_at_once, now)),
             E::CardReplaced { card, debt_waits } => Ok(self.with_card(card).tried_again_with_it(debt_waits, now)),
+            E::AccessTakenBack if running => Ok(self.taken_back(now)),
+            E::PaidTimeShortened { days } if running => self.shortened(days, now),
+            E::AccessTakenBack | E::PaidTimeShortened { .. } => Ok(self),
             E::AccessRanOut => self.ran_out(now),
             E::RenewalOpened => Err(self.illegal("the opening of a renewal")),
             E::NoCard => Err(self.illegal("a renewal without a card")),
@@ -260,6 +263,25 @@ impl Account {
             return Self { access_until: closed.access_until.min(Some(now)), ..closed.canceled() };
         }
         Self { cancel_at_period_end: true, next_charge_at: None, access_until: closed.paid_until, ..closed }
+    }
+
+    fn taken_back(self, now: DateTime<Utc>) -> Self {
+        Self { access_until: self.access_until.min(Some(now)), ..self.canceled() }
+    }
+
+    /// What was granted behind the paid time stays behind it, and later periods count from where it ends now. A time that
+    /// has passed by then is over.
+    fn shortened(self, days: i64, now: DateTime<Utc>) -> Result<Self, AccountError> {
+        let (Some(term), Some(end)) = (self.term, self.paid_until) else { return Ok(self) };
+        let ends_at = end - TimeDelta::days(days);
+        if ends_at <= now {
+            return Ok(self.taken_back(now));
+        }
+        let term = Term { anchor_at: ends_at, anchor_period_no: self.period_no, ..term };
+        let access_until = self.access_until.map(|until| ends_at + (until - end));
+        let shortened = Self { term: Some(term), paid_until: Some(ends_at), access_until, ..self };
+        let is_planned = shortened.status == AccountStatus::Active && shortened.next_charge_at.is_some();
+        Ok(if is_planned { Self { next_charge_at: shortened.due_at()?, ..shortened } } else { shortened })
     }
 
     fn ran_out(self, now: DateTime<Utc>) -> Result<Self, AccountError> {

@@ -3,6 +3,7 @@
 mod account;
 mod bill;
 mod payment;
+mod refund;
 mod skipped;
 mod tariff;
 
@@ -12,5 +13,7 @@ pub use self::bill::BillRow;
 pub(crate) use self::bill::{BillChange, NewBill};
 pub use self::payment::PaymentRow;
 pub(crate) use self::payment::{NewPaymentRow, PaymentChange};
+pub use self::refund::RefundRow;
+pub(crate) use self::refund::{NewRefund, RefundChange};
 pub(crate) use self::skipped::SkippedRow;
 pub use self::tariff::{NewTariff, Tariff, TariffPrice};

@@ -210,7 +210,11 @@ async fn run_out(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -
 }
 
 /// The bill of a closed account is not collected any more. A late success still pays it.
-async fn give_up(conn: &mut AsyncPgConnection, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub(in crate::store) async fn give_up(
+    conn: &mut AsyncPgConnection,
+    id: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let open: Option<BillRow> = bill::table
         .filter(bill::account_id.eq(id).and(bill::status.eq(BillStatus::NotPaid)))
         .select(BillRow::as_select())

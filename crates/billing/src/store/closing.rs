@@ -2,19 +2,22 @@
 //! stay, as the law wants.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::dsl::exists;
+use diesel::dsl::{exists, sql};
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::StoreError;
 use crate::payment::{CardMask, PaymentState};
-use crate::schema::{account, bill, card, payment};
+use crate::schema::{account, bill, card, payment, refund};
 use crate::{AccountId, BillId};
 
 /// Wipes the personal traces of at most `limit` accounts that were closed at least `kept` ago. Returns whose; as many as the
 /// limit: there may be more, call again. Any number may run at once, each takes other accounts.
 ///
-/// Whose money is in doubt waits: an attempt that is live or still looked after, money that has to go back. So does whose
+/// Whose money is in doubt waits: an attempt that is live or still looked after, a refund that is not finished, money that
+/// nobody owed and that is not all back. So does whose
 /// last payment ended less than `kept` ago.
 ///
 /// # Errors
@@ -56,11 +59,13 @@ async fn to_be_forgotten(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
+    let under_way = refund::table.filter(unfinished()).select(refund::payment_id);
     let waits = bill::table.inner_join(payment::table).filter(bill::account_id.eq(account::id)).filter(
         payment::is_success
             .is_null()
             .or(payment::look_again_at.is_not_null())
-            .or(payment::state.eq(PaymentState::SucceededDuplicate))
+            .or(payment::state.eq(PaymentState::SucceededDuplicate).and(not_all_back()))
+            .or(payment::id.eq_any(under_way))
             .or(payment::finished_at.gt(before)),
     );
     Ok(account::table
@@ -73,4 +78,15 @@ async fn to_be_forgotten(
         .skip_locked()
         .load(conn)
         .await?)
+}
+
+/// A payment of which not all is back.
+fn not_all_back() -> SqlLiteral<Bool> {
+    sql("(select coalesce(sum(r.amount), 0) from refund r where r.payment_id = payment.id and r.state = 'succeeded') \
+         < payment.amount")
+}
+
+/// As the index has it.
+fn unfinished() -> SqlLiteral<Bool> {
+    sql("refund.state in ('requested', 'sending', 'unknown')")
 }

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod orphans;
 pub mod payments;
 mod prepared;
+pub mod refunds;
 pub mod renewals;
 pub mod roles;
 pub mod subscriptions;
@@ -25,13 +26,14 @@ use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::sql_types::Bool;
 
-use crate::PaymentId;
 use crate::account::AccountError;
 use crate::bill::IllegalBillEvent;
 use crate::cipher::CipherError;
 use crate::db::DbError;
 use crate::payment::{IllegalTransition, PaymentState};
 use crate::period::PeriodError;
+use crate::refund::IllegalRefundStep;
+use crate::{PaymentId, RefundId};
 
 /// Bills that are owed. Written out as the index has it: a plan that is made once for all parameters cannot know that it
 /// fits.
@@ -44,9 +46,14 @@ fn owed() -> SqlLiteral<Bool> {
 pub enum StoreError {
     #[error("there is no payment {0}")]
     UnknownPayment(PaymentId),
+    #[error("there is no refund {0}")]
+    UnknownRefund(RefundId),
     /// The caller says of an attempt what cannot have happened: a bug, to be looked at by a person.
     #[error("payment {id}: {source}")]
     Illegal { id: PaymentId, source: IllegalTransition },
+    /// Likewise, of a refund.
+    #[error("refund {id}: {source}")]
+    IllegalRefund { id: RefundId, source: IllegalRefundStep },
     /// Somebody changed the attempt although we hold the account's lock: a bug.
     #[error("payment {id} is no longer {expected}")]
     Overtaken { id: PaymentId, expected: PaymentState },

@@ -35,6 +35,7 @@ mod payment_properties;
 mod periods;
 mod plans;
 mod reaching;
+mod refunds;
 mod renewal_properties;
 mod renewals_end;
 mod renewing;

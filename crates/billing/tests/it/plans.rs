@@ -12,15 +12,17 @@ use billing::event::{EventKind, NewEvent};
 use billing::ledger::{self, Entry};
 use billing::models::TariffPrice;
 use billing::payment::identity::Terminal;
+use billing::refund::{AccessEffect, RefundOutcome};
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
 use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
+use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, roles, tariffs};
-use billing::{AccountId, Currency, Kopecks, PaymentId, clock};
+use billing::{AccountId, Currency, Kopecks, PaymentId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
@@ -44,6 +46,7 @@ const SMALL: &[&str] = &[
     "decline_schedule",
     "event_log",
     "event_reader",
+    "refund_limit",
     "tariff",
     "tariff_price",
 ];
@@ -56,6 +59,11 @@ const MORE: &str = "
     select id, transaction_id, 'amount' from payment where transaction_id is not null limit 5000;
     insert into gateway_call (id, started_at, ended_at, payment_id, path, attempt, outcome)
     select gen_random_uuid(), created_at, created_at, id, '/payments/cards/charge', 1, 'ok' from payment;
+    insert into refund (payment_id, amount, currency, state, source, effect, reason, request_id, finished_at)
+    select id, amount, currency, 'succeeded', 'external', 'keep', 'many', 'many:' || id, created_at
+    from payment where state = 'succeeded';
+    insert into chargeback (id, payment_id, transaction_id, amount, currency, kind, operation, at)
+    select id::text, id, 0, amount, currency, 'Chargeback', 'Presentment', created_at from payment where state = 'succeeded';
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
     insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
     select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
@@ -211,6 +219,69 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "payments::told" => |conn, rows| payments::told(conn, &[rows.created, rows.paid.id], noon()).await.unwrap();
     "payments::unresolved" => |conn, _rows| payments::unresolved(conn, noon(), noon() + hours(1), 100).await.unwrap();
+    "refunds::apply" => |conn, rows| {
+        let done = RefundOutcome::Done { gateway_tx_id: Some(78) };
+        let id = rows.refund_sent(conn).await;
+        refunds::apply(conn, id, done, None, noon() + hours(1)).await.unwrap()
+    };
+    "refunds::approve" => |conn, rows| {
+        let id = rows.refund(conn, 39_900).await;
+        let waits = format!("update refund set needs_approval = true where id = '{id}'");
+        diesel::sql_query(waits).execute(conn).await.unwrap();
+        refunds::approve(conn, id, "vera", "chief_accountant", noon()).await.unwrap()
+    };
+    "refunds::begin" => |conn, rows| rows.refund_sent(conn).await;
+    "refunds::begin_resend" => |conn, rows| {
+        let id = rows.refund_sent(conn).await;
+        let later = noon() + minutes(7);
+        refunds::begin(conn, id, later, later).await.unwrap();
+        refunds::begin_resend(conn, id, &ResolvePolicy::default(), later).await.unwrap()
+    };
+    "refunds::due" => |conn, _rows| refunds::due(conn, noon(), noon(), noon(), FEW).await.unwrap();
+    "refunds::get" => |conn, rows| refunds::get(conn, refunds::automatic_id(rows.paid.id)).await.unwrap();
+    "refunds::is_barred" => |conn, rows| refunds::is_barred(conn, rows.paid.id).await.unwrap();
+    "refunds::list" => |conn, rows| {
+        let all = Listing { limit: FEW, ..Listing::default() };
+        refunds::list(conn, &all).await.unwrap();
+        refunds::list(conn, &Listing { account_id: Some(rows.account), ..all.clone() }).await.unwrap();
+        refunds::list(conn, &Listing { payment_id: Some(rows.paid.id), ..all.clone() }).await.unwrap();
+        refunds::list(conn, &Listing { waiting_for_approval: true, ..all }).await.unwrap()
+    };
+    "refunds::of_payment" => |conn, rows| refunds::of_payment(conn, rows.paid.id).await.unwrap();
+    "refunds::payment_of" => |conn, rows| {
+        refunds::payment_of(conn, rows.paid.transaction_id, None).await.unwrap();
+        refunds::payment_of(conn, None, Some(&rows.sending.invoice_no.to_string())).await.unwrap()
+    };
+    "refunds::put_look_off" => |conn, rows| {
+        let id = rows.refund_sent(conn).await;
+        refunds::put_look_off(conn, id, "no answer", noon()).await.unwrap();
+    };
+    "refunds::recognise" => |conn, rows| {
+        let told = rows.gateway_refund();
+        refunds::recognise(conn, &told, KnownFrom::Notification, noon()).await.unwrap()
+    };
+    "refunds::recognise_chargeback" => |conn, rows| {
+        let told = Chargeback {
+            id: "1".into(),
+            transaction_id: rows.paid.transaction_id.unwrap(),
+            amount: rows.paid.amount,
+            currency: "RUB".into(),
+            kind: "Chargeback".into(),
+            operation: "Presentment".into(),
+            at: noon(),
+        };
+        refunds::recognise_chargeback(conn, &told, noon()).await.unwrap()
+    };
+    "refunds::request" => |conn, rows| rows.refund(conn, 100).await;
+    "refunds::sum_of_payment" => |conn, rows| refunds::sum_of_payment(conn, rows.paid.id).await.unwrap();
+    "refunds::told" => |conn, rows| {
+        let id = rows.refund(conn, 100).await;
+        refunds::told(conn, &[id], noon()).await.unwrap();
+    };
+    "refunds::withdraw" => |conn, rows| {
+        let id = rows.refund(conn, 100).await;
+        refunds::withdraw(conn, id, "anna", noon()).await.unwrap()
+    };
     "renewals::open_due" => |conn, _rows| {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
         assert_eq!(opened.accounts, 20, "a whole chunk");
@@ -320,6 +391,39 @@ impl Rows {
 
     async fn look(&self, conn: &mut AsyncPgConnection) -> Resolve {
         payments::begin_resolving(conn, self.doubtful, noon(), noon() + minutes(2)).await.unwrap()
+    }
+
+    async fn refund(&self, conn: &mut AsyncPgConnection, kopecks: i64) -> RefundId {
+        let ask = Ask {
+            payment_id: self.paid.id,
+            amount: Some(Kopecks::new(kopecks)),
+            effect: Some(AccessEffect::End),
+            reason: "a test".into(),
+            who: "anna".into(),
+            role: "accountant".into(),
+            client: "panel".into(),
+            idempotency_key: PaymentId::new().to_string(),
+            now: noon(),
+        };
+        refunds::request(conn, &ask).await.unwrap().refund.id
+    }
+
+    async fn refund_sent(&self, conn: &mut AsyncPgConnection) -> RefundId {
+        let id = self.refund(conn, 39_900).await;
+        let begun = refunds::begin(conn, id, noon(), noon()).await.unwrap();
+        assert!(matches!(begun, BeginRefund::Send(_)), "{begun:?}");
+        id
+    }
+
+    fn gateway_refund(&self) -> GatewayRefund {
+        GatewayRefund {
+            gateway_tx_id: 79,
+            payment_tx_id: self.paid.transaction_id,
+            invoice_id: None,
+            account_id: None,
+            json_data: None,
+            amount: self.paid.amount,
+        }
     }
 
     fn orphan(&self) -> Orphan {

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use billing::PaymentId;
 use billing::tasks::{
     Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHolds, ExpireThreeDs, OpenRenewals, PaymentReceipt,
-    RepublishStranded, ResolvePayment, ResolveUnknown, WipeTraces,
+    RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown, ResumeRefunds, WipeTraces,
 };
+use billing::{PaymentId, RefundId};
 use celeriac::Task;
 
 use crate::support::{minutes, noon};
@@ -26,9 +26,11 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<CompleteThreeDs>(&mut page);
     line::<ChargeRenewal>(&mut page);
     line::<ResolvePayment>(&mut page);
+    line::<RefundPayment>(&mut page);
     line::<OpenRenewals>(&mut page);
     line::<RepublishStranded>(&mut page);
     line::<ResolveUnknown>(&mut page);
+    line::<ResumeRefunds>(&mut page);
     line::<ExpireThreeDs>(&mut page);
     line::<EndHolds>(&mut page);
     line::<WipeTraces>(&mut page);
@@ -38,9 +40,11 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
     billing.charge_renewal(payment_id) on renewals, acks late: true, retries: Some(10)
     billing.resolve_payment(payment_id) on lookups, acks late: true, retries: Some(10)
+    billing.refund_payment(refund_id) on lookups, acks late: true, retries: Some(10)
     billing.open_renewals() on billing, acks late: true, retries: Some(3)
     billing.republish_stranded() on billing, acks late: true, retries: Some(3)
     billing.resolve_unknown() on billing, acks late: true, retries: Some(3)
+    billing.resume_refunds() on billing, acks late: true, retries: Some(3)
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
     billing.end_holds() on lookups, acks late: true, retries: Some(3)
     billing.wipe_traces() on billing, acks late: true, retries: Some(3)
@@ -69,6 +73,16 @@ fn each_look_at_a_payment_is_a_task_of_its_own() {
 }
 
 #[test]
+fn each_step_of_a_refund_is_a_task_of_its_own() {
+    let (refund, due) = (RefundId::new(), noon());
+    assert_eq!(RefundPayment::task_id(refund), refund.to_string());
+    let look = |due_at| RefundPayment::look_id(refund, due_at);
+    assert_eq!(look(due), look(due));
+    assert_ne!(look(due), look(due + minutes(1)));
+    assert_ne!(look(due), RefundPayment::task_id(refund));
+}
+
+#[test]
 fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
     // Whether a message has expired, the clocks of two machines say.
     let expires = [
@@ -76,10 +90,11 @@ fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
         OpenRenewals::OPTIONS.expires,
         RepublishStranded::OPTIONS.expires,
         ResolveUnknown::OPTIONS.expires,
+        ResumeRefunds::OPTIONS.expires,
         ExpireThreeDs::OPTIONS.expires,
         WipeTraces::OPTIONS.expires,
     ];
-    assert_eq!(expires, [None; 6]);
+    assert_eq!(expires, [None; 7]);
 }
 
 #[test]

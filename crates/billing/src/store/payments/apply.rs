@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
-use super::super::{StoreError, cards, circuits, declines, events, journal};
+use super::super::{StoreError, cards, circuits, declines, events, journal, refunds};
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use super::{PaymentView, verified};
@@ -117,7 +117,7 @@ fn fits(token: &SecretString) -> bool {
 }
 
 /// [`apply`], within a transaction that holds the locks.
-pub(super) async fn settle(
+pub(in crate::store) async fn settle(
     conn: &mut AsyncPgConnection,
     mut locked: Locked,
     outcome: Outcome,
@@ -143,11 +143,13 @@ pub(super) async fn settle(
     if let Some(what) = before.mismatch(&outcome) {
         effects.extend(set_aside(conn, &before, &outcome, what, zone, now).await?);
     }
+    let outcome = with_what_is_back(conn, &before, outcome).await?;
     let given_back = GivenBack::by(&outcome);
     let ruling = ruling(conn, &outcome).await?;
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
     if after == before {
         events::append(conn, story::of_step(stood, &locked, &after, None, &effects), now).await?;
+        owe_refunds(conn, &locked, &effects, now).await?;
         return Ok(Applied { payment: PaymentView::of(&locked), effects });
     }
     let after = match &ruling {
@@ -176,7 +178,49 @@ pub(super) async fn settle(
     effects.extend(effects_of(&locked, &before, &after, given_back, kept));
     effects.extend(fault_of_ours(conn, &locked, &before, &after).await?);
     events::append(conn, story::of_step(stood, &locked, &after, ruling.as_ref(), &effects), now).await?;
+    if given_back == GivenBack::All && after.state.is_success() {
+        refunds::give_back_the_rest(conn, &locked, now).await?;
+    }
+    owe_refunds(conn, &locked, &effects, now).await?;
     Ok(Applied { payment: PaymentView::of(&locked), effects })
+}
+
+/// Refunds may be known before what they are of: a payment that is found to be taken then is given back as far as they say.
+async fn with_what_is_back(
+    conn: &mut AsyncPgConnection,
+    attempt: &Payment,
+    outcome: Outcome,
+) -> Result<Outcome, StoreError> {
+    let is_known_to_be_whole = matches!(outcome, Outcome::Refunded { whole: true, .. });
+    if attempt.state.is_success() || !is_taken(&outcome) || is_known_to_be_whole {
+        return Ok(outcome);
+    }
+    let back = refunds::sum_of_payment(conn, attempt.id).await?;
+    Ok(match outcome {
+        Outcome::Completed { transaction_id, token, amount, currency, card } if back.get() > 0 => {
+            Outcome::Refunded { transaction_id, token, amount, currency, card, whole: back >= amount }
+        }
+        Outcome::Refunded { transaction_id, token, amount, currency, card, .. } => {
+            Outcome::Refunded { transaction_id, token, amount, currency, card, whole: back >= amount }
+        }
+        outcome => outcome,
+    })
+}
+
+/// Money that nobody owes goes back by itself.
+async fn owe_refunds(
+    conn: &mut AsyncPgConnection,
+    locked: &Locked,
+    effects: &[Effect],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    for effect in effects {
+        let Effect::RefundOwed { payment_id, .. } = effect else { continue };
+        let owed = payment::table.find(*payment_id).select((payment::id, payment::amount, payment::currency));
+        let owed = owed.first(conn).await?;
+        refunds::owe(conn, locked, owed, now).await?;
+    }
+    Ok(())
 }
 
 /// How a refusal is judged, by the rules of this moment.

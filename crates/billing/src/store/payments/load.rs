@@ -24,7 +24,7 @@ pub(in crate::store) struct Locked {
 
 /// Locks the account, then the bill, then the attempt, in one statement; the rows are as they are once the locks are
 /// held. (PostgreSQL locks in the order in which the tables are named.)
-pub(super) async fn lock(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Option<Locked>, StoreError> {
+pub(in crate::store) async fn lock(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Option<Locked>, StoreError> {
     let rows = account::table
         .inner_join(bill::table.inner_join(payment::table))
         .filter(payment::id.eq(id))

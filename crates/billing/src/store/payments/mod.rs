@@ -24,6 +24,7 @@ mod three_ds;
 mod verified;
 mod view;
 
+pub(in crate::store) use self::apply::settle;
 pub use self::apply::{Applied, Effect, apply, apply_answer};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create, created_before};
 pub use self::find::{DueLook, Stranded, Wake, overdue_three_ds, stranded, told, unresolved};

@@ -107,7 +107,7 @@ pub(super) fn of_step(
     if stood.payment != after.state {
         story.extend(verdict(rows, after));
     }
-    story.extend(effects.iter().map(|effect| of_effect(rows, after, ruling, effect)));
+    story.extend(effects.iter().filter_map(|effect| of_effect(rows, after, ruling, effect)));
     story.extend(stood.tariff.zip(rows.account.tariff_id).and_then(|(old, new)| changed(rows, old, new)));
     story
 }
@@ -129,8 +129,8 @@ fn verdict(rows: &Locked, after: &Payment) -> Option<NewEvent> {
     }
 }
 
-fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &Effect) -> NewEvent {
-    match effect {
+fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &Effect) -> Option<NewEvent> {
+    Some(match effect {
         Effect::AccessGranted { tariff_id, expires_on, .. } => about(rows, EventKind::AccessGranted)
             .with("tariff_id", tariff_id.to_string())
             .with("expires_on", expires_on.to_string()),
@@ -148,12 +148,12 @@ fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &E
                 None => refused,
             }
         }
-        Effect::GivenBack { whole: true, .. } => with_amount(about(rows, EventKind::RefundSucceeded), after),
-        Effect::GivenBack { whole: false, .. } => about(rows, EventKind::RefundSucceeded),
+        // Each movement of it is told with its refund.
+        Effect::GivenBack { .. } => return None,
         Effect::Held { .. } | Effect::RefundOwed { .. } | Effect::NeedsAttention { .. } => {
             about(rows, EventKind::NeedsAttention)
         }
-    }
+    })
 }
 
 /// With what the customer is told: why, and what they can do.

@@ -80,7 +80,7 @@ impl PaymentView {
         }
     }
 
-    pub(super) fn of(rows: &Locked) -> Self {
+    pub(in crate::store) fn of(rows: &Locked) -> Self {
         Self::from_rows(&rows.account, &rows.bill, &rows.payment)
     }
 

@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::story;
 use super::super::renewals::charges_of;
-use super::super::{StoreError, events, tariffs};
+use super::super::{StoreError, events, refunds, tariffs};
 use super::change_tariff::{may_choose, on_sale};
 use super::open_bill;
 use super::request::{Request, VerbError, Written, is_first, is_known_key, lock, written};
@@ -16,8 +16,9 @@ use crate::decline::left_alone_until;
 use crate::models::{AccountRow, NewBill, NewPaymentRow, Tariff};
 use crate::payment::{Instrument, PaymentState};
 use crate::proration::{Share, price_at_once};
+use crate::refund::RefundState;
 use crate::schema::{account, bill, payment};
-use crate::{AccountId, Currency, Kopecks, TariffId};
+use crate::{AccountId, Currency, Kopecks, PaymentId, TariffId};
 
 const VERB: &str = "change_tariff";
 
@@ -141,24 +142,30 @@ async fn price(
 
 /// What was captured for the present period and not given back.
 async fn kept(conn: &mut AsyncPgConnection, row: &AccountRow, wanted: Currency) -> Result<Kopecks, VerbError> {
-    let captured: Vec<(BillStatus, Kopecks, Currency)> = bill::table
+    let captured: Vec<(BillStatus, PaymentId, Kopecks, Currency)> = bill::table
         .inner_join(payment::table)
         .filter(bill::account_id.eq(row.id).and(bill::period_no.eq(row.period_no)))
         .filter(bill::status.eq_any([BillStatus::Paid, BillStatus::PartiallyRefunded]))
         .filter(payment::state.eq(PaymentState::Succeeded))
-        .select((bill::status, payment::amount, payment::currency))
+        .select((bill::status, payment::id, payment::amount, payment::currency))
         .load(conn)
         .await?;
     let mut kept = 0;
-    for (status, amount, currency) in captured {
-        // How much of it went back only the gateway knows.
-        if status == BillStatus::PartiallyRefunded {
-            return Err(VerbError::PartiallyRefunded);
-        }
+    for (status, id, amount, currency) in captured {
         if currency != wanted {
             return Err(VerbError::OtherCurrency);
         }
-        kept += amount.get();
+        let of_payment = refunds::of_payment(conn, id).await?;
+        if of_payment.iter().any(|refund| refund.state.is_unfinished()) {
+            return Err(VerbError::RefundInProgress);
+        }
+        let succeeded = of_payment.iter().filter(|refund| refund.state == RefundState::Succeeded);
+        let back: i64 = succeeded.map(|refund| refund.amount.get()).sum();
+        // Of a bill from before refunds were kept only the gateway knows how much.
+        if status == BillStatus::PartiallyRefunded && back == 0 {
+            return Err(VerbError::PartiallyRefunded);
+        }
+        kept += amount.get() - back;
     }
     Ok(Kopecks::new(kept))
 }

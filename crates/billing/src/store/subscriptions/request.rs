@@ -70,6 +70,9 @@ pub enum VerbError {
     /// The gateway's rule for charges without the customer.
     #[error("the card was charged as often as it may be, until {until}")]
     ChargedTooOften { until: DateTime<Utc> },
+    /// Money of the present period is on its way back: what is left of it is known after that.
+    #[error("a refund of the present period is not finished")]
+    RefundInProgress,
     /// How much is left of what was paid only the gateway knows.
     #[error("a part of what was paid for the present period was given back")]
     PartiallyRefunded,

@@ -1,0 +1,3 @@
+drop table chargeback;
+drop table refund_limit;
+drop table refund;
