@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use billing_api::proto::access_client::AccessClient;
 use billing_api::proto::payments_client::PaymentsClient;
+use billing_api::proto::refunds_client::RefundsClient;
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
-    CloseAccountRequest, CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment, PaymentStatus,
-    RegisterAccountRequest, SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
+    CloseAccountRequest, CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment, PaymentStatus, Refund,
+    RefundPaymentRequest, RegisterAccountRequest, SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -66,6 +67,27 @@ impl Cinema {
             idempotency_key: Uuid::new_v4().to_string(),
         };
         SubscriptionsClient::new(self.channel.clone()).close_account(as_frontend(request)).await.unwrap();
+    }
+
+    /// The staff gives all of a payment back.
+    pub(crate) async fn give_back(&self, payment_id: &str) -> Refund {
+        let mut request = Request::new(RefundPaymentRequest {
+            payment_id: payment_id.to_owned(),
+            reason: "a test".to_owned(),
+            actor: "anna".to_owned(),
+            actor_role: "accountant".to_owned(),
+            idempotency_key: Uuid::new_v4().to_string(),
+            ..RefundPaymentRequest::default()
+        });
+        request.metadata_mut().insert("authorization", "Bearer panel-dev".parse().unwrap());
+        RefundsClient::new(self.channel.clone()).refund_payment(request).await.unwrap().into_inner()
+    }
+
+    /// How many refunds the gateway has made.
+    pub(crate) async fn refunds_made(&self) -> usize {
+        let url = format!("{}/sandbox/ledger", self.sandbox);
+        let entries: Vec<Entry> = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        entries.iter().filter(|entry| entry.kind == "Refund" && entry.status == "Completed").count()
     }
 
     /// A payment for a month, asked for again with the same key until the API answers.

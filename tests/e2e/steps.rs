@@ -21,6 +21,7 @@ const CHARGE: &str = "/payments/cards/charge";
 const POST_3DS: &str = "/payments/cards/post3ds";
 const RENEW: &str = "/payments/tokens/charge";
 const FIND: &str = "/v2/payments/find";
+const REFUND: &str = "/payments/refund";
 
 /// A month of who pays by card, on the bank's page when the worker is stopped if the card asks for it.
 struct Steps {
@@ -58,6 +59,20 @@ impl Steps {
     async fn lock(&self, locks: &Client, payment: &Payment) {
         let sql = format!("select 1 from account where id = '{}' for update", payment.account_id);
         locks.batch_execute(&sql).await.unwrap();
+    }
+
+    /// Money of this payment goes back, and meets a fault on its way. (A refund names no account.)
+    async fn gives_back(&self, payment: &Payment, fault: &str, delay_ms: u64) {
+        self.cinema.fault(json!({ "match": { "path": REFUND }, "fault": fault, "delay_ms": delay_ms })).await;
+        self.cinema.give_back(&payment.payment_id).await;
+        let sql =
+            format!("select count(*) from refund where payment_id = '{}' and state = 'sending'", payment.payment_id);
+        testkit::eventually(PATIENCE, async || self.number(&sql).await == 1).await;
+        testkit::eventually(PATIENCE, async || {
+            let waiting = self.cinema.faults().await;
+            if waiting.contains(REFUND) { Err(waiting) } else { Ok(()) }
+        })
+        .await;
     }
 
     /// The request has left: the first transaction is committed.
@@ -105,6 +120,8 @@ async fn a_worker_killed_at_any_step_charges_nobody_twice_and_loses_no_payment()
                 // Nobody but the kill ends a request. Twice as long, and some seconds, a look that was killed is leased.
                 ("GATEWAY_TIMEOUT", "45s"),
                 ("DATABASE_POOL_SIZE", "40"),
+                // A place for each that hangs.
+                ("WORKER_LOOKUPS_CONCURRENCY", "9"),
             ],
         )
         .await;
@@ -118,6 +135,14 @@ async fn a_worker_killed_at_any_step_charges_nobody_twice_and_loses_no_payment()
     for _ in 0..4 {
         let payment = steps.buys(ASKS_THREE_DS, Length::Months(1)).await;
         answers.push((steps.cinema.answered(&payment, PATIENCE).await, payment));
+    }
+
+    // Whose money goes back.
+    let mut backs = Vec::new();
+    for _ in 0..4 {
+        let account_id = steps.cinema.sign_up().await;
+        let payment = steps.cinema.pay(&account_id).await;
+        backs.push(steps.cinema.outcome(&payment.payment_id, PATIENCE).await);
     }
 
     // The worker stands still while everything is laid out.
@@ -140,6 +165,8 @@ async fn a_worker_killed_at_any_step_charges_nobody_twice_and_loses_no_payment()
     // Before the first transaction.
     steps.lock(&locks, &unsaid).await;
     steps.lock(&locks, &posts_unsaid).await;
+    steps.cinema.give_back(&backs[0].payment_id).await;
+    steps.lock(&locks, &backs[0]).await;
     // The gateway has the request and has done nothing yet.
     steps.fault(&unprocessed, CHARGE, "delay_before", FOR_GOOD).await;
     steps.fault(&posts_unprocessed, POST_3DS, "delay_before", FOR_GOOD).await;
@@ -170,8 +197,13 @@ async fn a_worker_killed_at_any_step_charges_nobody_twice_and_loses_no_payment()
         assert_eq!(paid.status(), PaymentStatus::Succeeded);
         steps.cinema.ends_today(&steps.database, &payment.account_id).await;
     }
+    // Refunds: at the gateway and not made, made and not answered, answered and not written down.
+    steps.gives_back(&backs[1], "delay_before", FOR_GOOD).await;
+    steps.gives_back(&backs[2], "delay", FOR_GOOD).await;
+    steps.gives_back(&backs[3], "delay", A_WHILE).await;
+    steps.lock(&locks, &backs[3]).await;
     steps.all_meet_their_faults().await;
-    steps.wait_for_locks(4).await;
+    steps.wait_for_locks(6).await;
     // All is written down, and the message not acknowledged: its result cannot be stored.
     results.pause();
     let settled = steps.buys(CARD, month).await;
@@ -187,14 +219,23 @@ async fn a_worker_killed_at_any_step_charges_nobody_twice_and_loses_no_payment()
         let ended = steps.cinema.outcome(&payment.payment_id, PATIENCE).await;
         assert_eq!(ended.status(), PaymentStatus::Succeeded, "{ended:?}");
     }
-    let bills = i64::try_from(steps.payments.len()).unwrap() + 2;
+    let refunds = i64::try_from(backs.len()).unwrap();
+    let bills = i64::try_from(steps.payments.len()).unwrap() + 2 + refunds;
     testkit::eventually(PATIENCE, async || {
-        let paid = steps.number("select count(*) from bill where status = 'Paid'").await;
+        let paid = steps.number("select count(*) from bill where status in ('Paid', 'Refunded')").await;
         if paid == bills { Ok(()) } else { Err(paid) }
     })
     .await;
     assert_eq!(steps.number("select count(*) from bill").await, bills);
     assert_eq!(steps.number("select count(*) from payment where is_success is not true").await, 0);
+    testkit::eventually(PATIENCE, async || {
+        let back = steps.number("select count(*) from refund where state = 'succeeded'").await;
+        if back == refunds { Ok(()) } else { Err(back) }
+    })
+    .await;
+    assert_eq!(steps.number("select count(*) from refund").await, refunds);
+    assert_eq!(steps.number("select count(*) from bill where status = 'Refunded'").await, refunds);
+    assert_eq!(steps.cinema.refunds_made().await, backs.len(), "given back once each");
     let secrets = "select count(*) from bill where card_cryptogram_packet is not null or pa_res is not null";
     assert_eq!(steps.number(secrets).await, 0, "what an attempt needed is wiped at its end");
 

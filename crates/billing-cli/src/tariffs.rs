@@ -28,6 +28,17 @@ pub enum TariffsVerb {
     /// Sets what a tariff costs from a time on. It reaches each subscriber with the first bill that opens from then on;
     /// they are told --notice before
     Price(SetPrice),
+    /// Sets whether the money is held first, and taken once the bill still wants it. It reaches bills that open from then on
+    Stages(SetStages),
+}
+
+#[derive(Args, Debug)]
+pub struct SetStages {
+    /// The tariff's id
+    pub tariff: TariffId,
+    /// 1: taken at once; 2: held, then taken or let go
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub stages: u8,
 }
 
 #[derive(Args, Debug)]
@@ -56,6 +67,12 @@ pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
                 let price = tariff.amount.in_currency(tariff.currency);
                 writeln!(out, "{}  {price} for {}  {}", tariff.id, tariff.period, tariff.name)?;
             }
+        }
+        TariffsVerb::Stages(set) => {
+            if !tariffs::set_two_stages(&mut conn, set.tariff, set.stages == 2, now).await? {
+                return Err(refused(SetPriceError::UnknownTariff(set.tariff)));
+            }
+            writeln!(out, "{} works in {} stage(s)", set.tariff, set.stages)?;
         }
         TariffsVerb::Price(set) => {
             let price = TariffPrice {

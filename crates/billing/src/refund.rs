@@ -68,8 +68,8 @@ text_enum! {
 }
 
 impl AccessEffect {
-    /// What a refund does if nobody has chosen: all of the money for the present period ends it, anything else changes
-    /// nothing.
+    /// What a refund does if nobody has chosen: once all of the money for the present period is back by it (`is_whole`), that
+    /// ends; anything else changes nothing.
     #[must_use]
     pub const fn by_default(is_whole: bool, is_of_present_period: bool) -> Self {
         if is_whole && is_of_present_period { Self::End } else { Self::Keep }

@@ -74,6 +74,7 @@ diesel::table! {
         period_no -> Int4,
         paid_at -> Nullable<Timestamptz>,
         skipped_periods -> Int4,
+        two_stages -> Bool,
     }
 }
 
@@ -362,6 +363,7 @@ diesel::table! {
         currency -> Bpchar,
         is_active -> Bool,
         role -> Nullable<Text>,
+        two_stages -> Bool,
     }
 }
 

@@ -90,6 +90,24 @@ pub struct ResolvePayment {
     pub payment_id: PaymentId,
 }
 
+/// Takes the money of a payment that is only held, or lets it go. When it is tried again, its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(
+    name = "billing.end_hold",
+    queue = "lookups",
+    acks_late,
+    ignore_result,
+    autoretry,
+    max_retries = 10,
+    retry_backoff = "1s",
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
+)]
+pub struct EndHold {
+    pub payment_id: PaymentId,
+}
+
 /// Gives money back, or asks the gateway what became of a refund in doubt, if either is due. When the next step is, its row
 /// says: so it is not tried again as a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Task, Serialize, Deserialize)]
@@ -141,9 +159,9 @@ pub struct ResumeRefunds {}
 #[task(name = "billing.expire_three_ds", queue = "billing", acks_late, ignore_result)]
 pub struct ExpireThreeDs {}
 
-/// Takes the money of payments that is only held, or lets it go. It waits for the gateway, and so is among the look-ups.
+/// Has the money of payments that is only held taken, or let go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
-#[task(name = "billing.end_holds", queue = "lookups", acks_late, ignore_result)]
+#[task(name = "billing.end_holds", queue = "billing", acks_late, ignore_result)]
 pub struct EndHolds {}
 
 /// Makes room for the months to come in the tables that are cut by time, and drops what is kept no longer.

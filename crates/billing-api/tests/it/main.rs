@@ -17,6 +17,7 @@ mod limits;
 mod operations;
 mod other_clients;
 mod public;
+mod refunds;
 mod refused;
 mod replace_card;
 mod scopes;

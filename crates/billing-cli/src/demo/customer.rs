@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use billing_api::proto::access_client::AccessClient;
 use billing_api::proto::payments_client::PaymentsClient;
+use billing_api::proto::refunds_client::RefundsClient;
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
     AccountAccess, CancelRequest, ChangeTariffRequest, CheckAccessRequest, CloseAccountRequest, CreatePaymentRequest,
-    ForgetCardRequest, GetPaymentRequest, GetSubscriptionRequest, ListTariffsRequest, Payment, PaymentStatus,
-    PreviewChangeRequest, RegisterAccountRequest, ReplaceCardRequest, ResumeRequest, SubmitThreeDsRequest,
-    Subscription, Tariff, ThreeDs, WatchPaymentRequest,
+    ForgetCardRequest, GetPaymentRequest, GetRefundRequest, GetSubscriptionRequest, ListTariffsRequest, Payment,
+    PaymentStatus, PreviewChangeRequest, Refund, RefundPaymentRequest, RefundStatus, RegisterAccountRequest,
+    ReplaceCardRequest, ResumeRequest, SubmitThreeDsRequest, Subscription, Tariff, ThreeDs, WatchPaymentRequest,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::MetadataValue;
@@ -22,12 +23,22 @@ use uuid::Uuid;
 /// The address that the bank's fraud checks are told (TEST-NET-3, RFC 5737).
 const CUSTOMER_ADDRESS: &str = "203.0.113.7";
 
-/// The two clients of the API: each has its own token and its own scopes.
+/// How long to wait between two looks at a refund.
+const REFUND_POLL: Duration = Duration::from_millis(250);
+
+/// The clients of the API: each has its own token and its own scopes.
+#[derive(Clone)]
+pub(super) struct Tokens {
+    pub(super) frontend: SecretString,
+    pub(super) auth: SecretString,
+    pub(super) panel: SecretString,
+}
+
+/// The cinema, as its clients know it.
 #[derive(Clone)]
 pub(super) struct Cinema {
     channel: Channel,
-    frontend_token: SecretString,
-    auth_token: SecretString,
+    tokens: Tokens,
     /// How long anything may take before the demo gives up on it.
     patience: Duration,
 }
@@ -39,19 +50,14 @@ pub(super) struct Customer<'a> {
 }
 
 impl Cinema {
-    pub(super) async fn connect(
-        url: &str,
-        frontend_token: SecretString,
-        auth_token: SecretString,
-        patience: Duration,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn connect(url: &str, tokens: Tokens, patience: Duration) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_owned()).context("DEMO_API_URL is not a URL")?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
             .connect()
             .await
             .with_context(|| format!("cannot reach the API (DEMO_API_URL) at {url}"))?;
-        Ok(Self { channel, frontend_token, auth_token, patience })
+        Ok(Self { channel, tokens, patience })
     }
 
     /// What is on sale, cheapest first.
@@ -70,11 +76,38 @@ impl Cinema {
     }
 
     fn as_frontend<T>(&self, message: T) -> anyhow::Result<Request<T>> {
-        self.request(message, &self.frontend_token).context("DEMO_FRONTEND_TOKEN")
+        self.request(message, &self.tokens.frontend).context("DEMO_FRONTEND_TOKEN")
     }
 
     fn as_auth<T>(&self, message: T) -> anyhow::Result<Request<T>> {
-        self.request(message, &self.auth_token).context("DEMO_AUTH_TOKEN")
+        self.request(message, &self.tokens.auth).context("DEMO_AUTH_TOKEN")
+    }
+
+    fn as_panel<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+        self.request(message, &self.tokens.panel).context("DEMO_PANEL_TOKEN")
+    }
+
+    /// The staff gives money of a payment back, and looks at it until it is there.
+    pub(super) async fn gives_back(&self, payment: &Payment, kopecks: i64, reason: &str) -> anyhow::Result<Refund> {
+        let mut client = RefundsClient::new(self.channel.clone());
+        let request = self.as_panel(RefundPaymentRequest {
+            payment_id: payment.payment_id.clone(),
+            amount_kopecks: kopecks,
+            reason: reason.to_owned(),
+            actor: "anna".to_owned(),
+            actor_role: "accountant".to_owned(),
+            idempotency_key: Uuid::new_v4().to_string(),
+            ..RefundPaymentRequest::default()
+        })?;
+        let mut refund = client.refund_payment(request).await.map_err(told)?.into_inner();
+        let until = tokio::time::Instant::now() + self.patience;
+        while !matches!(refund.status(), RefundStatus::Succeeded | RefundStatus::Failed) {
+            ensure!(tokio::time::Instant::now() < until, "the refund does not end: {refund:?}");
+            tokio::time::sleep(REFUND_POLL).await;
+            let request = self.as_panel(GetRefundRequest { refund_id: refund.refund_id.clone() })?;
+            refund = client.get_refund(request).await.map_err(told)?.into_inner();
+        }
+        Ok(refund)
     }
 
     fn request<T>(&self, message: T, token: &SecretString) -> anyhow::Result<Request<T>> {

@@ -18,7 +18,7 @@ use url::Url;
 use crate::environment;
 use crate::exit;
 
-use customer::Cinema;
+use customer::{Cinema, Tokens};
 use narrator::Narrator;
 use sandbox::Sandbox;
 use scenes::{Expectation, Stage};
@@ -40,6 +40,10 @@ pub struct DemoConfig {
     /// The auth service's token
     #[arg(long, env = "DEMO_AUTH_TOKEN", default_value = "auth-dev", hide_env_values = true, value_parser = token)]
     pub demo_auth_token: SecretString,
+
+    /// The token of the staff's panel
+    #[arg(long, env = "DEMO_PANEL_TOKEN", default_value = "panel-dev", hide_env_values = true, value_parser = token)]
+    pub demo_panel_token: SecretString,
 
     /// The system's database, to move the end of a paid time as support does; without it no renewal is shown
     #[arg(long = "demo-database-url", env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
@@ -106,9 +110,9 @@ pub(crate) async fn run(config: DemoConfig) -> anyhow::Result<bool> {
 async fn set(config: DemoConfig) -> anyhow::Result<Stage> {
     let patience = Duration::from_secs(config.demo_patience);
     let http = reqwest::Client::builder().timeout(patience).build()?;
-    let cinema =
-        Cinema::connect(config.demo_api_url.as_str(), config.demo_frontend_token, config.demo_auth_token, patience)
-            .await?;
+    let tokens =
+        Tokens { frontend: config.demo_frontend_token, auth: config.demo_auth_token, panel: config.demo_panel_token };
+    let cinema = Cinema::connect(config.demo_api_url.as_str(), tokens, patience).await?;
     let database = match (config.database, config.demo_database_url) {
         (Some(database), _) => Some(database),
         (None, Some(url)) => Some(Db::connect(url.expose_secret(), 1).await.context("DATABASE_URL")?),
@@ -142,6 +146,7 @@ async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
         None => narrator.scene("A subscription renews itself (left out: it needs DATABASE_URL)"),
     }
     scene!("A subscriber cancels, and resumes", stage.changes_of_mind(narrator));
+    scene!("Money goes back", stage.money_back(narrator));
     scene!("A card is forgotten", stage.card_forgotten(narrator));
     scene!("An account is closed", stage.account_closed(narrator));
     scene!("The gateway answers late", stage.lost_answer("delay", 1_500, narrator));

@@ -1,7 +1,7 @@
 //! What subscribers ask for after they have paid.
 
 use anyhow::{Context as _, ensure};
-use billing_api::proto::Subscription;
+use billing_api::proto::{PaymentStatus, RefundStatus, Subscription};
 use uuid::Uuid;
 
 use super::customer::Customer;
@@ -21,6 +21,25 @@ impl Stage {
         ensure!(resumed.next_charge.is_some(), "resumed, and nothing will be charged: {resumed:?}");
         narrator.step(format_args!("resumes: {}", why(&resumed)));
         Ok(customer.expects("changes their mind", 1))
+    }
+
+    /// A part first, which keeps the access, then the rest of it.
+    pub(super) async fn money_back(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {
+        let customer = self.sign_up(narrator).await?;
+        let payment = self.buys(&customer, self.monthly()?, PAYS, narrator).await?;
+        self.ends_paid(&customer, &payment, narrator).await?;
+        let part = self.cinema.gives_back(&payment, 10_000, "the film did not start").await?;
+        ensure!(part.status() == RefundStatus::Succeeded, "a part did not go back: {part:?}");
+        ensure!(customer.access().await?.has_access, "a part took the access along");
+        narrator.step("support gives 100.00 back: the customer watches on");
+        let rest = self.cinema.gives_back(&payment, 0, "the customer is not content").await?;
+        ensure!(rest.status() == RefundStatus::Succeeded, "the rest did not go back: {rest:?}");
+        ensure!(rest.amount_kopecks == payment.amount_kopecks - 10_000, "more went back than was taken: {rest:?}");
+        let payment = customer.outcome(&payment).await?;
+        ensure!(payment.status() == PaymentStatus::Refunded, "all of it is back, and the payment says {payment:?}");
+        ensure!(!customer.access().await?.has_access, "all of the money is back, and the access goes on");
+        narrator.step("and then the rest, as a second refund of the same payment: the access ends");
+        Ok(customer.expects("gets the money back", 1))
     }
 
     pub(super) async fn card_forgotten(&self, narrator: &mut Narrator) -> anyhow::Result<Expectation> {

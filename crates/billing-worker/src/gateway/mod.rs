@@ -16,8 +16,10 @@ pub(crate) use self::calls::ended;
 pub(crate) enum ChargeRequest {
     Card(Box<CardCharge>),
     /// Money is only held.
-    Verification(Box<CardCharge>),
+    CardHold(Box<CardCharge>),
     Token(Box<TokenCharge>),
+    /// Money is only held.
+    TokenHold(Box<TokenCharge>),
 }
 
 /// The clocks that an outcome is written with.
@@ -41,7 +43,7 @@ pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
     }
     let invoice_id = Some(order.invoice_no.to_string());
     let account_id = order.account_id.to_string();
-    let json_data = json_data(&order);
+    let (json_data, holds) = (json_data(&order), order.holds);
     let (currency, description) = (order.currency.as_str(), Some(order.description));
     let by_card = |account_id, json_data, cryptogram| {
         Box::new(CardCharge {
@@ -54,16 +56,21 @@ pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
         })
     };
     Ok(match order.instrument {
-        ChargeInstrument::Cryptogram(cryptogram) => ChargeRequest::Card(by_card(account_id, json_data, cryptogram)),
-        ChargeInstrument::Verification(cryptogram) => {
-            ChargeRequest::Verification(by_card(account_id, json_data, cryptogram))
+        ChargeInstrument::Cryptogram(cryptogram) if !holds => {
+            ChargeRequest::Card(by_card(account_id, json_data, cryptogram))
         }
-        ChargeInstrument::Token(token) => ChargeRequest::Token(Box::new(TokenCharge {
-            invoice_id,
-            description,
-            json_data,
-            ..TokenCharge::new(amount, currency, account_id, token, Initiator::Schedule)
-        })),
+        ChargeInstrument::Cryptogram(cryptogram) | ChargeInstrument::Verification(cryptogram) => {
+            ChargeRequest::CardHold(by_card(account_id, json_data, cryptogram))
+        }
+        ChargeInstrument::Token(token) => {
+            let charge = Box::new(TokenCharge {
+                invoice_id,
+                description,
+                json_data,
+                ..TokenCharge::new(amount, currency, account_id, token, Initiator::Schedule)
+            });
+            if holds { ChargeRequest::TokenHold(charge) } else { ChargeRequest::Token(charge) }
+        }
     })
 }
 

@@ -107,8 +107,9 @@ async fn ask(gateway: &Client, order: ChargeOrder) -> Result<Charge, Error> {
     let request_id = request_id(&order.request_id)?;
     match gateway::request(order)? {
         ChargeRequest::Card(charge) => gateway.charge_card(&charge, &request_id).await,
-        ChargeRequest::Verification(charge) => gateway.auth_card(&charge, &request_id).await,
+        ChargeRequest::CardHold(charge) => gateway.auth_card(&charge, &request_id).await,
         ChargeRequest::Token(charge) => gateway.charge_token(&charge, &request_id).await,
+        ChargeRequest::TokenHold(charge) => gateway.auth_token(&charge, &request_id).await,
     }
 }
 

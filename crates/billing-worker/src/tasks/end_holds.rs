@@ -1,56 +1,63 @@
-//! On a terminal of two stages a charge only holds the money, and after seven days the gateway lets it go. Each hold is
-//! confirmed, or let go when its bill does not want it any more – what verified a card is always let go; what the gateway has
-//! done meanwhile is taken note of.
+//! Where a charge only holds the money, on a terminal or for a tariff of two stages, the gateway lets it go after seven days. Each
+//! hold is confirmed, or let go when its bill does not want it any more – what verified a card is always let go; what the
+//! gateway has done meanwhile is taken note of.
 
-use billing::breaker::Circuit;
 use billing::payment::{Outcome, PaymentState};
 use billing::store::payments::{self, Hold};
-use billing::store::{StoreError, circuits};
-use billing::tasks::EndHolds;
+use billing::tasks::{EndHold, EndHolds};
 use celeriac::{Context, TaskResult};
 use cloudpayments::{Amount, Error, TransactionPart};
 
 use super::calls::Calls;
 use super::charge::request_id;
 use super::look_up::look_up;
+use super::resolve_unknown::room;
 use super::settle::write_down;
 use crate::desk::Desk;
 use crate::gateway::{self, Heard};
 
-/// At most so many a time: the rest is found by the next tick, and the gateway is not flooded.
-const LIMIT: usize = 50;
+/// At most so many a time: the rest is found by the next tick.
+const LIMIT: i64 = 50;
 
-/// Returns how many holds were ended.
+/// Returns how many holds are to be ended.
 pub(crate) async fn end_holds(_: EndHolds, cx: Context<Desk>) -> TaskResult<usize> {
     let desk = cx.state();
-    let _place = desk.allowance.beside_payments(None).await;
-    let mut ended = 0;
-    for _ in 0..LIMIT {
-        let Some(hold) = next(desk).await? else { break };
-        let payment_id = hold.payment.id;
-        match end(desk, &hold).await {
-            Ok(Some(heard)) => {
-                let payment = write_down(payment_id, heard, desk).await?;
-                ended += usize::from(payment.state != PaymentState::Authorized);
-            }
-            Ok(None) => tracing::warn!(%payment_id, "held at the gateway, and not taken yet: it is tried again"),
-            Err(error) => {
-                desk.alarm(&error);
-                tracing::warn!(%payment_id, %error, "a hold could not be ended: it is tried again");
-            }
-        }
+    let limit = room(&cx).await.min(LIMIT);
+    let held = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::holds(&mut conn, desk.now(), limit).await?
+    };
+    for payment_id in &held {
+        cx.app().send(EndHold { payment_id: *payment_id }).await?;
     }
-    Ok(ended)
+    Ok(held.len())
 }
 
-/// One at a time, so that the time for which it is ours begins when it is turned to.
-async fn next(desk: &Desk) -> Result<Option<Hold>, StoreError> {
-    let mut conn = desk.services.db.conn().await?;
+pub(crate) async fn end_hold(task: EndHold, cx: Context<Desk>) -> TaskResult<()> {
+    let desk = cx.state();
+    // Before it is ours: that time is not to run out while we wait for a place.
+    let _place = desk.allowance.beside_payments(None).await;
     let now = desk.now();
-    if circuits::get(&mut conn, Circuit::Gateway).await?.rests_until(now).is_some() {
-        return Ok(None);
+    let claimed = {
+        let mut conn = desk.services.db.conn().await?;
+        payments::claim_hold(&mut conn, task.payment_id, desk.lease(now), now).await?
+    };
+    let Some(hold) = claimed else { return Ok(()) };
+    let payment_id = hold.payment.id;
+    match end(desk, &hold).await {
+        Ok(Some(heard)) => {
+            let payment = write_down(payment_id, heard, desk).await?;
+            if payment.state == PaymentState::Authorized {
+                tracing::warn!(%payment_id, "a hold did not end: it is tried again");
+            }
+        }
+        Ok(None) => tracing::warn!(%payment_id, "held at the gateway, and not taken yet: it is tried again"),
+        Err(error) => {
+            desk.alarm(&error);
+            tracing::warn!(%payment_id, %error, "a hold could not be ended: it is tried again");
+        }
     }
-    Ok(payments::holds(&mut conn, now, 1).await?.pop())
+    Ok(())
 }
 
 /// Looks first, then orders what is left to do, and looks what came of it. `None`: it is still held.

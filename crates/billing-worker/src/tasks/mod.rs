@@ -42,6 +42,7 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Timetable, resolve_unknown::resolve_unknown))
         .task(on(Timetable, resume_refunds::resume_refunds))
         .task(on(Timetable, expire_three_ds::expire_three_ds))
+        .task(on(Worker, end_holds::end_hold))
         .task(on(Timetable, end_holds::end_holds))
         .task(on(Timetable, keep_history::keep_history))
         .task(on(Timetable, wipe_traces::wipe_traces))

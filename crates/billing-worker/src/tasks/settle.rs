@@ -5,7 +5,7 @@ use billing::bill::BillKind;
 use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
 use billing::store::refunds;
-use billing::tasks::{EndHolds, PaymentReceipt, RefundPayment, ResolvePayment};
+use billing::tasks::{EndHold, PaymentReceipt, RefundPayment, ResolvePayment};
 use celeriac::backend::StoredResult;
 use celeriac::protocol::ResultMeta;
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
@@ -28,7 +28,7 @@ pub(super) async fn settle(id: PaymentId, heard: impl Into<Heard>, cx: &Context<
         }
         PaymentState::Authorized => {
             // The timetable has it ended too, only later.
-            if let Err(error) = cx.app().send(EndHolds {}).await {
+            if let Err(error) = cx.app().send(EndHold { payment_id: id }).await {
                 tracing::debug!(payment_id = %id, %error, "the hold is left to the timetable");
             }
             // The card is verified: its customer need not wait until the money is let go.
@@ -130,11 +130,7 @@ fn tell(effect: &Effect) {
             tracing::error!(%payment_id, transaction_id, "charged without a debt: it goes back by itself");
         }
         Effect::Held { payment_id, transaction_id } => {
-            tracing::warn!(
-                %payment_id,
-                transaction_id,
-                "held, not taken: the terminal works in two stages (set it to one in the gateway's cabinet); it is confirmed"
-            );
+            tracing::info!(%payment_id, transaction_id, "held, not taken yet");
         }
         Effect::GivenBack { payment_id, transaction_id, whole } => {
             tracing::warn!(%payment_id, transaction_id, whole, "taken and given back, before it was known here");

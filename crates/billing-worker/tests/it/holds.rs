@@ -7,7 +7,7 @@ use billing::payment::PaymentState;
 use billing::tasks::EndHolds;
 use serde_json::json;
 
-use crate::world::{MONTH, PAYS, SOON, World};
+use crate::world::{DAY, MONTH, PAYS, SOON, World};
 
 async fn world() -> World {
     World::beside(cloudpayments_sandbox::Config { two_stage: true, ..World::sandbox() }, &[]).await
@@ -63,4 +63,34 @@ async fn a_hold_that_the_gateway_let_go_after_seven_days_ends_and_makes_room() {
     .await;
     assert_eq!(world.payment(payment.id).await.bill_status, BillStatus::NotPaid);
     assert!(!world.has_access(payment.account_id).await);
+}
+
+/// Two stages as an option of a tariff, on a terminal of one: first payments and renewals are held, then taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tariff_of_two_stages_holds_first_and_takes_what_is_still_wanted() {
+    let world = World::start().await;
+    world.sql("update tariff set two_stages = true").await;
+    let payment = world.created(PAYS, DAY).await;
+    // The bill keeps what it was opened with: every sending is the same request.
+    world.sql("update tariff set two_stages = false").await;
+    world.fault(payment.account_id, json!({ "fault": "drop_before" })).await;
+    world.charge(payment.id).await;
+    world.ends_as(payment.id, PaymentState::Unknown).await;
+    let paid = world.is_resolved_as(payment.id, PaymentState::Succeeded).await;
+    assert_eq!(paid.bill_status, BillStatus::Paid);
+    let auth = format!("gateway_call where payment_id = '{}' and path = '/payments/cards/auth'", payment.id);
+    assert_eq!(world.count(&auth).await, 2, "sent, and repeated");
+    let confirm = format!("gateway_call where payment_id = '{}' and path = '/payments/confirm'", payment.id);
+    assert_eq!(world.count(&confirm).await, 1);
+
+    world.sql("update tariff set two_stages = true").await;
+    world.ends_today(payment.account_id).await;
+    world.tick(billing::tasks::OpenRenewals {}).await;
+    testkit::eventually(SOON, || async {
+        let paid = world.count("bill where kind = 'renewal' and status = 'Paid'").await;
+        if paid == 1 { Ok(()) } else { Err(paid) }
+    })
+    .await;
+    assert_eq!(world.count("gateway_call where path = '/payments/tokens/auth'").await, 1);
+    world.assert_charged(payment.account_id, 2).await;
 }

@@ -57,8 +57,12 @@ pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
                 "The money was taken although it should only have been held, to verify the card.",
                 "Деньги списаны, хотя для проверки карты их нужно было только удержать.",
             ),
-            next: Next::WaitsFor {
-                whom: Whom::Staff, what: Text::new("Give the money back.", "Верните деньги.")
+            next: Next::Step {
+                at: When::Soon,
+                what: Text::new(
+                    "The money goes back by itself, if it is not back yet.",
+                    "Деньги вернутся сами, если ещё не возвращены.",
+                ),
             },
         },
         PaymentState::SucceededDuplicate => Explanation {
@@ -66,8 +70,12 @@ pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
                 "The money was taken although nothing was owed any more.",
                 "Деньги списаны, хотя платить было уже не за что.",
             ),
-            next: Next::WaitsFor {
-                whom: Whom::Staff, what: Text::new("Give the money back.", "Верните деньги.")
+            next: Next::Step {
+                at: When::Soon,
+                what: Text::new(
+                    "The money goes back by itself, if it is not back yet.",
+                    "Деньги вернутся сами, если ещё не возвращены.",
+                ),
             },
         },
         PaymentState::Rejected => Explanation {

@@ -40,6 +40,8 @@ pub struct BillRow {
     pub paid_at: Option<DateTime<Utc>>,
     /// Periods since the last paid one that passed unpaid and are not charged for.
     pub skipped_periods: i32,
+    /// Its attempts hold the money first.
+    pub two_stages: bool,
 }
 
 impl BillRow {
@@ -70,6 +72,7 @@ pub(crate) struct NewBill {
     pub(crate) kind: BillKind,
     pub(crate) period_no: i32,
     pub(crate) skipped_periods: i32,
+    pub(crate) two_stages: bool,
 }
 
 impl NewBill {
@@ -98,6 +101,7 @@ impl NewBill {
             kind,
             period_no,
             skipped_periods: 0,
+            two_stages: tariff.two_stages,
         }
     }
 

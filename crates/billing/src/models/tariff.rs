@@ -22,6 +22,8 @@ pub struct Tariff {
     pub currency: Currency,
     /// No longer sold when false; who has it keeps it.
     pub is_active: bool,
+    /// The money is held first, and taken once the bill still wants it.
+    pub two_stages: bool,
 }
 
 impl Tariff {

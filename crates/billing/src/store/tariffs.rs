@@ -141,6 +141,22 @@ pub async fn set_price(
     .await
 }
 
+/// Sets whether a tariff's charges hold the money first, and take it once the bill still wants it. It reaches bills that open
+/// from then on. Returns whether there is such a tariff.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_two_stages(
+    conn: &mut AsyncPgConnection,
+    id: TariffId,
+    two_stages: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let changing =
+        diesel::update(tariff::table.find(id)).set((tariff::two_stages.eq(two_stages), tariff::updated_at.eq(now)));
+    Ok(changing.execute(conn).await? > 0)
+}
+
 /// Puts tariffs on sale whose names are not taken; leaves those that exist as they are. Returns how many are new.
 ///
 /// # Errors

@@ -183,6 +183,9 @@ const CALLS: &[(&str, Call)] = calls! {
         let anew = NewPayment { now: noon() + hours(1), ..purchase(rows.on_the_page.account_id) };
         payments::create(conn, anew, &rows.shop.cipher).await.unwrap()
     };
+    "payments::claim_hold" => |conn, rows| {
+        payments::claim_hold(conn, rows.paid.id, noon() + hours(1), noon()).await.unwrap()
+    };
     "payments::created_before" => |conn, rows| {
         payments::created_before(conn, &purchase(rows.account)).await.unwrap()
     };
@@ -336,6 +339,7 @@ const CALLS: &[(&str, Call)] = calls! {
     "tariffs::list" => |conn, _rows| tariffs::list(conn, noon()).await.unwrap();
     "tariffs::price_list" => |conn, _rows| tariffs::price_list(conn, [month()]).await.unwrap();
     "tariffs::set_price" => |conn, _rows| tariffs::set_price(conn, coming_price(), Duration::days(1), noon()).await.unwrap();
+    "tariffs::set_two_stages" => |conn, _rows| tariffs::set_two_stages(conn, month(), true, noon()).await.unwrap();
     "tariffs::seed" => |conn, _rows| tariffs::seed(conn, &tariffs::defaults(), noon()).await.unwrap();
 };
 

@@ -133,18 +133,19 @@ async fn all_of_the_present_period_goes_back_and_its_access_ends() {
 
 /// C15's sums, by our own hand.
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_go_back_up_to_what_was_taken_and_access_stays() {
+async fn parts_go_back_up_to_what_was_taken_and_the_last_ends_the_access() {
     let shop = Shop::open().await;
     let payment = shop.paid(1).await;
     shop.refunds(&part(payment.id, 10_000), 2).await;
     assert_eq!(shop.view(payment.id).await.bill_status, BillStatus::PartiallyRefunded);
+    assert!(shop.account_of(payment.account_id).await.access(noon() + hours(2)).has_access, "a part keeps it");
     let more = shop.asks(&part(payment.id, 29_901)).await;
     assert!(matches!(more, Err(RefundError::MoreThanLeft { left }) if left.get() == 29_900), "{more:?}");
     let none = shop.asks(&part(payment.id, 0)).await;
     assert!(matches!(none, Err(RefundError::MoreThanLeft { .. })), "{none:?}");
     shop.refunds(&part(payment.id, 29_900), 3).await;
     assert_eq!(shop.view(payment.id).await.bill_status, BillStatus::Refunded);
-    assert!(shop.account_of(payment.account_id).await.access(noon() + hours(2)).has_access, "a part keeps it");
+    assert!(!shop.account_of(payment.account_id).await.access(noon() + hours(2)).has_access, "all of it is back");
     let nothing = shop.asks(&ask(payment.id)).await;
     assert!(matches!(nothing, Err(RefundError::MoreThanLeft { left }) if left.get() == 0), "{nothing:?}");
 }

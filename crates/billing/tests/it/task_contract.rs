@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use billing::tasks::{
-    Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHolds, ExpireThreeDs, OpenRenewals, PaymentReceipt,
-    RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown, ResumeRefunds, WipeTraces,
+    Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHold, EndHolds, ExpireThreeDs, OpenRenewals,
+    PaymentReceipt, RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown, ResumeRefunds, WipeTraces,
 };
 use billing::{PaymentId, RefundId};
 use celeriac::Task;
@@ -26,6 +26,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<CompleteThreeDs>(&mut page);
     line::<ChargeRenewal>(&mut page);
     line::<ResolvePayment>(&mut page);
+    line::<EndHold>(&mut page);
     line::<RefundPayment>(&mut page);
     line::<OpenRenewals>(&mut page);
     line::<RepublishStranded>(&mut page);
@@ -40,13 +41,14 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
     billing.charge_renewal(payment_id) on renewals, acks late: true, retries: Some(10)
     billing.resolve_payment(payment_id) on lookups, acks late: true, retries: Some(10)
+    billing.end_hold(payment_id) on lookups, acks late: true, retries: Some(10)
     billing.refund_payment(refund_id) on lookups, acks late: true, retries: Some(10)
     billing.open_renewals() on billing, acks late: true, retries: Some(3)
     billing.republish_stranded() on billing, acks late: true, retries: Some(3)
     billing.resolve_unknown() on billing, acks late: true, retries: Some(3)
     billing.resume_refunds() on billing, acks late: true, retries: Some(3)
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
-    billing.end_holds() on lookups, acks late: true, retries: Some(3)
+    billing.end_holds() on billing, acks late: true, retries: Some(3)
     billing.wipe_traces() on billing, acks late: true, retries: Some(3)
     billing.announce() on billing, acks late: true, retries: Some(3)
     ");

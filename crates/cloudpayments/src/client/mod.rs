@@ -78,6 +78,11 @@ impl Client {
         self.order("/payments/tokens/charge", charge.body(), request_id).await?.charge()
     }
 
+    /// Holds money on a stored card, to be confirmed or voided (`/payments/tokens/auth`).
+    pub async fn auth_token(&self, charge: &TokenCharge, request_id: &RequestId) -> Result<Charge, Error> {
+        self.order("/payments/tokens/auth", charge.body(), request_id).await?.charge()
+    }
+
     /// Takes held money, all of it or a part (`/payments/confirm`).
     pub async fn confirm(&self, part: &TransactionPart, request_id: &RequestId) -> Result<(), Error> {
         self.order("/payments/confirm", part.body(), request_id).await?.done()

@@ -1,18 +1,19 @@
 //! Money that is held and not taken: on a terminal of two stages a charge only does that.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use diesel::dsl::{exists, not, sql};
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
-use super::super::StoreError;
+use super::super::{StoreError, circuits};
 use super::PaymentView;
-use super::load::Locked;
-use crate::models::{AccountRow, BillRow, PaymentRow};
+use super::load::{Locked, lock_known};
+use crate::PaymentId;
+use crate::breaker::Circuit;
 use crate::payment::{Instrument, PaymentState};
-use crate::schema::{account, bill, payment};
-
-/// How long whoever was given a hold has to end it before another is given it.
-const LEASE: TimeDelta = TimeDelta::minutes(5);
+use crate::schema::{payment, refund};
 
 /// A hold to be ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,35 +23,50 @@ pub struct Hold {
     pub is_wanted: bool,
 }
 
-/// At most `limit` holds to be ended, the longest untouched first. The same one is not returned again for five minutes.
+/// At most `limit` holds to be ended, the longest untouched first. One that a refund is about to let go is left to it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn holds(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<Hold>, StoreError> {
+pub async fn holds(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<PaymentId>, StoreError> {
+    let held = payment::table
+        .filter(payment::state.eq(PaymentState::Authorized))
+        .filter(payment::look_again_at.is_null().or(payment::look_again_at.le(now)))
+        .filter(not(exists(refund::table.filter(refund::payment_id.eq(payment::id)).filter(unfinished()))));
+    Ok(held.order(payment::updated_at).limit(limit).select(payment::id).load(conn).await?)
+}
+
+/// Begins to end one hold, if it is still one and nobody else is at it: it is ours until `leased_until`. Not while the gateway
+/// is left alone, or a refund is about to let it go.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn claim_hold(
+    conn: &mut AsyncPgConnection,
+    id: PaymentId,
+    leased_until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<Hold>, StoreError> {
     conn.transaction(async |conn| {
-        let ids: Vec<crate::PaymentId> = payment::table
-            .filter(payment::state.eq(PaymentState::Authorized))
-            .filter(payment::look_again_at.is_null().or(payment::look_again_at.le(now)))
-            .order(payment::updated_at)
-            .limit(limit)
-            .select(payment::id)
-            .for_no_key_update()
-            .skip_locked()
-            .load(conn)
-            .await?;
-        diesel::update(payment::table.filter(payment::id.eq_any(&ids)))
-            .set(payment::look_again_at.eq(now + LEASE))
-            .execute(conn)
-            .await?;
-        let rows: Vec<(AccountRow, BillRow, PaymentRow)> = account::table
-            .inner_join(bill::table.inner_join(payment::table))
-            .filter(payment::id.eq_any(&ids))
-            .select((AccountRow::as_select(), BillRow::as_select(), PaymentRow::as_select()))
-            .load(conn)
-            .await?;
-        Ok(rows.into_iter().map(|(account, bill, payment)| hold(&Locked { account, bill, payment })).collect())
+        let locked = lock_known(conn, id).await?;
+        let is_due = locked.payment.state == PaymentState::Authorized && !locked.is_put_off(now);
+        let under_way: bool =
+            diesel::select(exists(refund::table.filter(refund::payment_id.eq(id)).filter(unfinished())))
+                .get_result(conn)
+                .await?;
+        if !is_due || under_way {
+            return Ok(None);
+        }
+        let rests = circuits::get(conn, Circuit::Gateway).await?.rests_until(now);
+        let until = rests.unwrap_or(leased_until);
+        diesel::update(payment::table.find(id)).set(payment::look_again_at.eq(until)).execute(conn).await?;
+        Ok(rests.is_none().then(|| hold(&locked)))
     })
     .await
+}
+
+/// As the index has it.
+fn unfinished() -> SqlLiteral<Bool> {
+    sql("refund.state in ('requested', 'sending', 'unknown')")
 }
 
 /// A renewal that was called off while its money was held is not taken, and nothing for an account that was closed.

@@ -8,7 +8,7 @@
 //! | [`submit_pa_res`] | api | `awaiting_3ds` → `posting_3ds` |
 //! | [`begin_posting`] | worker, before the request | `posting_3ds`, marked as on its way |
 //! | [`begin_resolving`], [`begin_resend`] | worker | `sending` … → `unknown` → `sending` |
-//! | [`holds`] | timetable | finds what is `authorized`, to be taken or let go |
+//! | [`holds`], [`claim_hold`] | timetable, worker | finds what is `authorized`, to be taken or let go |
 //! | [`stranded`], [`unresolved`], [`overdue_three_ds`], [`told`] | timetable | finds what nobody turns to |
 
 mod apply;
@@ -28,7 +28,7 @@ pub(in crate::store) use self::apply::settle;
 pub use self::apply::{Applied, Effect, apply, apply_answer};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create, created_before};
 pub use self::find::{DueLook, Stranded, Wake, overdue_three_ds, stranded, told, unresolved};
-pub use self::hold::{Hold, holds};
+pub use self::hold::{Hold, claim_hold, holds};
 pub use self::look::{Look, Resolve, begin_resolving, count_unprocessed};
 pub(in crate::store) use self::send::withdraw_unsent_renewal;
 pub use self::send::{Begin, ChargeInstrument, ChargeOrder, Resend, begin_resend, begin_sending};

@@ -36,6 +36,8 @@ pub struct ChargeOrder {
     /// `InvoiceId`: one per attempt.
     pub invoice_no: i64,
     pub instrument: ChargeInstrument,
+    /// The money is held first, and taken later.
+    pub holds: bool,
     /// The customer's; a renewal has none.
     pub ip_address: Option<String>,
     pub description: String,
@@ -395,8 +397,11 @@ fn instrument(locked: &Locked, cipher: &Cipher) -> Result<ChargeInstrument, Stor
 async fn begin_call(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime<Utc>) -> Result<CallId, StoreError> {
     let payment = &locked.payment;
     let path = match payment.instrument {
-        Instrument::Cryptogram if locked.bill.kind == BillKind::Verification => "/payments/cards/auth",
+        Instrument::Cryptogram if locked.bill.kind == BillKind::Verification || locked.bill.two_stages => {
+            "/payments/cards/auth"
+        }
         Instrument::Cryptogram => "/payments/cards/charge",
+        Instrument::Token if locked.bill.two_stages => "/payments/tokens/auth",
         Instrument::Token => "/payments/tokens/charge",
     };
     gateway_calls::begin(conn, payment.id, path, Some(&payment.request_id), now).await
@@ -414,6 +419,7 @@ fn order(locked: &Locked, instrument: ChargeInstrument, call: CallId, watch: Wat
         invoice_no: payment.invoice_no,
         ip_address: bill.ip_address.clone().filter(|_| payment.instrument == Instrument::Cryptogram),
         instrument,
+        holds: bill.two_stages,
         description: bill.description.clone(),
         first_sent_at: payment.first_sent_at.unwrap_or(now),
         resend_no: payment.sends,

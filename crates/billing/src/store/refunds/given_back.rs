@@ -75,7 +75,8 @@ pub(super) async fn write_down(
 }
 
 /// The one place where money that went back is told, once for each movement. Whatever must be written in the transaction of the
-/// movement – the ledger – is written here.
+/// movement – the ledger – is written here. (It comes before the payment's own success where the refund is known first; and of
+/// what [`give_back_the_rest`] writes down, `journal::enter_success` of the same transaction has entered all.)
 async fn record(
     conn: &mut AsyncPgConnection,
     locked: &Locked,

@@ -155,8 +155,7 @@ async fn external(
     if told.amount > left || Kopecks::billable(told.amount.get()).is_err() {
         return orphan(conn, Some(locked), told, "a refund of more than was taken", now).await;
     }
-    let is_whole = told.amount == locked.payment.amount;
-    let effect = AccessEffect::by_default(is_whole, given_back::is_of_present_period(locked));
+    let effect = AccessEffect::by_default(told.amount == left, given_back::is_of_present_period(locked));
     let money = (told.amount, locked.payment.currency);
     let new = NewRefund::external(locked.payment.id, money, Some(told.gateway_tx_id), effect, now);
     let row: RefundRow =
@@ -232,5 +231,10 @@ async fn orphan(
         currency: locked.map(|locked| locked.payment.currency.to_string()),
         test_mode: None,
     };
-    Ok(Recognised::Orphan { is_new: orphans::report(conn, &found, now).await? })
+    let is_new = orphans::set_aside(conn, &found, now).await?;
+    if let Some(locked) = locked.filter(|_| is_new) {
+        let attention = given_back::about(locked, EventKind::NeedsAttention);
+        events::append(conn, vec![attention.with("transaction_id", told.gateway_tx_id)], now).await?;
+    }
+    Ok(Recognised::Orphan { is_new })
 }

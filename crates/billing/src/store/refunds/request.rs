@@ -132,9 +132,7 @@ pub async fn request(conn: &mut AsyncPgConnection, ask: &Ask) -> Result<Requeste
         let (amount, left) = amount(&locked, &before, ask.amount, way)?;
         let needs_approval = needs_approval(conn, &before, amount, &ask.role).await?;
         let is_present = given_back::is_of_present_period(&locked);
-        let effect = ask
-            .effect
-            .unwrap_or_else(|| AccessEffect::by_default(amount == left && amount == locked.payment.amount, is_present));
+        let effect = ask.effect.unwrap_or_else(|| AccessEffect::by_default(amount == left, is_present));
         let money = (amount, locked.payment.currency);
         let id = RefundId::new();
         let new = NewRefund {
