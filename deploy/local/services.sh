@@ -13,7 +13,8 @@ usage() {
     cat <<'USAGE'
 usage: services.sh VERB
 
-  install           what is missing: the servers (Debian packages, as root) and the Python environment .venv/
+  install           what is missing: the servers (Debian packages, as root), the Python environment .venv/, and in
+                    it the npm packages and clients of CloudPayments that tests run
   up DIR            start all three in DIR and write DIR/env, lines of KEY=value for the tests
   down DIR          stop them, and everything else that lives in DIR, and remove what they wrote
   exec [--] CMD…    run CMD with the servers up and DIR/env in its environment; end them however CMD ends

@@ -66,6 +66,17 @@ impl Clock {
         self.ring();
     }
 
+    /// So far from the world's time; negative, behind it.
+    pub(crate) fn set_ahead(&self, ahead: TimeDelta) {
+        {
+            let world = world();
+            let mut state = self.state.lock();
+            state.anchor = world;
+            state.then = world.checked_add_signed(ahead).unwrap_or(world);
+        }
+        self.ring();
+    }
+
     pub(crate) fn set_speed(&self, speed: u32) {
         {
             let mut state = self.state.lock();

@@ -90,11 +90,11 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let clock = Clock::new(config.clock_speed);
-    let books = open_books(&config, &clock)?;
     let base_url = match &config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(address)),
     };
+    let books = open_books(&config, &base_url, &clock)?;
     let gateway = Gateway {
         terminal: Terminal { public_id: config.public_id, base_url },
         api_secret: config.api_secret,
@@ -115,12 +115,11 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
     Ok(Bound { listener, address, gateway: Arc::new(gateway) })
 }
 
-fn open_books(config: &Config, clock: &Clock) -> Result<Books, JournalError> {
+fn open_books(config: &Config, base_url: &str, clock: &Clock) -> Result<Books, JournalError> {
     let fresh = Secret::new(Uuid::new_v4(), Uuid::new_v4());
-    let site = match &config.notifications_url {
-        Some(base) => Site::of(Kind::ALL.map(|kind| (kind, Settings::under(base, kind)))),
-        None => Site::default(),
-    };
+    let told = config.notifications_url.as_ref();
+    let settings = Kind::ALL.into_iter().filter_map(|kind| Some((kind, Settings::under(told?, kind))));
+    let site = Site::new(base_url.to_owned(), settings);
     let new_ledger = |secret| Ledger::new(secret, clock.now().timestamp_millis(), config.max_transactions, site);
     let Some(path) = &config.ledger_file else {
         return Ok(Books { ledger: new_ledger(fresh), journal: None });

@@ -11,6 +11,7 @@ install() {
     install_packages
     install_python
     install_axe
+    install_clients
     exec 9<&-
 }
 
@@ -85,6 +86,22 @@ install_axe() {
     [[ $(cat "$VENV/axe/installed" 2>/dev/null) != "$wanted" ]] || return 0
     npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$VENV/axe" "axe-core@$wanted" >&2
     echo "$wanted" >"$VENV/axe/installed"
+}
+
+# Public clients of CloudPayments that the sandbox is tried with, beside the one in .venv/ itself.
+install_clients() {
+    local wanted=6.0.1
+    if [[ $(cat "$VENV/cloudpayments-npm/installed" 2>/dev/null) != "$wanted" ]]; then
+        npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$VENV/cloudpayments-npm" \
+            "cloudpayments@$wanted" >&2
+        echo "$wanted" >"$VENV/cloudpayments-npm/installed"
+    fi
+    wanted=$(sha256sum <"$ROOT/deploy/local/clients/aiocloudpayments.txt")
+    if [[ $(cat "$VENV/aiocloudpayments/installed" 2>/dev/null) != "$wanted" ]]; then
+        rm -rf "$VENV/aiocloudpayments"
+        python_environment "$VENV/aiocloudpayments" clients/aiocloudpayments.txt
+        echo "$wanted" >"$VENV/aiocloudpayments/installed"
+    fi
 }
 
 python_environment() {

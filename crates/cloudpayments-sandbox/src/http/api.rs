@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chrono::TimeDelta;
 use listener::Peer;
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
@@ -18,9 +19,11 @@ use super::{
     Books, Gateway,
     faults::{Fault, FaultKind, Target},
     load::Handled,
+    outcome::Outcome,
 };
 use crate::{
     ledger::{Answer, Reply, command::Command, transaction::RequestId},
+    notification::outbox::NoticeId,
     wire::{
         params::{BadRequest, Params},
         request::{self, Endpoint, Request},
@@ -38,22 +41,6 @@ struct Call {
     params: Params,
 }
 
-/// What leaves the sandbox.
-enum Outcome {
-    /// The gateway's answer, HTTP 200.
-    Answer(String),
-    /// A bare HTTP error.
-    Error(StatusCode),
-    /// HTTP 200, and not the gateway's language.
-    Garbage,
-    /// HTTP 200, and a refusal of something else than the request.
-    Refusal,
-    /// HTTP 200, and a refusal of the request as it is.
-    Invalid,
-    /// The connection is cut.
-    Nothing,
-}
-
 /// Handles one request to `path`. The work is a task of its own: a client that hangs up does not stop a bank.
 pub(crate) async fn handle(
     gateway: Arc<Gateway>,
@@ -67,6 +54,7 @@ pub(crate) async fn handle(
             .into_response();
     }
     let headers = request.headers().clone();
+    let uri = request.uri().clone();
     let body = match Bytes::from_request(request, &()).await {
         Ok(body) => body,
         Err(rejection) => return rejection.into_response(),
@@ -74,7 +62,7 @@ pub(crate) async fn handle(
     let Ok(slot) = Arc::clone(&gateway.slots).try_acquire_owned() else {
         return Outcome::Error(StatusCode::TOO_MANY_REQUESTS).leave(&peer);
     };
-    let call = match Call::read(endpoint, path, &headers, &body) {
+    let call = match Call::read(endpoint, path, uri.path(), &headers, &body) {
         Ok(call) => call,
         Err(bad_request) => {
             let reply = Reply { answer: Answer::Refused(bad_request.0), at: gateway.clock.now() };
@@ -94,7 +82,13 @@ pub(crate) async fn handle(
 }
 
 impl Call {
-    fn read(endpoint: Endpoint, path: &'static str, headers: &HeaderMap, body: &[u8]) -> Result<Self, BadRequest> {
+    fn read(
+        endpoint: Endpoint,
+        path: &'static str,
+        asked: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Self, BadRequest> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let request_id = match text("x-request-id").map(str::trim) {
             Some(id) if id.is_empty() || id.len() > MAX_REQUEST_ID => {
@@ -105,7 +99,12 @@ impl Call {
             }
             id => id.filter(|_| !endpoint.only_looks()).map(|id| RequestId(id.to_owned())),
         };
-        let params = Params::parse(text(header::CONTENT_TYPE.as_str()), body)?;
+        let mut params = Params::parse(text(header::CONTENT_TYPE.as_str()), body)?;
+        for (part, value) in path.split('/').zip(asked.split('/')) {
+            if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+                params.set(name, value);
+            }
+        }
         Ok(Self { endpoint, path, request_id, params })
     }
 }
@@ -140,11 +139,20 @@ impl Gateway {
             FaultKind::Http429 => Some(Outcome::Error(StatusCode::TOO_MANY_REQUESTS)),
             FaultKind::Http401 => Some(Outcome::Error(StatusCode::UNAUTHORIZED)),
             FaultKind::InvalidBefore => Some(Outcome::Invalid),
+            FaultKind::HtmlBefore => Some(Outcome::Page),
             FaultKind::DelayBefore => {
                 self.pause(fault.delay()).await?;
                 return self.process(call).await;
             }
+            // Those of notifications do not come here.
             FaultKind::Delay
+            | FaultKind::ClockSkew
+            | FaultKind::HtmlAfter
+            | FaultKind::NotificationLost
+            | FaultKind::NotificationLate
+            | FaultKind::NotificationDuplicate
+            | FaultKind::NotificationEarly
+            | FaultKind::NotificationReordered
             | FaultKind::DropAfter
             | FaultKind::Error500After
             | FaultKind::GarbageAfter
@@ -157,20 +165,21 @@ impl Gateway {
 
         // A duplicate waits for the answer, so the turn is held until that is over too.
         let _turn = self.turn(call).await;
-        let outcome = self.process_in_turn(call).await?;
+        let outcome = self.process_in_turn(call, fault.skew()).await?;
         self.pause(fault.delay()).await?;
         Ok(match fault.kind {
             FaultKind::DropAfter => Outcome::Nothing,
             FaultKind::Error500After => Outcome::Error(StatusCode::INTERNAL_SERVER_ERROR),
             FaultKind::GarbageAfter => Outcome::Garbage,
             FaultKind::RefusalAfter => Outcome::Refusal,
+            FaultKind::HtmlAfter => Outcome::Page,
             _ => outcome,
         })
     }
 
     async fn process(&self, call: &Call) -> Result<Outcome, GoingDown> {
         let _turn = self.turn(call).await;
-        self.process_in_turn(call).await
+        self.process_in_turn(call, TimeDelta::zero()).await
     }
 
     async fn turn(&self, call: &Call) -> Option<super::turns::Turn> {
@@ -180,9 +189,9 @@ impl Gateway {
         }
     }
 
-    async fn process_in_turn(&self, call: &Call) -> Result<Outcome, GoingDown> {
+    async fn process_in_turn(&self, call: &Call, skew: TimeDelta) -> Result<Outcome, GoingDown> {
         self.pause(self.latency).await?;
-        Ok(match self.answer(call).await {
+        Ok(match self.answer(call, skew).await {
             Ok(answer) => Outcome::Answer(answer),
             Err(error) => {
                 // Not written, so not done: the books are as they were.
@@ -193,13 +202,26 @@ impl Gateway {
     }
 
     /// Check, decide, write down, apply, print.
-    async fn answer(&self, call: &Call) -> io::Result<String> {
+    async fn answer(&self, call: &Call, skew: TimeDelta) -> io::Result<String> {
         let mut request = call.endpoint.read(&call.params, self.strict).map(|request| self.in_stages(request));
         if let Ok(Request::Command(command)) = &mut request {
-            self.ask_shop(command, call.request_id.as_ref()).await?;
+            self.ask_shop(command, call.request_id.as_ref(), None).await?;
         }
+        let (answer, early) = self.decide(call, request, skew)?;
+        self.until_told(&early).await;
+        Ok(answer)
+    }
+
+    /// The answer, and the notifications that are to be told before it.
+    fn decide(
+        &self,
+        call: &Call,
+        request: Result<Request, BadRequest>,
+        skew: TimeDelta,
+    ) -> io::Result<(String, Vec<NoticeId>)> {
         let mut books = self.books.lock();
-        let now = self.clock.now();
+        let now = self.clock.now() + skew;
+        let mut early = Vec::new();
         let answer = match request {
             Err(BadRequest(message)) => Answer::Refused(message),
             Ok(Request::Query(query)) => books.ledger.query(&query, now),
@@ -212,16 +234,15 @@ impl Gateway {
                         request_id = id.0,
                         "the answer to this request id is given again"
                     );
-                    return Ok(self.print(&books, &reply));
+                    return Ok((self.print(&books, &reply), early));
                 }
                 let decision = books.ledger.decide(&command, call.request_id.as_ref(), now);
-                books.record(decision.changes)?;
-                self.clock.ring();
+                early = self.record(&mut books, decision.changes)?;
                 books.ledger.answer(decision.verdict)
             }
         };
         tracing::debug!(path = call.path, %answer, "answered");
-        Ok(self.print(&books, &Reply { answer, at: now }))
+        Ok((self.print(&books, &Reply { answer, at: now }), early))
     }
 
     /// A charge at a terminal of two stages is an authorization.
@@ -251,7 +272,7 @@ impl Gateway {
             let named = |field| call.params.text(field).ok().flatten();
             (named("AccountId"), named("InvoiceId"))
         });
-        self.faults.lock().take(Target { path: call.path, account_id, invoice_id })
+        self.faults.lock().take(Target { path: call.path, account_id, invoice_id, notification: None })
     }
 
     async fn pause(&self, duration: Duration) -> Result<(), GoingDown> {
@@ -261,36 +282,6 @@ impl Gateway {
         tokio::select! {
             () = tokio::time::sleep(duration) => Ok(()),
             () = self.shutdown.cancelled() => Err(GoingDown),
-        }
-    }
-}
-
-impl Books {
-    /// Writes changes to the file and makes them true, or neither.
-    pub(super) fn record(&mut self, changes: Vec<crate::ledger::Change>) -> io::Result<()> {
-        if let Some(journal) = &mut self.journal
-            && !changes.is_empty()
-        {
-            journal.append(&changes)?;
-        }
-        changes.into_iter().for_each(|change| self.ledger.apply(change));
-        Ok(())
-    }
-}
-
-impl Outcome {
-    fn leave(self, peer: &Peer) -> Response {
-        const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/json; charset=utf-8");
-        match self {
-            Self::Answer(body) => ([JSON], body).into_response(),
-            Self::Error(status) => status.into_response(),
-            Self::Garbage => ([JSON], "<html><body>502 Bad Gateway</body>").into_response(),
-            Self::Refusal => ([JSON], r#"{"Success":false,"Message":"Internal error"}"#).into_response(),
-            Self::Invalid => ([JSON], r#"{"Success":false,"Message":"Token is required"}"#).into_response(),
-            Self::Nothing => {
-                peer.cut();
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use chrono::{DateTime, Utc};
+
 use super::Gateway;
 use crate::ledger::{
     Change, Verdict,
@@ -12,10 +14,15 @@ use crate::ledger::{
 impl Gateway {
     /// Asks the shop whether it wants the payment a command would make, and notes in the command what it said. Does
     /// nothing for other commands, without an address for checks, or if the request would be refused or replayed.
-    pub(super) async fn ask_shop(&self, command: &mut Command, request_id: Option<&RequestId>) -> io::Result<()> {
+    pub(super) async fn ask_shop(
+        &self,
+        command: &mut Command,
+        request_id: Option<&RequestId>,
+        as_of: Option<DateTime<Utc>>,
+    ) -> io::Result<()> {
         let (id, notice) = {
             let mut books = self.books.lock();
-            let now = self.clock.now();
+            let now = as_of.unwrap_or_else(|| self.clock.now());
             if command.checked_mut().is_none() || request_id.is_some_and(|id| books.ledger.replay(id, now).is_some()) {
                 return Ok(());
             }

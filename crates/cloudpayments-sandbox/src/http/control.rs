@@ -17,11 +17,12 @@ use crate::{
     cards::{CardMask, TEST_CARDS, TestCard},
     cryptogram::cryptogram as make_cryptogram,
     ledger::{
-        Verdict,
+        TokenRule,
         command::Command,
-        transaction::{Kind, Transaction, TransactionId},
+        transaction::{Kind, Token, Transaction, TransactionId},
     },
     money::{Amount, Roubles},
+    reason::Reason,
     wire::request::Endpoint,
 };
 
@@ -85,7 +86,7 @@ impl<'a> Entry<'a> {
             id: transaction.id,
             kind: transaction.kind,
             status: transaction.status(now).name(),
-            reason_code: transaction.reason.map(crate::reason::Reason::code),
+            reason_code: transaction.reason.map(Reason::code),
             amount: Roubles(purpose.amount),
             currency: purpose.currency.as_str(),
             refunded: Roubles(transaction.refunded),
@@ -118,9 +119,15 @@ pub(crate) async fn ledger(State(gateway): State<Arc<Gateway>>, Query(filter): Q
     Json(entries).into_response()
 }
 
+/// `GET /sandbox/load`: the most requests that were handled at a time.
+pub(crate) async fn load(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "most_at_once": gateway.load.most_at_once() })).into_response()
+}
+
+/// A payment and how much of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RefundOrder {
+pub(crate) struct PaymentOrder {
     transaction_id: Option<i64>,
     /// Instead of `transaction_id`: the last payment of this invoice.
     invoice_id: Option<String>,
@@ -128,48 +135,80 @@ pub(crate) struct RefundOrder {
     amount: Option<serde_json::Number>,
 }
 
-/// `GET /sandbox/load`: the most requests that were handled at a time.
-pub(crate) async fn load(State(gateway): State<Arc<Gateway>>) -> Response {
-    Json(json!({ "most_at_once": gateway.load.most_at_once() })).into_response()
+impl PaymentOrder {
+    fn read(self, gateway: &Gateway) -> Result<(TransactionId, Option<Amount>), Box<Response>> {
+        let books = gateway.books.lock();
+        let payment = match (self.transaction_id, &self.invoice_id) {
+            (Some(id), None) => books.ledger.get(TransactionId(id)),
+            (None, Some(invoice_id)) => books.ledger.last_payment_of(invoice_id),
+            _ => return Err(Box::new(bad_request(None, "either transaction_id or invoice_id is required"))),
+        };
+        let Some(id) = payment.map(|payment| payment.id) else {
+            return Err(Box::new(bad_request(None, "there is no such payment")));
+        };
+        let amount = self.amount.map(|amount| Amount::parse(&amount.to_string())).transpose();
+        let amount = amount.map_err(|error| Box::new(bad_request(Some("amount"), &format!("amount {error}"))))?;
+        Ok((id, amount))
+    }
 }
 
-/// `POST /sandbox/refunds`: money goes back as by hand in the gateway's cabinet, of which the merchant's API is told
-/// nothing.
+/// `POST /sandbox/refunds`: money goes back as by hand in the gateway's cabinet.
 pub(crate) async fn refund(
     State(gateway): State<Arc<Gateway>>,
-    order: Result<Json<RefundOrder>, JsonRejection>,
+    order: Result<Json<PaymentOrder>, JsonRejection>,
+) -> Response {
+    let order = order.map_err(|rejection| Box::new(bad_request(None, &rejection.body_text())));
+    match order.and_then(|Json(order)| order.read(&gateway)) {
+        Err(response) => *response,
+        Ok((id, amount)) => match gateway.refund_by_hand(id, amount) {
+            Ok(refund) => (StatusCode::CREATED, Json(json!({ "id": refund, "original_id": id }))).into_response(),
+            Err(message) => bad_request(None, &message),
+        },
+    }
+}
+
+/// `POST /sandbox/chargebacks`: the payer's bank takes a payment back.
+pub(crate) async fn charge_back(
+    State(gateway): State<Arc<Gateway>>,
+    order: Result<Json<PaymentOrder>, JsonRejection>,
+) -> Response {
+    let order = order.map_err(|rejection| Box::new(bad_request(None, &rejection.body_text())));
+    match order.and_then(|Json(order)| order.read(&gateway)) {
+        Err(response) => *response,
+        Ok((id, amount)) => match gateway.command_by_hand(&Command::ChargeBack { id, amount }) {
+            Ok(_) => (StatusCode::CREATED, Json(json!({ "transaction_id": id }))).into_response(),
+            Err(message) => bad_request(None, &message),
+        },
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenOrder {
+    token: String,
+    reason_code: u16,
+    /// Charges that still succeed.
+    #[serde(default)]
+    after: u32,
+}
+
+/// `POST /sandbox/tokens`: a token that will be declined.
+pub(crate) async fn spoil_token(
+    State(gateway): State<Arc<Gateway>>,
+    order: Result<Json<TokenOrder>, JsonRejection>,
 ) -> Response {
     let order = match order {
         Ok(Json(order)) => order,
         Err(rejection) => return bad_request(None, &rejection.body_text()),
     };
-    let now = gateway.clock.now();
-    let mut books = gateway.books.lock();
-    let payment = match (order.transaction_id, &order.invoice_id) {
-        (Some(id), None) => books.ledger.get(TransactionId(id)),
-        (None, Some(invoice_id)) => books.ledger.last_payment_of(invoice_id),
-        _ => return bad_request(None, "either transaction_id or invoice_id is required"),
+    let reason = match Reason::try_from(order.reason_code) {
+        Ok(reason) if reason != Reason::APPROVED => reason,
+        _ => return bad_request(Some("reason_code"), "reason_code must be one of the handbook's"),
     };
-    let Some((id, left)) = payment.map(|payment| (payment.id, payment.refundable())) else {
-        return bad_request(None, "there is no such payment");
-    };
-    let amount = match order.amount.map(|amount| Amount::parse(&amount.to_string())) {
-        None => left,
-        Some(Ok(amount)) => amount,
-        Some(Err(error)) => return bad_request(Some("amount"), &format!("amount {error}")),
-    };
-    let decision = books.ledger.decide(&Command::Refund { id, amount, json_data: None }, None, now);
-    let recorded = books.record(decision.changes);
-    gateway.clock.ring();
-    match (decision.verdict, recorded) {
-        (Verdict::Refunded(refund), Ok(())) => {
-            (StatusCode::CREATED, Json(json!({ "id": refund, "original_id": id }))).into_response()
-        }
-        (Verdict::Refused(message), _) => bad_request(None, &message),
-        (verdict, written) => {
-            tracing::error!(?verdict, ?written, "cannot give money back");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
+    let rule = TokenRule { token: Token(order.token), after: order.after, reason };
+    match gateway.command_by_hand(&Command::SpoilToken(rule)) {
+        Ok(_) => StatusCode::CREATED.into_response(),
+        Err(message) => bad_request(Some("token"), &message),
     }
 }
 
@@ -202,6 +241,6 @@ pub(crate) async fn clear_faults(State(gateway): State<Arc<Gateway>>) -> StatusC
     StatusCode::NO_CONTENT
 }
 
-fn bad_request(field: Option<&str>, error: &str) -> Response {
+pub(super) fn bad_request(field: Option<&str>, error: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": error, "field": field }))).into_response()
 }

@@ -16,6 +16,13 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     page
 }
 
+/// The same for one value in a page made by hand.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    escape(text, &mut out);
+    out
+}
+
 fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {

@@ -2,13 +2,21 @@
 
 pub(crate) mod acs;
 pub(crate) mod api;
+mod cabinet;
 mod check;
+mod clock;
 pub(crate) mod control;
+mod dice;
 pub(crate) mod faults;
 mod html;
 pub(crate) mod load;
 pub(crate) mod notifications;
+mod order_page;
+mod outcome;
+mod record;
 pub(crate) mod sender;
+mod statement;
+mod timekeeper;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
@@ -85,9 +93,14 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sandbox/ledger", get(control::ledger))
         .route("/sandbox/load", get(control::load))
         .route("/sandbox/refunds", post(control::refund))
+        .route("/sandbox/chargebacks", post(control::charge_back))
+        .route("/sandbox/tokens", post(control::spoil_token))
+        .route("/sandbox/clock", get(clock::show).post(clock::set))
         .route("/sandbox/notifications", get(notifications::list))
         .route("/sandbox/notifications/{id}/send", post(notifications::send))
         .route("/sandbox/faults", get(control::list_faults).post(control::add_fault).delete(control::clear_faults))
+        .merge(statement::routes())
+        .merge(order_page::routes())
         .fallback(not_emulated)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(gateway)

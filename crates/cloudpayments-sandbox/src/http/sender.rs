@@ -1,9 +1,6 @@
 //! Sends notifications when they are due, and checks while a payment waits.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use reqwest::{Client, header::CONTENT_TYPE, redirect};
 use secrecy::ExposeSecret as _;
@@ -11,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::Gateway;
 use crate::{
-    ledger::{Change, transaction::TransactionId},
+    ledger::Change,
     notification::{
         body::{self, Written},
         outbox::{Notice, NoticeId, Try},
@@ -54,15 +51,22 @@ fn make_client(trusting_this_machine: bool) -> Result<Client, String> {
     client.build().map_err(|error| error.to_string())
 }
 
-/// Sends what is due until the sandbox goes down.
+/// Does what is due and sends what is due until the sandbox goes down.
 pub(crate) async fn run(gateway: Arc<Gateway>) {
     let mut under_way = JoinSet::new();
     loop {
         let room = MAX_UNDER_WAY.saturating_sub(under_way.len());
+        // Somebody may be asked whether he wants a payment, and take his time.
+        let kept = tokio::select! {
+            () = gateway.shutdown.cancelled() => return,
+            kept = gateway.keep_time() => kept,
+        };
         let (due, next) = {
             let mut books = gateway.books.lock();
             let due = books.ledger.outbox_mut().take_due(gateway.clock.now(), room);
-            (due, books.ledger.outbox().next_due().filter(|_| room > 0))
+            let next_send = books.ledger.outbox().next_due().filter(|_| room > 0);
+            let next_task = books.ledger.next_task().map(|(at, _)| *at).filter(|_| kept);
+            (due, next_send.into_iter().chain(next_task).min())
         };
         for notice in due {
             let gateway = Arc::clone(&gateway);
@@ -89,9 +93,13 @@ impl Gateway {
         let outcome = self.send(notice).await;
         tracing::debug!(kind = notice.kind.name(), notice = %notice.id, outcome = outcome.describe(), "notified");
         let tried = Try { notice_id: notice.id, at: self.clock.now(), outcome: outcome.clone() };
-        if let Err(error) = self.books.lock().record(vec![Change::Try(tried)]) {
-            // Not written, so it is tried again after a restart; the shop must be ready for that anyway.
-            tracing::error!(%error, "cannot write the ledger file");
+        {
+            let mut books = self.books.lock();
+            if let Err(error) = books.record(vec![Change::Try(tried.clone())]) {
+                // After a restart it is tried again; the shop must be ready for that anyway.
+                tracing::error!(%error, "cannot write the ledger file");
+                books.ledger.apply(Change::Try(tried));
+            }
         }
         self.sent.notify_waiters();
         self.clock.ring();
@@ -114,18 +122,22 @@ impl Gateway {
             .unwrap_or_else(|_| Outcome::Silence(format!("no reply within {:?}", self.reply_timeout)))
     }
 
-    /// Waits until every notification about a transaction has been tried at least once, for `limit` at most.
-    pub(super) async fn told_of(&self, id: TransactionId, limit: Duration) {
-        let told = async {
-            loop {
-                let sent = self.sent.notified();
-                if !self.books.lock().ledger.outbox().is_untold(id) {
-                    return;
-                }
-                sent.await;
+    /// Waits until each of these has been tried once.
+    pub(super) async fn until_told(&self, notices: &[NoticeId]) {
+        loop {
+            let sent = self.sent.notified();
+            let is_told = |id: &NoticeId| {
+                let books = self.books.lock();
+                books.ledger.outbox().get(*id).is_none_or(|delivery| delivery.tries > 0)
+            };
+            if notices.iter().all(is_told) || self.shutdown.is_cancelled() {
+                return;
             }
-        };
-        let _ = tokio::time::timeout(limit, told).await;
+            tokio::select! {
+                () = sent => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
     }
 
     /// Sends one again, now, as a person wants it. `None`: there is no such notification, or it is under way.

@@ -4,8 +4,19 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
-use super::transaction::{Purpose, Status, Token, TransactionId};
-use crate::{cryptogram::Packet, money::Amount, reason::Reason};
+use super::{
+    TokenRule,
+    order::{Offer, OrderId},
+    receipt::{self, ReceiptId},
+    subscription::{Patch, SubscriptionId, Terms},
+    transaction::{Purpose, Status, Token, TransactionId},
+};
+use crate::{
+    cryptogram::Packet,
+    money::Amount,
+    notification::{Kind, settings::Settings},
+    reason::Reason,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
@@ -20,6 +31,8 @@ pub(crate) enum Command {
     Confirm {
         id: TransactionId,
         amount: Amount,
+        /// Takes the place of the payment's own.
+        json_data: Option<String>,
     },
     Void {
         id: TransactionId,
@@ -29,6 +42,60 @@ pub(crate) enum Command {
         amount: Amount,
         json_data: Option<String>,
     },
+    PayOut(Payout),
+    CreateSubscription(Terms),
+    UpdateSubscription {
+        id: SubscriptionId,
+        patch: Patch,
+    },
+    CancelSubscription {
+        id: SubscriptionId,
+    },
+    CreateOrder(Offer),
+    CancelOrder {
+        id: OrderId,
+    },
+    QueueReceipt(receipt::Order),
+    SetNotifications {
+        kind: Kind,
+        settings: Settings,
+    },
+    /// The sandbox's own: the bank takes a payment back.
+    ChargeBack {
+        id: TransactionId,
+        /// `None`: all of it.
+        amount: Option<Amount>,
+    },
+    /// The sandbox's own: a token will be declined.
+    SpoilToken(TokenRule),
+    /// What time does.
+    CancelAuthorization {
+        id: TransactionId,
+    },
+    ChargeSubscription {
+        id: SubscriptionId,
+        checked: Option<Checked>,
+    },
+    IssueReceipt {
+        id: ReceiptId,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Payout {
+    pub(crate) purpose: Purpose,
+    pub(crate) to: PayoutTo,
+    pub(crate) holder_name: Option<String>,
+    /// JSON.
+    pub(crate) receiver: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum PayoutTo {
+    Card(Packet),
+    Token(Token),
+    /// By the faster payments system: the phone is in the receiver.
+    Phone,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +105,8 @@ pub(crate) struct CardCharge {
     pub(crate) holder_name: Option<String>,
     pub(crate) save_card: bool,
     pub(crate) checked: Option<Checked>,
+    /// The order whose link the payer is at.
+    pub(crate) order_id: Option<OrderId>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +132,7 @@ impl Command {
         match self {
             Self::ChargeCard(charge) => Some(&mut charge.checked),
             Self::ChargeToken(charge) => Some(&mut charge.checked),
+            Self::ChargeSubscription { checked, .. } => Some(checked),
             _ => None,
         }
     }
@@ -84,6 +154,12 @@ pub(crate) enum Query {
     Find { invoice_id: String, scope: FindScope },
     List(ListQuery),
     Tokens { page: Page },
+    Subscription { id: SubscriptionId },
+    Subscriptions { account_id: String },
+    Receipt { id: ReceiptId },
+    Chargebacks { period: Period, page: Page },
+    Notifications { kind: Kind },
+    ApplePay { domain: String },
 }
 
 /// What shares an invoice id with a payment: `/v2/payments/find` sees refunds too.

@@ -3,23 +3,19 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Change, Decision, IssuedToken, Ledger, Verdict,
-    command::{CardCharge, Checked, Command, PaRes, TokenCharge},
-    secret::PayerAnswer,
+    Change, Decision, Ledger, TokenRule, Verdict,
+    command::{Checked, Command},
     transaction::{Kind, Purpose, RequestId, Status, Transaction, TransactionId},
 };
-use crate::{
-    cards::{BankAnswer, CardMask},
-    money::Amount,
-    reason::Reason,
-};
+use crate::{money::Amount, reason::Reason};
 
 /// An action the transaction's state does not allow, as the merchant is told of it.
-struct Refusal(String);
+#[derive(Debug)]
+pub(crate) struct Refusal(pub(crate) String);
 
-type Decided = Result<Decision, Refusal>;
+pub(super) type Decided<T = Decision> = Result<T, Refusal>;
 
-fn refuse<T>(message: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal(message.into()))
 }
 
@@ -31,13 +27,29 @@ impl Ledger {
             Command::ChargeCard(charge) => self.charge_card(charge, request_id, now),
             Command::ChargeToken(charge) => self.charge_token(charge, request_id, now),
             Command::PostThreeDs { id, pa_res } => self.post_three_ds(*id, pa_res, now),
-            Command::Confirm { id, amount } => self.confirm(*id, *amount, now),
+            Command::Confirm { id, amount, json_data } => self.confirm(*id, *amount, json_data.as_ref(), now),
             Command::Void { id } => self.void(*id, now),
             Command::Refund { id, amount, json_data } => self.refund(*id, *amount, json_data.as_ref(), request_id, now),
+            Command::PayOut(payout) => self.pay_out(payout, request_id, now),
+            Command::CreateSubscription(terms) => self.create_subscription(terms, now),
+            Command::UpdateSubscription { id, patch } => self.update_subscription(id, patch, now),
+            Command::CancelSubscription { id } => self.cancel_subscription(id),
+            Command::CreateOrder(offer) => self.create_order(offer, now),
+            Command::CancelOrder { id } => self.cancel_order(id),
+            Command::QueueReceipt(order) => self.queue_receipt(order, now),
+            Command::SetNotifications { kind, settings } => {
+                let set = Change::Site { kind: *kind, settings: settings.clone() };
+                Ok(Decision { changes: vec![set], verdict: Verdict::Done })
+            }
+            Command::ChargeBack { id, amount } => self.charge_back(*id, *amount, now),
+            Command::SpoilToken(rule) => self.spoil_token(rule),
+            Command::CancelAuthorization { id } => self.cancel_authorization(*id),
+            Command::ChargeSubscription { id, checked } => self.charge_subscription(id, *checked, now),
+            Command::IssueReceipt { id } => self.issue_receipt(id, now),
         };
         match decided {
             Ok(mut decision) => {
-                self.notify(&mut decision.changes, now);
+                self.follow_up(command, &mut decision.changes, now);
                 if let Some(request_id) = request_id.cloned() {
                     let verdict = decision.verdict.clone();
                     decision.changes.push(Change::Reply { request_id, at: now, verdict });
@@ -49,71 +61,23 @@ impl Ledger {
         }
     }
 
-    fn charge_card(&self, charge: &CardCharge, request_id: Option<&RequestId>, now: DateTime<Utc>) -> Decided {
-        if charge.packet.digest.as_ref().is_some_and(|digest| self.used_packets.contains(digest)) {
-            return refuse("CardCryptogramPacket has already been used");
-        }
-        let mut payment = self.payment(charge.purpose.clone(), charge.checked, request_id, now);
-        payment.card = Some(charge.packet.mask.clone());
-        payment.packet.clone_from(&charge.packet.digest);
-        payment.holder_name.clone_from(&charge.holder_name);
-        payment.save_card = charge.save_card;
-
-        if let Some(refusal) = charge.checked.and_then(|checked| checked.refusal) {
-            return Ok(self.settle(payment, refusal, now));
-        }
-        let reason = match charge.packet.card {
-            None => Reason::InvalidCardNumber,
-            Some(_) if charge.packet.mask.expiry.is_past(now) => Reason::ExpiredCard,
-            Some(card) if card.three_ds => {
-                let verdict = Verdict::ThreeDs(payment.id);
-                return Ok(Decision { changes: vec![Change::Transaction(Box::new(payment))], verdict });
-            }
-            Some(card) => reason_of(card.charge),
-        };
-        Ok(self.settle(payment, reason, now))
+    /// What comes of the changes by itself: an order is paid, receipts are queued, the shop is told.
+    fn follow_up(&self, command: &Command, changes: &mut Vec<Change>, now: DateTime<Utc>) {
+        let orders: Vec<_> = changes
+            .iter()
+            .flat_map(|change| match change {
+                Change::Transaction(payment) => self.settle_order(payment, now),
+                _ => Vec::new(),
+            })
+            .collect();
+        changes.extend(orders);
+        self.queue_receipts(changes, now);
+        // "Recurrent" is not sent for an update.
+        let updates = matches!(command, Command::UpdateSubscription { .. });
+        self.notify(changes, !updates, now);
     }
 
-    fn charge_token(&self, charge: &TokenCharge, request_id: Option<&RequestId>, now: DateTime<Utc>) -> Decided {
-        let mut payment = self.payment(charge.purpose.clone(), charge.checked, request_id, now);
-        payment.initiator = charge.initiator;
-        payment.token = Some(charge.token.clone());
-
-        let Some(issued) = self.tokens.get(&charge.token) else {
-            return Ok(self.settle(payment, Reason::CrossTerminalTokenRestriction, now));
-        };
-        if payment.purpose.account_id.as_ref() != Some(&issued.account_id) {
-            return refuse("Token does not belong to this AccountId");
-        }
-        payment.card = Some(issued.card.clone());
-        payment.holder_name.clone_from(&issued.holder_name);
-        if let Some(refusal) = charge.checked.and_then(|checked| checked.refusal) {
-            return Ok(self.settle(payment, refusal, now));
-        }
-        let reason = match issued.card.test_card().and_then(|card| card.token_charge) {
-            _ if issued.card.expiry.is_past(now) => Reason::ExpiredCard,
-            Some(answer) => reason_of(answer),
-            None => Reason::InvalidCardNumber,
-        };
-        Ok(self.settle(payment, reason, now))
-    }
-
-    fn post_three_ds(&self, id: TransactionId, pa_res: &PaRes, now: DateTime<Utc>) -> Decided {
-        let payment = self.find_payment(id)?;
-        if payment.status(now) != Status::AwaitingAuthentication {
-            return refuse("Transaction is not awaiting authentication");
-        }
-        let reason = match self.secret.payer_answer(id, &pa_res.0) {
-            Some(PayerAnswer::Confirmed) => {
-                let card = payment.card.as_ref().and_then(CardMask::test_card);
-                card.map_or(Reason::InvalidCardNumber, |card| reason_of(card.charge))
-            }
-            Some(PayerAnswer::Rejected) | None => Reason::AuthenticationFailed,
-        };
-        Ok(self.settle(payment.clone(), reason, now))
-    }
-
-    fn confirm(&self, id: TransactionId, amount: Amount, now: DateTime<Utc>) -> Decided {
+    fn confirm(&self, id: TransactionId, amount: Amount, json_data: Option<&String>, now: DateTime<Utc>) -> Decided {
         let mut payment = self.find_payment(id)?.clone();
         if payment.status(now) != Status::Authorized {
             return refuse(format!("Transaction cannot be confirmed: it is {}", payment.status(now).name()));
@@ -121,8 +85,28 @@ impl Ledger {
         if amount > payment.purpose.amount {
             return refuse("Amount is larger than the amount authorized");
         }
+        if let Some(json_data) = json_data {
+            payment.purpose.json_data = Some(json_data.clone());
+        }
         payment.confirm(amount, now);
         Ok(Decision { changes: vec![Change::Transaction(Box::new(payment))], verdict: Verdict::Done })
+    }
+
+    /// Nobody has confirmed it in time.
+    fn cancel_authorization(&self, id: TransactionId) -> Decided {
+        let mut payment = self.find_payment(id)?.clone();
+        if payment.recorded_status != Status::Authorized {
+            return refuse("Transaction is not authorized");
+        }
+        payment.recorded_status = Status::Cancelled;
+        Ok(Decision { changes: vec![Change::Transaction(Box::new(payment))], verdict: Verdict::Done })
+    }
+
+    fn spoil_token(&self, rule: &TokenRule) -> Decided {
+        if !self.tokens.contains_key(&rule.token) {
+            return refuse("Token not found");
+        }
+        Ok(Decision { changes: vec![Change::TokenRule(rule.clone())], verdict: Verdict::Done })
     }
 
     fn void(&self, id: TransactionId, now: DateTime<Utc>) -> Decided {
@@ -161,7 +145,7 @@ impl Ledger {
         refund.original_id = Some(id);
         refund.card.clone_from(&payment.card);
         refund.holder_name.clone_from(&payment.holder_name);
-        refund.decide(Reason::Approved, now);
+        refund.decide(Reason::APPROVED, now);
 
         payment.refunded = payment.refunded.plus(amount);
         let verdict = Verdict::Refunded(refund.id);
@@ -169,32 +153,8 @@ impl Ledger {
         Ok(Decision { changes, verdict })
     }
 
-    /// The bank has answered. A card that pays leaves a token, if the merchant said whose it is and saves cards.
-    fn settle(&self, mut payment: Transaction, reason: Reason, now: DateTime<Utc>) -> Decision {
-        payment.decide(reason, now);
-        let verdict = Verdict::Transaction(payment.id);
-        let mut changes = Vec::new();
-        if reason == Reason::Approved
-            && payment.save_card
-            && let (Some(account_id), Some(card)) = (&payment.purpose.account_id, &payment.card)
-        {
-            let token = self.secret.token(account_id, card);
-            if !self.tokens.contains_key(&token) {
-                changes.push(Change::Token(IssuedToken {
-                    token: token.clone(),
-                    account_id: account_id.clone(),
-                    card: card.clone(),
-                    holder_name: payment.holder_name.clone(),
-                }));
-            }
-            payment.token = Some(token);
-        }
-        changes.push(Change::Transaction(Box::new(payment)));
-        Decision { changes, verdict }
-    }
-
     /// A new payment, under the id its check has named.
-    fn payment(
+    pub(super) fn payment(
         &self,
         purpose: Purpose,
         checked: Option<Checked>,
@@ -207,7 +167,12 @@ impl Ledger {
     }
 
     /// A new operation about which the bank has not been asked yet.
-    fn operation(&self, purpose: Purpose, request_id: Option<&RequestId>, now: DateTime<Utc>) -> Transaction {
+    pub(super) fn operation(
+        &self,
+        purpose: Purpose,
+        request_id: Option<&RequestId>,
+        now: DateTime<Utc>,
+    ) -> Transaction {
         Transaction {
             id: TransactionId(self.next_id),
             kind: Kind::Payment,
@@ -227,20 +192,15 @@ impl Ledger {
             request_id: request_id.cloned(),
             packet: None,
             subscription_id: None,
+            order_id: None,
+            receiver: None,
         }
     }
 
-    fn find_payment(&self, id: TransactionId) -> Result<&Transaction, Refusal> {
+    pub(super) fn find_payment(&self, id: TransactionId) -> Result<&Transaction, Refusal> {
         match self.get(id) {
             Some(transaction) if transaction.kind == Kind::Payment => Ok(transaction),
             _ => refuse("Transaction not found"),
         }
-    }
-}
-
-fn reason_of(answer: BankAnswer) -> Reason {
-    match answer {
-        BankAnswer::Success => Reason::Approved,
-        BankAnswer::InsufficientFunds => Reason::InsufficientFunds,
     }
 }

@@ -6,53 +6,59 @@
 //! 2. The caller writes the changes where they survive.
 //! 3. [`Ledger::apply`] makes them true. Replaying a file is applying its changes again.
 
+mod agenda;
+mod answer;
+mod charging;
 pub(crate) mod command;
 mod decide;
 pub(crate) mod notices;
+pub(crate) mod order;
+mod ordering;
 mod query;
+pub(crate) mod receipt;
+mod recurring;
 mod replies;
 pub(crate) mod secret;
+pub(crate) mod subscription;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transaction;
 
+pub(crate) use self::{
+    agenda::Task,
+    answer::{Answer, Reply, Verdict},
+};
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt,
     sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use self::{
+    agenda::Agenda,
+    command::Query,
     notices::Site,
+    order::{Order, OrderId},
+    receipt::{Receipt, ReceiptId},
     replies::Replies,
     secret::Secret,
+    subscription::{Subscription, SubscriptionId},
     transaction::{RequestId, Token, Transaction, TransactionId},
 };
 use crate::{
     cards::CardMask,
     cryptogram::PacketDigest,
+    money::{Amount, Currency},
     notification::{
         Kind,
         outbox::{Notice, Outbox, Try},
         settings::Settings,
     },
+    reason::Reason,
 };
-
-/// The answer to a command. Transactions are named by id, and shown as they are when the answer is made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    Pong(Uuid),
-    Done,
-    Transaction(TransactionId),
-    ThreeDs(TransactionId),
-    Refunded(TransactionId),
-    Refused(String),
-}
 
 /// One step of the ledger. A command's changes are written and applied together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,11 @@ pub(crate) enum Change {
     /// New, or in a new state.
     Transaction(Box<Transaction>),
     Token(IssuedToken),
+    TokenRule(TokenRule),
+    Subscription(Box<Subscription>),
+    Order(Box<Order>),
+    Receipt(Box<Receipt>),
+    Chargeback(Chargeback),
     Notice(Box<Notice>),
     Try(Try),
     Site {
@@ -83,47 +94,31 @@ pub(crate) struct IssuedToken {
     pub(crate) holder_name: Option<String>,
 }
 
+/// A token that is good for so many charges more, and then is declined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenRule {
+    pub(crate) token: Token,
+    pub(crate) after: u32,
+    pub(crate) reason: Reason,
+}
+
+/// A payment the bank took back ("претензия").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chargeback {
+    pub(crate) id: String,
+    pub(crate) transaction_id: TransactionId,
+    pub(crate) amount: Amount,
+    pub(crate) currency: Currency,
+    /// Masked.
+    pub(crate) card: String,
+    pub(crate) at: DateTime<Utc>,
+}
+
 /// What a command would do.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) changes: Vec<Change>,
     pub(crate) verdict: Verdict,
-}
-
-/// What is shown to the merchant: a snapshot, which later changes do not touch.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Pong(Uuid),
-    Done,
-    Transaction(Arc<Transaction>),
-    ThreeDs(Arc<Transaction>),
-    Refunded(TransactionId),
-    Transactions(Vec<Arc<Transaction>>),
-    Tokens(Vec<Arc<IssuedToken>>),
-    Refused(String),
-}
-
-/// For logs: whom it concerns is left out.
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pong(_) => f.write_str("pong"),
-            Self::Done => f.write_str("done"),
-            Self::Transaction(it) => write!(f, "transaction {} {}", it.id, it.recorded_status.name()),
-            Self::ThreeDs(it) => write!(f, "transaction {} needs 3-D Secure", it.id),
-            Self::Refunded(id) => write!(f, "refund {id}"),
-            Self::Transactions(list) => write!(f, "{} transactions", list.len()),
-            Self::Tokens(list) => write!(f, "{} tokens", list.len()),
-            Self::Refused(message) => write!(f, "refused: {message}"),
-        }
-    }
-}
-
-/// An answer and the moment it was true.
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub(crate) answer: Answer,
-    pub(crate) at: DateTime<Utc>,
 }
 
 pub(crate) struct Ledger {
@@ -136,6 +131,12 @@ pub(crate) struct Ledger {
     tokens: HashMap<Token, Arc<IssuedToken>>,
     /// In order of issue, for `/payments/tokens/list`.
     issued: Vec<Token>,
+    token_rules: HashMap<Token, TokenRule>,
+    subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    orders: BTreeMap<OrderId, Arc<Order>>,
+    receipts: BTreeMap<ReceiptId, Arc<Receipt>>,
+    chargebacks: Vec<Chargeback>,
+    agenda: Agenda,
     replies: Replies,
     site: Site,
     outbox: Outbox,
@@ -155,6 +156,12 @@ impl Ledger {
             used_packets: HashSet::new(),
             tokens: HashMap::new(),
             issued: Vec::new(),
+            token_rules: HashMap::new(),
+            subscriptions: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            chargebacks: Vec::new(),
+            agenda: Agenda::default(),
             replies: Replies::default(),
             site,
             outbox: Outbox::default(),
@@ -200,6 +207,16 @@ impl Ledger {
         &mut self.outbox
     }
 
+    /// What happens next by itself, and when.
+    pub(crate) fn next_task(&self) -> Option<&(DateTime<Utc>, Task)> {
+        self.agenda.next()
+    }
+
+    /// The task turned out to be about nothing.
+    pub(crate) fn drop_task(&mut self, task: Task) {
+        self.agenda.set(task, None);
+    }
+
     /// Makes one change true.
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
@@ -210,6 +227,22 @@ impl Ledger {
                     self.tokens.insert(issued.token.clone(), Arc::new(issued));
                 }
             }
+            Change::TokenRule(rule) => {
+                self.token_rules.insert(rule.token.clone(), rule);
+            }
+            Change::Subscription(it) => {
+                self.agenda.set(Task::ChargeSubscription(it.id.clone()), it.next_at);
+                self.subscriptions.insert(it.id.clone(), Arc::from(it));
+            }
+            Change::Order(it) => {
+                self.orders.insert(it.id.clone(), Arc::from(it));
+            }
+            Change::Receipt(it) => {
+                let due = it.issued_at.is_none().then(|| it.queued_at + receipt::PRINTING);
+                self.agenda.set(Task::IssueReceipt(it.id.clone()), due);
+                self.receipts.insert(it.id.clone(), Arc::from(it));
+            }
+            Change::Chargeback(it) => self.chargebacks.push(it),
             Change::Notice(notice) => self.outbox.add(*notice, self.capacity),
             Change::Try(tried) => self.outbox.tried(tried),
             Change::Site { kind, settings } => self.site.set(kind, settings),
@@ -232,6 +265,12 @@ impl Ledger {
             Verdict::Transaction(id) => show(id, Answer::Transaction),
             Verdict::ThreeDs(id) => show(id, Answer::ThreeDs),
             Verdict::Refunded(id) => Answer::Refunded(id),
+            Verdict::Subscription(id) => self.query(&Query::Subscription { id }, DateTime::UNIX_EPOCH),
+            Verdict::Order(id) => match self.order(&id) {
+                Some(order) => Answer::Order(Arc::clone(order)),
+                None => Answer::Refused("Order not found".to_owned()),
+            },
+            Verdict::Receipt(id) => Answer::ReceiptQueued(id),
             Verdict::Refused(message) => Answer::Refused(message),
         }
     }
@@ -239,6 +278,7 @@ impl Ledger {
     fn put(&mut self, transaction: Transaction) {
         let id = transaction.id;
         self.next_id = self.next_id.max(id.0 + 1);
+        self.agenda.set(Task::CancelAuthorization(id), transaction.expires_at());
         let (invoice_id, packet) = (transaction.purpose.invoice_id.clone(), transaction.packet.clone());
         if self.transactions.insert(id, Arc::new(transaction)).is_some() {
             return;
@@ -254,6 +294,7 @@ impl Ledger {
 
     fn forget_oldest(&mut self) {
         let Some((id, oldest)) = self.transactions.pop_first() else { return };
+        self.agenda.set(Task::CancelAuthorization(id), None);
         if let Some(packet) = &oldest.packet {
             self.used_packets.remove(packet);
         }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::{
-    Answer, IssuedToken, Ledger,
+    Answer, Chargeback, IssuedToken, Ledger,
     command::{FindScope, ListQuery, Query},
+    order::{Order, OrderId},
+    receipt::{Receipt, ReceiptId},
     transaction::{Kind, Transaction, TransactionId},
 };
 
@@ -17,8 +20,57 @@ impl Ledger {
             Query::Get { id } => found(self.get(*id)),
             Query::Find { invoice_id, scope } => found(self.last_of(invoice_id, *scope)),
             Query::List(list) => Answer::Transactions(self.list(list, now)),
+            Query::Subscription { id } => match self.subscriptions.get(id) {
+                Some(subscription) => Answer::Subscription(Arc::clone(subscription)),
+                None => Answer::Refused("Subscription not found".to_owned()),
+            },
+            Query::Subscriptions { account_id } => {
+                let of_account = self.subscriptions.values().filter(|it| it.terms.account_id == *account_id);
+                let mut list: Vec<_> = of_account.cloned().collect();
+                list.sort_by_key(|it| it.terms.start);
+                Answer::Subscriptions(list)
+            }
+            Query::Receipt { id } => match self.receipts.get(id) {
+                Some(receipt) => Answer::Receipt(Arc::clone(receipt)),
+                None => Answer::Refused("Receipt not found".to_owned()),
+            },
+            Query::Chargebacks { period, page } => {
+                let in_period = self.chargebacks.iter().filter(|it| period.contains(it.at));
+                Answer::Chargebacks(page.of(in_period.cloned()))
+            }
+            Query::Notifications { kind } => Answer::Notifications(self.site.get(*kind).clone()),
+            Query::ApplePay { domain } => {
+                let nonce = self.secret.nonce(&format!("{domain} {now}"));
+                Answer::ApplePay(json!({
+                    "epochTimestamp": now.timestamp_millis(),
+                    "expiresAt": (now + TimeDelta::minutes(5)).timestamp_millis(),
+                    "merchantSessionIdentifier": format!("SSH{nonce}"),
+                    "nonce": nonce,
+                    "merchantIdentifier": format!("sandbox.{domain}"),
+                    "domainName": domain,
+                    "displayName": "CloudPayments sandbox",
+                    "signature": self.secret.nonce(&nonce),
+                }))
+            }
             Query::Tokens { page } => Answer::Tokens(page.of(self.issued_tokens())),
         }
+    }
+
+    pub(crate) fn order(&self, id: &OrderId) -> Option<&Arc<Order>> {
+        self.orders.get(id)
+    }
+
+    pub(crate) fn refunds_of(&self, payment: TransactionId) -> Vec<Arc<Transaction>> {
+        let later = self.transactions.range(payment..).map(|(_, it)| it);
+        later.filter(|it| it.original_id == Some(payment)).cloned().collect()
+    }
+
+    pub(crate) fn receipt(&self, id: &ReceiptId) -> Option<&Arc<Receipt>> {
+        self.receipts.get(id)
+    }
+
+    pub(crate) fn chargebacks(&self) -> &[Chargeback] {
+        &self.chargebacks
     }
 
     /// The account and invoice of a transaction, which requests about it leave unsaid.

@@ -7,7 +7,12 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use super::transaction::{Token, Transaction, TransactionId};
+use super::{
+    order::OrderId,
+    receipt::ReceiptId,
+    subscription::SubscriptionId,
+    transaction::{Token, Transaction, TransactionId},
+};
 use crate::{
     cards::{BankAnswer, CardMask},
     money::Roubles,
@@ -62,6 +67,31 @@ impl Secret {
             Some(BankAnswer::InsufficientFunds) | None => "fail",
         };
         Token(format!("{will}_{id}"))
+    }
+
+    /// `sc_` and 29 hex digits.
+    pub(super) fn subscription_id(&self, number: usize) -> SubscriptionId {
+        SubscriptionId(format!("sc_{}", &self.numbered("subscription", number)[..29]))
+    }
+
+    pub(super) fn order_id(&self, number: usize) -> OrderId {
+        OrderId(self.numbered("order", number)[..16].to_owned())
+    }
+
+    pub(super) fn receipt_id(&self, number: usize) -> ReceiptId {
+        ReceiptId(self.numbered("receipt", number)[..24].to_owned())
+    }
+
+    pub(super) fn chargeback_id(&self, number: usize) -> String {
+        self.numbered("chargeback", number)[..24].to_owned()
+    }
+
+    pub(super) fn nonce(&self, of: &str) -> String {
+        hex(&self.mac(&["nonce", of])[..16])
+    }
+
+    fn numbered(&self, what: &str, number: usize) -> String {
+        hex(&self.mac(&[what, &number.to_string()]))
     }
 
     /// `ThreeDsCallbackId`: 32 hex digits.

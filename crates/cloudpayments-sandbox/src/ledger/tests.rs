@@ -107,6 +107,7 @@ fn charge(number: &str, kopecks: i64, two_stage: bool) -> Command {
         holder_name: None,
         save_card: true,
         checked: None,
+        order_id: None,
     })
 }
 
@@ -120,7 +121,7 @@ fn charge_token(token: &Token, kopecks: i64) -> Command {
 }
 
 fn confirm(id: TransactionId, kopecks: i64) -> Command {
-    Command::Confirm { id, amount: Amount::from_kopecks(kopecks) }
+    Command::Confirm { id, amount: Amount::from_kopecks(kopecks), json_data: None }
 }
 
 fn refund(id: TransactionId, kopecks: i64) -> Command {
@@ -254,7 +255,9 @@ impl Step {
                 let pa_res = books.ledger.secret().pa_res(payment(pa_res_of)?, answer);
                 Command::PostThreeDs { id: payment(pick)?, pa_res: PaRes(pa_res) }
             }
-            Self::Confirm { pick, kopecks } => Command::Confirm { id: payment(pick)?, amount: amount(kopecks) },
+            Self::Confirm { pick, kopecks } => {
+                Command::Confirm { id: payment(pick)?, amount: amount(kopecks), json_data: None }
+            }
             Self::Void { pick } => Command::Void { id: payment(pick)? },
             Self::Refund { pick, kopecks } => {
                 Command::Refund { id: payment(pick)?, amount: amount(kopecks), json_data: None }

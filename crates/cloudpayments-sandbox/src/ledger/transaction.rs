@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::order::OrderId;
 use crate::{
     cards::CardMask,
     cryptogram::PacketDigest,
@@ -160,6 +161,12 @@ pub(crate) struct Transaction {
     /// The subscription that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subscription_id: Option<String>,
+    /// The order whose link it was made at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order_id: Option<OrderId>,
+    /// Whom a payout is for, JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) receiver: Option<String>,
 }
 
 impl Transaction {
@@ -168,6 +175,12 @@ impl Transaction {
         let forgotten = self.recorded_status == Status::Authorized
             && self.authorized_at.is_some_and(|at| now >= at + AUTHORIZATION_LIFE);
         if forgotten { Status::Cancelled } else { self.recorded_status }
+    }
+
+    /// When an authorization ends if nobody confirms it.
+    pub(crate) fn expires_at(&self) -> Option<DateTime<Utc>> {
+        let waits = self.recorded_status == Status::Authorized;
+        self.authorized_at.filter(|_| waits).map(|at| at + AUTHORIZATION_LIFE)
     }
 
     /// What can still be given back.
@@ -187,7 +200,7 @@ impl Transaction {
     /// The bank's answer, good or bad. A good one completes the payment or, in two stages, authorizes it.
     pub(crate) fn decide(&mut self, reason: Reason, now: DateTime<Utc>) {
         self.reason = Some(reason);
-        if reason != Reason::Approved {
+        if reason != Reason::APPROVED {
             self.recorded_status = Status::Declined;
             return;
         }

@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use crate::{
     cards::Brand,
-    ledger::transaction::{Kind as Operation, Status, Transaction},
+    ledger::{
+        receipt::Receipt,
+        subscription::Subscription,
+        transaction::{Kind as Operation, Status, Transaction},
+    },
     money::TwoDigits,
 };
 
@@ -95,7 +99,7 @@ fn charged(kind: Kind, transaction: &Transaction, now: DateTime<Utc>) -> Vec<Fie
         (Kind::Check, _) => fields.text("Status", Status::Completed.name()),
         _ => fields.text("Status", transaction.recorded_status.name()),
     };
-    let fields = fields.text("OperationType", transaction.kind.name());
+    let fields = if kind == Kind::Confirm { fields } else { fields.text("OperationType", transaction.kind.name()) };
     let fields = if kind == Kind::Pay { fields.text("GatewayName", "Test") } else { fields };
     let fields = fields
         .optional("InvoiceId", purpose.invoice_id.as_ref())
@@ -132,6 +136,67 @@ fn given_back(kind: Kind, transaction: &Transaction, now: DateTime<Utc>) -> Vec<
         .optional("Email", purpose.email.as_ref())
         .optional("Data", purpose.json_data.as_ref())
         .into()
+}
+
+/// The fields of "Recurrent".
+pub(crate) fn of_subscription(subscription: &Subscription) -> Vec<Field> {
+    let terms = &subscription.terms;
+    Fields::default()
+        .text("Id", &subscription.id.0)
+        .text("AccountId", &terms.account_id)
+        .text("Description", &terms.description)
+        .text("Email", terms.email.as_deref().unwrap_or_default())
+        .bare("Amount", TwoDigits(terms.amount))
+        .text("Currency", terms.currency.as_str())
+        .bare("RequireConfirmation", terms.two_stage)
+        .text("StartDate", date_time(terms.start))
+        .text("Interval", terms.interval.name())
+        .bare("Period", terms.period)
+        .text("Status", subscription.status.name())
+        .bare("SuccessfulTransactionsNumber", subscription.successful)
+        .bare("FailedTransactionsNumber", subscription.failed)
+        .optional("MaxPeriods", terms.max_periods)
+        .optional("LastTransactionDate", subscription.last_at.map(date_time))
+        .optional("NextTransactionDate", subscription.next_at.map(date_time))
+        .into()
+}
+
+/// The fields of "Receipt", for one that is printed.
+pub(crate) fn of_receipt(receipt: &Receipt, base_url: &str) -> Vec<Field> {
+    let mut fields = receipt.fiscal(base_url);
+    fields.push(Field { name: "Type".to_owned(), value: receipt.order.kind.name().to_owned(), bare: false });
+    fields.push(Field { name: "Receipt".to_owned(), value: receipt.order.content.to_string(), bare: false });
+    fields
+}
+
+impl Receipt {
+    /// What the cash register and the tax office's operator add to a receipt, as they know it.
+    pub(crate) fn fiscal(&self, base_url: &str) -> Vec<Field> {
+        let url = format!("{base_url}/receipts/{}", self.id.0);
+        let order = &self.order;
+        let fields = Fields::default().text("Id", &self.id.0).text("Inn", &order.inn);
+        let fields = match self.issued_at {
+            None => fields,
+            Some(at) => fields
+                .bare("DocumentNumber", self.number)
+                .bare("SessionNumber", 1)
+                .bare("Number", self.number)
+                .text("FiscalSign", format!("{:010}", 1_000_000_007 * self.number % 10_000_000_000))
+                .text("DeviceNumber", "00000000000000000001")
+                .text("RegNumber", "0000000000000001")
+                .text("FiscalNumber", "9999000000000001")
+                .text("Ofd", "CloudPayments sandbox")
+                .text("Url", &url)
+                .text("QrCodeUrl", format!("{url}?qr"))
+                .text("DateTime", date_time(at)),
+        };
+        fields
+            .bare("Amount", TwoDigits(order.amount))
+            .optional("TransactionId", order.transaction_id)
+            .optional("InvoiceId", order.invoice_id.as_ref())
+            .optional("AccountId", order.account_id.as_ref())
+            .into()
+    }
 }
 
 /// `yyyy-MM-dd HH:mm:ss`, UTC.

@@ -43,14 +43,14 @@ impl Outcome {
     pub(crate) fn declines(&self) -> Option<Reason> {
         match self {
             Self::Code(0) => None,
-            Self::Code(10) => Some(Reason::InvalidInvoiceId),
-            Self::Code(11) => Some(Reason::InvalidAccountId),
-            Self::Code(12) => Some(Reason::InvalidAmount),
-            Self::Code(13) => Some(Reason::NotAccepted),
-            Self::Code(20) => Some(Reason::OutOfDate),
-            Self::Code(_) | Self::Unreadable => Some(Reason::FormatError),
-            Self::Status(404 | 504 | 508) | Self::Silence(_) => Some(Reason::UnableToConnect),
-            Self::Status(_) => Some(Reason::Unavailable),
+            Self::Code(10) => Some(Reason::INVALID_INVOICE_ID),
+            Self::Code(11) => Some(Reason::INVALID_ACCOUNT_ID),
+            Self::Code(12) => Some(Reason::INVALID_AMOUNT),
+            Self::Code(13) => Some(Reason::NOT_ACCEPTED),
+            Self::Code(20) => Some(Reason::OUT_OF_DATE),
+            Self::Code(_) | Self::Unreadable => Some(Reason::FORMAT_ERROR),
+            Self::Status(404 | 504 | 508) | Self::Silence(_) => Some(Reason::UNABLE_TO_CONNECT),
+            Self::Status(_) => Some(Reason::UNAVAILABLE),
         }
     }
 

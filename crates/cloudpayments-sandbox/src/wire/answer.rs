@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::json;
 
-use super::model::Model;
+use super::{model::Model, orders, recurring};
 use crate::ledger::{
     Answer, IssuedToken, Reply,
     secret::Secret,
@@ -94,6 +95,20 @@ impl Terminal {
                 let items: Vec<_> = tokens.iter().map(|issued| TokenItem::from(&**issued)).collect();
                 print(Some(items), true, None)
             }
+            Answer::Subscription(it) => print(Some(recurring::Model::from(&**it)), true, None),
+            Answer::Subscriptions(list) => {
+                let items: Vec<_> = list.iter().map(|it| recurring::Model::from(&**it)).collect();
+                print(Some(items), true, None)
+            }
+            Answer::Order(it) => print(Some(orders::order(it, &self.base_url)), true, None),
+            Answer::ReceiptQueued(id) => print(Some(json!({ "Id": id, "ErrorCode": 0 })), true, Some("Queued")),
+            Answer::Receipt(it) => print(Some(orders::receipt(it, &self.base_url)), true, None),
+            Answer::Chargebacks(list) => {
+                let items: Vec<_> = list.iter().map(|it| orders::chargeback(it, &self.base_url)).collect();
+                print(Some(items), true, None)
+            }
+            Answer::Notifications(settings) => print(Some(settings), true, None),
+            Answer::ApplePay(session) => print(Some(session), true, None),
             Answer::Refused(message) => print::<()>(None, false, Some(message)),
         }
     }

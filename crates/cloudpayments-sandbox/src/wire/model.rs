@@ -2,8 +2,9 @@
 //! fees: those fields hold what the examples show for a local address and a test terminal.
 
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use super::dates::{DotNetDate, IsoDate};
 use crate::{
     cards::Brand,
     ledger::transaction::{Kind, Transaction, TransactionId},
@@ -13,24 +14,6 @@ use crate::{
 
 /// Always `null`.
 type Null = ();
-
-/// A date as `CreatedDate` has it: `/Date(1635154784619)/`, milliseconds since the epoch.
-struct DotNetDate(DateTime<Utc>);
-
-impl Serialize for DotNetDate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("/Date({})/", self.0.timestamp_millis()))
-    }
-}
-
-/// A date as `CreatedDateIso` has it: `2021-10-25T09:39:44`, UTC, without saying so.
-struct IsoDate(DateTime<Utc>);
-
-impl Serialize for IsoDate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.format("%Y-%m-%dT%H:%M:%S"))
-    }
-}
 
 /// A transaction as charges, `get` and `find` show it; with `list`, as lists do.
 #[derive(Serialize)]
@@ -94,7 +77,7 @@ pub(super) struct Model<'a> {
     refunded: bool,
     name: Option<&'a str>,
     token: Option<&'a str>,
-    subscription_id: Null,
+    subscription_id: Option<&'a str>,
     gateway_name: &'a str,
     android_pay: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +86,9 @@ pub(super) struct Model<'a> {
     vat_above_total_fee: u8,
     processor_and_partner_fee: u8,
     vat_within_processor_fee: u8,
+    /// Whom a payout is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<serde_json::Value>,
     #[serde(flatten)]
     list: Option<ListFields>,
 }
@@ -182,7 +168,7 @@ impl<'a> Model<'a> {
             refunded: transaction.kind == Kind::Payment && transaction.is_refunded(),
             name: transaction.holder_name.as_deref(),
             token: transaction.token.as_ref().map(|token| token.0.as_str()),
-            subscription_id: (),
+            subscription_id: transaction.subscription_id.as_deref(),
             gateway_name: "Test",
             android_pay: false,
             wallet_type: Some(""),
@@ -190,6 +176,7 @@ impl<'a> Model<'a> {
             vat_above_total_fee: 0,
             processor_and_partner_fee: 0,
             vat_within_processor_fee: 0,
+            receiver: transaction.receiver.as_deref().and_then(|text| serde_json::from_str(text).ok()),
             list: None,
         }
     }

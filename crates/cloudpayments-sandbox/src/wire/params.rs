@@ -86,6 +86,11 @@ impl Params {
         self.0.entry(name.to_lowercase()).or_default().push(value);
     }
 
+    /// A parameter that stands in the path.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_lowercase(), vec![Value::Plain(value.to_owned())]);
+    }
+
     fn values(&self, field: &str) -> &[Value] {
         self.0.get(&field.to_lowercase()).map_or(&[], Vec::as_slice)
     }

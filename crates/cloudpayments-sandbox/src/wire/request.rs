@@ -3,20 +3,22 @@
 
 use std::net::IpAddr;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    look,
+    orders::{self, PayoutBy},
     params::{BadRequest, Params},
-    zones,
+    recurring,
 };
 use crate::{
     cryptogram::Packet,
     ledger::{
-        command::{CardCharge, Command, FindScope, ListQuery, PaRes, Page, Period, Query, TokenCharge},
-        transaction::{Purpose, Status, Token, TransactionId},
+        command::{CardCharge, Command, FindScope, PaRes, Page, Query, TokenCharge},
+        transaction::{Purpose, Token, TransactionId},
     },
     money::Currency,
+    notification::Kind,
 };
 
 /// A method of the gateway.
@@ -37,6 +39,22 @@ pub(crate) enum Endpoint {
     ListV1,
     ListV2,
     TokensList,
+    CardsTopup,
+    TokenTopup,
+    AltTopup,
+    SubscriptionsCreate,
+    SubscriptionsGet,
+    SubscriptionsFind,
+    SubscriptionsUpdate,
+    SubscriptionsCancel,
+    OrdersCreate,
+    OrdersCancel,
+    ReceiptCreate,
+    ReceiptGet,
+    ChargebacksList,
+    NotificationsGet,
+    NotificationsUpdate,
+    ApplePayStart,
 }
 
 /// A readable request.
@@ -47,7 +65,7 @@ pub(crate) enum Request {
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [(&'static str, Self); 15] = [
+    pub(crate) const ALL: [(&'static str, Self); 31] = [
         ("/test", Self::Test),
         ("/payments/cards/charge", Self::CardsCharge),
         ("/payments/cards/auth", Self::CardsAuth),
@@ -63,15 +81,41 @@ impl Endpoint {
         ("/payments/list", Self::ListV1),
         ("/v2/payments/list", Self::ListV2),
         ("/payments/tokens/list", Self::TokensList),
+        ("/payments/cards/topup", Self::CardsTopup),
+        ("/payments/token/topup", Self::TokenTopup),
+        ("/payments/alt/topup", Self::AltTopup),
+        ("/subscriptions/create", Self::SubscriptionsCreate),
+        ("/subscriptions/get", Self::SubscriptionsGet),
+        ("/subscriptions/find", Self::SubscriptionsFind),
+        ("/subscriptions/update", Self::SubscriptionsUpdate),
+        ("/subscriptions/cancel", Self::SubscriptionsCancel),
+        ("/orders/create", Self::OrdersCreate),
+        ("/orders/cancel", Self::OrdersCancel),
+        ("/kkt/receipt", Self::ReceiptCreate),
+        ("/kkt/receipt/get", Self::ReceiptGet),
+        ("/chargebacks/list", Self::ChargebacksList),
+        ("/site/notifications/{type}/get", Self::NotificationsGet),
+        ("/site/notifications/{type}/update", Self::NotificationsUpdate),
+        ("/applepay/startsession", Self::ApplePayStart),
     ];
 
     /// Does it only look? Such a request needs no `X-Request-ID`, and one it has is not heeded.
     pub(crate) fn only_looks(self) -> bool {
-        match self {
-            Self::Get | Self::FindV1 | Self::FindV2 | Self::ListV1 | Self::ListV2 | Self::TokensList => true,
-            Self::Test | Self::CardsCharge | Self::CardsAuth | Self::PostThreeDs | Self::TokensCharge => false,
-            Self::TokensAuth | Self::Confirm | Self::Void | Self::Refund => false,
-        }
+        matches!(
+            self,
+            Self::Get
+                | Self::FindV1
+                | Self::FindV2
+                | Self::ListV1
+                | Self::ListV2
+                | Self::TokensList
+                | Self::SubscriptionsGet
+                | Self::SubscriptionsFind
+                | Self::ReceiptGet
+                | Self::ChargebacksList
+                | Self::NotificationsGet
+                | Self::ApplePayStart
+        )
     }
 
     /// Reads a request. `strict` asks for what the documentation requires since 2023 but old clients do not send.
@@ -90,7 +134,11 @@ impl Endpoint {
                 let pa_res = PaRes(params.required("PaRes")?.to_owned());
                 command(Command::PostThreeDs { id, pa_res })
             }
-            Self::Confirm => command(Command::Confirm { id: id()?, amount: params.amount("Amount")? }),
+            Self::Confirm => command(Command::Confirm {
+                id: id()?,
+                amount: params.amount("Amount")?,
+                json_data: params.json("JsonData"),
+            }),
             Self::Void => command(Command::Void { id: id()? }),
             Self::Refund => command(Command::Refund {
                 id: id()?,
@@ -98,12 +146,35 @@ impl Endpoint {
                 json_data: params.json("JsonData"),
             }),
             Self::Get => Request::Query(Query::Get { id: id()? }),
-            Self::FindV1 => find(params, FindScope::Payments)?,
-            Self::FindV2 => find(params, FindScope::AllOperations)?,
-            Self::ListV1 => Request::Query(Query::List(list_of_day(params)?)),
-            Self::ListV2 => Request::Query(Query::List(list_of_period(params)?)),
+            Self::FindV1 => Request::Query(look::find(params, FindScope::Payments)?),
+            Self::FindV2 => Request::Query(look::find(params, FindScope::AllOperations)?),
+            Self::ListV1 => Request::Query(Query::List(look::list_of_day(params)?)),
+            Self::ListV2 => Request::Query(Query::List(look::list_of_period(params)?)),
             // Documented as required; known clients send nothing.
-            Self::TokensList => Request::Query(Query::Tokens { page: page(params)?.unwrap_or(Page(1)) }),
+            Self::TokensList => Request::Query(Query::Tokens { page: look::page(params)?.unwrap_or(Page(1)) }),
+            Self::CardsTopup => command(Command::PayOut(orders::payout(params, PayoutBy::Card)?)),
+            Self::TokenTopup => command(Command::PayOut(orders::payout(params, PayoutBy::Token)?)),
+            Self::AltTopup => command(Command::PayOut(orders::payout(params, PayoutBy::Phone)?)),
+            Self::SubscriptionsCreate => command(Command::CreateSubscription(recurring::terms(params, strict)?)),
+            Self::SubscriptionsGet => Request::Query(Query::Subscription { id: recurring::id(params)? }),
+            Self::SubscriptionsFind => {
+                Request::Query(Query::Subscriptions { account_id: params.required("AccountId")?.to_owned() })
+            }
+            Self::SubscriptionsUpdate => {
+                command(Command::UpdateSubscription { id: recurring::id(params)?, patch: recurring::patch(params)? })
+            }
+            Self::SubscriptionsCancel => command(Command::CancelSubscription { id: recurring::id(params)? }),
+            Self::OrdersCreate => command(Command::CreateOrder(orders::offer(params)?)),
+            Self::OrdersCancel => command(Command::CancelOrder { id: orders::order_id(params)? }),
+            Self::ReceiptCreate => command(Command::QueueReceipt(orders::receipt_order(params)?)),
+            Self::ReceiptGet => Request::Query(Query::Receipt { id: orders::receipt_id(params)? }),
+            Self::ChargebacksList => Request::Query(look::chargebacks(params)?),
+            Self::NotificationsGet => Request::Query(Query::Notifications { kind: orders::notification_kind(params)? }),
+            Self::NotificationsUpdate => match orders::notification_kind(params)? {
+                Kind::Check => return Err(BadRequest("Check notifications cannot be updated by the API".to_owned())),
+                kind => command(Command::SetNotifications { kind, settings: orders::notification_settings(params)? }),
+            },
+            Self::ApplePayStart => Request::Query(look::apple_pay(params)?),
         })
     }
 }
@@ -130,6 +201,7 @@ fn card_charge(params: &Params, two_stage: bool) -> Result<CardCharge, BadReques
         holder_name: params.owned("Name")?,
         save_card: params.boolean("SaveCard")?.unwrap_or(true),
         checked: None,
+        order_id: None,
     })
 }
 
@@ -150,12 +222,9 @@ fn token_charge(params: &Params, two_stage: bool, strict: bool) -> Result<TokenC
 }
 
 /// What card and token charges share. `AccountId` is left to them: one of them requires it, later in its table.
-fn purpose(params: &Params, two_stage: bool) -> Result<Purpose, BadRequest> {
+pub(super) fn purpose(params: &Params, two_stage: bool) -> Result<Purpose, BadRequest> {
     let amount = params.amount("Amount")?;
-    let currency = match params.text("Currency")? {
-        Some(code) => Currency::parse(code).ok_or_else(|| BadRequest::about("Currency", "is invalid"))?,
-        None => Currency::RUB,
-    };
+    let currency = currency(params)?.unwrap_or(Currency::RUB);
     let ip_address = params.owned("IpAddress")?;
     if ip_address.as_ref().is_some_and(|ip| ip.parse::<IpAddr>().is_err()) {
         return Err(BadRequest::about("IpAddress", "is invalid"));
@@ -174,58 +243,7 @@ fn purpose(params: &Params, two_stage: bool) -> Result<Purpose, BadRequest> {
     })
 }
 
-fn find(params: &Params, scope: FindScope) -> Result<Request, BadRequest> {
-    Ok(Request::Query(Query::Find { invoice_id: params.required("InvoiceId")?.to_owned(), scope }))
-}
-
-fn list_of_day(params: &Params) -> Result<ListQuery, BadRequest> {
-    let date = params.required("Date")?;
-    // Some clients send a moment; its day is meant.
-    let date = date.get(..10).unwrap_or(date);
-    let date: NaiveDate = date.parse().map_err(|_| BadRequest::about("Date", "is invalid"))?;
-    let period = Period::day(date, zone(params)?).ok_or_else(|| BadRequest::about("Date", "is invalid"))?;
-    Ok(ListQuery { period, statuses: Vec::new(), page: None })
-}
-
-fn list_of_period(params: &Params) -> Result<ListQuery, BadRequest> {
-    let zone = zone(params)?;
-    let from = moment(params, "CreatedDateGte", zone)?;
-    let to = moment(params, "CreatedDateLte", zone)?;
-    let page = page(params)?.ok_or_else(|| BadRequest::about("PageNumber", "is required"))?;
-    let statuses = params
-        .list("Statuses")?
-        .iter()
-        .map(|name| Status::parse(name).ok_or_else(|| BadRequest::about("Statuses", "is invalid")))
-        .collect::<Result<_, _>>()?;
-    Ok(ListQuery { period: Period { from, to }, statuses, page: Some(page) })
-}
-
-/// A moment with its offset, or a local one of the request's time zone, or midnight of a date there.
-fn moment(params: &Params, field: &str, zone: FixedOffset) -> Result<DateTime<Utc>, BadRequest> {
-    let text = params.required(field)?;
-    // In a form an unescaped `+03:00` arrives as ` 03:00`.
-    let with_plus = text.replace(' ', "+");
-    if let Ok(moment) = DateTime::parse_from_rfc3339(&with_plus) {
-        return Ok(moment.to_utc());
-    }
-    let local = text
-        .parse::<NaiveDateTime>()
-        .or_else(|_| text.parse::<NaiveDate>().map(|date| date.and_time(chrono::NaiveTime::MIN)));
-    let local = local.ok().and_then(|local| local.and_local_timezone(zone).single());
-    local.map(|moment| moment.to_utc()).ok_or_else(|| BadRequest::about(field, "is invalid"))
-}
-
-fn zone(params: &Params) -> Result<FixedOffset, BadRequest> {
-    let code = params.text("TimeZone")?.unwrap_or("UTC");
-    zones::zone(code).ok_or_else(|| BadRequest::about("TimeZone", "is invalid"))
-}
-
-fn page(params: &Params) -> Result<Option<Page>, BadRequest> {
-    match params.integer("PageNumber")? {
-        None => Ok(None),
-        Some(number) => match usize::try_from(number) {
-            Ok(number) if number >= 1 => Ok(Some(Page(number))),
-            _ => Err(BadRequest::about("PageNumber", "is invalid")),
-        },
-    }
+pub(super) fn currency(params: &Params) -> Result<Option<Currency>, BadRequest> {
+    let parse = |code| Currency::parse(code).ok_or_else(|| BadRequest::about("Currency", "is invalid"));
+    params.text("Currency")?.map(parse).transpose()
 }

@@ -89,7 +89,7 @@ async fn a_body_has_a_limit() {
 #[tokio::test]
 async fn methods_the_sandbox_lacks_say_so() {
     let shop = Shop::open().await;
-    let response = shop.request("/payments/cards/topup", &json!({})).send().await.unwrap();
+    let response = shop.request("/payments/qr/sbp/link", &json!({})).send().await.unwrap();
     assert_eq!(response.status(), 404);
     let answer: Value = response.json().await.unwrap();
     assert_eq!(refusal(&answer), "not emulated by the sandbox");

@@ -134,3 +134,39 @@ async fn one_command_is_one_line() {
     assert_eq!(lines.len(), 3, "header, payment, refund");
     assert_eq!(lines[2].as_array().unwrap().len(), 3, "refund, payment, answer: together or not at all");
 }
+
+#[tokio::test]
+async fn what_is_still_to_happen_survives_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.jsonl");
+    let before = Shop::with(with_file(&path)).await;
+    let token = before.token(VISA).await;
+    let subscription = json!({
+        "Token": token, "AccountId": "account", "Description": "d", "Amount": 1, "Currency": "RUB",
+        "StartDate": "2098-12-01", "Interval": "Month", "Period": 1,
+    });
+    let id = before.call("/subscriptions/create", subscription).await["Model"]["Id"].clone();
+    let order = before.call("/orders/create", json!({ "Amount": 1, "Description": "d" })).await["Model"]["Id"].clone();
+    let pay = json!({ "IsEnabled": true, "Address": "http://127.0.0.1:1/pay" });
+    before.call("/site/notifications/pay/update", pay).await;
+    let spoil = json!({ "token": token, "reason_code": 5054 });
+    before.http.post(before.url("/sandbox/tokens")).json(&spoil).send().await.unwrap();
+
+    let after = Shop::with(with_file(&left_behind(&path))).await;
+    assert_eq!(
+        after.call("/site/notifications/pay/get", json!({})).await["Model"]["Address"],
+        "http://127.0.0.1:1/pay"
+    );
+    assert_eq!(after.call("/orders/cancel", json!({ "Id": order })).await["Success"], true);
+    let started = chrono::DateTime::parse_from_rfc3339("2098-12-01T01:00:00Z").unwrap();
+    let clock: Value = after.http.get(after.url("/sandbox/clock")).send().await.unwrap().json().await.unwrap();
+    let now = chrono::DateTime::parse_from_rfc3339(clock["now"].as_str().unwrap()).unwrap();
+    after.sandbox.advance((started - now).to_std().unwrap());
+    // The card is long past its date, and the token was to be declined with that anyway.
+    let failed = crate::shop::until(async || {
+        let it = after.call("/subscriptions/get", json!({ "Id": id })).await["Model"].clone();
+        (it["FailedTransactionsNumber"] == 1).then_some(it)
+    })
+    .await;
+    assert_eq!(failed["Status"], "PastDue");
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod cabinet;
 mod cards;
 mod clients;
 mod edge;
@@ -9,10 +10,14 @@ mod faults;
 mod ledger_file;
 mod lists;
 mod money;
+mod notification_faults;
+mod notification_fields;
 mod notifications;
-mod python;
+mod real_clients;
 mod receiver;
 mod replay;
 mod shapes;
 mod shop;
+mod statement;
+mod subscriptions;
 mod three_ds;

@@ -137,3 +137,85 @@ async fn every_date_is_given_twice_and_is_the_same_moment() {
         assert_eq!(model[format!("{date}Iso")], moment.format("%Y-%m-%dT%H:%M:%S").to_string());
     }
 }
+
+fn request(text: &str, changes: Value) -> Value {
+    let mut body = documented(text);
+    body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    body
+}
+
+macro_rules! request {
+    ($name:literal, $changes:tt) => {
+        request(include_str!(concat!("../fixtures/docs/", $name, ".request.json")), json!($changes))
+    };
+}
+
+#[tokio::test]
+async fn subscriptions_orders_and_settings_have_the_shape_of_the_documentation() {
+    let shop = Shop::open().await;
+    let token = shop.token(VISA).await;
+    let body = request!("subscriptions-create", { "token": token, "accountId": "account", "startDate": "2099-11-02T21:00:00" });
+    let created = shop.call("/subscriptions/create", body).await;
+    assert_same_shape(&created, &example!("subscriptions-create.response"));
+    assert_eq!((&created["Model"]["IntervalCode"], &created["Model"]["StatusCode"]), (&json!(2), &json!(0)));
+    let id = &created["Model"]["Id"];
+    let changed = shop.call("/subscriptions/update", request!("subscriptions-update", { "Id": id })).await;
+    assert_same_shape(&changed, &example!("subscriptions-update.response"));
+    let cancelled = shop.call("/subscriptions/cancel", json!({ "Id": id })).await;
+    assert_eq!(cancelled, example!("subscriptions-cancel.response"));
+
+    let order = shop.call("/orders/create", request!("orders-create", {})).await;
+    assert_same_shape(&order, &example!("orders-create.response"));
+    let cancelled = shop.call("/orders/cancel", json!({ "Id": order["Model"]["Id"] })).await;
+    assert_eq!(cancelled, example!("orders-cancel.response"));
+
+    let update = request!("notifications-update", {});
+    let updated = shop.call("/site/notifications/pay/update", update.clone()).await;
+    assert_eq!(updated, example!("notifications-update.response"));
+    let shown = shop.call("/site/notifications/pay/get", json!({})).await;
+    assert_same_shape(&shown, &example!("notifications-get.response"));
+    assert_eq!(shown["Model"]["HttpMethod"], update["HttpMethod"]);
+}
+
+/// Examples of payouts and chargebacks are of several ages: some fields stand in one of them only.
+#[tokio::test]
+async fn payouts_and_chargebacks_have_the_fields_of_the_documentation() {
+    const OF_ONE_EXAMPLE: [&str; 6] =
+        ["TransactionIsInProcess", "InfoShopData", "IsLocalOrder", "Gateway", "MasterPass", "ErrorCode"];
+    let shop = Shop::open().await;
+    let paid = shop.pay(VISA).await["Model"].clone();
+    let amount = json!({ "Amount": 1, "Currency": "RUB", "AccountId": "account" });
+    let with = |more: Value| {
+        let mut body = amount.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let back = json!({ "transaction_id": paid["TransactionId"] });
+    shop.http.post(shop.url("/sandbox/chargebacks")).json(&back).send().await.unwrap();
+    let period = json!({
+        "CreatedDateGte": paid["CreatedDateIso"], "CreatedDateLte": "2099-01-01", "PageNumber": 1,
+    });
+    let year = paid["CreatedDateIso"].as_str().unwrap()[..4].to_owned();
+    let period: Value =
+        serde_json::from_str(&period.to_string().replace("2099-01-01", &format!("{year}-12-31T23:59:59Z"))).unwrap();
+    for (path, body, example) in [
+        (
+            "/payments/cards/topup",
+            with(json!({ "CardCryptogramPacket": crate::shop::packet(VISA) })),
+            example!("cards-topup.response"),
+        ),
+        ("/payments/token/topup", with(json!({ "Token": paid["Token"] })), example!("token-topup.response")),
+        ("/payments/alt/topup", request!("alt-topup", {}), example!("alt-topup.response")),
+        ("/chargebacks/list", period, example!("chargebacks-list.response")),
+    ] {
+        let answer = shop.call(path, body).await;
+        let first = |it: &Value| if it["Model"].is_array() { it["Model"][0].clone() } else { it["Model"].clone() };
+        let (model, example) = (first(&answer), first(&example));
+        let missing: Vec<_> = keys(&example)
+            .difference(&keys(&model))
+            .filter(|key| !OF_ONE_EXAMPLE.contains(*key))
+            .map(|key| (*key).to_owned())
+            .collect();
+        assert!(missing.is_empty(), "{path}: {missing:?} {answer}");
+    }
+}

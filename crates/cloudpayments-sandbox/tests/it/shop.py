@@ -1,14 +1,15 @@
-"""A shop with the PyPI client `cloudpayments`: every method of it that the sandbox emulates."""
+"""A shop with the PyPI client `cloudpayments`: every method it has."""
 
 import json
 import os
 import sys
 import urllib.parse
 import urllib.request
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 from cloudpayments import CloudPayments, CloudPaymentsError, PaymentError
+from cloudpayments.models import Amount, Receipt, ReceiptItem
 
 os.environ["NO_PROXY"] = "127.0.0.1"
 URL = sys.argv[1]
@@ -95,5 +96,43 @@ fails(CloudPaymentsError, client.refund, renewed.id, 0.01)
 
 # The day's list.
 assert paid.id in {transaction.id for transaction in client.list_payments(paid.created_date, timezone="UTC")}
+
+# Payouts: the client sends its token to the method for cards.
+payout = client.topup(paid.token, 20, "account", "RUB", invoice_id="9")
+assert (payout.status, payout.amount, payout.card_last_four) == ("Completed", 20, "3055")
+fails(CloudPaymentsError, client.topup, "no such token", 20, "account", "RUB")
+
+# Subscriptions.
+start = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=1)
+terms = (paid.token, "account", 399, "RUB", "Подписка", "payer@example.com")
+subscription = client.create_subscription(*terms, start, "Month", 1, max_periods=12)
+assert (subscription.status, subscription.amount, subscription.interval) == ("Active", 399, "Month")
+assert subscription.start_date == subscription.next_transaction_date == start
+assert subscription.last_transaction_date is None and subscription.max_periods == 12
+assert [found.id for found in client.list_subscriptions("account")] == [subscription.id]
+assert not list(client.list_subscriptions("somebody else"))
+changed = client.update_subscription(subscription.id, amount=499, description="дороже", period=2)
+assert (changed.amount, changed.description, changed.period) == (499, "дороже", 2)
+client.cancel_subscription(subscription.id)
+assert client.get_subscription(subscription.id).status == "Cancelled"
+fails(CloudPaymentsError, client.cancel_subscription, subscription.id)
+assert client.update_subscription(subscription.id, amount=399).status == "Active"
+fails(CloudPaymentsError, client.create_subscription, *terms, start - timedelta(days=2), "Month", 1)
+fails(CloudPaymentsError, client.get_subscription, "sc_0")
+
+# Orders.
+order = client.create_order(10, "RUB", "Заказ", email="payer@example.com", require_confirmation=True)
+assert (order.amount, order.description, order.require_confirmation) == (10, "Заказ", True)
+assert order.url.startswith(URL + "d/")
+assert "Заказ" in urllib.request.urlopen(order.url).read().decode()
+
+# Receipts.
+items = [ReceiptItem("Подписка", 59.5, 1, 59.5, 20, method=4, item_object=4)]
+receipt = Receipt(items, 1, email="payer@example.com", amounts=Amount(electronic=59.5))
+receipt_id = client.create_receipt("7700000000", "Income", receipt, invoice_id="7", request_id="receipt")
+assert client.create_receipt("7700000000", "Income", receipt, invoice_id="7", request_id="receipt") == receipt_id
+back = client.get_receipt(receipt_id)
+assert (back.items[0].label, back.items[0].amount, back.amounts.electronic) == ("Подписка", Decimal("59.5"), Decimal("59.5"))
+fails(CloudPaymentsError, client.create_receipt, "77", "Income", receipt)
 
 print("all is as told")
