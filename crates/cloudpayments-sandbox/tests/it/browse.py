@@ -69,8 +69,10 @@ def look(name):
 
 
 def shows(*texts):
+    """Waits for each; the page may be changing just then."""
     for text in texts:
-        WebDriverWait(driver, 30, 0.1).until(lambda _: text in driver.find_element(By.TAG_NAME, "body").text, text)
+        body = lambda _: text in driver.find_element(By.TAG_NAME, "body").text
+        WebDriverWait(driver, 30, 0.1, ignored_exceptions=[Exception]).until(body, text)
 
 
 def press(label):
@@ -89,8 +91,8 @@ def statement():
     look("statement")
     fill("input[name=q]", "invoice-7")
     press("Find")
-    shows(PAYMENT)
-    assert len(driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
+    one_row = lambda _: len(driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
+    WebDriverWait(driver, 30, 0.1).until(one_row)
     driver.find_element(By.LINK_TEXT, PAYMENT).click()
     shows("Payment " + PAYMENT, "Completed", "pay", "accepted", "<b>not bold</b>")
     look("payment")
@@ -119,7 +121,9 @@ def order():
     press("Confirm")
     shows("The last payment was not made.")
     press("Pay")
+    shows("The bank wants to know that it is you")
     press("To the bank")
+    shows("Confirm the payment")
     press("Confirm")
     shows("Paid")
     look("order-paid")
