@@ -10,8 +10,9 @@ use billing_api::proto::refunds_client::RefundsClient;
 use billing_api::proto::subscriptions_client::SubscriptionsClient;
 use billing_api::proto::tariffs_client::TariffsClient;
 use billing_api::proto::{
-    CloseAccountRequest, CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment, PaymentStatus, Refund,
-    RefundPaymentRequest, RegisterAccountRequest, SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
+    ChangeTariffRequest, CloseAccountRequest, CreatePaymentRequest, GetPaymentRequest, ListTariffsRequest, Payment,
+    PaymentStatus, PreviewChangeRequest, Refund, RefundPaymentRequest, RegisterAccountRequest, ReplaceCardRequest,
+    SubmitThreeDsRequest, Tariff, ThreeDs, period::Length,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -101,10 +102,9 @@ impl Cinema {
     }
 
     pub(crate) async fn buy_with(&self, account_id: &str, cryptogram: &str, length: Length) -> Payment {
-        let sold = |tariff: &&Tariff| tariff.period.unwrap().length == Some(length);
         let request = CreatePaymentRequest {
             account_id: account_id.to_owned(),
-            tariff_id: self.tariffs.iter().find(sold).expect("a seeded tariff").tariff_id.clone(),
+            tariff_id: self.tariff(length),
             card_cryptogram_packet: cryptogram.to_owned(),
             ip_address: "203.0.113.7".to_owned(),
             idempotency_key: Uuid::new_v4().to_string(),
@@ -114,6 +114,43 @@ impl Cinema {
             answer.map(tonic::Response::into_inner)
         })
         .await
+    }
+
+    /// The id of the tariff of this length.
+    pub(crate) fn tariff(&self, length: Length) -> String {
+        let sold = |tariff: &&Tariff| tariff.period.unwrap().length == Some(length);
+        self.tariffs.iter().find(sold).expect("a seeded tariff").tariff_id.clone()
+    }
+
+    /// Gives another card, which is to be verified.
+    pub(crate) async fn replace_card(&self, account_id: &str, card: &str) -> Payment {
+        let request = ReplaceCardRequest {
+            account_id: account_id.to_owned(),
+            idempotency_key: Uuid::new_v4().to_string(),
+            card_cryptogram_packet: self.cryptogram(card).await,
+            ip_address: "203.0.113.7".to_owned(),
+            pay_debt: false,
+        };
+        let answer = SubscriptionsClient::new(self.channel.clone()).replace_card(as_frontend(request)).await;
+        answer.unwrap().into_inner()
+    }
+
+    /// Changes to a dearer tariff at once, for what the preview says; returns the payment.
+    pub(crate) async fn change_at_once(&self, account_id: &str, length: Length) -> Payment {
+        let (account_id, tariff_id) = (account_id.to_owned(), self.tariff(length));
+        let mut subscriptions = SubscriptionsClient::new(self.channel.clone());
+        let shown = PreviewChangeRequest { account_id: account_id.clone(), tariff_id: tariff_id.clone() };
+        let shown = subscriptions.preview_change(as_frontend(shown)).await.unwrap().into_inner();
+        let request = ChangeTariffRequest {
+            account_id,
+            tariff_id,
+            idempotency_key: Uuid::new_v4().to_string(),
+            at_once: true,
+            previewed_amount_kopecks: shown.at_once_amount_kopecks,
+        };
+        let changed = subscriptions.change_tariff(as_frontend(request)).await.unwrap().into_inner();
+        let payment = GetPaymentRequest { payment_id: changed.renewal_payment_id };
+        PaymentsClient::new(self.channel.clone()).get_payment(as_frontend(payment)).await.unwrap().into_inner()
     }
 
     /// The payment once it is final.
@@ -179,14 +216,19 @@ impl Cinema {
 
     /// How often the gateway took money, by bill.
     pub(crate) async fn successes_by_bill(&self) -> HashMap<String, usize> {
+        self.payments_by_bill("Completed").await
+    }
+
+    /// How many of the gateway's payments have come to this, by bill.
+    pub(crate) async fn payments_by_bill(&self, status: &str) -> HashMap<String, usize> {
         let answer = self.http.get(format!("{}/sandbox/ledger", self.sandbox)).send().await;
         let entries: Vec<Entry> = answer.unwrap().error_for_status().unwrap().json().await.unwrap();
-        let mut successes = HashMap::new();
-        for entry in entries.iter().filter(|entry| entry.kind == "Payment" && entry.status == "Completed") {
+        let mut found = HashMap::new();
+        for entry in entries.iter().filter(|entry| entry.kind == "Payment" && entry.status == status) {
             let data: serde_json::Value = serde_json::from_str(entry.json_data.as_deref().unwrap()).unwrap();
-            *successes.entry(data["bill_id"].as_str().unwrap().to_owned()).or_default() += 1;
+            *found.entry(data["bill_id"].as_str().unwrap().to_owned()).or_default() += 1;
         }
-        successes
+        found
     }
 
     /// The tokens that the gateway has given.

@@ -21,4 +21,5 @@ mod standalone;
 mod steps;
 mod stops;
 mod system;
+mod verb_steps;
 mod verbs;

@@ -11,34 +11,34 @@ use tokio_postgres::{Client, NoTls};
 use crate::cinema::{ASKS_THREE_DS, CARD, Cinema};
 use crate::system::System;
 
-const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 /// Until long after the worker is dead.
-const FOR_GOOD: u64 = 240_000;
+pub(crate) const FOR_GOOD: u64 = 240_000;
 /// Long enough to lock a row between the request and its answer.
-const A_WHILE: u64 = 15_000;
+pub(crate) const A_WHILE: u64 = 15_000;
 
 const CHARGE: &str = "/payments/cards/charge";
 const POST_3DS: &str = "/payments/cards/post3ds";
-const RENEW: &str = "/payments/tokens/charge";
+pub(crate) const RENEW: &str = "/payments/tokens/charge";
 const FIND: &str = "/v2/payments/find";
 const REFUND: &str = "/payments/refund";
 
 /// A month of who pays by card, on the bank's page when the worker is stopped if the card asks for it.
-struct Steps {
-    cinema: Cinema,
-    database: Client,
-    payments: Vec<Payment>,
+pub(crate) struct Steps {
+    pub(crate) cinema: Cinema,
+    pub(crate) database: Client,
+    pub(crate) payments: Vec<Payment>,
 }
 
 impl Steps {
-    async fn buys(&mut self, card: &str, length: Length) -> Payment {
+    pub(crate) async fn buys(&mut self, card: &str, length: Length) -> Payment {
         let account_id = self.cinema.sign_up().await;
         let payment = self.cinema.buy(&account_id, card, length).await;
         self.payments.push(payment.clone());
         payment
     }
 
-    async fn fault(&self, payment: &Payment, path: &str, fault: &str, delay_ms: u64) {
+    pub(crate) async fn fault(&self, payment: &Payment, path: &str, fault: &str, delay_ms: u64) {
         let matcher = json!({ "path": path, "account_id": payment.account_id });
         self.cinema.fault(json!({ "match": matcher, "fault": fault, "delay_ms": delay_ms })).await;
     }
@@ -51,12 +51,12 @@ impl Steps {
         self.cinema.fault(json!({ "match": matcher, "fault": "delay", "delay_ms": delay_ms })).await;
     }
 
-    async fn number(&self, sql: &str) -> i64 {
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.database.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// Nobody else gets past this account until the transaction of `locks` ends.
-    async fn lock(&self, locks: &Client, payment: &Payment) {
+    pub(crate) async fn lock(&self, locks: &Client, payment: &Payment) {
         let sql = format!("select 1 from account where id = '{}' for update", payment.account_id);
         locks.batch_execute(&sql).await.unwrap();
     }
@@ -76,13 +76,13 @@ impl Steps {
     }
 
     /// The request has left: the first transaction is committed.
-    async fn sent(&self, payment: &Payment) {
+    pub(crate) async fn sent(&self, payment: &Payment) {
         let on_its_way = "state = 'sending' or (state = 'posting_3ds' and posts > 0)";
         let sql = format!("select count(*) from payment where id = '{}' and ({on_its_way})", payment.payment_id);
         testkit::eventually(PATIENCE, async || self.number(&sql).await == 1).await;
     }
 
-    async fn all_meet_their_faults(&self) {
+    pub(crate) async fn all_meet_their_faults(&self) {
         testkit::eventually(PATIENCE, async || {
             let waiting = self.cinema.faults().await;
             if waiting == "[]" { Ok(()) } else { Err(waiting) }
@@ -90,7 +90,7 @@ impl Steps {
         .await;
     }
 
-    async fn wait_for_locks(&self, payments: i64) {
+    pub(crate) async fn wait_for_locks(&self, payments: i64) {
         let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
             and wait_event_type = 'Lock' and query ilike '%account%'";
         testkit::eventually(PATIENCE, async || {
@@ -101,7 +101,7 @@ impl Steps {
     }
 }
 
-async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
