@@ -10,6 +10,7 @@ mod payments;
 mod peers;
 mod plan;
 mod process;
+mod reads;
 mod renewals;
 mod report;
 mod servers;
@@ -49,7 +50,8 @@ enum Verb {
         #[arg(long, default_value_t = 4_000)]
         count: usize,
     },
-    /// How fast due accounts are planned, in how much memory, and how long their rows are locked
+    /// How fast due accounts are planned, in how much memory, and how long their rows are locked; and that no call of the
+    /// API reads a whole table while there are so many
     Planning {
         #[arg(long, default_value_t = 1_000_000)]
         accounts: usize,

@@ -58,6 +58,7 @@ pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
     eprintln!("once, {} due accounts", scale.accounts);
     let planned = renewals::plan(&contest.servers, scale.accounts).await?;
     eprintln!("  planned: {:.0}/s, {:.0} MB, locks for {:.0} ms", planned.rate, planned.peak, planned.longest_lock);
+    eprintln!("  the slowest call of the API: {:.0} ms", planned.slowest_call);
     figures.planned(planned);
     for round in 1..=scale.rounds {
         eprintln!("round {round} of {}, payments", scale.rounds);

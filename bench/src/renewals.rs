@@ -20,6 +20,7 @@ use tonic::transport::Endpoint;
 
 use crate::payments::authorized;
 use crate::payments::system::{Database, answers, connect, free_address, role};
+use crate::reads;
 use crate::servers::Servers;
 
 const WATCHERS: usize = 100;
@@ -43,6 +44,8 @@ pub struct Planned {
     pub peak: f64,
     /// The longest transaction, in milliseconds: nobody's rows were locked for longer.
     pub longest_lock: f64,
+    /// The slowest call of the API while there are so many, in milliseconds. None reads a table from end to end.
+    pub slowest_call: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +110,9 @@ pub async fn plan(servers: &Servers, accounts: usize) -> Result<Planned> {
     // The count above is one that reads the table.
     let read = database.count(reads).await? - before;
     ensure!(read <= 1, "large tables were read from end to end {read} times");
+    let slowest_call = reads::check(servers, &database).await?;
     database.drop().await?;
-    Ok(Planned { accounts, rate: accounts as f64 / took.as_secs_f64(), peak, longest_lock })
+    Ok(Planned { accounts, rate: accounts as f64 / took.as_secs_f64(), peak, longest_lock, slowest_call })
 }
 
 /// Writes so many events at once; each of the watchers gets them all.
@@ -191,7 +195,7 @@ async fn longest_transaction(servers: Servers, database: String, ours: i64, done
     Ok(longest)
 }
 
-async fn stop(role: &mut Child) -> Result<()> {
+pub async fn stop(role: &mut Child) -> Result<()> {
     let pid = role.id().context("it runs")?;
     Command::new("kill").arg(pid.to_string()).status().await?;
     timeout(Duration::from_secs(60), role.wait()).await.context("a role does not stop")??;

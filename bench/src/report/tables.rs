@@ -176,6 +176,7 @@ pub fn scale(figures: &Figures) -> Table {
         ("planned a second", planned.map(|planned| planned.rate)),
         ("peak memory of the worker, MB", planned.map(|planned| planned.peak)),
         ("longest lock, ms", planned.map(|planned| planned.longest_lock)),
+        ("slowest call of the API, ms", planned.map(|planned| planned.slowest_call)),
         ("events a second to each of 100 watchers", figures.watching()),
     ] {
         table.row(vec![name.to_owned(), number(value)]);
