@@ -16,8 +16,12 @@ const PAYMENTS: usize = 20;
 const KILLS: usize = 6;
 
 /// A gateway that is slow to look, and a worker that waits for it and does not leave it alone.
-const SETTINGS: [(&str, &str); 3] =
-    [("GATEWAY_TIMEOUT", "4s"), ("WORKER_WATCHDOG", "0s"), ("GATEWAY_BREAKER_FAILURES", "1000")];
+const SETTINGS: [(&str, &str); 4] = [
+    ("GATEWAY_TIMEOUT", "4s"),
+    ("WORKER_WATCHDOG", "0s"),
+    ("GATEWAY_BREAKER_FAILURES", "1000"),
+    ("GATEWAY_BREAKER_CALLS", "1000"),
+];
 
 async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

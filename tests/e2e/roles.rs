@@ -90,6 +90,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("worker", "PERSONAL_TRACES_KEPT", "4000d"),
     ("worker", "RESOLVE_FIRST_LOOK", "0s"),
     ("worker", "GATEWAY_BREAKER_FAILURES", "0"),
+    ("worker", "GATEWAY_BREAKER_CALLS", "0"),
+    ("worker", "GATEWAY_BREAKER_SHARE", "101"),
     ("worker", "GATEWAY_BREAKER_PAUSE", "0s"),
     ("worker", "GATEWAY_BREAKER_PAUSE", "2h"),
     ("worker", "RESOLVE_LOOK_ONLY", "2h"),

@@ -214,6 +214,27 @@ pub struct BreakerConfig {
     )]
     pub gateway_breaker_failures: i32,
 
+    /// Requests that are counted once one has failed, within five minutes: if too many of them fail, payments wait although
+    /// others in between go well
+    #[arg(
+        long,
+        env = "GATEWAY_BREAKER_CALLS",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(i32).range(1..=1000),
+        value_name = "N"
+    )]
+    pub gateway_breaker_calls: i32,
+
+    /// How many in a hundred of them are too many
+    #[arg(
+        long,
+        env = "GATEWAY_BREAKER_SHARE",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(i32).range(1..=100),
+        value_name = "PERCENT"
+    )]
+    pub gateway_breaker_share: i32,
+
     /// How long they wait before one of them finds out, at most an hour; while it finds nothing better twice as long each
     /// time, up to 32 times
     #[arg(
@@ -233,7 +254,12 @@ impl BreakerConfig {
             return Err(ConfigError::BreakerPause);
         }
         let pause = delta("GATEWAY_BREAKER_PAUSE", self.gateway_breaker_pause)?;
-        Ok(BreakerPolicy { failures: self.gateway_breaker_failures, pause })
+        Ok(BreakerPolicy {
+            failures: self.gateway_breaker_failures,
+            calls: self.gateway_breaker_calls,
+            share: self.gateway_breaker_share,
+            pause,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! When the gateway is left alone for a while, so that payments wait instead of being tried in vain. Pure.
 //!
 //! Two [circuits](Circuit), each a row that all workers share. A circuit opens when what it watches fails several times in
-//! a row, or once and for all; nothing passes until a pause is over. Then one request at a time passes, the probe: if it
+//! a row, or too large a share of the last requests, or once and for all; nothing passes until a pause is over. Then one request at a time passes, the probe: if it
 //! comes back well the circuit is closed, else it opens again for twice as long.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -59,19 +59,26 @@ pub enum Admission {
 pub struct BreakerPolicy {
     /// So many failures in a row open it.
     pub failures: i32,
+    /// Of so many requests, counted from a failure on and within [`WINDOW`](Self::WINDOW),
+    pub calls: i32,
+    /// so many in a hundred that fail open it, though others in between go well.
+    pub share: i32,
     /// The first pause. Each one after a probe in vain is twice as long, up to [`LONGEST`](Self::LONGEST) times this.
     pub pause: TimeDelta,
 }
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        Self { failures: 5, pause: TimeDelta::seconds(30) }
+        Self { failures: 5, calls: 20, share: 50, pause: TimeDelta::seconds(30) }
     }
 }
 
 impl BreakerPolicy {
     /// The longest pause, in first pauses: with 30 seconds it is 16 minutes.
     pub const LONGEST: i32 = 32;
+
+    /// What failed longer ago says nothing of the gateway as it is.
+    pub const WINDOW: TimeDelta = TimeDelta::minutes(5);
 
     fn pause_after(&self, trips: i32) -> TimeDelta {
         let doubled = 1_i32.checked_shl(trips.clamp(0, 30).unsigned_abs()).unwrap_or(Self::LONGEST);
@@ -87,6 +94,11 @@ pub struct Breaker {
     pub since: DateTime<Utc>,
     /// In a row.
     pub failures: i32,
+    /// Requests since `counted_since`, that which failed then included. While nothing has failed they are not counted.
+    pub calls: i32,
+    /// So many of them have failed.
+    pub failed: i32,
+    pub counted_since: Option<DateTime<Utc>>,
     /// Probes in vain, in a row.
     pub trips: i32,
     /// Open: when the pause is over. Half open: until when the probe may be on its way.
@@ -110,13 +122,22 @@ impl Breaker {
     /// A circuit nothing was heard of.
     #[must_use]
     pub const fn closed(since: DateTime<Utc>) -> Self {
-        Self { state: CircuitState::Closed, since, failures: 0, trips: 0, until: None }
+        Self {
+            state: CircuitState::Closed,
+            since,
+            failures: 0,
+            calls: 0,
+            failed: 0,
+            counted_since: None,
+            trips: 0,
+            until: None,
+        }
     }
 
     /// Whether nothing is known against it: then what works need not be written down.
     #[must_use]
     pub const fn is_sound(&self) -> bool {
-        matches!(self.state, CircuitState::Closed) && self.failures == 0
+        matches!(self.state, CircuitState::Closed) && self.failures == 0 && self.counted_since.is_none()
     }
 
     /// Whether a request may be sent at `now`.
@@ -148,14 +169,16 @@ impl Breaker {
     ) -> (Self, Option<Turn>) {
         match (self.state, signal) {
             (CircuitState::Closed, Signal::Neither) => (self, None),
-            (CircuitState::Closed, Signal::Well) => (Self { failures: 0, ..self }, None),
-            (CircuitState::Closed, Signal::Failed) if self.failures.saturating_add(1) < policy.failures => {
-                (Self { failures: self.failures + 1, ..self }, None)
-            }
+            (CircuitState::Closed, Signal::Well) => (Self { failures: 0, ..self.counting(false, policy, now) }, None),
             (CircuitState::Closed, Signal::Failed | Signal::Refused) => {
-                let until = Some(now + policy.pause_after(0));
                 let failures = self.failures.saturating_add(1);
-                (Self { state: CircuitState::Open, since: now, failures, trips: 0, until }, Some(Turn::Opened))
+                let failed = Self { failures, ..self.counting(true, policy, now) };
+                if signal == Signal::Failed && failures < policy.failures && !failed.fails_too_often(policy) {
+                    return (failed, None);
+                }
+                let until = Some(now + policy.pause_after(0));
+                let open = Self { state: CircuitState::Open, failures, until, ..Self::closed(now) };
+                (open, Some(Turn::Opened))
             }
             (CircuitState::HalfOpen, Signal::Well) if probe => (Self::closed(now), Some(Turn::Closed)),
             // It was not asked after all: the next one is.
@@ -167,5 +190,27 @@ impl Breaker {
             }
             (CircuitState::Open | CircuitState::HalfOpen, _) => (self, None),
         }
+    }
+
+    /// With one more request, if there is something to count: a count begins with a failure, and ends after so many requests
+    /// or so much time.
+    fn counting(self, failed: bool, policy: &BreakerPolicy, now: DateTime<Utc>) -> Self {
+        let is_over =
+            self.calls >= policy.calls || self.counted_since.is_some_and(|since| now - since > BreakerPolicy::WINDOW);
+        let count = if is_over { Self { calls: 0, failed: 0, counted_since: None, ..self } } else { self };
+        if count.counted_since.is_none() && !failed {
+            return count;
+        }
+        Self {
+            calls: count.calls.saturating_add(1),
+            failed: count.failed.saturating_add(i32::from(failed)),
+            counted_since: count.counted_since.or(Some(now)),
+            ..count
+        }
+    }
+
+    /// Whether the share is reached, however the rest of the requests may go.
+    fn fails_too_often(&self, policy: &BreakerPolicy) -> bool {
+        i64::from(self.failed) * 100 >= i64::from(policy.calls) * i64::from(policy.share)
     }
 }

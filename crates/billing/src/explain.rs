@@ -11,7 +11,7 @@ mod words;
 
 use chrono::{DateTime, Utc};
 
-pub use self::account::account;
+pub use self::account::{UnderWay, account};
 pub use self::bill::bill;
 pub use self::payment::{PaymentFacts, payment};
 pub use crate::text::Text;

@@ -114,6 +114,9 @@ diesel::table! {
         trips -> Int4,
         until -> Nullable<Timestamptz>,
         reason -> Nullable<Text>,
+        calls -> Int4,
+        failed -> Int4,
+        counted_since -> Nullable<Timestamptz>,
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 mod proto {
@@ -38,6 +38,8 @@ pub struct Conduct {
 /// A server of the auth service. It ends with the value.
 pub struct AuthService {
     address: SocketAddr,
+    /// What it shows its clients, where it speaks TLS.
+    identity: Option<Identity>,
     state: Arc<Mutex<State>>,
     server: Option<JoinHandle<()>>,
 }
@@ -60,7 +62,16 @@ struct State {
 impl AuthService {
     /// On a port of its own.
     pub async fn start() -> Self {
-        let mut service = Self { address: ([127, 0, 0, 1], 0).into(), state: Arc::default(), server: None };
+        Self::start_as(None).await
+    }
+
+    /// Likewise, and it speaks TLS only, with this certificate of `localhost` and its key (PEM).
+    pub async fn start_with_tls(certificate: &str, key: &str) -> Self {
+        Self::start_as(Some(Identity::from_pem(certificate, key))).await
+    }
+
+    async fn start_as(identity: Option<Identity>) -> Self {
+        let mut service = Self { address: ([127, 0, 0, 1], 0).into(), identity, state: Arc::default(), server: None };
         service.live().await;
         service
     }
@@ -68,7 +79,10 @@ impl AuthService {
     /// What its client is told.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.identity {
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+            None => format!("http://{}", self.address),
+        }
     }
 
     pub fn behave(&self, conduct: Conduct) {
@@ -89,8 +103,12 @@ impl AuthService {
         self.address = listener.local_addr().expect("it has an address");
         let incoming = TcpIncoming::from(listener);
         let service = RolesServer::new(Service(Arc::clone(&self.state)));
+        let mut server = Server::builder();
+        if let Some(identity) = self.identity.clone() {
+            server = server.tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate and its key");
+        }
         self.server = Some(tokio::spawn(async move {
-            let served = Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let served = server.add_service(service).serve_with_incoming(incoming).await;
             served.expect("it serves until it is dropped");
         }));
     }

@@ -27,7 +27,7 @@ pub struct RolesConfig {
     #[arg(long, env = "AUTH_TLS_CA", value_name = "FILE")]
     pub auth_tls_ca: Option<PathBuf>,
 
-    /// Calls to the auth service at once from this process; one account has one at a most
+    /// Calls to the auth service at once, from all workers together; one account has one at a most
     #[arg(long, env = "ROLES_MAX_IN_FLIGHT", default_value_t = 16, value_parser = at_least_one, value_name = "N")]
     pub roles_max_in_flight: usize,
 

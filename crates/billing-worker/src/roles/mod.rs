@@ -1,5 +1,6 @@
 //! The push of roles to the auth service. Any number of workers may do it: one at a time reads the log of events, and each
-//! account is claimed by one caller, so its roles are told in order while others go on beside it. Nothing that fails here
+//! account is claimed by one caller, so its roles are told in order while others go on beside it. What is claimed is counted
+//! in the rows: so many calls are open at once, from all workers together. Nothing that fails here
 //! touches a payment: only the push is made again.
 
 mod client;
@@ -13,7 +14,7 @@ use billing::Services;
 use billing::bell::Ear;
 use billing::resolve::{Spread, backoff};
 use billing::store::StoreError;
-use billing::store::roles::{self, Followed, Push};
+use billing::store::roles::{self, Claimed, Followed, Push};
 use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ use crate::config::{ConfigError, delta};
 const BATCH: i64 = 1_000;
 /// The log is read so often although nobody rings, and the rows are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// While others make as many calls as may be made, it is looked so often whether one has ended.
+const ROOM_AGAIN: TimeDelta = TimeDelta::milliseconds(100);
 /// A database that could not be reached is asked again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Behind its deadline a call has so long to write down what came of it, before somebody else makes it.
@@ -91,9 +94,15 @@ impl Roles {
             return Ok(LOOK_EVERY);
         }
         let now = db.now();
-        let due = roles::claim(&mut conn, now, now + self.lease, i64::try_from(room).unwrap_or(i64::MAX)).await?;
-        let has_room = due.len() < room;
-        let next = if has_room { roles::next_due(&mut conn).await? } else { None };
+        let many = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let Claimed { due, is_full } =
+            roles::claim(&mut conn, now, now + self.lease, many(room), many(self.max_in_flight)).await?;
+        let next = match roles::next_due(&mut conn).await? {
+            // The end of one of our own calls wakes us.
+            _ if due.len() == room => None,
+            Some(at) if is_full => Some(at.max(now + ROOM_AGAIN)),
+            next => next,
+        };
         drop(conn);
         for push in due {
             let roles = self.clone();

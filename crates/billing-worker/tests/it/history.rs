@@ -47,3 +47,23 @@ async fn the_timetable_makes_the_months_to_come_and_drops_what_is_kept_no_longer
     assert_eq!(world.tick(KeepHistory {}).await, json!([0, 2]), "three months were made at the start");
     assert_eq!(world.tick(KeepHistory {}).await, json!([0, 0]));
 }
+
+/// Whole months are dropped long after: what was said to the gateway is kept so many days and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_calls_are_wiped_in_their_time_within_a_month_that_is_kept() {
+    let world = World::with(&["--gateway-calls-kept-for", "90d"]).await;
+    let write = |age: &str, n: u32| {
+        format!(
+            "insert into gateway_call (id, started_at, ended_at, path, attempt, outcome, request, response)
+             select gen_random_uuid(), now() - interval '{age}', now(), '/payments/find', 1, 'ok', '{{}}', '{{}}'
+             from generate_series(1, {n})"
+        )
+    };
+    // More than one transaction takes.
+    world.sql(&write("90 days 1 minute", 1_500)).await;
+    world.sql(&write("89 days 23 hours", 7)).await;
+    world.tick(KeepHistory {}).await;
+    assert_eq!(world.count("gateway_call where request is not null and response is not null").await, 7);
+    let wiped = "gateway_call where request is null and response is null and outcome = 'ok'";
+    assert_eq!(world.count(wiped).await, 1_500, "what was called, and how it ended, stays until its month is over");
+}

@@ -8,6 +8,8 @@ use billing::payment::PaymentState;
 use billing::store::roles::BASE_USER;
 use billing::store::{events, tariffs};
 use billing::{AccountId, clock};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use tempfile::NamedTempFile;
 use testkit::{AuthService, Conduct};
 
 use crate::world::{PAYS, SOON, World};
@@ -152,4 +154,53 @@ async fn a_call_that_lands_behind_its_successor_changes_nothing() {
     come_to(&auth, SOON, &HashMap::from([(account, name(None))])).await;
     testkit::eventually(SOON, async || auth.overtaken() > 0).await;
     assert_eq!(auth.role(&account.to_string()).map(|(role, _)| role), Some(name(None)));
+}
+
+/// Two workers have room for four calls each, and there are four together.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_at_once_are_bounded_over_all_workers() {
+    let auth = AuthService::start().await;
+    auth.behave(Conduct { slow: Duration::from_millis(30), ..Conduct::default() });
+    let world = World::telling(&auth, &["--roles-max-in-flight", "4"]).await;
+    let others = [world.another("two@test"), world.another("three@test")];
+    let accounts: Vec<AccountId> = (0..120).map(|_| AccountId::new()).collect();
+    world.change(accounts.iter().map(|account| (*account, Some(0)))).await;
+    come_to(&auth, SOON, &accounts.iter().map(|account| (*account, name(Some(0)))).collect()).await;
+    assert_eq!(auth.open_at_most(), 4);
+    others.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// An authority.
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_roles_are_told_to_whom_the_given_authority_has_signed_and_to_nobody_else() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (ours, stranger) = (authority(), authority());
+    let (certificate, key) = {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &ours).unwrap().pem(), key.serialize_pem())
+    };
+    let auth = AuthService::start_with_tls(&certificate, &key).await;
+    let file = NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for (trusted, is_told) in [(&stranger, false), (&ours, true)] {
+        std::fs::write(path, trusted.pem()).unwrap();
+        let world = World::telling(&auth, &["--auth-tls-ca", path]).await;
+        let account = AccountId::new();
+        world.change([(account, Some(0))].into_iter()).await;
+        if is_told {
+            come_to(&auth, SOON, &HashMap::from([(account, name(Some(0)))])).await;
+        } else {
+            let tried = "role_push where tries > 1 and last_error is not null and acknowledged = 0";
+            testkit::eventually(SOON, async || world.count(tried).await == 1).await;
+            assert_eq!(auth.calls(), 0, "nothing is said to whom nobody vouches for");
+        }
+    }
 }

@@ -99,6 +99,8 @@ impl World {
             // A gateway that is left alone is a test of its own.
             "--gateway-breaker-failures",
             "1000",
+            "--gateway-breaker-calls",
+            "1000",
         ];
         for (name, value) in settings.iter().zip(settings.iter().skip(1)).step_by(2) {
             let at = arguments.iter().position(|argument| argument == name);

@@ -102,6 +102,21 @@ impl Rule {
         }
     }
 
+    /// What holds where a charge came to nothing through our own fault.
+    #[must_use]
+    pub fn not_charged() -> Self {
+        Self {
+            code: 0,
+            group: DeclineGroup::Configuration,
+            max_retries: 0,
+            action: CustomerAction::Wait,
+            message: Text::new(
+                "The charge failed for a reason on our side.",
+                "Списание не удалось по причине на нашей стороне.",
+            ),
+        }
+    }
+
     /// What holds where the kept card has expired: the gateway was not asked, and would say this.
     #[must_use]
     pub fn expired_card() -> Self {

@@ -5,14 +5,23 @@ use chrono::{DateTime, Utc};
 use super::words::{time, times};
 use super::{Explanation, Next, Text, When, Whom};
 use crate::account::{Account, AccountStatus};
+use crate::bill::BillKind;
 use crate::decline::Rule;
 
-/// Why this subscription is in its state at `now`, and what comes next. `renewal`: the payment of its renewal that is
-/// under way, explained. `refusal`: what its last refusal means, if it is overdue for that.
+/// A payment of a subscription that is under way.
+#[derive(Debug, Clone, Copy)]
+pub struct UnderWay<'a> {
+    /// What its bill is for.
+    pub kind: BillKind,
+    pub payment: &'a Explanation,
+}
+
+/// Why this subscription is in its state at `now`, and what comes next. `under_way`: the payment of its renewal, or of a
+/// change of tariff at once. `refusal`: what its last refusal means, if it is overdue for that.
 #[must_use]
 pub fn account(
     account: &Account,
-    renewal: Option<&Explanation>,
+    under_way: Option<UnderWay<'_>>,
     refusal: Option<&Rule>,
     now: DateTime<Utc>,
 ) -> Explanation {
@@ -26,10 +35,45 @@ pub fn account(
             why: Text::new("The subscription has ended.", "Подписка закончилась."),
             next: waits_for_purchase(),
         },
-        AccountStatus::Active if account.cancel_at_period_end => canceled_at_period_end(account),
-        AccountStatus::Active => active(account, renewal, now),
-        AccountStatus::Overdue => overdue(account, renewal, refusal, now),
+        AccountStatus::Active if account.cancel_at_period_end => {
+            with_change(canceled_at_period_end(account), under_way)
+        }
+        AccountStatus::Active => with_change(active(account, renewal_of(under_way), now), under_way),
+        AccountStatus::Overdue => with_change(overdue(account, renewal_of(under_way), refusal, now), under_way),
     }
+}
+
+fn renewal_of(under_way: Option<UnderWay<'_>>) -> Option<&Explanation> {
+    under_way.filter(|under_way| under_way.kind != BillKind::Change).map(|under_way| under_way.payment)
+}
+
+/// A change of tariff at once comes before all else that is planned.
+fn with_change(explained: Explanation, under_way: Option<UnderWay<'_>>) -> Explanation {
+    let Some(UnderWay { kind: BillKind::Change, payment }) = under_way else { return explained };
+    let Explanation { why, next } = explained;
+    let why = Text::new(
+        format!("{} Another tariff, from now on, is being charged.", why.en),
+        format!("{} Идёт оплата перехода на другой тариф с этого дня.", why.ru),
+    );
+    let with_end = |what: &Text| {
+        Text::new(
+            format!(
+                "{} Once it is paid a new period begins under that tariff; if not, the present one stays.",
+                what.en
+            ),
+            format!(
+                "{} После оплаты по этому тарифу начнётся новый период; без неё останется нынешний тариф.",
+                what.ru
+            ),
+        )
+    };
+    let next = match &payment.next {
+        Next::Step { at, what } => Next::Step { at: *at, what: with_end(what) },
+        Next::WaitsFor { whom, what } => Next::WaitsFor { whom: *whom, what: with_end(what) },
+        // It has just ended: what was planned before goes on.
+        Next::Nothing => next,
+    };
+    Explanation { why, next }
 }
 
 fn closed(account: &Account) -> Explanation {

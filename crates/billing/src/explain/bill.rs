@@ -21,6 +21,20 @@ pub fn bill(
             Text::new("A card was to be verified; nothing is owed.", "Проверялась карта; платить ничего не нужно."),
             Next::Nothing,
         ),
+        BillStatus::InWork if kind == BillKind::Change => (
+            Text::new(
+                "A payment for another tariff, from that day on, is under way.",
+                "Идёт оплата перехода на другой тариф с этого дня.",
+            ),
+            attempt.map_or_else(pay, |explained| explained.next.clone()),
+        ),
+        BillStatus::Void if kind == BillKind::Change => (
+            Text::new(
+                "Another tariff was to begin at once and was not paid; the tariff stayed as it was.",
+                "Переход на другой тариф не был оплачен; тариф остался прежним.",
+            ),
+            Next::Nothing,
+        ),
         BillStatus::NotPaid => (
             Text::new("It is owed; nothing is being charged.", "Не оплачен; списание не идёт."),
             subscription.map_or_else(pay, |explained| explained.next.clone()),

@@ -197,6 +197,9 @@ async fn save(conn: &mut AsyncPgConnection, which: Circuit, next: &Breaker) -> R
         circuit::state.eq(next.state),
         circuit::since.eq(next.since),
         circuit::failures.eq(next.failures),
+        circuit::calls.eq(next.calls),
+        circuit::failed.eq(next.failed),
+        circuit::counted_since.eq(next.counted_since),
         circuit::trips.eq(next.trips),
         circuit::until.eq(next.until),
     ));
@@ -220,6 +223,9 @@ struct Row {
     state: CircuitState,
     since: DateTime<Utc>,
     failures: i32,
+    calls: i32,
+    failed: i32,
+    counted_since: Option<DateTime<Utc>>,
     trips: i32,
     until: Option<DateTime<Utc>>,
     reason: Option<String>,
@@ -227,7 +233,8 @@ struct Row {
 
 impl From<Row> for Standing {
     fn from(row: Row) -> Self {
-        let Row { name, state, since, failures, trips, until, reason } = row;
-        Self { circuit: name, breaker: Breaker { state, since, failures, trips, until }, reason }
+        let Row { name, state, since, failures, calls, failed, counted_since, trips, until, reason } = row;
+        let breaker = Breaker { state, since, failures, calls, failed, counted_since, trips, until };
+        Self { circuit: name, breaker, reason }
     }
 }

@@ -134,6 +134,30 @@ pub async fn of_payment(conn: &mut AsyncPgConnection, payment_id: PaymentId) -> 
     Ok(calls.order((gateway_call::started_at, gateway_call::id)).select(GatewayCall::as_select()).load(conn).await?)
 }
 
+/// Wipes the bodies of at most `limit` calls that began before `keep_from`: months are dropped as a whole, and bodies are
+/// kept no longer for that. Returns how many it wiped; call again while that is `limit`.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn wipe_bodies(
+    conn: &mut AsyncPgConnection,
+    keep_from: DateTime<Utc>,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    use diesel::sql_types::{BigInt, Timestamptz};
+    // The condition as the index has it. Who wipes beside us takes others.
+    const WIPE: &str = "
+        with old as (
+            select id, started_at from gateway_call
+            where started_at < $1 and (request is not null or response is not null)
+            order by started_at limit $2 for update skip locked
+        )
+        update gateway_call set request = null, response = null
+        from old where gateway_call.id = old.id and gateway_call.started_at = old.started_at";
+    let wiping = diesel::sql_query(WIPE).bind::<Timestamptz, _>(keep_from).bind::<BigInt, _>(limit);
+    Ok(wiping.execute(conn).await?)
+}
+
 /// As [`events::keep`](super::events::keep).
 ///
 /// # Errors

@@ -162,11 +162,42 @@ pub struct Push {
     pub leased_until: DateTime<Utc>,
 }
 
-/// Claims at most `limit` roles that are due, those first that have waited longest.
+/// What was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    pub due: Vec<Push>,
+    /// As many calls are under way, from all workers together, as may be: what else is due waits for one of them to end.
+    pub is_full: bool,
+}
+
+/// Whoever claims is alone while it counts the calls that are under way.
+const ONE_CLAIMS: i64 = 7_216_309_245_014;
+
+/// Claims at most `limit` roles that are due, those first that have waited longest, and no more than leave at most
+/// `at_once` calls under way from all who claim. One whose lease is over is not under way any more: its caller has given it
+/// up before.
 ///
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn claim(
+    conn: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    leased_until: DateTime<Utc>,
+    limit: i64,
+    at_once: i64,
+) -> Result<Claimed, StoreError> {
+    conn.transaction(async |conn| {
+        diesel::sql_query("select pg_advisory_xact_lock($1)").bind::<BigInt, _>(ONE_CLAIMS).execute(conn).await?;
+        let under_way: i64 = role_push::table.filter(role_push::leased_until.gt(now)).count().get_result(conn).await?;
+        let room = (at_once - under_way).max(0);
+        let due = if room == 0 { Vec::new() } else { take(conn, now, leased_until, limit.min(room)).await? };
+        let is_full = i64::try_from(due.len()).unwrap_or(i64::MAX) >= room;
+        Ok(Claimed { due, is_full })
+    })
+    .await
+}
+
+async fn take(
     conn: &mut AsyncPgConnection,
     now: DateTime<Utc>,
     leased_until: DateTime<Utc>,

@@ -16,6 +16,11 @@ fn policy() -> BreakerPolicy {
     BreakerPolicy::default()
 }
 
+/// By what fails in a row alone.
+fn in_a_row() -> BreakerPolicy {
+    BreakerPolicy { calls: 1_000, ..policy() }
+}
+
 fn seconds(n: i64) -> TimeDelta {
     TimeDelta::seconds(n)
 }
@@ -39,17 +44,17 @@ fn failures_in_a_row_open_it_and_one_success_forgets_them() {
     let mut breaker = Breaker::closed(noon());
     for _ in 0..3 {
         for _ in 0..4 {
-            let (next, turn) = breaker.heard(Signal::Failed, false, &policy(), noon());
+            let (next, turn) = breaker.heard(Signal::Failed, false, &in_a_row(), noon());
             assert_eq!((turn, next.admit(noon())), (None, Admission::Pass));
-            breaker = next.heard(Signal::Neither, false, &policy(), noon()).0;
+            breaker = next.heard(Signal::Neither, false, &in_a_row(), noon()).0;
         }
-        assert!(!breaker.is_sound());
-        breaker = breaker.heard(Signal::Well, false, &policy(), noon()).0;
-        assert!(breaker.is_sound());
+        assert_eq!(breaker.failures, 4);
+        breaker = breaker.heard(Signal::Well, false, &in_a_row(), noon()).0;
+        assert_eq!(breaker.failures, 0);
     }
     let mut turns = Vec::new();
     for _ in 0..7 {
-        let (next, turn) = breaker.heard(Signal::Failed, false, &policy(), noon());
+        let (next, turn) = breaker.heard(Signal::Failed, false, &in_a_row(), noon());
         turns.push(turn);
         breaker = next;
     }
@@ -57,6 +62,42 @@ fn failures_in_a_row_open_it_and_one_success_forgets_them() {
     assert_eq!(breaker.admit(noon() + seconds(29)), Admission::Wait(noon() + seconds(30)));
     assert_eq!(breaker.rests_until(noon() + seconds(29)), Some(noon() + seconds(30)));
     assert_eq!(breaker.rests_until(noon() + seconds(30)), None);
+}
+
+/// What comes of these requests, one each second.
+fn after(signals: impl IntoIterator<Item = Signal>, apart: TimeDelta) -> (Breaker, Vec<usize>) {
+    let (mut breaker, mut opened) = (Breaker::closed(noon()), Vec::new());
+    for (n, signal) in signals.into_iter().enumerate() {
+        let now = noon() + apart * i32::try_from(n).unwrap();
+        let (next, turn) = breaker.heard(signal, false, &policy(), now);
+        opened.extend(turn.map(|_| n + 1));
+        breaker = next;
+    }
+    (breaker, opened)
+}
+
+#[test]
+fn half_of_the_last_requests_that_fail_open_it_though_others_go_well() {
+    use Signal::{Failed, Well};
+    let every_other = || [Failed, Well].into_iter().cycle().take(100);
+    assert_eq!(after(every_other(), seconds(1)).1, [19], "with the tenth failure of twenty requests");
+    // Before the first failure nothing was counted.
+    let late = std::iter::repeat_n(Well, 500).chain(every_other());
+    assert_eq!(after(late, seconds(1)).1, [519]);
+    let two_of_five = [Failed, Well, Failed, Well, Well].into_iter().cycle().take(500);
+    assert_eq!(after(two_of_five, seconds(1)).1, Vec::<usize>::new(), "less than half is no reason");
+    assert_eq!(after(every_other(), seconds(40)).1, Vec::<usize>::new(), "nor are failures long ago");
+}
+
+#[test]
+fn a_failure_is_forgotten_after_so_many_requests_or_so_much_time() {
+    let well = |n| std::iter::once(Signal::Failed).chain(std::iter::repeat_n(Signal::Well, n));
+    assert!(!after(well(19), seconds(1)).0.is_sound());
+    assert!(after(well(20), seconds(1)).0.is_sound());
+    assert!(after(well(1), minutes(6)).0.is_sound());
+    let half_open = probe(&opened(), noon() + seconds(30));
+    let (closed, _) = half_open.heard(Signal::Well, true, &policy(), noon() + seconds(31));
+    assert!(closed.is_sound(), "what was counted before it opened is over");
 }
 
 #[test]

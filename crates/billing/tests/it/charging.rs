@@ -199,6 +199,10 @@ async fn money_taken_twice_for_one_attempt_gets_a_row_of_its_own() {
     assert_eq!((duplicate.state, duplicate.bill_id), (PaymentState::SucceededDuplicate, payment.bill_id));
     assert_eq!(shop.apply(payment.id, took(&payment, 2), noon()).await.effects, [], "once is enough");
     assert_eq!(shop.count("payment").await, 2);
+    let told = format!("event where payment_id = '{payment_id}' and");
+    for what in ["kind = 'payment_moved' and to_state = 'succeeded_duplicate'", "kind = 'needs_attention'"] {
+        assert_eq!(shop.count(&format!("{told} {what}")).await, 1, "its story begins with it: {what}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

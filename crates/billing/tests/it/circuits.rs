@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::shop::{Shop, month, purchase, took, unknown};
 use crate::support::{at, hours, minutes, noon, sample};
 
-const POLICY: BreakerPolicy = BreakerPolicy { failures: 3, pause: TimeDelta::minutes(10) };
+const POLICY: BreakerPolicy = BreakerPolicy { failures: 3, calls: 8, share: 50, pause: TimeDelta::minutes(10) };
 
 impl Shop {
     async fn hear(&self, watch: Watch, which: Circuit, signal: Signal, now: DateTime<Utc>) -> Vec<Turn> {
@@ -78,6 +78,20 @@ async fn payments_wait_and_count_for_nothing_until_one_of_them_has_found_out() {
     assert_eq!(alarms.len(), 1, "once, when it opened");
     assert_eq!((alarms[0].account_id, &alarms[0].detail["circuit"]), (None, &"gateway".into()));
     assert_ne!(alarms[0].source, Source::Staff);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_fails_every_other_request_is_left_alone_too() {
+    let shop = Shop::open().await;
+    let mut turns = Vec::new();
+    for n in 0..7 {
+        let signal = if n % 2 == 0 { Signal::Failed } else { Signal::Well };
+        turns.push(shop.hear(Watch::UNASKED, Circuit::Gateway, signal, noon() + TimeDelta::seconds(n)).await);
+    }
+    assert_eq!(turns.concat(), [Turn::Opened], "once");
+    assert_eq!(turns[6], [Turn::Opened], "with the fourth of eight");
+    assert_eq!(shop.circuit(Circuit::Gateway).await, CircuitState::Open);
+    assert_eq!(shop.circuit(Circuit::KeptCards).await, CircuitState::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use billing::account::{Account, AccountStatus};
 use billing::bill::{BillKind, BillStatus};
-use billing::explain::{self, Explanation, Next, PaymentFacts, Text, When, Whom};
+use billing::explain::{self, Explanation, Next, PaymentFacts, Text, UnderWay, When, Whom};
 use billing::payment::{Instrument, Payment, PaymentState};
 use billing::resolve::ResolvePolicy;
 use billing::{AccountId, TariffId};
@@ -89,13 +89,32 @@ fn every_status_of_a_subscription_has_its_reason_and_what_comes_next() {
                 let goes_on =
                     *status == AccountStatus::Overdue || *status == AccountStatus::Active && !cancel_at_period_end;
                 assert_eq!(explained != explain::account(&account, None, None, noon()), goes_on, "the choice is told");
-                is_whole(&explain::account(&account, Some(&attempt), None, noon()), false);
+                let renewal = UnderWay { kind: BillKind::Renewal, payment: &attempt };
+                is_whole(&explain::account(&account, Some(renewal), None, noon()), false);
+                let change = UnderWay { kind: BillKind::Change, payment: &attempt };
+                let changing = explain::account(&account, Some(change), None, noon());
+                is_whole(&changing, false);
+                if account.is_running() {
+                    is_a_change_that_ends_as_its_payment(&changing, &attempt);
+                }
                 // Nothing happens to a closed one but the end of its access.
                 let closed = Account { closed_at: Some(noon() - hours(1)), ..account };
                 is_whole(&explain::account(&closed, None, None, noon()), !closed.is_running());
             }
         }
     }
+}
+
+/// It is told that another tariff is being charged, when its payment is turned to, and what comes of it either way.
+fn is_a_change_that_ends_as_its_payment(changing: &Explanation, payment: &Explanation) {
+    assert!(changing.why.en.contains("Another tariff, from now on") && changing.why.ru.contains("другой тариф"));
+    assert!(!changing.why.en.contains("next period is being charged"), "{changing:?}");
+    let (Next::Step { at, what }, Next::Step { at: due, what: step }) = (&changing.next, &payment.next) else {
+        panic!("{changing:?}")
+    };
+    assert_eq!(at, due);
+    assert!(what.en.starts_with(&step.en) && what.ru.starts_with(&step.ru), "{what:?}");
+    assert!(what.en.contains("the present one stays") && what.ru.contains("останется нынешний тариф"), "{what:?}");
 }
 
 #[test]

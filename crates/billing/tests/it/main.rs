@@ -43,6 +43,7 @@ mod replacing;
 mod resolving;
 mod roles;
 mod services;
+mod specified;
 mod story;
 mod subscriber;
 mod task_contract;

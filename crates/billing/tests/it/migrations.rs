@@ -248,3 +248,36 @@ async fn cards_of_older_rows_are_migrated_and_back() {
     assert_eq!(text("select count(*) from payment where state = 'voided'").await, "1", "history stays");
     assert_eq!(text("select string_agg(distinct kind, ' ') from bill where status = 'Void'").await, "primary");
 }
+
+/// A change of tariff at once is what older programs do not know: one that is over is a purchase for them, and one that is
+/// under way must end before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_at_once_that_is_over_goes_down_as_a_purchase_and_one_under_way_is_waited_for() {
+    const CHANGES: &str = "20261129050010";
+    let shop = Shop::open().await;
+    let account = shop.subscribed(crate::shop::month(), 1).await;
+    let change = format!(
+        "insert into bill (id, status, amount, account_id, paid_period, payment_type, currency, tariff_id, description, kind, period_no)
+         select gen_random_uuid(), 'In work', 100, '{account}', '12 months', 'TOKEN', 'RUB', id, name, 'change', 2
+         from tariff where name = 'Год'"
+    );
+    shop.sql(&change).await.unwrap();
+    let mut harness = AsyncMigrationHarness::new(shop.conn().await);
+    let refused = loop {
+        match harness.revert_last_migration(MIGRATIONS) {
+            Ok(version) => assert_ne!(version.to_string(), CHANGES, "a change is under way"),
+            Err(refused) => break refused.to_string(),
+        }
+    };
+    assert!(refused.contains("a change of tariff at once is under way"), "{refused}");
+    assert_eq!(shop.count("bill where kind = 'change'").await, 1, "nothing was touched");
+    shop.sql("update bill set status = 'Paid', paid_at = now() where kind = 'change'").await.unwrap();
+    assert_eq!(harness.revert_last_migration(MIGRATIONS).unwrap().to_string(), CHANGES);
+    drop(harness);
+    assert_eq!(
+        shop.count("bill where kind = 'primary' and status = 'Paid' and period_no = 2").await,
+        1,
+        "history stays"
+    );
+    shop.db.migrate().await.unwrap();
+}

@@ -57,8 +57,8 @@ const MORE: &str = "
     select 'frontend', id::text, 'cancel', id, created_at from account;
     insert into orphan (payment_id, transaction_id, what)
     select id, transaction_id, 'amount' from payment where transaction_id is not null limit 5000;
-    insert into gateway_call (id, started_at, ended_at, payment_id, path, attempt, outcome)
-    select gen_random_uuid(), created_at, created_at, id, '/payments/cards/charge', 1, 'ok' from payment;
+    insert into gateway_call (id, started_at, ended_at, payment_id, path, attempt, outcome, request)
+    select gen_random_uuid(), created_at, created_at, id, '/payments/cards/charge', 1, 'ok', '{}' from payment;
     insert into refund (payment_id, amount, currency, state, source, effect, reason, request_id, finished_at)
     select id, amount, currency, 'succeeded', 'external', 'keep', 'many', 'many:' || id, created_at
     from payment where state = 'succeeded';
@@ -151,6 +151,9 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "gateway_calls::keep" => |conn, _rows| {
         gateway_calls::keep(conn, clock::now(), noon() - Duration::days(1_000)).await.unwrap()
+    };
+    "gateway_calls::wipe_bodies" => |conn, _rows| {
+        gateway_calls::wipe_bodies(conn, noon() + Duration::days(1_000), FEW).await.unwrap()
     };
     "gateway_calls::of_payment" => |conn, rows| gateway_calls::of_payment(conn, rows.paid.id).await.unwrap();
     "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
@@ -290,15 +293,17 @@ const CALLS: &[(&str, Call)] = calls! {
         assert_eq!(opened.accounts, 20, "a whole chunk");
     };
     "roles::acknowledge" => |conn, _rows| {
-        let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1).await.unwrap();
-        roles::acknowledge(conn, &claimed[0], clock::now()).await.unwrap();
+        let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1, 1).await.unwrap();
+        roles::acknowledge(conn, &claimed.due[0], clock::now()).await.unwrap();
     };
-    "roles::claim" => |conn, _rows| roles::claim(conn, clock::now(), clock::now() + minutes(1), FEW).await.unwrap();
+    "roles::claim" => |conn, _rows| {
+        roles::claim(conn, clock::now(), clock::now() + minutes(1), FEW, FEW).await.unwrap()
+    };
     "roles::follow" => |conn, _rows| roles::follow(conn, clock::now(), 100).await.unwrap();
     "roles::next_due" => |conn, _rows| roles::next_due(conn).await.unwrap();
     "roles::put_off" => |conn, _rows| {
-        let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1).await.unwrap();
-        roles::put_off(conn, &claimed[0], "unavailable", clock::now()).await.unwrap();
+        let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1, 1).await.unwrap();
+        roles::put_off(conn, &claimed.due[0], "unavailable", clock::now()).await.unwrap();
     };
     "subscriptions::bill" => |conn, rows| subscriptions::bill(conn, rows.paid.bill_id).await.unwrap();
     "subscriptions::bills" => |conn, rows| {

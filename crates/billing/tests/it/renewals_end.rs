@@ -129,7 +129,11 @@ async fn c28_a_renewal_that_turns_out_never_executed_is_tried_three_times() {
     }
     let overdue = shop.account_of(account).await;
     assert_eq!((overdue.status, overdue.next_charge_at), (AccountStatus::Overdue, None));
-    assert!(matches!(told[..], [Effect::NeedsAttention { .. }]), "said once: {told:?}");
+    let (staff, customer): (Vec<_>, Vec<_>) =
+        told.iter().partition(|effect| matches!(effect, Effect::NeedsAttention { .. }));
+    assert_eq!(staff.len(), 1, "operators are told once: {told:?}");
+    let refused = |effect: &&Effect| matches!(effect, Effect::RenewalRefused { .. });
+    assert_eq!((customer.len(), customer.iter().filter(|effect| refused(effect)).count()), (3, 3), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ impl Shop {
     }
 
     async fn claim(&self, now: DateTime<Utc>) -> Vec<Push> {
-        roles::claim(&mut *self.conn().await, now, now + LEASE, 100).await.unwrap()
+        roles::claim(&mut *self.conn().await, now, now + LEASE, 100, 1_000).await.unwrap().due
     }
 
     async fn acknowledge(&self, push: &Push, now: DateTime<Utc>) {

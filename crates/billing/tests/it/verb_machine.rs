@@ -37,6 +37,10 @@ enum Step {
     Resume,
     ForgetCard,
     Close(bool),
+    /// Another tariff, or the present one again, from the next period on.
+    Choose(u128),
+    /// The other tariff at once.
+    ChangeAtOnce(Fate),
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
@@ -62,6 +66,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Resume),
         1 => Just(Step::ForgetCard),
         1 => any::<bool>().prop_map(Step::Close),
+        2 => (0..3_u128).prop_map(Step::Choose),
+        2 => fate().prop_map(Step::ChangeAtOnce),
     ]
 }
 
@@ -70,8 +76,10 @@ struct Life {
     account: Account,
     period: Period,
     now: DateTime<Utc>,
-    /// The period of a charge in doubt.
-    doubt: Option<i32>,
+    /// What a charge in doubt is for: its kind, period and tariff.
+    doubt: Option<(BillKind, i32, TariffId)>,
+    /// The tariff that is to follow.
+    choice: Option<TariffId>,
     cancelled: bool,
     /// Whether the person has waived what is paid.
     waived: bool,
@@ -79,8 +87,8 @@ struct Life {
     given: TimeDelta,
 }
 
-fn tariff() -> TariffId {
-    uuid::Uuid::from_u128(1).into()
+fn tariff(n: u128) -> TariffId {
+    uuid::Uuid::from_u128(n).into()
 }
 
 impl Life {
@@ -90,6 +98,7 @@ impl Life {
             period,
             now: noon(),
             doubt: None,
+            choice: None,
             cancelled: false,
             waived: false,
             given: TimeDelta::zero(),
@@ -100,11 +109,18 @@ impl Life {
         self.account = self.account.clone().apply(event, self.now).unwrap_or_else(|error| panic!("{event:?}: {error}"));
     }
 
-    fn paid(&mut self, kind: BillKind, period_no: i32, card: KeptCard) {
+    fn paid(&mut self, kind: BillKind, tariff_id: TariffId, period_no: i32, card: KeptCard) {
         let before = self.account.period_no;
-        self.apply(AccountEvent::Paid { kind, tariff_id: tariff(), period: self.period, period_no, card });
+        self.apply(AccountEvent::Paid { kind, tariff_id, period: self.period, period_no, card });
         assert!(self.account.period_no > before, "a period is paid once");
-        self.cancelled &= kind == BillKind::Renewal;
+        assert_eq!(self.account.tariff_id, Some(tariff_id), "who pays for a tariff has it");
+        if kind == BillKind::Change {
+            // What was paid for the period that is left behind was credited.
+            assert_eq!(self.account.term.expect("it is paid").anchor_at, self.now, "a new term begins");
+        }
+        self.cancelled &= kind != BillKind::Primary;
+        // A renewal that was under way when another tariff was chosen is not the choice.
+        self.choice = self.choice.filter(|choice| kind == BillKind::Renewal && *choice != tariff_id);
         (self.given, self.waived) = (TimeDelta::zero(), false);
     }
 
@@ -113,11 +129,11 @@ impl Life {
         if account.closed_at.is_some() || account.is_paid_up(self.now) || self.doubt.is_some() {
             return;
         }
-        if account.continues(tariff()) {
+        if account.continues(tariff(0)) {
             let next = account.next_period(self.period, self.now).unwrap();
-            self.paid(BillKind::Renewal, next.no, KeptCard::New);
+            self.paid(BillKind::Renewal, tariff(0), next.no, KeptCard::New);
         } else {
-            self.paid(BillKind::Primary, account.period_no + 1, KeptCard::New);
+            self.paid(BillKind::Primary, tariff(0), account.period_no + 1, KeptCard::New);
         }
     }
 
@@ -130,18 +146,23 @@ impl Life {
         }
         assert!(!self.cancelled && self.account.closed_at.is_none(), "charged against their will");
         let next = self.account.next_period(self.period, self.now).unwrap();
+        let tariff_id = self.account.next_tariff_id().expect("it runs");
         self.apply(AccountEvent::RenewalOpened);
-        self.doubt = Some(next.no);
+        self.doubt = Some((BillKind::Renewal, next.no, tariff_id));
         self.settle(fate);
     }
 
     fn settle(&mut self, fate: Fate) {
-        let Some(period_no) = self.doubt else { return };
+        let Some((kind, period_no, tariff_id)) = self.doubt else { return };
         match fate {
             Fate::Doubt => return,
+            // It was never a renewal: the store tells the machine nothing.
+            Fate::Refused(_) | Fate::NotCharged if kind == BillKind::Change => {}
+            // Its subscription ended meanwhile: it goes back.
+            Fate::Paid if kind == BillKind::Change && !self.account.is_running() => {}
             // Nobody owes it: it goes back.
             Fate::Paid if self.account.closed_at.is_some() => {}
-            Fate::Paid => self.paid(BillKind::Renewal, period_no, KeptCard::Same),
+            Fate::Paid => self.paid(kind, tariff_id, period_no, KeptCard::Same),
             Fate::Refused(group) => {
                 let terms = RetryTerms::seeded(group);
                 self.apply(AccountEvent::RenewalRefused { period_no, terms, retry_after: None });
@@ -149,6 +170,32 @@ impl Life {
             Fate::NotCharged => self.apply(AccountEvent::RenewalNotCharged { period_no }),
         }
         self.doubt = None;
+    }
+
+    fn choose(&mut self, tariff_id: TariffId) {
+        let changes = matches!(self.doubt, Some((BillKind::Change, ..)));
+        if !self.account.is_running() || self.account.cancel_at_period_end || changes {
+            return;
+        }
+        let before = self.account.clone();
+        self.apply(AccountEvent::TariffChosen(tariff_id));
+        self.choice = Some(tariff_id).filter(|_| self.account.tariff_id != Some(tariff_id));
+        let after = Account { pending_tariff_id: before.pending_tariff_id, ..self.account.clone() };
+        assert_eq!(after, before, "nothing else changes by a choice");
+    }
+
+    /// As the store allows it: of what runs, is paid up, and can be charged.
+    fn change_at_once(&mut self, fate: Fate) {
+        let account = &self.account;
+        let other = if account.tariff_id == Some(tariff(1)) { tariff(2) } else { tariff(1) };
+        let is_paid = account.status == AccountStatus::Active && account.paid_until.is_some_and(|end| end > self.now);
+        if !is_paid || account.cancel_at_period_end || !account.can_be_charged() || self.doubt.is_some() {
+            return;
+        }
+        self.doubt = Some((BillKind::Change, account.period_no + 1, other));
+        let before = account.clone();
+        self.settle(fate);
+        assert!(matches!(fate, Fate::Paid) || self.account == before, "it costs nothing until it is paid");
     }
 
     /// As the store chooses whom to end: not while a charge is in doubt.
@@ -184,6 +231,8 @@ impl Life {
                 self.cancelled = true;
             }
             Step::Cancel => {}
+            Step::Choose(n) => self.choose(tariff(n)),
+            Step::ChangeAtOnce(fate) => self.change_at_once(fate),
             Step::Resume => self.resume(),
             Step::ForgetCard => {
                 self.apply(AccountEvent::CardForgotten);
@@ -207,8 +256,12 @@ impl Life {
         self.now = until;
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        if !self.account.is_running() || self.account.closed_at.is_some() {
+            self.choice = None;
+        }
         let account = &self.account;
+        assert_eq!(account.pending_tariff_id, self.choice, "no choice is lost: {account:?}");
         let is_paid = account.paid_until.is_some_and(|end| end > self.now);
         assert!(!is_paid || self.waived || account.access(self.now).has_access, "what is paid is given: {account:?}");
         // A doubt about the period behind the paid one, one about that which is charged after an outage, and grace.

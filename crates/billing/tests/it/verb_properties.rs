@@ -8,15 +8,15 @@ use billing::payment::{Instrument, Outcome, PaymentState};
 use billing::store::StoreError;
 use billing::store::events;
 use billing::store::payments::{Begin, CreateError, NewPayment, PaymentView};
-use billing::store::subscriptions::{self, NewCard, Request, Verb, VerbError, Written};
-use billing::{AccountId, PaymentId};
+use billing::store::subscriptions::{self, NewCard, Preview, Request, Verb, VerbError, Written};
+use billing::{AccountId, Kopecks, PaymentId, TariffId};
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel_async::AsyncConnection as _;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::cards::DISAGREEMENTS;
-use crate::shop::{Shop, day, month, purchase, refused, took, unknown};
+use crate::shop::{Shop, day, month, purchase, refused, took, unknown, year};
 use crate::support::{hours, minutes, noon, sample};
 
 type Checked<T = ()> = Result<T, TestCaseError>;
@@ -53,6 +53,10 @@ enum Step {
     RunOut,
     /// The subscriber gives another card, and a debt is to be paid with it at once, or not.
     Replace(bool, Fate),
+    /// Another tariff, or the first one again, from the next period on.
+    Choose(bool),
+    /// The dearest tariff at once.
+    ChangeAtOnce(Fate),
     /// Something that the subscriber asks for. The flag: the first transaction never happens.
     Ask(Wish, bool),
 }
@@ -84,6 +88,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => fate().prop_map(Step::Work),
         2 => any::<bool>().prop_map(Step::Settle),
         2 => Just(Step::RunOut),
+        2 => any::<bool>().prop_map(Step::Choose),
+        2 => fate().prop_map(Step::ChangeAtOnce),
         4 => (wish, any::<bool>()).prop_map(|(wish, lost)| Step::Ask(wish, lost)),
     ]
 }
@@ -133,7 +139,9 @@ impl Life {
             Step::Buy(fate) => self.buy(fate).await?,
             Step::Replace(pay_debt, fate) => self.replace(pay_debt, fate).await?,
             Step::Work(fate) => self.work(fate).await?,
-            Step::Settle(is_paid) => self.settle(is_paid).await,
+            Step::Settle(is_paid) => self.settle(is_paid).await?,
+            Step::Choose(other) => self.choose(if other { year() } else { self.tariff() }).await?,
+            Step::ChangeAtOnce(fate) => self.change_at_once(fate).await?,
             Step::RunOut => {
                 for _ in 0..3 {
                     self.shop.close(self.now).await;
@@ -155,8 +163,71 @@ impl Life {
         self.now = until;
     }
 
+    /// The tariff that is bought.
+    fn tariff(&self) -> TariffId {
+        if self.is_daily { day() } else { month() }
+    }
+
+    /// Under a key of its own.
+    fn request(&mut self) -> Request {
+        self.keys += 1;
+        Request {
+            account_id: self.id,
+            client: "frontend".into(),
+            idempotency_key: format!("key-{}", self.keys),
+            now: self.now,
+        }
+    }
+
+    async fn choose(&mut self, tariff_id: TariffId) -> Checked {
+        let request = self.request();
+        let mut conn = self.shop.conn().await;
+        let chosen = subscriptions::change_tariff(&mut conn, &request, tariff_id).await;
+        if self.closed {
+            prop_assert!(matches!(chosen, Err(VerbError::Closed)), "{chosen:?}");
+        }
+        if self.cancelled {
+            prop_assert!(chosen.is_err(), "there is no next period: {chosen:?}");
+        }
+        let Ok(chosen) = chosen else { return Ok(()) };
+        prop_assert!(!chosen.replayed, "a wish is lost");
+        prop_assert_eq!(chosen.subscription.account.next_tariff_id(), Some(tariff_id));
+        for _ in 0..2 {
+            prop_assert!(subscriptions::change_tariff(&mut conn, &request, tariff_id).await.unwrap().replayed);
+        }
+        Ok(())
+    }
+
+    /// What is shown is what is charged, and what cannot be shown cannot be charged.
+    async fn change_at_once(&mut self, fate: Fate) -> Checked {
+        let request = self.request();
+        let mut conn = self.shop.conn().await;
+        let rows = self.shop.everything().await;
+        let shown = subscriptions::preview_change(&mut conn, self.id, year(), self.now).await;
+        let at_once = async |conn: &mut AsyncPgConnection, shown: i64| {
+            subscriptions::change_tariff_at_once(conn, &request, year(), Kopecks::new(shown)).await
+        };
+        let Ok(Preview { at_once: Ok((amount, _)), .. }) = shown else {
+            let refused = at_once(&mut *conn, 1).await;
+            prop_assert!(refused.is_err(), "{refused:?} after {shown:?}");
+            prop_assert_eq!(self.shop.everything().await, rows, "what was refused left something");
+            return Ok(());
+        };
+        prop_assert!(!self.closed && !self.cancelled, "a change against their will");
+        let differs = at_once(&mut *conn, amount.get() + 1).await;
+        prop_assert!(matches!(differs, Err(VerbError::PreviewChanged { amount: now }) if now == amount), "{differs:?}");
+        prop_assert_eq!(self.shop.everything().await, rows, "what was refused left something");
+        let written = at_once(&mut *conn, amount.get()).await.unwrap();
+        prop_assert!(!written.replayed);
+        prop_assert!(at_once(&mut *conn, amount.get()).await.unwrap().replayed);
+        drop(conn);
+        let payment = written.subscription.open.and_then(|open| open.payment).expect("it is under way").0;
+        prop_assert_eq!((payment.kind, payment.amount), (BillKind::Change, amount));
+        self.charge(payment.id, fate).await
+    }
+
     async fn buy(&mut self, fate: Fate) -> Checked {
-        let tariff_id = if self.is_daily { day() } else { month() };
+        let tariff_id = self.tariff();
         let new = NewPayment { tariff_id, now: self.now, ..purchase(self.id) };
         let created = self.shop.create(new.clone()).await;
         if self.closed {
@@ -168,13 +239,7 @@ impl Life {
     }
 
     async fn replace(&mut self, pay_debt: bool, fate: Fate) -> Checked {
-        self.keys += 1;
-        let request = Request {
-            account_id: self.id,
-            client: "frontend".into(),
-            idempotency_key: format!("key-{}", self.keys),
-            now: self.now,
-        };
+        let request = self.request();
         let new = NewCard { cryptogram: "another".into(), ip_address: [203, 0, 113, 8].into(), pay_debt };
         let cipher = &self.shop.cipher;
         let replacing = subscriptions::replace_card(&mut *self.shop.conn().await, &request, &new, cipher).await;
@@ -229,22 +294,23 @@ impl Life {
                 return Ok(());
             }
         };
-        self.hear(&payment, outcome).await;
+        self.hear(&payment, outcome).await?;
         if self.shop.state(id).await.is_live() {
             self.doubtful.push((id, transaction_id));
         }
         Ok(())
     }
 
-    async fn settle(&mut self, is_paid: bool) {
-        let Some((id, transaction_id)) = self.doubtful.pop() else { return };
+    async fn settle(&mut self, is_paid: bool) -> Checked {
+        let Some((id, transaction_id)) = self.doubtful.pop() else { return Ok(()) };
         let payment = self.shop.view(id).await;
         let outcome = if is_paid { good(&payment, transaction_id) } else { refused(5051) };
-        self.hear(&payment, outcome).await;
+        self.hear(&payment, outcome).await
     }
 
     /// The gateway's word, delivered three times.
-    async fn hear(&mut self, payment: &PaymentView, outcome: Outcome) {
+    async fn hear(&mut self, payment: &PaymentView, outcome: Outcome) -> Checked {
+        let before = self.shop.account_of(self.id).await;
         for _ in 0..3 {
             self.shop.apply(payment.id, outcome.clone(), self.now).await;
         }
@@ -256,16 +322,19 @@ impl Life {
         if paid && self.shop.count(&bought).await == 1 {
             self.cancelled = false;
         }
+        if payment.kind == BillKind::Change {
+            let after = self.shop.account_of(self.id).await;
+            if paid {
+                prop_assert_eq!(after.tariff_id, Some(year()), "who has paid for a tariff has it");
+            } else {
+                prop_assert_eq!(after, before, "what is not paid changes nothing, and is no refused renewal");
+            }
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, wish: Wish, lost: bool) -> Checked {
-        self.keys += 1;
-        let request = Request {
-            account_id: self.id,
-            client: "frontend".into(),
-            idempotency_key: format!("key-{}", self.keys),
-            now: self.now,
-        };
+        let request = self.request();
         let before = self.shop.account_of(self.id).await;
         if lost {
             let rows = self.shop.everything().await;
@@ -358,6 +427,18 @@ impl Life {
         prop_assert_eq!(count("payment_succeeded").await, succeeded);
         prop_assert_eq!(count("access_granted").await, succeeded + count("resumed").await);
         prop_assert_eq!(count("access_ends").await, self.notices);
+        let changed = self.shop.count("bill where kind = 'change' and status = 'Paid'").await;
+        prop_assert!(count("tariff_changed").await >= changed, "others are told of another tariff");
+        let fell_through = "payment p join bill b on b.id = p.bill_id
+            where b.kind = 'change' and p.state <> 'succeeded'
+            and exists (select from event where payment_id = p.id and kind = 'renewal_refused')";
+        prop_assert_eq!(self.shop.count(fell_through).await, 0, "a change at once is no renewal");
+        // Whatever its state says: the bank's word, our own fault, or a card that was gone.
+        let untold = "payment p join bill b on b.id = p.bill_id
+            where b.kind = 'renewal' and p.instrument = 'token' and p.state in ('declined', 'rejected')
+            and (select count(*) from event where payment_id = p.id and kind = 'renewal_refused') <> 1
+            and not exists (select from event where account_id = b.account_id and kind in ('account_closed', 'access_ends'))";
+        prop_assert_eq!(self.shop.count(untold).await, 0, "a renewal that came to nothing is told once");
         let ended = self.shop.count("event where kind = 'account_moved' and to_state = 'Canceled'").await;
         prop_assert_eq!(count("access_ended").await, ended);
         prop_assert_eq!(count("account_closed").await, i64::from(self.closed));

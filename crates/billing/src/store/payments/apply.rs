@@ -39,7 +39,7 @@ pub enum Effect {
     CardReplaced { account_id: AccountId },
     /// The card that has paid, or was verified, cannot be kept: the customer must pay the next period themselves.
     CardNotKept { account_id: AccountId },
-    /// The renewal was refused; access goes on for the time of grace.
+    /// The renewal was refused, and access goes on for the time of grace; or it came to nothing through our own fault.
     RenewalRefused { account_id: AccountId, retry_at: Option<DateTime<Utc>> },
     /// Money is held and not taken: the terminal works in two stages.
     Held { payment_id: PaymentId, transaction_id: i64 },
@@ -426,8 +426,16 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment, kept: KeptCa
             let card = verified::told(account_id, kept).filter(|_| after.verifies);
             after.transaction_id.map(owed).into_iter().chain(card).collect()
         }
-        // Of a renewal it is told by `fault_of_ours`.
-        PaymentState::Rejected if is_renewal => Vec::new(),
+        // Operators are told by `fault_of_ours`.
+        PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided if is_renewal => {
+            let machine = account.machine();
+            let is_owed = machine.is_running()
+                && !machine.cancel_at_period_end
+                && locked.bill.period_no > machine.period_no
+                && machine.closed_at.is_none();
+            let refused = Effect::RenewalRefused { account_id, retry_at: account.next_charge_at };
+            Some(refused).filter(|_| is_owed && before.state.is_live()).into_iter().collect()
+        }
         PaymentState::Rejected => vec![alarm_of(after)],
         PaymentState::Declined | PaymentState::Abandoned if account.closed_at.is_some() => Vec::new(),
         PaymentState::Declined | PaymentState::Abandoned if before.state.is_live() && is_renewal => {
@@ -460,7 +468,9 @@ async fn fault_of_ours(
         return Ok(None);
     }
     let kept_cards = circuits::get(conn, Circuit::KeptCards).await?;
-    let is_alone = kept_cards.state == CircuitState::Closed && kept_cards.failures <= 1;
+    // All that failed in a row are its own tries.
+    let own = account.faults.max(account.declines);
+    let is_alone = kept_cards.state == CircuitState::Closed && kept_cards.failures <= own;
     Ok(is_alone.then(|| alarm_of(after)))
 }
 
@@ -493,5 +503,6 @@ async fn record_second(
         return Ok(None);
     }
     journal::enter_second(conn, locked, payment_id, second, now).await?;
+    events::append(conn, vec![story::second_taken(locked, payment_id)], now).await?;
     Ok(Some(Effect::RefundOwed { payment_id, transaction_id }))
 }

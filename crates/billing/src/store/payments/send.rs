@@ -326,8 +326,12 @@ async fn refrain(
     }
     let mut told = story::moves(stood, locked);
     // As where the timetable finds that there is no card.
-    if reason == Reason::NoCard && locked.bill.kind == BillKind::Renewal {
-        told.push(story::not_charged(locked, now));
+    match reason {
+        Reason::NoCard if locked.bill.kind == BillKind::Renewal => told.push(story::without_a_card(locked, now)),
+        Reason::PeriodTooFarGone | Reason::SealedCard if locked.bill.kind == BillKind::Renewal => {
+            told.push(story::not_charged(locked));
+        }
+        _ => {}
     }
     events::append(conn, told, now).await
 }

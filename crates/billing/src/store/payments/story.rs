@@ -85,11 +85,31 @@ pub(super) fn moves(stood: Standing, rows: &Locked) -> Vec<NewEvent> {
     story
 }
 
-/// A renewal that came to nothing without a word of the bank.
-pub(super) fn not_charged(rows: &Locked, now: DateTime<Utc>) -> NewEvent {
+/// Money that the gateway took beside an attempt's own, with the row it stands in.
+pub(super) fn second_taken(first: &Locked, second: PaymentId) -> NewEvent {
+    about(first, EventKind::PaymentMoved).payment(second).states(None, PaymentState::SucceededDuplicate.as_str())
+}
+
+/// A renewal that was due, and there is no card to charge.
+pub(super) fn without_a_card(rows: &Locked, now: DateTime<Utc>) -> NewEvent {
     let rule = if rows.account.card_has_expired(now) { Rule::expired_card() } else { Rule::without_a_card() };
-    let refused = in_words(about(rows, EventKind::RenewalRefused), &rule);
-    match rows.account.next_charge_at {
+    refused(rows, None, &rule, rows.account.next_charge_at)
+}
+
+/// A renewal that was not sent through our own fault.
+pub(super) fn not_charged(rows: &Locked) -> NewEvent {
+    refused(rows, None, &Rule::not_charged(), rows.account.next_charge_at)
+}
+
+/// A renewal that came to nothing: why, in the customer's words, and when it is tried again.
+fn refused(rows: &Locked, code: Option<i32>, rule: &Rule, retry_at: Option<DateTime<Utc>>) -> NewEvent {
+    let refused = about(rows, EventKind::RenewalRefused);
+    let refused = match code {
+        Some(code) => refused.with("reason_code", code),
+        None => refused,
+    };
+    let refused = in_words(refused, rule);
+    match retry_at {
         Some(at) => refused.with("next_charge_at", at.to_rfc3339()),
         None => refused,
     }
@@ -137,22 +157,20 @@ fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &E
         Effect::CardReplaced { .. } => about(rows, EventKind::CardReplaced),
         Effect::CardNotKept { .. } => about(rows, EventKind::CardForgotten),
         Effect::RenewalRefused { retry_at, .. } => {
-            let refused = about(rows, EventKind::RenewalRefused);
-            let refused = match &after.decline {
-                Some(decline) => refused.with("reason_code", decline.code),
-                None => refused,
+            let rule = match (ruling, after.state) {
+                (Some(ruling), _) => ruling.rule.clone(),
+                (None, PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided) => {
+                    Rule::not_charged()
+                }
+                (None, _) => Rule::three_ds(),
             };
-            let refused = in_words(refused, &ruling.map_or_else(Rule::three_ds, |ruling| ruling.rule.clone()));
-            match retry_at {
-                Some(at) => refused.with("next_charge_at", at.to_rfc3339()),
-                None => refused,
-            }
+            refused(rows, after.decline.as_ref().map(|decline| decline.code), &rule, *retry_at)
         }
         // Each movement of it is told with its refund.
         Effect::GivenBack { .. } => return None,
-        Effect::Held { .. } | Effect::RefundOwed { .. } | Effect::NeedsAttention { .. } => {
-            about(rows, EventKind::NeedsAttention)
-        }
+        Effect::Held { payment_id, .. }
+        | Effect::RefundOwed { payment_id, .. }
+        | Effect::NeedsAttention { payment_id, .. } => about(rows, EventKind::NeedsAttention).payment(*payment_id),
     })
 }
 

@@ -1,0 +1,1 @@
+drop index gateway_call_with_bodies;

@@ -1,0 +1,1 @@
+drop index role_push_under_way;
