@@ -69,6 +69,7 @@ fn every_row_of_a_subscription() {
     let soon = end() - hours(5);
     let back = end() + GRACE + hours(100);
     let late = end() + hours(40);
+    let shortened = AccountEvent::PaidTimeShortened { days: 5 };
     let rows: &[Row] = &[
         ("the first payment", new(), paid(BillKind::Primary, 1), noon(), Active, |account| {
             account.term.unwrap().anchor_at == noon() && account.period_no == 1 && account.paid_until == Some(end())
@@ -113,6 +114,12 @@ fn every_row_of_a_subscription() {
         }),
         ("the card is forgotten in grace", overdue(), AccountEvent::CardForgotten, soon, Overdue, |account| {
             !account.can_be_charged() && !account.renews()
+        }),
+        ("its money goes back with the access", active(), AccountEvent::AccessTakenBack, soon, Canceled, |account| {
+            !account.access(end() - hours(5)).has_access && account.next_charge_at.is_none()
+        }),
+        ("a part goes back with its days", active(), shortened, noon() + hours(1), Active, |account| {
+            account.paid_until == Some(end() - hours(5 * 24)) && account.next_charge_at < account.paid_until
         }),
         ("nobody knows for 48 hours", charged(), AccountEvent::AccessRanOut, end() + DOUBT, Overdue, |account| {
             account.access_until == Some(end() + GRACE)
