@@ -8,6 +8,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use crate::browser::BrowserConfig;
+use crate::notifications::NotificationsConfig;
 use crate::values::{count, duration};
 
 /// Tokens that open everything on a developer's machine.
@@ -189,6 +190,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub browsers: BrowserConfig,
+
+    #[command(flatten)]
+    pub notifications: NotificationsConfig,
 }
 
 impl Config {
@@ -244,6 +248,14 @@ mod tests {
             ("--api-jwks-pause", "often"),
             ("--api-max-in-flight-per-account", "0"),
             ("--api-max-streams-per-account", "many"),
+            ("--notifications-listen", "8095"),
+            ("--notifications-terminal", "real"),
+            ("--notifications-from", "185.98.81.0/33"),
+            ("--notifications-proxies", "load-balancer"),
+            ("--notifications-max-in-flight", "0"),
+            ("--notifications-timeout", "0s"),
+            ("--notifications-check-timeout", "soon"),
+            ("--notifications-check-connections", "0"),
         ] {
             let Err(error) = Command::try_parse_from(["api", option, value]) else { panic!("{option} {value}") };
             assert!(error.to_string().contains(option), "{error}");

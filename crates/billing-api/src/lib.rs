@@ -4,6 +4,8 @@
 //! time), is turned into domain values by `validation.rs`, and is served by the file of its service, which calls
 //! [`billing::store`] and nothing else that writes. Whatever goes wrong becomes a status in `status.rs`, only there.
 //!
+//! Notifications of the gateway come in at a port of their own (`notifications`).
+//!
 //! The API never talks to the payment gateway: it stores what is to be done, tells the workers, and waits for their
 //! results on behalf of its callers (`watch.rs`).
 
@@ -22,6 +24,7 @@ mod follow;
 mod gate;
 mod gateway_rest;
 mod health;
+mod notifications;
 mod outage;
 mod payments;
 mod per_client;
@@ -44,6 +47,7 @@ mod writes;
 
 pub use browser::{BrowserConfig, LocalKey, LocalKeyError};
 pub use config::{Config, LOCAL_TOKENS};
+pub use notifications::NotificationsConfig;
 pub use scope::Scope;
 pub use server::{Bound, bind};
 pub use start::StartError;

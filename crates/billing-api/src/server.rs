@@ -30,6 +30,7 @@ use crate::events::EventsApi;
 use crate::gate::{GateLayer, PUBLIC_STREAMS, REQUEST_ID, Rules};
 use crate::gateway_rest::GatewayRest;
 use crate::health;
+use crate::notifications;
 use crate::payments::{PaymentsApi, REPLAYED};
 use crate::per_client::PerClient;
 use crate::proto::FILE_DESCRIPTOR_SET;
@@ -62,6 +63,7 @@ pub struct Bound {
     cors: CorsLayer,
     listener: TcpListener,
     address: SocketAddr,
+    notifications: Option<notifications::Bound>,
 }
 
 /// Checks the whole configuration and takes the port.
@@ -73,10 +75,11 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
     let browsers = Browsers::of(&config.browsers)?;
     let tls = crate::tls::server_tls(&config)?;
     let cors = cors(&config.web_origins)?;
-    let listen = |source| StartError::Listen { address: config.listen, source };
+    let notifications = notifications::bind(&config.notifications).await?;
+    let listen = |source| StartError::Listen { variable: "API_LISTEN", address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    Ok(Bound { config, clients, browsers, tls, cors, listener, address })
+    Ok(Bound { config, clients, browsers, tls, cors, listener, address, notifications })
 }
 
 impl Bound {
@@ -84,6 +87,12 @@ impl Bound {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where notifications of the gateway are taken, if they are.
+    #[must_use]
+    pub fn notifications_addr(&self) -> Option<SocketAddr> {
+        self.notifications.as_ref().map(notifications::Bound::address)
     }
 
     /// `http://` or `https://` and the address.
@@ -126,8 +135,17 @@ impl Bound {
             listener = listener.tls(tls);
         }
         let serving = listener.serve(service, shutdown.clone());
+        let notified = async {
+            match self.notifications {
+                Some(notifications) => notifications.serve(services.clone(), shutdown.clone()).await,
+                None => Ok(()),
+            }
+        };
         let finished = async {
-            tokio::join!(serving, health::report(reporter, &services, &shutdown));
+            let (_, _, notified) = tokio::join!(serving, health::report(reporter, &services, &shutdown), notified);
+            if let Err(error) = notified {
+                tracing::error!(%error, "notifications of the gateway are not taken");
+            }
             writes.wait().await;
         };
         let out_of_time = async {

@@ -11,8 +11,8 @@ pub enum StartError {
     #[error("{variable}: {problem}")]
     Setting { variable: &'static str, problem: String },
     /// The address cannot be had, for example because another process has it.
-    #[error("API_LISTEN: cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("{variable}: cannot listen on {address}: {source}")]
+    Listen { variable: &'static str, address: SocketAddr, source: io::Error },
 }
 
 impl StartError {

@@ -12,6 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Config;
+use crate::notifications::NotificationsConfig;
 use crate::start::StartError;
 
 /// What a client may speak in it: gRPC, and grpc-web over either.
@@ -41,9 +42,41 @@ pub(crate) fn server_tls(config: &Config) -> Result<Option<Arc<ServerConfig>>, S
         })?),
         None => None,
     };
-    let mut tls = built(&certificate, &key, roots).map_err(|error| {
+    finished(&certificate, &key, roots, "API_TLS_CERT and API_TLS_KEY")
+}
+
+/// Likewise of the port for notifications, whose caller has no certificate: it signs what it sends.
+pub(crate) fn notifications_tls(config: &NotificationsConfig) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let (certificate, key) = match (given(config.tls_cert.as_ref()), given(config.tls_key.as_ref())) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return Ok(None),
+        (None, _) => {
+            return Err(StartError::setting(
+                "NOTIFICATIONS_TLS_CERT",
+                "must be set together with NOTIFICATIONS_TLS_KEY",
+            ));
+        }
+        (Some(_), None) => {
+            return Err(StartError::setting(
+                "NOTIFICATIONS_TLS_KEY",
+                "must be set together with NOTIFICATIONS_TLS_CERT",
+            ));
+        }
+    };
+    let certificate = read("NOTIFICATIONS_TLS_CERT", certificate)?;
+    let key = read("NOTIFICATIONS_TLS_KEY", key)?;
+    finished(&certificate, &key, None, "NOTIFICATIONS_TLS_CERT and NOTIFICATIONS_TLS_KEY")
+}
+
+fn finished(
+    certificate: &[u8],
+    key: &[u8],
+    clients: Option<RootCertStore>,
+    variables: &'static str,
+) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let mut tls = built(certificate, key, clients).map_err(|error| {
         let problem = format!("do not hold a certificate chain and its private key ({error})");
-        StartError::setting("API_TLS_CERT and API_TLS_KEY", problem)
+        StartError::setting(variables, problem)
     })?;
     tls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(Some(Arc::new(tls)))

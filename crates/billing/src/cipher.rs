@@ -12,6 +12,7 @@ use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{AccountId, BillId};
@@ -28,6 +29,8 @@ pub enum Place {
     Cryptogram(BillId),
     /// `bill.pa_res`
     PaRes(BillId),
+    /// `notification.token`, of the notification with this digest of its key.
+    Notification(Uuid),
 }
 
 impl Place {
@@ -36,6 +39,7 @@ impl Place {
             Self::Token(id) => ("account.payment_token", id.get()),
             Self::Cryptogram(id) => ("bill.card_cryptogram_packet", id.get()),
             Self::PaRes(id) => ("bill.pa_res", id.get()),
+            Self::Notification(digest) => ("notification.token", digest),
         };
         [column.as_bytes(), &[0], row.as_bytes()].concat()
     }

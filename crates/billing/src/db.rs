@@ -114,6 +114,8 @@ impl From<PoolError> for DbError {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<AsyncPgConnection>,
+    maker: Arc<Maker>,
+    max: usize,
     address: String,
     clock: Arc<Difference>,
     following: Arc<OnceLock<Following>>,
@@ -139,20 +141,30 @@ impl Db {
             // One that is the only one the server may have is not compared with another.
             compared: AtomicBool::new(max <= 1),
         });
-        let mut config = ManagerConfig::default();
-        // The driver tells when a connection is dead, so no round trip is spent on asking.
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(move |_| {
-            let maker = Arc::clone(&maker);
-            async move { maker.establish().await }.boxed()
-        });
-        // The address is the maker's: what the manager has of it nobody needs.
-        let manager = AsyncDieselConnectionManager::new_with_config("", config);
-        let pool =
-            Pool::builder(manager).max_size(max.max(1)).build().map_err(|error| DbError::Refused(error.to_string()))?;
-        let db = Self { pool, address: shown, clock: Arc::default(), following: Arc::default() };
+        let max = max.max(1);
+        let pool = pool(&maker, max)?;
+        let db = Self { pool, maker, max, address: shown, clock: Arc::default(), following: Arc::default() };
         measure(&mut *db.conn().await?, &db.clock).await?;
         Ok(db)
+    }
+
+    /// The same database with up to `max` connections of its own, for what must not wait behind others. Where the
+    /// database has one connection only, that is shared.
+    ///
+    /// # Errors
+    /// [`DbError::Refused`].
+    pub fn beside(&self, max: usize) -> Result<Self, DbError> {
+        if self.max == 1 {
+            return Ok(self.clone());
+        }
+        let max = max.max(1);
+        Ok(Self { pool: pool(&self.maker, max)?, max, ..self.clone() })
+    }
+
+    /// How many connections there may be.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.max
     }
 
     /// The present, by the clock of the database: of all clocks the one that counts. As it was when it was last compared
@@ -215,6 +227,20 @@ const UNLOCK_MIGRATIONS: &str = "select pg_advisory_unlock(7216309245013); set l
 const MIXED: &str = "a pooler in transaction mode is in between that does not keep prepared statements apart: a statement \
     could be answered by that of another client. Use PgBouncer 1.21 or later with max_prepared_statements (in 1.24 and \
     later on by default), its session mode (pool_mode = session), or the address of PostgreSQL itself";
+
+fn pool(maker: &Arc<Maker>, max: usize) -> Result<Pool<AsyncPgConnection>, DbError> {
+    let maker = Arc::clone(maker);
+    let mut config = ManagerConfig::default();
+    // The driver tells when a connection is dead, so no round trip is spent on asking.
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(move |_| {
+        let maker = Arc::clone(&maker);
+        async move { maker.establish().await }.boxed()
+    });
+    // The address is the maker's: what the manager has of it nobody needs.
+    let manager = AsyncDieselConnectionManager::new_with_config("", config);
+    Pool::builder(manager).max_size(max).build().map_err(|error| DbError::Refused(error.to_string()))
+}
 
 /// Makes the connections of a pool.
 struct Maker {

@@ -1,7 +1,7 @@
 //! The domain of subscription billing: state machines, models, queries and the task contract.
 //!
 //! Rules live in modules without I/O – [`payment`], [`bill`], [`account`], [`period`], [`decline`], [`resolve`],
-//! [`event`] – and are told what time it is. [`store`] moves rows by those rules, one short transaction each; nothing here ever
+//! [`event`], [`notification`] – and are told what time it is. [`store`] moves rows by those rules, one short transaction each; nothing here ever
 //! calls the gateway. [`tasks`] is every asynchronous thing the system does, on one page.
 #![deny(clippy::float_arithmetic)]
 
@@ -22,6 +22,7 @@ pub mod ids;
 pub mod ledger;
 pub mod models;
 pub mod money;
+pub mod notification;
 pub mod payment;
 pub mod period;
 pub mod proration;

@@ -7,6 +7,7 @@
 
 mod expiry;
 pub mod identity;
+pub mod operation;
 mod outcome;
 mod table;
 mod transitions;

@@ -232,6 +232,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    notification (kind, gateway_id, body_sha256) {
+        kind -> Text,
+        gateway_id -> Text,
+        body_sha256 -> Bytea,
+        received_at -> Timestamptz,
+        told -> Jsonb,
+        transaction_id -> Nullable<Int8>,
+        token -> Nullable<Text>,
+        payment_id -> Nullable<Uuid>,
+        effect -> Nullable<Text>,
+        effected_at -> Nullable<Timestamptz>,
+        tries -> Int4,
+        try_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     orphan (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -398,6 +415,7 @@ diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(card -> account (account_id));
 diesel::joinable!(chargeback -> payment (payment_id));
 diesel::joinable!(decline_rule -> decline_schedule (decline_group));
+diesel::joinable!(notification -> payment (payment_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 diesel::joinable!(refund -> payment (payment_id));
@@ -423,6 +441,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     gateway_call,
     journal_entry,
     journal_line,
+    notification,
     orphan,
     payment,
     refund,

@@ -3,7 +3,9 @@
 //! Arguments are ids only, for operators see them in their dashboards. A task is a function of the rows' state, never
 //! of "I was called": each may be delivered any number of times.
 
-use celeriac::Task;
+use celeriac::backend::StoredResult;
+use celeriac::protocol::ResultMeta;
+use celeriac::{App, Task};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -188,6 +190,18 @@ pub struct RefundReceipt {
     pub refund_id: RefundId,
     /// A [`RefundState`](crate::refund::RefundState) as text.
     pub status: String,
+}
+
+impl PaymentReceipt {
+    /// Tells those who watch the payment that it stands here, whatever brought it there: a look, or a notification.
+    pub async fn announce(&self, app: &App, now: DateTime<Utc>) {
+        let task_id = ResolvePayment::task_id(self.payment_id);
+        let Ok(meta) = ResultMeta::success(task_id.clone(), self, now) else { return };
+        let told = StoredResult { task_id, meta: meta.to_json(), is_final: true };
+        if let Err(error) = app.backend().store(&[told]).await {
+            tracing::debug!(payment_id = %self.payment_id, %error, "who watches it sees it a little later");
+        }
+    }
 }
 
 /// A payment is charged by one task, and that task has the payment's id: who waits for the payment watches

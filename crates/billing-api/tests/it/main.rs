@@ -14,6 +14,7 @@ mod gateway_rest;
 mod grpc_web;
 mod idempotency;
 mod limits;
+mod notifications;
 mod operations;
 mod other_clients;
 mod public;

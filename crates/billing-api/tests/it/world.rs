@@ -39,6 +39,8 @@ pub(crate) const CRYPTOGRAM: &str = "01492500008719030128SMfLeYdKp5dSQVIiO5l6ZCJ
 pub(crate) struct World {
     pub(crate) services: Services,
     pub(crate) address: SocketAddr,
+    /// Where notifications are taken.
+    pub(crate) notifications: Option<SocketAddr>,
     pub(crate) shutdown: CancellationToken,
     /// One connection for all that is never said.
     silence: Channel,
@@ -116,9 +118,10 @@ impl World {
         let services = services.connect().await.expect("the services answer");
         let bound = bind(api).await.expect("a free port");
         let (address, shutdown) = (bound.local_addr(), CancellationToken::new());
+        let notifications = bound.notifications_addr();
         let running = tokio::spawn(bound.run(services.clone(), shutdown.clone()));
         let silence = Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy();
-        Self { services, address, shutdown, silence, running: Some(running), _behind: behind }
+        Self { services, address, notifications, shutdown, silence, running: Some(running), _behind: behind }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -2,12 +2,13 @@
 //! believed.
 
 use billing::payment::identity::{Identity, Told, Verdict};
+use billing::payment::operation::{Meaning, Operation, OperationStatus, Refusal, Returned};
 use billing::payment::{CardMask, Outcome};
 use billing::store::gateway_calls::Ended;
 use billing::store::orphans::Orphan;
 use billing::{Currency, Kopecks};
 use chrono::TimeDelta;
-use cloudpayments::{Charge, Decline, Error, Operation, Transaction, TransactionStatus};
+use cloudpayments::{Charge, Decline, Error, Transaction, TransactionStatus};
 
 use super::Times;
 
@@ -73,7 +74,7 @@ fn refused(decline: Decline, ours: &Identity, times: Times) -> Heard {
 
 /// What a transaction that was looked up means for the payment; `None` if the gateway still waits for 3-D Secure.
 pub(crate) fn looked_up(looked: Looked, ours: &Identity, times: Times) -> Option<Heard> {
-    if !matches!(looked.transaction.operation, None | Some(Operation::Payment)) {
+    if !matches!(looked.transaction.operation, None | Some(cloudpayments::Operation::Payment)) {
         return Some(unknown("the gateway answers with another kind of operation".to_owned(), times).into());
     }
     believed(looked, ours, times)
@@ -81,79 +82,54 @@ pub(crate) fn looked_up(looked: Looked, ours: &Identity, times: Times) -> Option
 
 /// Compares the transaction with what was sent. Only one that is ours says something of our attempt.
 fn believed(looked: Looked, ours: &Identity, times: Times) -> Option<Heard> {
-    let transaction = &looked.transaction;
-    let transaction_id = transaction.transaction_id;
-    let heard = |outcome, orphan| Heard { outcome, orphan, call: None };
-    let doubt = |what: String, orphan| heard(unknown(format!("transaction {transaction_id}: {what}"), times), orphan);
-    Some(match ours.compare(&told(transaction)) {
-        Verdict::Ours | Verdict::OtherMoney(_) => standing(looked, times)?.into(),
-        Verdict::OnlyTest => {
-            let what = "executed in test mode on a live terminal (CLOUDPAYMENTS_TERMINAL)";
-            heard(Outcome::OnlyTest { transaction_id }, Some(orphan(ours, transaction, what)))
-        }
-        Verdict::RealMoney => {
-            let what = "executed with real money on a test terminal (CLOUDPAYMENTS_TERMINAL)";
-            let why = format!("transaction {transaction_id}: {what}: a person must decide");
-            heard(Outcome::Disputed { why }, Some(orphan(ours, transaction, what)))
-        }
-        Verdict::Anothers(differences) => {
-            doubt(format!("another's: {differences}"), Some(orphan(ours, transaction, &differences.to_string())))
-        }
-        Verdict::Unproved(differences) => doubt(
-            format!("not proved to be ours: {differences}"),
-            Some(orphan(ours, transaction, &differences.to_string())),
-        ),
+    let transaction = looked.transaction.clone();
+    Some(match operation(looked).means(ours) {
+        Meaning::Of(outcome) => outcome.into(),
+        Meaning::Waits => return None,
+        Meaning::Silent(why) => unknown(why.to_owned(), times).into(),
+        Meaning::Strange { what, outcome, why } => Heard {
+            outcome: outcome.unwrap_or_else(|| unknown(why, times)),
+            orphan: Some(orphan(ours, &transaction, &what)),
+            call: None,
+        },
     })
 }
 
-/// Where a transaction of ours stands.
-fn standing(Looked { transaction, has_refund }: Looked, times: Times) -> Option<Outcome> {
-    Some(match transaction.status {
-        Some(TransactionStatus::Completed) => completed(transaction, has_refund, times),
-        Some(TransactionStatus::Authorized) => authorized(transaction, times),
-        Some(TransactionStatus::Declined) => declined(transaction),
-        Some(TransactionStatus::AwaitingAuthentication) => return None,
-        // Held, and let go: by hand, or by the gateway after seven days.
-        Some(TransactionStatus::Cancelled) => Outcome::Voided,
-        None => unknown("the gateway does not say where it stands".to_owned(), times),
-    })
-}
-
-fn completed(transaction: Transaction, has_refund: bool, times: Times) -> Outcome {
-    let Some((amount, currency)) = money(&transaction) else {
-        return unknown("the gateway does not say how much it took".to_owned(), times);
+/// The transaction in billing's words.
+fn operation(Looked { transaction, has_refund }: Looked) -> Operation {
+    let returned = match (transaction.refunded == Some(true), has_refund) {
+        (true, _) => Returned::All,
+        (false, true) => Returned::Part,
+        (false, false) => Returned::Nothing,
     };
-    let transaction_id = transaction.transaction_id;
-    let whole = transaction.refunded == Some(true);
-    let token = transaction.token;
-    let card = Some(mask(transaction.card));
-    if whole || has_refund {
-        return Outcome::Refunded { transaction_id, token, amount, currency, card, whole };
+    Operation {
+        transaction_id: transaction.transaction_id,
+        told: told(&transaction),
+        status: transaction.status.map(status),
+        token: transaction.token.clone(),
+        card: Some(mask(transaction.card.clone())),
+        refusal: refusal(transaction),
+        returned,
     }
-    Outcome::Completed { transaction_id, token, amount, currency, card }
 }
 
-fn authorized(transaction: Transaction, times: Times) -> Outcome {
-    let Some((amount, currency)) = money(&transaction) else {
-        return unknown("the gateway does not say how much it holds".to_owned(), times);
-    };
-    let card = Some(mask(transaction.card));
-    Outcome::Authorized { transaction_id: transaction.transaction_id, token: transaction.token, amount, currency, card }
+const fn status(status: TransactionStatus) -> OperationStatus {
+    match status {
+        TransactionStatus::AwaitingAuthentication => OperationStatus::AwaitingAuthentication,
+        TransactionStatus::Authorized => OperationStatus::Authorized,
+        TransactionStatus::Completed => OperationStatus::Completed,
+        TransactionStatus::Cancelled => OperationStatus::Cancelled,
+        TransactionStatus::Declined => OperationStatus::Declined,
+    }
 }
 
 fn mask(card: cloudpayments::CardMask) -> CardMask {
     CardMask { first_six: card.first_six, last_four: card.last_four, expires: card.expires, scheme: card.brand }
 }
 
-fn declined(transaction: Transaction) -> Outcome {
-    let decline = Decline::from(transaction);
-    Outcome::Declined {
-        transaction_id: decline.transaction_id(),
-        code: decline.code,
-        reason: decline.reason.unwrap_or_default(),
-        cardholder_message: decline.cardholder_message.unwrap_or_default(),
-        retry_after: decline.retry_after,
-    }
+fn refusal(transaction: Transaction) -> Refusal {
+    let Decline { code, reason, cardholder_message, retry_after, .. } = Decline::from(transaction);
+    Refusal { code, reason, cardholder_message, retry_after }
 }
 
 fn money(transaction: &Transaction) -> Option<(Kopecks, Currency)> {

@@ -20,7 +20,7 @@ use super::charge::send;
 use super::complete_three_ds::post;
 use super::look_up::{listed, look_up, set_aside};
 use super::places::moved;
-use super::settle::{announce, not_ours, receipt, settle};
+use super::settle::{not_ours, receipt, settle};
 use crate::desk::Desk;
 use crate::gateway::{self, Heard, Looked, signals};
 
@@ -275,7 +275,7 @@ async fn finish(result: TaskResult<PaymentReceipt>, cx: &Context<Desk>) -> TaskR
     match result {
         Ok(receipt) if receipt.status == PaymentState::Unknown.as_str() => Err(TaskError::ignore()),
         Ok(receipt) => {
-            announce(&receipt, cx).await;
+            receipt.announce(cx.app(), cx.state().now()).await;
             Ok(receipt)
         }
         Err(error) => Err(error),

@@ -6,8 +6,6 @@ use billing::payment::PaymentState;
 use billing::store::payments::{self, Applied, Effect, PaymentView};
 use billing::store::refunds;
 use billing::tasks::{EndHold, PaymentReceipt, RefundPayment, ResolvePayment};
-use celeriac::backend::StoredResult;
-use celeriac::protocol::ResultMeta;
 use celeriac::{Context, Failure, SendOptions, TaskError, TaskResult};
 use chrono::TimeDelta;
 
@@ -53,7 +51,7 @@ pub(super) async fn write_down(id: PaymentId, heard: impl Into<Heard>, desk: &De
         payments::apply_answer(&mut conn, id, outcome, call.as_ref(), &desk.services.cipher, desk.now()).await?
     };
     desk.tell_news();
-    effects.iter().for_each(tell);
+    effects.iter().for_each(Effect::tell);
     for effect in &effects {
         if let Effect::RefundOwed { payment_id, .. } = effect {
             give_back(*payment_id, desk).await;
@@ -99,44 +97,5 @@ async fn look_later(payment: &PaymentView, cx: &Context<Desk>) {
     let options = SendOptions::new().task_id(ResolvePayment::look_id(payment.id, at)).eta(at);
     if let Err(error) = cx.app().send_with(ResolvePayment { payment_id: payment.id }, options).await {
         tracing::warn!(payment_id = %payment.id, %error, "the look at the gateway is left to the timetable");
-    }
-}
-
-/// Tells those who watch a payment that its look has ended in this.
-pub(super) async fn announce(receipt: &PaymentReceipt, cx: &Context<Desk>) {
-    let task_id = ResolvePayment::task_id(receipt.payment_id);
-    let Ok(meta) = ResultMeta::success(task_id.clone(), receipt, cx.state().now()) else { return };
-    let told = StoredResult { task_id, meta: meta.to_json(), is_final: true };
-    if let Err(error) = cx.app().backend().store(&[told]).await {
-        tracing::debug!(payment_id = %receipt.payment_id, %error, "who watches it sees it a little later");
-    }
-}
-
-fn tell(effect: &Effect) {
-    match effect {
-        Effect::AccessGranted { account_id, expires_on, .. } => {
-            tracing::info!(%account_id, %expires_on, "access granted");
-        }
-        Effect::CardReplaced { account_id } => {
-            tracing::info!(%account_id, "another card was verified and is charged from now on");
-        }
-        Effect::CardNotKept { account_id } => {
-            tracing::warn!(%account_id, "the card that has paid, or was verified, cannot be kept: nothing is charged by itself any more");
-        }
-        Effect::RenewalRefused { account_id, retry_at } => {
-            tracing::info!(%account_id, ?retry_at, "renewal refused");
-        }
-        Effect::RefundOwed { payment_id, transaction_id } => {
-            tracing::error!(%payment_id, transaction_id, "charged without a debt: it goes back by itself");
-        }
-        Effect::Held { payment_id, transaction_id } => {
-            tracing::info!(%payment_id, transaction_id, "held, not taken yet");
-        }
-        Effect::GivenBack { payment_id, transaction_id, whole } => {
-            tracing::warn!(%payment_id, transaction_id, whole, "taken and given back, before it was known here");
-        }
-        Effect::NeedsAttention { payment_id, what } => {
-            tracing::error!(%payment_id, what, "a person must look at this payment");
-        }
     }
 }

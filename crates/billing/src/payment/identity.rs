@@ -168,6 +168,26 @@ impl Identity {
         if differences.is_empty() { Verdict::Ours } else { Verdict::OtherMoney(differences) }
     }
 
+    /// What an operation says that is not as we sent it. What it leaves out contradicts nothing: for what is ours by the
+    /// gateway's own number already.
+    #[must_use]
+    pub fn contradiction(&self, told: &Told) -> Option<Differences> {
+        let told_payment = told.json_data.as_deref().map(|json| payment_in(json).unwrap_or_default());
+        let mut differences = Differences::default();
+        for (field, told, ours) in [
+            ("InvoiceId", told.invoice_id.clone(), self.invoice_no.to_string()),
+            ("AccountId", told.account_id.as_deref().map(str::to_ascii_lowercase), self.account_id.to_string()),
+            ("JsonData.payment_id", told_payment, self.payment_id.to_string()),
+            ("Amount in minor units", told.amount.map(|told| told.get().to_string()), self.amount.get().to_string()),
+            ("Currency", told.currency.clone(), self.currency.to_string()),
+        ] {
+            if told.is_some() {
+                differences.check(field, told.as_deref(), &ours);
+            }
+        }
+        (!differences.is_empty()).then_some(differences)
+    }
+
     /// Whether an operation claims to be of our attempt: by its invoice number, or by the payment it names.
     #[must_use]
     pub fn is_named_by(&self, told: &Told) -> bool {

@@ -122,6 +122,21 @@ impl Outcome {
         }
     }
 
+    /// The same, with what the card can be charged by again, if it is of money.
+    #[must_use]
+    pub fn with_token(self, secret: SecretString) -> Self {
+        let token = Some(secret);
+        match self {
+            Self::Completed { transaction_id, amount, currency, card, .. } => {
+                Self::Completed { transaction_id, token, amount, currency, card }
+            }
+            Self::Authorized { transaction_id, amount, currency, card, .. } => {
+                Self::Authorized { transaction_id, token, amount, currency, card }
+            }
+            other => other,
+        }
+    }
+
     /// The gateway's number that comes with it.
     #[must_use]
     pub const fn transaction_id(&self) -> Option<i64> {

@@ -13,6 +13,7 @@ pub mod declines;
 pub mod events;
 pub mod gateway_calls;
 pub mod journal;
+pub mod notifications;
 pub mod orphans;
 pub mod payments;
 mod prepared;

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::payments::load::lock_known;
+use super::payments::load::{Locked, lock_known};
 use super::{StoreError, events, journal};
 use crate::event::{EventKind, NewEvent};
 use crate::payment::identity::{Identity, Terminal, Told};
@@ -89,23 +89,35 @@ pub async fn report(
             Some(payment_id) => Some(lock_known(conn, payment_id).await?),
             None => None,
         };
-        if !set_aside(conn, found, now).await? {
-            return Ok(false);
-        }
-        // What was made in test mode on a terminal that takes money took none.
-        if terminal == Terminal::Test || found.test_mode != Some(true) {
-            journal::enter_orphan(conn, found, zone, now).await?;
-        }
-        if let Some(locked) = locked {
-            let attention = NewEvent::of_account(EventKind::NeedsAttention, locked.account.id)
-                .bill(locked.bill.id)
-                .payment(locked.payment.id)
-                .with("transaction_id", found.transaction_id);
-            events::append(conn, vec![attention], now).await?;
-        }
-        Ok(true)
+        report_locked(conn, found, locked.as_ref(), terminal, zone, now).await
     })
     .await
+}
+
+/// Likewise, within a transaction that holds the locks.
+pub(super) async fn report_locked(
+    conn: &mut AsyncPgConnection,
+    found: &Orphan,
+    locked: Option<&Locked>,
+    terminal: Terminal,
+    zone: Tz,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    if !set_aside(conn, found, now).await? {
+        return Ok(false);
+    }
+    // What was made in test mode on a terminal that takes money took none.
+    if terminal == Terminal::Test || found.test_mode != Some(true) {
+        journal::enter_orphan(conn, found, zone, now).await?;
+    }
+    if let Some(locked) = locked {
+        let attention = NewEvent::of_account(EventKind::NeedsAttention, locked.account.id)
+            .bill(locked.bill.id)
+            .payment(locked.payment.id)
+            .with("transaction_id", found.transaction_id);
+        events::append(conn, vec![attention], now).await?;
+    }
+    Ok(true)
 }
 
 /// Those that were met in place of an attempt, the oldest first.

@@ -11,12 +11,14 @@ use billing::decline::DeclineGroup;
 use billing::event::{EventKind, NewEvent};
 use billing::ledger::{self, Entry};
 use billing::models::TariffPrice;
+use billing::notification::{Ids, Notice, NoticeKind};
 use billing::payment::identity::Terminal;
 use billing::refund::{AccessEffect, RefundOutcome};
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
 use billing::store::gateway_calls::{self, CallOutcome, Ended};
+use billing::store::notifications::{self, NoticeKey, Received, Rules};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
@@ -64,6 +66,10 @@ const MORE: &str = "
     from payment where state = 'succeeded';
     insert into chargeback (id, payment_id, transaction_id, amount, currency, kind, operation, at)
     select id::text, id, 0, amount, currency, 'Chargeback', 'Presentment', created_at from payment where state = 'succeeded';
+    insert into notification (kind, gateway_id, body_sha256, received_at, told, transaction_id, payment_id, effect,
+        effected_at, try_at)
+    select 'pay', id::text, sha256(id::text::bytea), created_at, '{}', transaction_id, id, 'applied', created_at, created_at
+    from payment;
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
     insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
     select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
@@ -157,6 +163,26 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "gateway_calls::of_payment" => |conn, rows| gateway_calls::of_payment(conn, rows.paid.id).await.unwrap();
     "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
+    "notifications::act" => |conn, rows| {
+        let received = rows.notification();
+        let rules = Rules { terminal: Terminal::Test, patience: Duration::seconds(15), zone: Tz::Europe__Moscow };
+        notifications::receive(conn, &received, &rows.shop.cipher, noon()).await.unwrap();
+        notifications::act(conn, &received.key, rules, &rows.shop.cipher, noon()).await.unwrap()
+    };
+    "notifications::check" => |conn, rows| {
+        notifications::check(conn, &rows.notification().notice, Terminal::Test).await.unwrap()
+    };
+    "notifications::keep" => |conn, _rows| notifications::keep(conn, noon() + hours(1), FEW).await.unwrap();
+    "notifications::of_payment" => |conn, rows| notifications::of_payment(conn, rows.paid.id).await.unwrap();
+    "notifications::pending" => |conn, _rows| notifications::pending(conn, noon() + hours(1), FEW).await.unwrap();
+    "notifications::put_off" => |conn, rows| {
+        let received = rows.notification();
+        notifications::receive(conn, &received, &rows.shop.cipher, noon()).await.unwrap();
+        notifications::put_off(conn, &received.key, noon()).await.unwrap();
+    };
+    "notifications::receive" => |conn, rows| {
+        notifications::receive(conn, &rows.notification(), &rows.shop.cipher, noon()).await.unwrap()
+    };
     "orphans::of_payment" => |conn, rows| orphans::of_payment(conn, rows.paid.id).await.unwrap();
     "orphans::report" => |conn, rows| {
         orphans::report(conn, &rows.orphan(), Terminal::Live, Tz::Europe__Moscow, noon()).await.unwrap()
@@ -433,6 +459,24 @@ impl Rows {
             json_data: None,
             amount: self.paid.amount,
         }
+    }
+
+    /// A Pay of the payment that is on its way.
+    fn notification(&self) -> Received {
+        let PaymentView { id, invoice_no, account_id, amount, .. } = &self.sending;
+        let notice = Notice {
+            transaction_id: Some(77),
+            invoice_id: Some(invoice_no.to_string()),
+            account_id: Some(account_id.to_string()),
+            ids: Some(Ids { payment_id: Some(id.to_string()), ..Ids::default() }),
+            amount: Some(amount.get()),
+            currency: Some("RUB".into()),
+            test_mode: Some(true),
+            status: Some("Completed".into()),
+            ..Notice::default()
+        };
+        let key = NoticeKey { kind: NoticeKind::Pay, gateway_id: "77".into(), body_sha256: [7; 32] };
+        Received { key, notice, token: Some("tk_0001".into()) }
     }
 
     fn orphan(&self) -> Orphan {

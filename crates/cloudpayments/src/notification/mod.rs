@@ -11,7 +11,7 @@ pub mod signature;
 
 use std::{fmt, str::FromStr};
 
-pub use model::{Cancel, Check, Confirm, Fail, Pay, Payment, Recurrent, Refund};
+pub use model::{Cancel, Check, Confirm, Fail, Pay, Payment, Receipt, Recurrent, Refund};
 
 use crate::fields::Fields;
 
@@ -35,6 +35,8 @@ pub enum Kind {
     Recurrent,
     /// Held money was let go.
     Cancel,
+    /// A fiscal receipt was made.
+    Receipt,
 }
 
 /// No kind of notification is called so.
@@ -44,8 +46,8 @@ pub struct UnknownKind;
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Check, Self::Pay, Self::Fail, Self::Confirm, Self::Refund, Self::Recurrent, Self::Cancel];
+    pub const ALL: [Self; 8] =
+        [Self::Check, Self::Pay, Self::Fail, Self::Confirm, Self::Refund, Self::Recurrent, Self::Cancel, Self::Receipt];
 
     /// The name in lower case, as it stands in URLs.
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Refund => "refund",
             Self::Recurrent => "recurrent",
             Self::Cancel => "cancel",
+            Self::Receipt => "receipt",
         }
     }
 }
@@ -86,6 +89,7 @@ pub enum Notification {
     Refund(Box<Refund>),
     Recurrent(Box<Recurrent>),
     Cancel(Box<Cancel>),
+    Receipt(Box<Receipt>),
 }
 
 impl Notification {
@@ -99,6 +103,7 @@ impl Notification {
             Self::Refund(_) => Kind::Refund,
             Self::Recurrent(_) => Kind::Recurrent,
             Self::Cancel(_) => Kind::Cancel,
+            Self::Receipt(_) => Kind::Receipt,
         }
     }
 }
@@ -123,6 +128,7 @@ pub fn parse(kind: Kind, content_type: Option<&str>, body: &[u8]) -> Result<Noti
     if body.len() > MAX_BODY {
         return Err(ParseError::TooLarge);
     }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let fields = if is_json(content_type, body) {
         Fields::from_json(body).map_err(|_| ParseError::NotJson)?
     } else {
@@ -136,14 +142,18 @@ pub fn parse(kind: Kind, content_type: Option<&str>, body: &[u8]) -> Result<Noti
         Kind::Refund => Notification::Refund(Refund::read(&fields)?.into()),
         Kind::Recurrent => Notification::Recurrent(Recurrent::read(&fields)?.into()),
         Kind::Cancel => Notification::Cancel(Cancel::read(&fields)?.into()),
+        Kind::Receipt => Notification::Receipt(Receipt::read(&fields)?.into()),
     })
 }
+
+/// Stands before JSON that some servers write.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// By the header; without one, by the first letter, which no form begins with.
 fn is_json(content_type: Option<&str>, body: &[u8]) -> bool {
     match content_type {
         Some(content_type) => content_type.to_ascii_lowercase().contains("json"),
-        None => body.trim_ascii_start().starts_with(b"{"),
+        None => body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii_start().starts_with(b"{"),
     }
 }
 

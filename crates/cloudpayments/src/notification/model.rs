@@ -29,8 +29,12 @@ pub struct Payment {
     pub date_time: Option<DateTime<Utc>>,
     /// Where it stands: `Completed` or, in two stages, `Authorized`.
     pub status: Option<TransactionStatus>,
+    /// The same by the gateway's name, also one that is not known here.
+    pub status_name: Option<String>,
     /// What kind of operation it is.
     pub operation: Option<Operation>,
+    /// Whether it calls itself a payment, or says nothing of that (Confirm does not).
+    pub is_payment: bool,
     /// Our number of the attempt.
     pub invoice_id: Option<String>,
     /// Our customer.
@@ -65,6 +69,7 @@ pub struct Payment {
 
 impl Payment {
     fn read(fields: &Fields<'_>) -> Result<Self, ParseError> {
+        let operation = Operation::read(fields);
         Ok(Self {
             transaction_id: transaction_id(fields)?,
             amount: amount(fields)?,
@@ -73,7 +78,9 @@ impl Payment {
             payment_currency: fields.text("PaymentCurrency"),
             date_time: fields.moment("DateTime"),
             status: standing(fields),
-            operation: Operation::read(fields),
+            status_name: fields.text("Status"),
+            operation,
+            is_payment: operation == Some(Operation::Payment) || !fields.has("OperationType"),
             invoice_id: fields.text("InvoiceId"),
             account_id: fields.text("AccountId"),
             subscription_id: fields.text("SubscriptionId"),
@@ -301,6 +308,57 @@ impl Cancel {
             email: fields.text("Email"),
             data: fields.json("Data"),
             rrn: fields.text("Rrn"),
+        })
+    }
+}
+
+/// A fiscal receipt was made (CloudKassir).
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The receipt's id at the gateway.
+    pub id: String,
+    /// The payment or refund it is for.
+    pub transaction_id: Option<i64>,
+    /// Our number of the attempt.
+    pub invoice_id: Option<String>,
+    /// Our customer.
+    pub account_id: Option<String>,
+    /// `Income`, `IncomeReturn`, `Expense` or `ExpenseReturn`.
+    pub receipt_type: Option<String>,
+    /// How much it is over.
+    pub amount: Option<Amount>,
+    /// When it was made.
+    pub date_time: Option<DateTime<Utc>>,
+    /// The number of the fiscal document.
+    pub document_number: Option<String>,
+    /// The fiscal sign of the document.
+    pub fiscal_sign: Option<String>,
+    /// The number of the fiscal storage.
+    pub fiscal_number: Option<String>,
+    /// The registration number of the cash register.
+    pub registration_number: Option<String>,
+    /// Where the receipt can be seen.
+    pub url: Option<String>,
+    /// The picture of its QR code.
+    pub qr_code_url: Option<String>,
+}
+
+impl Receipt {
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, ParseError> {
+        Ok(Self {
+            id: fields.text("Id").ok_or(ParseError::Field("Id"))?,
+            transaction_id: fields.integer("TransactionId"),
+            invoice_id: fields.text("InvoiceId"),
+            account_id: fields.text("AccountId"),
+            receipt_type: fields.text("Type"),
+            amount: fields.amount("Amount"),
+            date_time: fields.moment("DateTime"),
+            document_number: fields.text("DocumentNumber"),
+            fiscal_sign: fields.text("FiscalSign"),
+            fiscal_number: fields.text("FiscalNumber"),
+            registration_number: fields.text("RegNumber"),
+            url: fields.text("Url"),
+            qr_code_url: fields.text("QrCodeUrl"),
         })
     }
 }

@@ -51,6 +51,38 @@ pub enum Effect {
     NeedsAttention { payment_id: PaymentId, what: String },
 }
 
+impl Effect {
+    /// Tells the log, loudly what a person must do something about.
+    pub fn tell(&self) {
+        match self {
+            Effect::AccessGranted { account_id, expires_on, .. } => {
+                tracing::info!(%account_id, %expires_on, "access granted");
+            }
+            Effect::CardReplaced { account_id } => {
+                tracing::info!(%account_id, "another card was verified and is charged from now on");
+            }
+            Effect::CardNotKept { account_id } => {
+                tracing::warn!(%account_id, "the card that has paid, or was verified, cannot be kept: nothing is charged by itself any more");
+            }
+            Effect::RenewalRefused { account_id, retry_at } => {
+                tracing::info!(%account_id, ?retry_at, "renewal refused");
+            }
+            Effect::RefundOwed { payment_id, transaction_id } => {
+                tracing::error!(%payment_id, transaction_id, "charged without a debt: it goes back by itself");
+            }
+            Effect::Held { payment_id, transaction_id } => {
+                tracing::info!(%payment_id, transaction_id, "held, not taken yet");
+            }
+            Effect::GivenBack { payment_id, transaction_id, whole } => {
+                tracing::warn!(%payment_id, transaction_id, whole, "taken and given back, before it was known here");
+            }
+            Effect::NeedsAttention { payment_id, what } => {
+                tracing::error!(%payment_id, what, "a person must look at this payment");
+            }
+        }
+    }
+}
+
 /// Writes down what became of an attempt, in one transaction with its bill and account, and wipes the secrets it no
 /// longer needs. News that change nothing are no error.
 ///
@@ -83,25 +115,33 @@ pub async fn apply_answer(
         if let Some(ended) = answered {
             gateway_calls::end(conn, ended, now).await?;
         }
-        let token = match &outcome {
-            // What is only held, to be taken later, brings its token when it is taken – but for a verification, which
-            // is never taken.
-            Outcome::Authorized { token: Some(token), .. }
-                if locked.bill.kind == BillKind::Verification && fits(token) =>
-            {
-                Some(cipher.seal(Place::Token(locked.account.id), token))
-            }
-            Outcome::Completed { token: Some(token), .. }
-            | Outcome::Refunded { token: Some(token), whole: false, .. }
-                if fits(token) =>
-            {
-                Some(cipher.seal(Place::Token(locked.account.id), token))
-            }
-            _ => None,
-        };
-        settle(conn, locked, outcome, token, now).await
+        take(conn, locked, outcome, cipher, now).await
     })
     .await
+}
+
+/// Likewise, within a transaction that holds the locks: the token that came along is sealed for its account.
+pub(in crate::store) async fn take(
+    conn: &mut AsyncPgConnection,
+    locked: Locked,
+    outcome: Outcome,
+    cipher: &Cipher,
+    now: DateTime<Utc>,
+) -> Result<Applied, StoreError> {
+    let token = match &outcome {
+        // What is only held, to be taken later, brings its token when it is taken – but for a verification, which
+        // is never taken.
+        Outcome::Authorized { token: Some(token), .. } if locked.bill.kind == BillKind::Verification && fits(token) => {
+            Some(cipher.seal(Place::Token(locked.account.id), token))
+        }
+        Outcome::Completed { token: Some(token), .. } | Outcome::Refunded { token: Some(token), whole: false, .. }
+            if fits(token) =>
+        {
+            Some(cipher.seal(Place::Token(locked.account.id), token))
+        }
+        _ => None,
+    };
+    settle(conn, locked, outcome, token, now).await
 }
 
 /// The longest token that is kept, in bytes; the gateway's have some forty. One that would not fit into the column's

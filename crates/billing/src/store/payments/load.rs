@@ -53,7 +53,7 @@ pub(super) async fn other_live(
 
 impl Locked {
     /// The attempt, as far as its own row and its open bill tell.
-    pub(super) fn attempt(&self) -> Payment {
+    pub(in crate::store) fn attempt(&self) -> Payment {
         self.payment.machine(&self.bill)
     }
 

@@ -3,7 +3,7 @@
 //! a tick of the timetable, nor a retry, nor a message that is delivered again, begins a second chain; and a look whose
 //! worker died is begun again when its lease is over.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -11,7 +11,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use super::super::{StoreError, circuits};
 use super::PaymentView;
 use super::apply::settle;
-use super::load::lock_known;
+use super::load::{Locked, lock_known};
 use crate::PaymentId;
 use crate::breaker::Circuit;
 use crate::models::PaymentRow;
@@ -71,6 +71,51 @@ pub async fn begin_resolving(
         Ok(Resolve::Look(Box::new(Look { payment: PaymentView::of(&locked), leased_until, fruitless })))
     })
     .await
+}
+
+/// Has the gateway asked soon what became of an attempt, for it has told that something has. Returns when; `None`: it is not
+/// in doubt, or is being asked about already.
+///
+/// While the response to us may still come it is waited for a little, `patience`: it says the same, and costs no request.
+pub(in crate::store) async fn hasten(
+    conn: &mut AsyncPgConnection,
+    locked: Locked,
+    why: &str,
+    patience: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let (id, state) = (locked.payment.id, locked.payment.state);
+    let is_on_its_way =
+        state == PaymentState::Sending || (state == PaymentState::PostingThreeDs && locked.payment.posts > 0);
+    if is_on_its_way {
+        let look_again_at = now + patience;
+        settle(conn, locked, Outcome::Unknown { why: why.to_owned(), look_again_at }, None, now).await?;
+        return Ok(Some(look_again_at));
+    }
+    // One that waits for a person is not looked at again, and a look under way is not doubled.
+    if state != PaymentState::Unknown || locked.payment.look_again_at.is_none_or(|at| at <= now) {
+        return Ok(None);
+    }
+    let looking: i64 = tries::table.find(id).filter(tries::looks.gt(0)).count().get_result(conn).await?;
+    if looking > 0 {
+        return Ok(None);
+    }
+    diesel::update(payment::table.find(id)).set(payment::look_again_at.eq(now)).execute(conn).await?;
+    Ok(Some(now))
+}
+
+/// The page that the customer is on leads nowhere any more: the gateway is asked what became of the attempt.
+pub(in crate::store) async fn leave_page(
+    conn: &mut AsyncPgConnection,
+    locked: &Locked,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    if locked.payment.state != PaymentState::AwaitingThreeDs {
+        return Ok(None);
+    }
+    let leaving = diesel::update(payment::table.find(locked.payment.id));
+    leaving.set((payment::three_ds_expires_at.eq(now), payment::look_again_at.eq(now))).execute(conn).await?;
+    Ok(Some(now))
 }
 
 fn has_lost_its_sender(row: &PaymentRow, sent_before: DateTime<Utc>) -> bool {

@@ -11,13 +11,13 @@
 //! | [`holds`], [`claim_hold`] | timetable, worker | finds what is `authorized`, to be taken or let go |
 //! | [`stranded`], [`unresolved`], [`overdue_three_ds`], [`told`] | timetable | finds what nobody turns to |
 
-mod apply;
+pub(in crate::store) mod apply;
 pub(in crate::store) mod bill;
 pub(in crate::store) mod create;
 mod find;
 mod hold;
 pub(in crate::store) mod load;
-mod look;
+pub(in crate::store) mod look;
 mod send;
 pub(in crate::store) mod story;
 mod three_ds;
