@@ -63,6 +63,15 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("api", "API_IDLE_TIMEOUT", "0s"),
     ("api", "API_MAX_CONNECTIONS", "0"),
     ("api", "API_MAX_CONNECTIONS_PER_ADDRESS", "many"),
+    // Without NOTIFICATIONS_API_SECRETS.
+    ("api", "NOTIFICATIONS_LISTEN", "127.0.0.1:0"),
+    ("api", "NOTIFICATIONS_FROM", "185.98.81.0/33"),
+    ("api", "NOTIFICATIONS_PROXIES", "load-balancer"),
+    ("api", "NOTIFICATIONS_TERMINAL", "real"),
+    ("api", "NOTIFICATIONS_TIMEOUT", "0s"),
+    ("api", "NOTIFICATIONS_CHECK_TIMEOUT", "soon"),
+    ("api", "NOTIFICATIONS_CHECK_CONNECTIONS", "0"),
+    ("api", "NOTIFICATIONS_MAX_IN_FLIGHT", "many"),
     ("api", "DATABASE_URL", "nonsense"),
     ("api", "DATABASE_POOL_SIZE", "0"),
     ("api", "QUEUE_TYPE", "round"),
@@ -101,12 +110,14 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("api", "RESOLVE_LOOK_ONLY", "2h"),
     ("worker", "EVENTS_KEPT_FOR", "30d"),
     ("worker", "GATEWAY_CALLS_KEPT_FOR", "0s"),
+    ("worker", "NOTIFICATIONS_KEPT_FOR", "0s"),
     ("worker", "AUTH_URL", "nonsense"),
     ("worker", "AUTH_URL", "ftp://127.0.0.1"),
     ("worker", "ROLES_MAX_IN_FLIGHT", "0"),
     ("worker", "ROLES_TIMEOUT", "5m"),
     ("beat", "KEEP_HISTORY_EVERY", "0s"),
     ("beat", "OPEN_RENEWALS_EVERY", "0s"),
+    ("beat", "SETTLE_NOTIFICATIONS_EVERY", "0s"),
     ("beat", "REPUBLISH_STRANDED_EVERY", "never"),
     ("beat", "EXPIRE_THREE_DS_EVERY", "1"),
     ("beat", "WIPE_TRACES_EVERY", "0s"),
@@ -160,6 +171,9 @@ async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
             let process = Process::billing(&[role], |command| {
                 command.env("SANDBOX_LISTEN", "127.0.0.1:0").env("API_LISTEN", "127.0.0.1:0");
                 command.env("DASHBOARD_LISTEN", "127.0.0.1:0");
+                if *role == "standalone" {
+                    command.env("NOTIFICATIONS_LISTEN", "127.0.0.1:0");
+                }
                 command.env("BILLING_DATA_DIR", directory.path()).env(variable, value);
             })
             .await;

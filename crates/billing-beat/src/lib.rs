@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing::tasks::{
     Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, ResumeRefunds,
-    WipeTraces,
+    SettleNotifications, WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Entry, store};
@@ -46,6 +46,16 @@ pub struct Config {
     /// How often money that is only held is looked for, to be taken or let go
     #[arg(long, env = "END_HOLDS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
     pub end_holds_every: Duration,
+
+    /// How often notifications of the gateway are looked for that had no effect when they came
+    #[arg(
+        long,
+        env = "SETTLE_NOTIFICATIONS_EVERY",
+        default_value = "15s",
+        value_parser = interval,
+        value_name = "DURATION"
+    )]
+    pub settle_notifications_every: Duration,
 
     /// How often the months to come are made in the tables of what happened, and those kept no longer are dropped
     #[arg(long, env = "KEEP_HISTORY_EVERY", default_value = "1h", value_parser = interval, value_name = "DURATION")]
@@ -95,6 +105,7 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("resume-refunds", config.resume_refunds_every, ResumeRefunds {}),
         Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}),
         Entry::every("end-holds", config.end_holds_every, EndHolds {}),
+        Entry::every("settle-notifications", config.settle_notifications_every, SettleNotifications {}),
         Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),
         Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once),
     ]

@@ -196,6 +196,17 @@ pub struct Config {
     )]
     pub gateway_calls_kept_for: Duration,
 
+    /// How long the gateway's notifications are kept once they have had their effect, but for those of receipts, which stay; at
+    /// least a day. One that is told again later still has no second effect
+    #[arg(
+        long,
+        env = "NOTIFICATIONS_KEPT_FOR",
+        default_value = "90d",
+        value_parser = at_least_a_day,
+        value_name = "DURATION"
+    )]
+    pub notifications_kept_for: Duration,
+
     #[command(flatten)]
     pub roles: RolesConfig,
 }
@@ -359,7 +370,9 @@ impl Config {
     }
 
     /// The gateway itself speaks nothing but https.
-    pub(crate) fn terminal(&self) -> Terminal {
+    /// What kind of terminal ours is.
+    #[must_use]
+    pub fn terminal(&self) -> Terminal {
         let is_plain =
             self.gateway_url.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
         self.cloudpayments_terminal.unwrap_or(if is_plain { Terminal::Test } else { Terminal::Live })

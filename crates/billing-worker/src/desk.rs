@@ -36,6 +36,7 @@ pub(crate) struct Desk {
     pub(crate) stranded_after: TimeDelta,
     pub(crate) events_kept_for: TimeDelta,
     pub(crate) gateway_calls_kept_for: TimeDelta,
+    pub(crate) notifications_kept_for: TimeDelta,
     /// How long an account is closed before its person is forgotten.
     pub(crate) personal_traces_kept: TimeDelta,
     /// A request sent longer ago than this has no sender any more that waits for its answer.
@@ -62,6 +63,7 @@ impl Desk {
             price_change_notice: delta("PRICE_CHANGE_NOTICE", config.price_change_notice)?,
             stranded_after: delta("STRANDED_AFTER", config.stranded_after)?,
             gateway_calls_kept_for: delta("GATEWAY_CALLS_KEPT_FOR", config.gateway_calls_kept_for)?,
+            notifications_kept_for: delta("NOTIFICATIONS_KEPT_FOR", config.notifications_kept_for)?,
             events_kept_for: delta("EVENTS_KEPT_FOR", config.events_kept_for)?,
             personal_traces_kept: delta("PERSONAL_TRACES_KEPT", config.personal_traces_kept)?,
             abandoned_after: times.answer_within,

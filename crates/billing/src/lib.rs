@@ -36,6 +36,7 @@ pub mod tasks;
 pub mod text;
 pub mod times;
 pub mod trail;
+pub mod wake;
 
 pub use ids::{AccountId, BillId, PaymentId, RefundId, TariffId};
 pub use money::{Currency, Kopecks};

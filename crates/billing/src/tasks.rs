@@ -166,6 +166,11 @@ pub struct ExpireThreeDs {}
 #[task(name = "billing.end_holds", queue = "billing", acks_late, ignore_result)]
 pub struct EndHolds {}
 
+/// Lets notifications of the gateway have the effect that they could not have when they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.settle_notifications", queue = "billing", acks_late, ignore_result)]
+pub struct SettleNotifications {}
+
 /// Makes room for the months to come in the tables that are cut by time, and drops what is kept no longer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.keep_history", queue = "billing", acks_late, ignore_result)]

@@ -36,15 +36,14 @@ pub struct NotificationsConfig {
     pub api_secrets: Option<SecretString>,
 
     /// Whether our terminal takes real money, as the workers' CLOUDPAYMENTS_TERMINAL: live or test. What was paid in the
-    /// other mode gives no access and waits for a person
+    /// other mode gives no access and waits for a person [default: live]
     #[arg(
         id = "notifications_terminal",
         long = "notifications-terminal",
         env = "NOTIFICATIONS_TERMINAL",
-        default_value = "live",
         value_name = "live|test"
     )]
-    pub terminal: Terminal,
+    pub terminal: Option<Terminal>,
 
     /// Certificate chain of this port (PEM): TLS only
     #[arg(

@@ -5,7 +5,6 @@
 //! is replied to from the rows, on connections of its own, and writes nothing.
 
 mod config;
-mod follow;
 mod networks;
 mod request;
 mod words;
@@ -17,10 +16,11 @@ use std::sync::Arc;
 use billing::db::{Db, DbError};
 use billing::event::Source;
 use billing::notification::CheckReply;
+use billing::payment::identity::Terminal;
 use billing::store::StoreError;
 use billing::store::notifications::{self, Received, Rules};
 use billing::trail::{self, Trail};
-use billing::{Services, notification::Notice};
+use billing::{Services, notification::Notice, wake};
 use bytes::Bytes;
 use cloudpayments::notification::{Kind, Reply};
 use http::header::CONTENT_TYPE;
@@ -104,7 +104,7 @@ impl Bound {
             // The other half is for who calls the API.
             writing: Semaphore::new(services.db.size().div_ceil(2)),
             rules: Rules {
-                terminal: config.terminal,
+                terminal: config.terminal.unwrap_or(Terminal::Live),
                 patience: services.times.resolve.first_look,
                 zone: services.time_zone,
             },
@@ -241,7 +241,8 @@ impl Desk {
             self.services.bell.ring();
         }
         acted.tell(key);
-        self.tracker.spawn(follow::follow(self.services.app.clone(), acted, db.now()));
+        let (app, now) = (self.services.app.clone(), db.now());
+        self.tracker.spawn(async move { wake::after_notification(&app, &acted, now).await });
         Ok(())
     }
 }

@@ -58,7 +58,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 16] = [
+    const DEFAULTS: [(&str, &str); 18] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -71,6 +71,8 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("resolve_unknown_every", "1s"),
         ("resume_refunds_every", "1s"),
         ("expire_three_ds_every", "10s"),
+        ("settle_notifications_every", "5s"),
+        ("notifications_listen", "127.0.0.1:8095"),
         ("end_holds_every", "10s"),
         ("worker_shutdown_timeout", "3s"),
         // Known to everybody, as all tokens here are.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use billing::payment::identity::Terminal;
 use billing::{Services, store};
 use billing_api::LocalKey;
 use billing_worker::Stop;
@@ -53,7 +54,12 @@ impl System {
             Exit::configuration(anyhow::anyhow!("BILLING_DATA_DIR: {}: {error}", key_file.display()))
         })?;
         key.configure(&mut config.api.browsers);
+        take_notifications(&mut config);
         let api = billing_api::bind(config.api).await.map_err(roles::api_error)?;
+        if let Some(address) = api.notifications_addr() {
+            let url = format!("http://{address}/notifications").parse().context("NOTIFICATIONS_LISTEN")?;
+            config.sandbox.notifications_url.get_or_insert(url);
+        }
         let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(roles::sandbox_error)?;
         let dashboard = Bound::bind(config.dashboard).await?;
         let (api_address, dashboard_address) = (api.local_addr(), dashboard.address());
@@ -194,6 +200,18 @@ fn lock(data_dir: &Path) -> Result<File, Exit> {
 }
 
 /// Starts the embedded `PostgreSQL` if the configuration asks for it, and points the services at it.
+/// The gateway here signs with the secret that the worker shows it.
+fn take_notifications(config: &mut StandaloneConfig) {
+    let secret = config.worker.cloudpayments_api_secret.clone();
+    let terminal = match config.worker.gateway_url.as_str() {
+        SANDBOX => config.worker.cloudpayments_terminal.unwrap_or(Terminal::Test),
+        _ => config.worker.terminal(),
+    };
+    let notifications = &mut config.api.notifications;
+    notifications.api_secrets.get_or_insert(secret);
+    notifications.terminal.get_or_insert(terminal);
+}
+
 #[cfg(feature = "embedded")]
 async fn embed_postgres(
     services: &mut billing::ServicesConfig,

@@ -19,10 +19,11 @@ mod resolve_payment;
 mod resolve_unknown;
 mod resume_refunds;
 mod settle;
+mod settle_notifications;
 mod trail;
 mod wipe_traces;
 
-use billing::event::Source::{Timetable, Worker};
+use billing::event::Source::{Notification, Timetable, Worker};
 use celeriac::worker::WorkerBuilder;
 
 use self::trail::on;
@@ -44,6 +45,7 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Timetable, expire_three_ds::expire_three_ds))
         .task(on(Worker, end_holds::end_hold))
         .task(on(Timetable, end_holds::end_holds))
+        .task(on(Notification, settle_notifications::settle_notifications))
         .task(on(Timetable, keep_history::keep_history))
         .task(on(Timetable, wipe_traces::wipe_traces))
 }

@@ -188,6 +188,14 @@ impl Account {
         Self { declines, ..refused.overdue(retry_at, now) }
     }
 
+    /// The next try of what was refused comes no sooner than this; if access is over by then, never by itself.
+    #[must_use]
+    pub fn not_before(self, until: DateTime<Utc>) -> Self {
+        let waits = self.status == AccountStatus::Overdue && self.next_charge_at.is_some_and(|at| at < until);
+        let is_in_time = self.access_until.is_none_or(|end| until < end);
+        if waits { Self { next_charge_at: is_in_time.then_some(until), ..self } } else { self }
+    }
+
     /// What was refused to another card says nothing of the one that is kept now.
     fn refused_with_another_card(self, now: DateTime<Utc>) -> Self {
         if self.was_put_off() {

@@ -124,18 +124,23 @@ impl Notice {
     /// What is compared with our attempt.
     #[must_use]
     pub fn told(&self) -> Told {
-        let json_data = self.ids.as_ref().map(|ids| match &ids.payment_id {
-            Some(id) => serde_json::json!({ "payment_id": id }).to_string(),
-            None => "{}".to_owned(),
-        });
         Told {
             invoice_id: self.invoice_id.clone(),
             account_id: self.account_id.clone(),
-            json_data,
+            json_data: self.data(),
             amount: self.amount.map(Kopecks::new),
             currency: self.currency.clone(),
             test_mode: self.test_mode,
         }
+    }
+
+    /// `Data`, as far as it is kept.
+    #[must_use]
+    pub fn data(&self) -> Option<String> {
+        let Ids { payment_id, bill_id, refund_id } = self.ids.as_ref()?;
+        let ids = [("payment_id", payment_id), ("bill_id", bill_id), ("refund_id", refund_id)];
+        let there = ids.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id.clone()?.into())));
+        Some(serde_json::Value::Object(there.collect()).to_string())
     }
 
     /// Where the operation stands, if that is something we know.

@@ -33,7 +33,7 @@ pub enum Plan {
     },
     /// It is kept to be read.
     Store,
-    /// Nothing is made of it yet: money has gone back, which is another machine's to take.
+    /// Money has gone back: another machine's to take.
     Return,
 }
 
@@ -43,15 +43,13 @@ pub fn plan(kind: NoticeKind, notice: &Notice, attempt: Option<(&Payment, &Ident
     match (kind, attempt) {
         (NoticeKind::Receipt, _) => Plan::Store,
         (NoticeKind::Recurrent, _) => orphan("a subscription kept by the gateway; ours are kept here"),
+        // Whose it is, and whether it is one of ours, is for who keeps refunds to say.
+        (NoticeKind::Refund, _) => Plan::Return,
         (_, None) => orphan("it names no payment of ours"),
         (NoticeKind::Pay, Some((attempt, ours))) => taken(notice, notice.stands(), attempt, ours),
         (NoticeKind::Confirm, Some((attempt, ours))) => taken(notice, confirmed(notice), attempt, ours),
         (NoticeKind::Fail, Some((attempt, ours))) => declined(notice, attempt, ours),
         (NoticeKind::Cancel, Some((attempt, ours))) => let_go(notice, attempt, ours),
-        (NoticeKind::Refund, Some((_, ours))) => match ours.contradiction(&without_money(notice)) {
-            Some(differences) => orphan(differences.to_string()),
-            None => Plan::Return,
-        },
     }
 }
 
@@ -130,9 +128,4 @@ fn let_go(notice: &Notice, attempt: &Payment, ours: &Identity) -> Plan {
         PaymentState::AwaitingThreeDs if is_of_this => Plan::LeavePage,
         _ => Plan::NothingNew,
     }
-}
-
-/// A refund has an amount of its own.
-fn without_money(notice: &Notice) -> crate::payment::identity::Told {
-    crate::payment::identity::Told { amount: None, currency: None, ..notice.told() }
 }

@@ -53,6 +53,10 @@ impl Payment {
             Step::Note => Ok(self.learn(outcome, now)),
             Step::Take => Ok(self.take(outcome, now)),
             Step::GiveBack => Ok(self.give_back(outcome, now)),
+            // A hold that was let go does not come back, however late its beginning is told.
+            Step::Hold if self.state == PaymentState::Voided && self.transaction_id == outcome.transaction_id() => {
+                Ok(self)
+            }
             Step::Hold => Ok(self.hold(outcome, now)),
             Step::Release if self.verifies => Ok(self.learn(outcome, now).end(PaymentState::Verified, now)),
             Step::Release => Ok(self.learn(outcome, now).end(PaymentState::Voided, now)),

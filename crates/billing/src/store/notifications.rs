@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use self::effect::{Acted, Rules, act};
+pub(in crate::store) use self::find::retry_after;
 pub use self::find::{check, of_payment, pending};
 use super::StoreError;
 use crate::PaymentId;

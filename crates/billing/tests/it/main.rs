@@ -1,6 +1,7 @@
 //! The domain: machines by table and by property, transactions against a real PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "here an unwrap is an assertion")]
 
+mod notified;
 mod shop;
 mod support;
 mod timetable;

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use billing::tasks::{
     Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHold, EndHolds, ExpireThreeDs, OpenRenewals,
-    PaymentReceipt, RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown, ResumeRefunds, WipeTraces,
+    PaymentReceipt, RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown, ResumeRefunds,
+    SettleNotifications, WipeTraces,
 };
 use billing::{PaymentId, RefundId};
 use celeriac::Task;
@@ -34,6 +35,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<ResumeRefunds>(&mut page);
     line::<ExpireThreeDs>(&mut page);
     line::<EndHolds>(&mut page);
+    line::<SettleNotifications>(&mut page);
     line::<WipeTraces>(&mut page);
     line::<Announce>(&mut page);
     insta::assert_snapshot!(page, @r"
@@ -49,6 +51,7 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.resume_refunds() on billing, acks late: true, retries: Some(3)
     billing.expire_three_ds() on billing, acks late: true, retries: Some(3)
     billing.end_holds() on billing, acks late: true, retries: Some(3)
+    billing.settle_notifications() on billing, acks late: true, retries: Some(3)
     billing.wipe_traces() on billing, acks late: true, retries: Some(3)
     billing.announce() on billing, acks late: true, retries: Some(3)
     ");
@@ -94,9 +97,10 @@ fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
         ResolveUnknown::OPTIONS.expires,
         ResumeRefunds::OPTIONS.expires,
         ExpireThreeDs::OPTIONS.expires,
+        SettleNotifications::OPTIONS.expires,
         WipeTraces::OPTIONS.expires,
     ];
-    assert_eq!(expires, [None; 7]);
+    assert_eq!(expires, [None; 8]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::RunQueryDsl;
 use reqwest::header::CONTENT_TYPE;
 use ring::hmac;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
@@ -64,6 +65,27 @@ impl World {
         payments::get(&mut conn, id).await.expect("read").expect("it is there").state
     }
 
+    pub(crate) async fn view(&self, payment_id: &str) -> PaymentView {
+        let mut conn = self.services.db.conn().await.expect("the database answers");
+        payments::get(&mut conn, payment_id.parse().expect("an id")).await.expect("read").expect("it is there")
+    }
+
+    /// Does to the rows what no caller can.
+    pub(crate) async fn change(&self, statement: &str) {
+        let mut conn = self.services.db.conn().await.expect("the database answers");
+        diesel::sql_query(statement).execute(&mut conn).await.expect("changed");
+    }
+
+    /// All rows that a payment touches, to see whether anything has changed.
+    pub(crate) async fn everything(&self) -> String {
+        let mut all = String::new();
+        for table in ["account", "bill", "payment", "orphan", "event", "notification"] {
+            let rows = self.text(&format!("select json_agg(t order by t::text) from {table} t")).await;
+            all.push_str(&rows.unwrap_or_default());
+        }
+        all
+    }
+
     /// Rows of a table, or of a table with a condition.
     pub(crate) async fn count(&self, from: &str) -> i64 {
         #[derive(QueryableByName)]
@@ -89,12 +111,49 @@ impl World {
     }
 }
 
+/// Another API on the same database, with connections of its own.
+pub(crate) struct SecondProcess {
+    address: std::net::SocketAddr,
+    shutdown: CancellationToken,
+}
+
+impl SecondProcess {
+    pub(crate) fn url(&self, kind: &str) -> String {
+        format!("http://{}/notifications/{kind}", self.address)
+    }
+}
+
+impl Drop for SecondProcess {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl World {
+    pub(crate) async fn second_process(&self) -> SecondProcess {
+        let config = billing_api::Config { notifications: settings(), ..crate::world::config() };
+        let bound = billing_api::bind(config).await.expect("a free port");
+        let address = bound.notifications_addr().expect("notifications are taken");
+        let db = self.services.db.beside(8).expect("connections");
+        let services = billing::Services { db, ..self.services.clone() };
+        let shutdown = CancellationToken::new();
+        tokio::spawn(bound.run(services, shutdown.clone()));
+        SecondProcess { address, shutdown }
+    }
+}
+
+/// Posts a form as the gateway does, wherever.
+pub(crate) async fn post_signed(url: String, form: String) -> Reply {
+    let request = http_client().post(url).header(CONTENT_TYPE, FORM).header("Content-HMAC", sign(form.as_bytes()));
+    Reply::of(request.body(form).send().await.expect("an HTTP response")).await
+}
+
 /// Settings of the port for notifications.
 pub(crate) fn settings() -> billing_api::NotificationsConfig {
     billing_api::NotificationsConfig {
         listen: Some("127.0.0.1:0".parse().expect("an address")),
         api_secrets: Some(API_SECRET.into()),
-        terminal: Terminal::Test,
+        terminal: Some(Terminal::Test),
         ..crate::world::config().notifications
     }
 }
@@ -121,6 +180,8 @@ impl Reply {
 }
 
 pub(crate) fn http_client() -> reqwest::Client {
+    // The libraries of this process could use either of two. Another test may have named this one before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 

@@ -11,13 +11,14 @@ use super::super::payments::apply::take;
 use super::super::payments::load::{Locked, lock_known};
 use super::super::payments::{PaymentView, look};
 use super::{NoticeKey, find, row};
-use crate::PaymentId;
 use crate::cipher::Cipher;
 use crate::notification::{Notice, NoticeEffect, Plan, plan};
 use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{Outcome, PaymentState};
 use crate::schema::notification;
 use crate::store::payments::Effect;
+use crate::store::refunds::{self, GatewayRefund, KnownFrom, Recognised};
+use crate::{Kopecks, PaymentId};
 
 /// What notifications are acted on by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,12 @@ pub struct Acted {
 }
 
 impl Acted {
+    /// Whether a row of the payment has changed.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        matches!(self.effect, Some(NoticeEffect::Applied))
+    }
+
     /// Tells the log, loudly what a person must do something about.
     pub fn tell(&self, key: &NoticeKey) {
         let payment_id = self.payment.map(|(id, _)| id.to_string());
@@ -129,14 +136,16 @@ impl Acting<'_> {
                 let look_at = look::leave_page(conn, &locked, self.now).await?;
                 Ok(Acted { effect: Some(NoticeEffect::Look), look_at, ..nothing_new })
             }
-            (Plan::PutOff { .. }, Some(_)) => Ok(nothing_new),
+            (Plan::PutOff { until }, Some(mut locked)) => {
+                locked.put_off(conn, until, self.now).await?;
+                Ok(Acted { effect: Some(NoticeEffect::Applied), ..nothing_new })
+            }
             (Plan::Orphan { what }, locked) => {
                 let strange = self.set_aside(conn, locked.as_ref(), what).await?;
                 Ok(Acted { effect: Some(NoticeEffect::Orphan), strange, ..nothing_new })
             }
             (Plan::Store, _) => Ok(Acted { effect: Some(NoticeEffect::Stored), ..nothing_new }),
-            // What goes back has no machine here yet: it waits for one.
-            (Plan::Return, _) => Ok(Acted { effect: None, ..nothing_new }),
+            (Plan::Return, locked) => self.give_back(conn, locked, nothing_new).await,
             (Plan::NothingNew, _) | (_, None) => Ok(nothing_new),
         }
     }
@@ -190,6 +199,55 @@ impl Acting<'_> {
         Ok(Acted { effect: Some(effect), payment: Some((id, state)), strange, look_at, effects: Vec::new() })
     }
 
+    /// What went back is known by its own number, from wherever; and that it went back proves that it was taken.
+    async fn give_back(
+        &self,
+        conn: &mut AsyncPgConnection,
+        locked: Option<Locked>,
+        nothing_new: Acted,
+    ) -> Result<Acted, StoreError> {
+        let Some((gateway_tx_id, amount)) = self.notice.transaction_id.zip(self.notice.amount) else {
+            let what = "a refund without a number, or of part of the least coin".to_owned();
+            let strange = self.set_aside(conn, locked.as_ref(), what).await?;
+            return Ok(Acted { effect: Some(NoticeEffect::Orphan), strange, ..nothing_new });
+        };
+        let told = GatewayRefund {
+            gateway_tx_id,
+            payment_tx_id: self.notice.payment_transaction_id,
+            invoice_id: self.notice.invoice_id.clone(),
+            account_id: self.notice.account_id.clone(),
+            json_data: self.notice.data(),
+            amount: Kopecks::new(amount),
+        };
+        let (effect, strange) = match refunds::recognise(conn, &told, KnownFrom::Notification, self.now).await? {
+            Recognised::New(_) => (NoticeEffect::Applied, None),
+            Recognised::Known(_) => (NoticeEffect::NothingNew, None),
+            Recognised::Orphan { is_new } => {
+                let what = "a refund that fits no payment of ours".to_owned();
+                (NoticeEffect::Orphan, is_new.then_some((Some(gateway_tx_id), what)))
+            }
+        };
+        let look_at = match locked {
+            Some(locked) if effect == NoticeEffect::Applied => self.asked_about(conn, locked.payment.id).await?,
+            _ => None,
+        };
+        Ok(Acted { effect: Some(effect), strange, look_at, ..nothing_new })
+    }
+
+    /// When the gateway is asked about a payment of which money went back, if it is in doubt.
+    async fn asked_about(
+        &self,
+        conn: &mut AsyncPgConnection,
+        id: PaymentId,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let locked = lock_known(conn, id).await?;
+        if locked.payment.state == PaymentState::Unknown {
+            return Ok(locked.payment.look_again_at);
+        }
+        let why = "the gateway has told of a refund of it, and has not answered us";
+        look::hasten(conn, locked, why, self.rules.patience, self.now).await
+    }
+
     /// Keeps it for a person, who is told of it once.
     async fn set_aside(
         &self,
@@ -207,7 +265,7 @@ impl Acting<'_> {
             status: told.status,
             invoice_id: told.invoice_id,
             account_id: told.account_id,
-            amount: told.amount.map(crate::Kopecks::new),
+            amount: told.amount.map(Kopecks::new),
             currency: told.currency,
             test_mode: told.test_mode,
         };

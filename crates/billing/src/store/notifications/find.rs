@@ -114,6 +114,25 @@ pub async fn pending(
     Ok(found.into_iter().filter_map(key).collect())
 }
 
+/// When the gateway allows another try of what it declined under this number, if it has told.
+pub(in crate::store) async fn retry_after(
+    conn: &mut AsyncPgConnection,
+    transaction_id: i64,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let told: Vec<serde_json::Value> = notification::table
+        .filter(notification::transaction_id.eq(transaction_id))
+        .filter(notification::kind.eq(NoticeKind::Fail))
+        .select(notification::told)
+        .limit(MOST_BODIES)
+        .load(conn)
+        .await?;
+    let notices = told.into_iter().filter_map(|told| serde_json::from_value::<Notice>(told).ok());
+    Ok(notices.filter_map(|notice| notice.retry_after).max())
+}
+
+/// One refusal is told in one body, or in a few.
+const MOST_BODIES: i64 = 10;
+
 type KeptRow = (NoticeKind, String, DateTime<Utc>, serde_json::Value, Option<NoticeEffect>, Option<PaymentId>);
 
 /// What the gateway has told of an attempt, receipts included, from the first.

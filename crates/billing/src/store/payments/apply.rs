@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::gateway_calls::{self, Ended};
 use super::super::orphans::{self, Orphan};
-use super::super::{StoreError, cards, circuits, declines, events, journal, refunds};
+use super::super::{StoreError, cards, circuits, declines, events, journal, notifications, refunds};
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
 use super::{PaymentView, verified};
@@ -184,6 +184,7 @@ pub(in crate::store) async fn settle(
         effects.extend(set_aside(conn, &before, &outcome, what, zone, now).await?);
     }
     let outcome = with_what_is_back(conn, &before, outcome).await?;
+    let outcome = with_retry_after(conn, outcome).await?;
     let given_back = GivenBack::by(&outcome);
     let ruling = ruling(conn, &outcome).await?;
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
@@ -268,6 +269,18 @@ async fn ruling(conn: &mut AsyncPgConnection, outcome: &Outcome) -> Result<Optio
     match outcome {
         Outcome::Declined { code, .. } => Ok(Some(declines::ruling(conn, *code).await?)),
         _ => Ok(None),
+    }
+}
+
+/// A refusal with the time before which it may not be tried again, which only the notification of it tells.
+async fn with_retry_after(conn: &mut AsyncPgConnection, outcome: Outcome) -> Result<Outcome, StoreError> {
+    match outcome {
+        Outcome::Declined { transaction_id: Some(number), code, reason, cardholder_message, retry_after: None } => {
+            let retry_after = notifications::retry_after(conn, number).await?;
+            let transaction_id = Some(number);
+            Ok(Outcome::Declined { transaction_id, code, reason, cardholder_message, retry_after })
+        }
+        other => Ok(other),
     }
 }
 

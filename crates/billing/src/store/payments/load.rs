@@ -10,7 +10,7 @@ use super::super::prepared::Prepare;
 use crate::account::Account;
 use crate::bill::{Bill, PaymentType};
 use crate::models::{AccountChange, AccountRow, BillChange, BillRow, PaymentChange, PaymentRow};
-use crate::payment::{Payment, PaymentState};
+use crate::payment::{Instrument, Payment, PaymentState};
 use crate::resolve::look_after_the_page;
 use crate::schema::{account, bill, payment};
 use crate::{BillId, PaymentId};
@@ -135,6 +135,27 @@ impl Locked {
             .prepared()
             .get_result(conn)
             .await?;
+        Ok(())
+    }
+}
+
+impl Locked {
+    /// The gateway allows no other try before this time, as it has told after its refusal was written down.
+    pub(in crate::store) async fn put_off(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let putting_off = diesel::update(payment::table.find(self.payment.id));
+        putting_off.set((payment::retry_after.eq(until), payment::updated_at.eq(now))).execute(conn).await?;
+        let account = self.account.machine();
+        if self.payment.instrument == Instrument::Token && self.bill.period_no > account.period_no {
+            let later = account.clone().not_before(until);
+            if later != account {
+                self.save_account(conn, &later, now).await?;
+            }
+        }
         Ok(())
     }
 }
