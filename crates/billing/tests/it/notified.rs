@@ -294,7 +294,7 @@ impl Shop {
 
     async fn notify(&self, kind: NoticeKind, notice: Notice) {
         let digest = format!("{kind} {notice:?}");
-        let mut body_sha256 = [0; 32];
+        let mut body_sha256 = [0_u8; 32];
         for (at, byte) in digest.bytes().enumerate() {
             body_sha256[at % 32] = body_sha256[at % 32].wrapping_mul(31).wrapping_add(byte);
         }
