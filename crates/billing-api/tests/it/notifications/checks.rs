@@ -12,7 +12,10 @@ async fn a_check_is_replied_to_from_the_rows_and_writes_nothing() {
     world.notify("pay", &pay(&paid, 455, &[])).await;
     let withdrawn = world.sending().await;
     world
-        .change(&format!("update payment set state = 'not_executed', is_success = false where id = '{}'", withdrawn.id))
+        .change(&format!(
+            "update payment set state = 'not_executed', is_success = false, finished_at = now() where id = '{}'",
+            withdrawn.id
+        ))
         .await;
     let closing = world.sending().await;
     world.change(&format!("update account set closed_at = now() where id = '{}'", closing.account_id)).await;
