@@ -10,12 +10,13 @@ use billing::store::payments::PaymentView;
 use billing::store::refunds::{
     self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Recognised, RefundError, RefundOrder,
 };
+use billing::store::subscriptions::{self, VerbError};
 use billing::{AccountId, Currency, Kopecks, PaymentId, RefundId};
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use crate::shop::{Shop, month, purchase, refused, took, unknown};
-use crate::support::{hours, minutes, noon};
+use crate::shop::{Shop, month, purchase, refused, took, unknown, year};
+use crate::support::{at, hours, minutes, noon};
 
 impl Shop {
     /// A month that was paid at noon with the gateway's transaction `transaction_id`.
@@ -577,4 +578,22 @@ async fn lists_are_by_account_payment_and_what_waits_the_newest_first() {
         let rows = refunds::list(&mut *shop.conn().await, &wanted).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), ids, "{wanted:?}");
     }
+}
+
+/// What is back is not credited once more; and what is on its way is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dearer_tariff_at_once_credits_what_was_taken_less_what_is_back() {
+    let shop = Shop::open().await;
+    let payment = shop.paid(1).await;
+    let now = at("2026-03-26T09:00:00Z");
+    let at_once = async || {
+        let mut conn = shop.conn().await;
+        subscriptions::preview_change(&mut conn, payment.account_id, year(), now).await.unwrap().at_once
+    };
+    let refund = shop.asks(&part(payment.id, 10_000)).await.unwrap();
+    assert!(matches!(at_once().await, Err(VerbError::RefundInProgress)));
+    shop.send_refund(refund.id, now).await;
+    shop.refund_hears(refund.id, RefundOutcome::Done { gateway_tx_id: Some(2) }, now).await;
+    // 299000 − 29900 × 15 / 31.
+    assert_eq!(at_once().await.unwrap().0.get(), 284_532);
 }

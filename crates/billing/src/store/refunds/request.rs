@@ -156,8 +156,7 @@ pub async fn request(conn: &mut AsyncPgConnection, ask: &Ask) -> Result<Requeste
             .await
             .optional()?;
         let refund: RefundRow = written.ok_or(RefundError::IdempotencyConflict)?;
-        let moved =
-            given_back::moved(&locked, &refund, None).with("reason", refund.reason.as_str()).with("by", &*ask.who);
+        let moved = given_back::moved(&locked, &refund, None).with("by", &*ask.who);
         events::append(conn, vec![moved], ask.now).await?;
         Ok(Requested { refund, replayed: false })
     })
