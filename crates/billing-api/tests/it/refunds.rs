@@ -68,14 +68,14 @@ async fn a_refund_is_written_down_once_for_a_key_and_its_worker_is_told() {
     let payment_id = world.taken().await;
     let request = all_of(&payment_id);
     let first = world.gives_back(request.clone()).await.expect("asked for");
-    assert!(first.metadata().get("replayed").is_none());
+    assert!(first.metadata().get("idempotent-replayed").is_none());
     let first = first.into_inner();
     assert_eq!((first.status(), first.source()), (RefundStatus::Requested, RefundSource::Ours));
     assert_eq!((first.access_effect(), first.amount_kopecks), (AccessEffect::End, 5_900));
     assert_eq!((&*first.reason, &*first.requested_by, &*first.approved_by), ("the film did not start", "anna", ""));
     assert_eq!(world.refunds_waiting().await, 1);
     let again = world.gives_back(request.clone()).await.expect("the same");
-    assert_eq!(again.metadata().get("replayed").expect("said"), "true");
+    assert_eq!(again.metadata().get("idempotent-replayed").expect("said"), "true");
     assert_eq!(again.into_inner(), first);
     assert_eq!(world.refund(&first.refund_id).await.expect("found"), first);
     let other = RefundPaymentRequest { amount_kopecks: 1, ..request };
