@@ -177,33 +177,33 @@ impl Refund {
             (_, O::Done { gateway_tx_id }) => self.done(gateway_tx_id, now),
             (S::Succeeded | S::Failed, _) => self,
 
-            (S::Requested, O::Withdrawn { why } | O::Rejected { why }) => self.failed(why, now),
-            (S::Requested, O::NotSent { why, again_at }) => self.put_off(why, again_at),
+            (S::Requested, O::Withdrawn { why } | O::Rejected { why }) => self.failed(&why, now),
+            (S::Requested, O::NotSent { why, again_at }) => self.put_off(&why, again_at),
             (S::Requested, outcome) => return Err(IllegalRefundStep { state: S::Requested, outcome }),
 
             // What a repetition came to says nothing of the request before it.
             (S::Sending, O::NotSent { why, again_at } | O::Unknown { why, look_again_at: again_at })
                 if self.sends > 1 =>
             {
-                self.in_doubt(why, again_at)
+                self.in_doubt(&why, again_at)
             }
-            (S::Sending, O::Rejected { why }) if self.sends > 1 => self.in_doubt(why, now + PAUSE),
+            (S::Sending, O::Rejected { why }) if self.sends > 1 => self.in_doubt(&why, now + PAUSE),
             (S::Sending, O::NotSent { why, again_at }) => {
                 let unsent = Self { state: S::Requested, sends: 0, first_sent_at: None, last_sent_at: None, ..self };
-                unsent.put_off(why, again_at)
+                unsent.put_off(&why, again_at)
             }
-            (S::Sending, O::Rejected { why }) => self.failed(why, now),
-            (S::Sending, O::Unknown { why, look_again_at }) => self.in_doubt(why, look_again_at),
-            (S::Sending | S::Unknown, O::Refuted { why }) => self.failed(why, now),
+            (S::Sending, O::Rejected { why }) => self.failed(&why, now),
+            (S::Sending, O::Unknown { why, look_again_at }) => self.in_doubt(&why, look_again_at),
+            (S::Sending | S::Unknown, O::Refuted { why }) => self.failed(&why, now),
             (S::Sending, outcome) => return Err(IllegalRefundStep { state: S::Sending, outcome }),
 
-            (S::Unknown, O::Unknown { why, look_again_at }) => self.in_doubt(why, look_again_at),
+            (S::Unknown, O::Unknown { why, look_again_at }) => self.in_doubt(&why, look_again_at),
             (S::Unknown, O::NotFound { absent, look_again_at }) => {
                 let absent_at = if absent { self.absent_at.or(Some(now)) } else { None };
                 Self { absent_at, look_again_at: Some(look_again_at), ..self }
             }
             (S::Unknown, O::NotExecuted) if self.absent_at.is_some() => {
-                self.failed("the gateway never executed it".to_owned(), now)
+                self.failed("the gateway never executed it", now)
             }
             (S::Unknown, outcome) => return Err(IllegalRefundStep { state: S::Unknown, outcome }),
         })
@@ -219,17 +219,17 @@ impl Refund {
         Self { state: RefundState::Succeeded, gateway_tx_id, finished_at, look_again_at: None, info: None, ..self }
     }
 
-    fn failed(self, why: String, now: DateTime<Utc>) -> Self {
-        Self { state: RefundState::Failed, finished_at: Some(now), look_again_at: None, info: Some(clip(&why)), ..self }
+    fn failed(self, why: &str, now: DateTime<Utc>) -> Self {
+        Self { state: RefundState::Failed, finished_at: Some(now), look_again_at: None, info: Some(clip(why)), ..self }
     }
 
-    fn in_doubt(self, why: String, look_again_at: DateTime<Utc>) -> Self {
-        let info = Some(clip(&why));
+    fn in_doubt(self, why: &str, look_again_at: DateTime<Utc>) -> Self {
+        let info = Some(clip(why));
         Self { state: RefundState::Unknown, look_again_at: Some(look_again_at), info, ..self }
     }
 
-    fn put_off(self, why: String, again_at: DateTime<Utc>) -> Self {
-        Self { look_again_at: Some(again_at), info: Some(clip(&why)), ..self }
+    fn put_off(self, why: &str, again_at: DateTime<Utc>) -> Self {
+        Self { look_again_at: Some(again_at), info: Some(clip(why)), ..self }
     }
 }
 
