@@ -13,6 +13,7 @@ mod money;
 mod notification_faults;
 mod notification_fields;
 mod notifications;
+mod readme;
 mod real_clients;
 mod receiver;
 mod replay;
