@@ -41,9 +41,10 @@ async fn the_readme_works_as_it_is_typed() {
         shop.ledger().await.iter().map(|it| (it["type"].clone(), it["card"].clone(), it["refunded"].clone())).collect();
     let paid = (json!("Payment"), json!("411111******1111"), json!(4));
     assert!(seen.len() == 3 && seen[1] == paid && seen[2].0 == "Refund", "{seen:?}");
-    let settings = shop.call("/site/notifications/pay/get", json!({})).await;
-    assert_eq!(settings["Model"]["Address"], "http://127.0.0.1:8000/paid");
     let get = async |path: &str| -> Value { shop.http.get(shop.url(path)).send().await.unwrap().json().await.unwrap() };
     assert_eq!(get("/sandbox/faults").await.as_array().unwrap().len(), 2);
+    shop.http.delete(shop.url("/sandbox/faults")).send().await.unwrap();
+    let settings = shop.call("/site/notifications/pay/get", json!({})).await;
+    assert_eq!(settings["Model"]["Address"], "http://127.0.0.1:8000/paid");
     assert!(get("/sandbox/clock").await["ahead_ms"].as_i64().unwrap() >= 86_400_000);
 }
