@@ -72,9 +72,9 @@ fn about(order: &Order) -> String {
     if order.payment.is_some() {
         out.push_str("<p class=\"said\" role=\"status\">The last payment was not made. Try another card.</p>\n");
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<form class=\"pay\" method=\"post\" action=\"/d/{}\"><h2>Pay with a test card</h2>\n<ul>\n",
+        "<form class=\"pay\" method=\"post\" action=\"/d/{}\"><h2>Pay with a test card</h2>\n<ul>",
         order.id.0
     );
     for (n, card) in TEST_CARDS.iter().enumerate() {

@@ -138,7 +138,7 @@ async fn every_date_is_given_twice_and_is_the_same_moment() {
     }
 }
 
-fn request(text: &str, changes: Value) -> Value {
+fn request(text: &str, changes: &Value) -> Value {
     let mut body = documented(text);
     body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     body
@@ -146,7 +146,7 @@ fn request(text: &str, changes: Value) -> Value {
 
 macro_rules! request {
     ($name:literal, $changes:tt) => {
-        request(include_str!(concat!("../fixtures/docs/", $name, ".request.json")), json!($changes))
+        request(include_str!(concat!("../fixtures/docs/", $name, ".request.json")), &json!($changes))
     };
 }
 

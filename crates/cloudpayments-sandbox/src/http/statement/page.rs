@@ -5,12 +5,13 @@ use std::{fmt::Write as _, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use crate::{
+    cards::CardMask,
     http::html::escaped,
     ledger::{
         Chargeback,
         transaction::{Kind, Status, Transaction},
     },
-    money::TwoDigits,
+    money::{Amount, TwoDigits},
     notification::outbox::{Delivery, State},
 };
 
@@ -72,7 +73,7 @@ pub(super) fn list(rows: &[Arc<Transaction>], wanted: &str, page: usize, more: b
 
 fn row(out: &mut String, it: &Transaction, now: DateTime<Utc>) {
     let purpose = &it.purpose;
-    let refunded = if it.refunded == crate::money::Amount::ZERO { String::new() } else { money(it.refunded) };
+    let refunded = if it.refunded == Amount::ZERO { String::new() } else { money(it.refunded) };
     let _ = writeln!(
         out,
         "<tr><td><a href=\"/statement/{id}\">{id}</a><td>{status}<td class=\"amount\">{amount} {currency}\
@@ -84,7 +85,7 @@ fn row(out: &mut String, it: &Transaction, now: DateTime<Utc>) {
         status = status(it, now),
         amount = money(purpose.amount),
         currency = purpose.currency.as_str(),
-        card = it.card.as_ref().map_or_else(String::new, |card| card.masked()),
+        card = it.card.as_ref().map_or_else(String::new, CardMask::masked),
         account = escaped(purpose.account_id.as_deref().unwrap_or_default()),
         invoice = escaped(purpose.invoice_id.as_deref().unwrap_or_default()),
     );
@@ -102,7 +103,7 @@ fn status(it: &Transaction, now: DateTime<Utc>) -> String {
     format!("<span class=\"{tone}\">{}</span>{reason}", status.name())
 }
 
-fn money(amount: crate::money::Amount) -> String {
+fn money(amount: Amount) -> String {
     TwoDigits(amount).to_string()
 }
 
@@ -132,7 +133,7 @@ fn facts(out: &mut String, it: &Transaction, now: DateTime<Utc>) {
     for (name, value) in [
         ("Status", status(it, now)),
         ("Amount", format!("{} {}", money(purpose.amount), purpose.currency.as_str())),
-        ("Card", it.card.as_ref().map_or_else(String::new, |card| card.masked())),
+        ("Card", it.card.as_ref().map_or_else(String::new, CardMask::masked)),
         ("Account", text(&purpose.account_id)),
         ("Invoice", text(&purpose.invoice_id)),
         ("Description", text(&purpose.description)),
@@ -153,7 +154,7 @@ fn facts(out: &mut String, it: &Transaction, now: DateTime<Utc>) {
 fn actions(out: &mut String, it: &Transaction) {
     let left = money(it.refundable());
     out.push_str("<section class=\"actions\">\n");
-    if it.refundable() != crate::money::Amount::ZERO {
+    if it.refundable() != Amount::ZERO {
         let _ = writeln!(
             out,
             "<form method=\"post\" action=\"/statement/{id}/refund\"><h2>Refund from the cabinet</h2>\
