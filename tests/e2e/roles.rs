@@ -121,6 +121,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("beat", "REPUBLISH_STRANDED_EVERY", "never"),
     ("beat", "EXPIRE_THREE_DS_EVERY", "1"),
     ("beat", "WIPE_TRACES_EVERY", "0s"),
+    ("beat", "RECONCILE_EVERY", "0s"),
     ("beat", "RESUME_REFUNDS_EVERY", "0s"),
     ("worker", "WORKER_EVENTS", "perhaps"),
     ("dashboard", "DASHBOARD_LISTEN", "0.0.0.0:0"),

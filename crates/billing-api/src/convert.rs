@@ -263,7 +263,8 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::CardReplaced
         | EventKind::RefundMoved
         | EventKind::ChargebackReceived
-        | EventKind::ExpirationMoved => Kind::Unspecified,
+        | EventKind::ExpirationMoved
+        | EventKind::DifferenceDecided => Kind::Unspecified,
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::tasks::{
-    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RepublishStranded, ResolveUnknown, ResumeRefunds,
-    SettleNotifications, WipeTraces,
+    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, ReconcileDays, RepublishStranded, ResolveUnknown,
+    ResumeRefunds, SettleNotifications, WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Entry, store};
@@ -64,6 +64,11 @@ pub struct Config {
     /// How often closed accounts are looked for whose personal traces are to be wiped
     #[arg(long, env = "WIPE_TRACES_EVERY", default_value = "1h", value_parser = interval, value_name = "DURATION")]
     pub wipe_traces_every: Duration,
+
+    /// How often it is looked for closed days that were not compared with the gateway's list today, and for comparisons that
+    /// were left in the middle; each of the last eight days is compared once a day
+    #[arg(long, env = "RECONCILE_EVERY", default_value = "10m", value_parser = interval, value_name = "DURATION")]
+    pub reconcile_every: Duration,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -108,5 +113,6 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("settle-notifications", config.settle_notifications_every, SettleNotifications {}),
         Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),
         Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once),
+        Entry::every("reconcile", config.reconcile_every, ReconcileDays {}).catch_up(CatchUp::Once),
     ]
 }

@@ -11,6 +11,7 @@ use crate::demo::DemoConfig;
 use crate::environment;
 use crate::exit;
 use crate::health::HealthConfig;
+use crate::reconcile::ReconcileConfig;
 use crate::roles::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
 use crate::standalone::{self, StandaloneConfig};
 use crate::tariffs::TariffsConfig;
@@ -56,6 +57,8 @@ pub enum Command {
     Declines(Box<DeclinesConfig>),
     /// What tariffs cost, and from when on
     Tariffs(Box<TariffsConfig>),
+    /// Compares the gateway's list with our payments, and shows what does not agree
+    Reconcile(Box<ReconcileConfig>),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
     /// Makes a token for the browser of an account, which this machine's `billing standalone` takes

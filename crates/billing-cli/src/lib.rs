@@ -9,6 +9,7 @@ mod environment;
 pub mod exit;
 mod health;
 mod probes;
+mod reconcile;
 mod roles;
 mod signals;
 mod standalone;
@@ -42,7 +43,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Standalone(_) | Command::Demo(_) => "warn",
         // Celery's verbs say themselves what went wrong.
         Command::Celery(_) => "off",
-        Command::Declines(_) | Command::Tariffs(_) => "warn",
+        Command::Declines(_) | Command::Tariffs(_) | Command::Reconcile(_) => "warn",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
+        Command::Reconcile(config) => unless_stopped(&signals, reconcile::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Token(config) => token::run(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),

@@ -70,6 +70,8 @@ text_enum! {
         ChargebackReceived = "chargeback_received",
         /// The end of the paid time was moved by hand.
         ExpirationMoved = "expiration_moved",
+        /// Somebody has decided about a difference between the gateway and our rows.
+        DifferenceDecided = "difference_decided",
     }
 }
 
@@ -93,6 +95,7 @@ impl EventKind {
                 | Self::RefundMoved
                 | Self::ChargebackReceived
                 | Self::ExpirationMoved
+                | Self::DifferenceDecided
         )
     }
 }

@@ -23,6 +23,16 @@ uuid_id! {
 }
 
 uuid_id! {
+    /// One comparison of a range of time with the gateway's list.
+    ReconciliationId
+}
+
+uuid_id! {
+    /// Something on which the gateway and our rows do not agree.
+    DifferenceId
+}
+
+uuid_id! {
     /// Money on its way back to a customer.
     RefundId
 }

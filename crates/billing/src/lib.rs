@@ -26,6 +26,7 @@ pub mod notification;
 pub mod payment;
 pub mod period;
 pub mod proration;
+pub mod reconciliation;
 pub mod refund;
 pub mod resolve;
 pub mod schema;
@@ -38,6 +39,6 @@ pub mod times;
 pub mod trail;
 pub mod wake;
 
-pub use ids::{AccountId, BillId, PaymentId, RefundId, TariffId};
+pub use ids::{AccountId, BillId, DifferenceId, PaymentId, ReconciliationId, RefundId, TariffId};
 pub use money::{Currency, Kopecks};
 pub use services::{Services, ServicesConfig};

@@ -151,6 +151,33 @@ diesel::table! {
 }
 
 diesel::table! {
+    difference (id) {
+        id -> Uuid,
+        kind -> Text,
+        subject -> Text,
+        created_at -> Timestamptz,
+        found_by -> Uuid,
+        seen_at -> Timestamptz,
+        seen_by -> Uuid,
+        at -> Timestamptz,
+        transaction_id -> Nullable<Int8>,
+        payment_id -> Nullable<Uuid>,
+        account_id -> Nullable<Text>,
+        invoice_id -> Nullable<Text>,
+        our_amount -> Nullable<Int8>,
+        their_amount -> Nullable<Int8>,
+        our_currency -> Nullable<Text>,
+        their_currency -> Nullable<Text>,
+        our_state -> Nullable<Text>,
+        their_status -> Nullable<Text>,
+        state -> Text,
+        decided_at -> Nullable<Timestamptz>,
+        decided_by -> Nullable<Text>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     event (id, at) {
         id -> Int8,
         at -> Timestamptz,
@@ -201,6 +228,38 @@ diesel::table! {
         outcome -> Nullable<Text>,
         request -> Nullable<Text>,
         response -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    gateway_chargeback (chargeback_id) {
+        chargeback_id -> Text,
+        transaction_id -> Int8,
+        amount -> Nullable<Int8>,
+        currency -> Nullable<Text>,
+        at -> Timestamptz,
+        listed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    gateway_transaction (transaction_id) {
+        transaction_id -> Int8,
+        created_at -> Timestamptz,
+        operation -> Text,
+        status -> Nullable<Text>,
+        amount -> Nullable<Int8>,
+        currency -> Nullable<Text>,
+        invoice_id -> Nullable<Text>,
+        invoice_no -> Nullable<Int8>,
+        account_id -> Nullable<Text>,
+        payment_id -> Nullable<Uuid>,
+        bill_id -> Nullable<Uuid>,
+        original_id -> Nullable<Int8>,
+        refunded -> Nullable<Bool>,
+        test_mode -> Nullable<Bool>,
+        on_our_terminal -> Bool,
+        listed_at -> Timestamptz,
     }
 }
 
@@ -299,6 +358,37 @@ diesel::table! {
         woken_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
         card -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    reconciliation (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        kind -> Text,
+        asked_by -> Nullable<Text>,
+        made_on -> Nullable<Date>,
+        range_from -> Timestamptz,
+        range_to -> Timestamptz,
+        phase -> Text,
+        started_at -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+        reading -> Int4,
+        next_page -> Int4,
+        taught -> Bool,
+        is_stable -> Nullable<Bool>,
+        cursor_at -> Nullable<Timestamptz>,
+        cursor_id -> Nullable<Int8>,
+        cursor_payment -> Nullable<Uuid>,
+        cursor_difference -> Nullable<Uuid>,
+        leased_until -> Timestamptz,
+        trouble -> Nullable<Text>,
+        fruitless -> Int4,
+        pages -> Int4,
+        transactions -> Int8,
+        payments -> Int8,
+        found -> Int8,
+        settled -> Int8,
     }
 }
 
@@ -415,6 +505,7 @@ diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(card -> account (account_id));
 diesel::joinable!(chargeback -> payment (payment_id));
 diesel::joinable!(decline_rule -> decline_schedule (decline_group));
+diesel::joinable!(difference -> payment (payment_id));
 diesel::joinable!(notification -> payment (payment_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
@@ -435,15 +526,19 @@ diesel::allow_tables_to_appear_in_same_query!(
     decline_change,
     decline_rule,
     decline_schedule,
+    difference,
     event,
     event_log,
     event_reader,
     gateway_call,
+    gateway_chargeback,
+    gateway_transaction,
     journal_entry,
     journal_line,
     notification,
     orphan,
     payment,
+    reconciliation,
     refund,
     refund_limit,
     role_push,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{PaymentId, RefundId};
+use crate::{PaymentId, ReconciliationId, RefundId};
 
 /// What a customer waits for: first payments, and the answers of the bank's page. Workers keep places for it.
 pub const PAYMENTS: &str = "payments";
@@ -180,6 +180,26 @@ pub struct KeepHistory {}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.wipe_traces", queue = "billing", acks_late, ignore_result)]
 pub struct WipeTraces {}
+
+/// Has the last closed days compared with the gateway's list, and runs that were left in the middle gone on with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.reconcile_days", queue = "billing", acks_late, ignore_result)]
+pub struct ReconcileDays {}
+
+/// Goes on with a run, for a while; then with what is due after it. Where it stands is in its row, so nothing is lost by a
+/// worker that dies: it is not tried again as a task.
+#[derive(Debug, Clone, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(
+    name = "billing.reconcile",
+    queue = "lookups",
+    acks_late,
+    ignore_result,
+    soft_time_limit = "8m",
+    time_limit = "9m"
+)]
+pub struct Reconcile {
+    pub reconciliation_id: ReconciliationId,
+}
 
 /// The result of the four tasks about one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 mod amount;
 pub mod answer;
 mod charge;
+mod chargeback;
 mod client;
 mod date;
 mod error;
@@ -15,6 +16,7 @@ mod transaction;
 
 pub use amount::{Amount, InvalidAmount};
 pub use charge::{Charge, ThreeDs};
+pub use chargeback::Chargeback;
 pub use client::{Client, ClientConfig, ConfigError, Exchange, Pages, Record};
 pub use error::{Decline, Doubt, Error, NotProcessed};
 pub use reason::ReasonGroup;

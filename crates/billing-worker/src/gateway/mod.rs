@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+mod listed;
 pub(crate) mod signals;
 
 use billing::store::payments::{ChargeInstrument, ChargeOrder};
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::answers::{Heard, Looked, heard, is_anothers, is_named_by, looked_up, orphan, unknown};
 pub(crate) use self::calls::ended;
+pub(crate) use self::listed::{chargeback, listed};
 
 /// What is asked of the gateway.
 pub(crate) enum ChargeRequest {

@@ -9,18 +9,19 @@ use cloudpayments::{Client, Error, Record, RequestId};
 use crate::desk::Desk;
 use crate::gateway;
 
-/// The gateway, asked about one payment.
+/// The gateway, asked about one payment, or for a list.
 pub(super) struct Calls<'a> {
     desk: &'a Desk,
-    payment_id: PaymentId,
+    /// `None`: a list, or an operation that is no payment of ours.
+    payment_id: Option<PaymentId>,
     pub(super) gateway: Client,
     record: Record,
 }
 
 impl<'a> Calls<'a> {
-    pub(super) fn about(payment_id: PaymentId, desk: &'a Desk) -> Self {
+    pub(super) fn about(payment_id: impl Into<Option<PaymentId>>, desk: &'a Desk) -> Self {
         let (gateway, record) = desk.gateway.recorded();
-        Self { desk, payment_id, gateway, record }
+        Self { desk, payment_id: payment_id.into(), gateway, record }
     }
 
     /// Makes one request, `asking` of [`Calls::gateway`]. That it cannot be written down now keeps nobody from asking.
@@ -37,7 +38,8 @@ impl<'a> Calls<'a> {
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            tracing::warn!(payment_id = %self.payment_id, path, %error, "a call of the gateway could not be written down");
+            let payment_id = self.payment_id.map(|id| id.to_string());
+            tracing::warn!(payment_id, path, %error, "a call of the gateway could not be written down");
         }
         answer
     }

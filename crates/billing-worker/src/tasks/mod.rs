@@ -13,6 +13,8 @@ mod look_for_refund;
 mod look_up;
 mod open_renewals;
 mod places;
+mod reconcile;
+mod reconcile_days;
 mod refund_payment;
 mod republish_stranded;
 mod resolve_payment;
@@ -23,7 +25,7 @@ mod settle_notifications;
 mod trail;
 mod wipe_traces;
 
-use billing::event::Source::{Notification, Timetable, Worker};
+use billing::event::Source::{Notification, Reconciliation, Timetable, Worker};
 use celeriac::worker::WorkerBuilder;
 
 use self::trail::on;
@@ -48,4 +50,6 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Notification, settle_notifications::settle_notifications))
         .task(on(Timetable, keep_history::keep_history))
         .task(on(Timetable, wipe_traces::wipe_traces))
+        .task(on(Timetable, reconcile_days::reconcile_days))
+        .task(on(Reconciliation, reconcile::reconcile))
 }

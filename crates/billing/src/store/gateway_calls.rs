@@ -49,13 +49,14 @@ pub struct Ended {
 /// The longest body kept, in bytes.
 pub const MAX_BODY: usize = 4_096;
 
-/// Writes down that a request is about to leave, with the task that the present [`trail`] names.
+/// Writes down that a request is about to leave, with the task that the present [`trail`] names. A list
+/// is about no payment.
 ///
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn begin(
     conn: &mut AsyncPgConnection,
-    payment_id: PaymentId,
+    payment_id: impl Into<Option<PaymentId>>,
     path: &str,
     request_id: Option<&str>,
     now: DateTime<Utc>,
@@ -67,7 +68,7 @@ pub async fn begin(
         .values((
             gateway_call::id.eq(call.id),
             gateway_call::started_at.eq(call.started_at),
-            gateway_call::payment_id.eq(payment_id),
+            gateway_call::payment_id.eq(payment_id.into()),
             gateway_call::path.eq(path),
             gateway_call::request_id.eq(request_id),
             gateway_call::task_id.eq(trail.task_id),

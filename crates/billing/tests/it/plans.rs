@@ -13,6 +13,7 @@ use billing::ledger::{self, Entry};
 use billing::models::TariffPrice;
 use billing::notification::{Ids, Notice, NoticeKind};
 use billing::payment::identity::Terminal;
+use billing::reconciliation::{DifferenceState, Listed, ListedChargeback, ListedOperation, Phase, Range, RunKind};
 use billing::refund::{AccessEffect, RefundOutcome};
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Watch};
@@ -21,10 +22,11 @@ use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::notifications::{self, NoticeKey, Received, Rules};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
+use billing::store::reconciliation::{self, Decision, Filter, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, roles, tariffs};
-use billing::{AccountId, Currency, Kopecks, PaymentId, RefundId, clock};
+use billing::{AccountId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
@@ -76,6 +78,21 @@ const MORE: &str = "
     insert into role_push (account_id, role, version, acknowledged, due_at)
     select id, 'BaseUser', n, case when n % 1000 = 0 then 0 else n end, created_at
     from (select id, created_at, row_number() over () as n from account) as numbered;
+    insert into gateway_transaction (transaction_id, created_at, operation, status, amount, currency, invoice_no, account_id,
+        original_id, on_our_terminal, listed_at)
+    select p.transaction_id, p.created_at, 'payment', 'Completed', p.amount, p.currency, p.invoice_no, b.account_id, null,
+        true, p.created_at
+    from payment p join bill b on b.id = p.bill_id where p.transaction_id is not null;
+    insert into gateway_chargeback (chargeback_id, transaction_id, at, listed_at)
+    select transaction_id, transaction_id, created_at, created_at from payment where transaction_id is not null limit 5000;
+    insert into reconciliation (id, created_at, kind, range_from, range_to, phase, started_at, ended_at, leased_until)
+    select gen_random_uuid(), at, 'asked', at, at + interval '1 day', 'ended', at, at, at
+    from (select timestamptz '2010-01-01' + n * interval '1 day' as at from generate_series(1, 5000) as n) as days;
+    insert into difference (id, kind, subject, created_at, found_by, seen_at, seen_by, at, payment_id, state, decided_at,
+        decided_by, reason)
+    select gen_random_uuid(), 'amount', id, created_at, run, created_at, run, created_at, id, 'explained', created_at,
+        'anna', 'a test'
+    from payment, (select id as run from reconciliation limit 1) as run limit 5000;
     analyze;";
 
 type Call = for<'a> fn(&'a mut AsyncPgConnection, &'a Rows) -> BoxFuture<'a, ()>;
@@ -251,6 +268,87 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "payments::told" => |conn, rows| payments::told(conn, &[rows.created, rows.paid.id], noon()).await.unwrap();
     "payments::unresolved" => |conn, _rows| payments::unresolved(conn, noon(), noon() + hours(1), 100).await.unwrap();
+    "reconciliation::ask" => |conn, rows| rows.run(conn, Phase::Listing).await;
+    "reconciliation::by_id" => |conn, _rows| reconciliation::by_id(conn, DifferenceId::new()).await.unwrap();
+    "reconciliation::claim" => |conn, rows| {
+        let run = rows.run(conn, Phase::Listing).await;
+        reconciliation::claim(conn, run.id, noon() + hours(2), noon() + hours(1)).await.unwrap().unwrap()
+    };
+    "reconciliation::compare" => |conn, rows| {
+        for phase in [Phase::Comparing, Phase::ComparingOurs] {
+            let run = rows.run(conn, phase).await;
+            let compared = reconciliation::compare(conn, &run, FEW, noon(), noon()).await.unwrap().run.unwrap();
+            assert!(compared.transactions + compared.payments >= 1, "a chunk of {phase}");
+            let run = Run { cursor_at: Some(noon() + Duration::days(900)), ..run };
+            let at_the_end = reconciliation::compare(conn, &run, FEW, noon(), noon()).await.unwrap();
+            assert!(at_the_end.run.is_none(), "it has moved on");
+        }
+    };
+    "reconciliation::days" => |conn, _rows| {
+        let last = noon().date_naive();
+        reconciliation::days(conn, last - Duration::days(31), last).await.unwrap()
+    };
+    "reconciliation::decide" => |conn, rows| {
+        let decision =
+            Decision { state: DifferenceState::Explained, by: "anna".to_owned(), reason: "a test".to_owned() };
+        let (_, id) = rows.difference(conn).await;
+        reconciliation::decide(conn, id, decision, noon()).await.unwrap()
+    };
+    "reconciliation::due" => |conn, rows| {
+        rows.run(conn, Phase::Listing).await;
+        reconciliation::due(conn, noon() + hours(1)).await.unwrap().unwrap()
+    };
+    "reconciliation::end" => |conn, rows| {
+        let run = rows.run(conn, Phase::Settling).await;
+        reconciliation::end(conn, &run, noon()).await.unwrap()
+    };
+    "reconciliation::end_reading" => |conn, rows| {
+        let run = rows.run(conn, Phase::Listing).await;
+        reconciliation::end_reading(conn, &run).await.unwrap().unwrap()
+    };
+    "reconciliation::get" => |conn, rows| {
+        let run = rows.run(conn, Phase::Listing).await;
+        reconciliation::get(conn, run.id).await.unwrap().unwrap()
+    };
+    "reconciliation::keep_chargebacks" => |conn, rows| {
+        let run = rows.run(conn, Phase::Chargebacks).await;
+        let (chargeback_id, transaction_id) = ("one".to_owned(), rows.paid.transaction_id.unwrap());
+        let page = [ListedChargeback { chargeback_id, transaction_id, amount: None, currency: None, at: noon() }];
+        let run = reconciliation::keep_chargebacks(conn, &run, &page, noon(), noon()).await.unwrap().unwrap();
+        reconciliation::keep_chargebacks(conn, &run, &[], noon(), noon()).await.unwrap().unwrap()
+    };
+    "reconciliation::keep_page" => |conn, rows| {
+        let run = rows.run(conn, Phase::Listing).await;
+        reconciliation::keep_page(conn, &run, &[rows.listed()], noon(), noon()).await.unwrap().unwrap()
+    };
+    "reconciliation::list" => |conn, rows| {
+        let (run, before) = (rows.difference(conn).await.0.id, (noon(), DifferenceId::new()));
+        let open = Filter { state: Some(DifferenceState::Open), ..Filter::default() };
+        reconciliation::list(conn, open, 20).await.unwrap();
+        reconciliation::list(conn, Filter { run: Some(run), ..Filter::default() }, 20).await.unwrap();
+        reconciliation::list(conn, Filter { before: Some(before), ..Filter::default() }, 20).await.unwrap()
+    };
+    "reconciliation::open_daily" => |conn, _rows| {
+        assert_eq!(reconciliation::open_daily(conn, noon()).await.unwrap(), 8);
+        assert_eq!(reconciliation::open_daily(conn, noon()).await.unwrap(), 0);
+    };
+    "reconciliation::refunds_of" => |conn, _rows| reconciliation::refunds_of(conn, 1).await.unwrap();
+    "reconciliation::release" => |conn, rows| {
+        let run = rows.run(conn, Phase::Listing).await;
+        reconciliation::release(conn, &run, noon()).await.unwrap();
+    };
+    "reconciliation::settled" => |conn, rows| {
+        let (run, id) = rows.difference(conn).await;
+        reconciliation::settled(conn, &run, id, Some("it was paid late"), noon(), noon()).await.unwrap().unwrap()
+    };
+    "reconciliation::to_settle" => |conn, rows| {
+        let (run, id) = rows.difference(conn).await;
+        assert_eq!(reconciliation::to_settle(conn, &run, 10).await.unwrap()[0].id, id);
+    };
+    "reconciliation::troubled" => |conn, rows| {
+        let run = rows.run(conn, Phase::Listing).await;
+        reconciliation::troubled(conn, &run, "HTTP status 503", noon()).await.unwrap();
+    };
     "refunds::apply" => |conn, rows| {
         let done = RefundOutcome::Done { gateway_tx_id: Some(78) };
         let id = rows.refund_sent(conn).await;
@@ -507,6 +605,46 @@ impl Rows {
         let rule = rules.iter_mut().find(|rule| rule.code == 5051).unwrap();
         rule.max_retries = 1;
         declines::set_rule(conn, rule, &self.author()).await.unwrap()
+    }
+
+    /// A run of a month, as far as this.
+    async fn run(&self, conn: &mut AsyncPgConnection, phase: Phase) -> Run {
+        let range = Range { from: noon() - Duration::days(31), to: noon() + Duration::days(31) };
+        let run = reconciliation::ask(conn, RunKind::Asked, range, "anna", noon()).await.unwrap();
+        let moving = format!("update reconciliation set phase = '{phase}' where id = '{}'", run.id);
+        diesel::sql_query(moving).execute(conn).await.unwrap();
+        Run { phase, ..run }
+    }
+
+    /// One that was found, and the run that has seen it.
+    async fn difference(&self, conn: &mut AsyncPgConnection) -> (Run, DifferenceId) {
+        let (run, id) = (self.run(conn, Phase::Settling).await, DifferenceId::new());
+        let found = format!(
+            "insert into difference (id, kind, subject, created_at, found_by, seen_at, seen_by, at, payment_id, state)
+             values ('{id}', 'status', 'transaction:1', now(), '{0}', now(), '{0}', now(), '{1}', 'open')",
+            run.id, self.paid.id
+        );
+        diesel::sql_query(found).execute(conn).await.unwrap();
+        (run, id)
+    }
+
+    fn listed(&self) -> Listed {
+        Listed {
+            transaction_id: 1_000_000_007,
+            created_at: noon(),
+            operation: ListedOperation::Payment,
+            status: Some("Completed"),
+            amount: Some(1),
+            currency: Some("RUB".to_owned()),
+            invoice_id: Some("7".to_owned()),
+            account_id: Some(self.account.to_string()),
+            payment_id: Some(self.paid.id),
+            bill_id: None,
+            original_id: None,
+            refunded: None,
+            test_mode: Some(true),
+            on_our_terminal: true,
+        }
     }
 
     fn author(&self) -> Author {

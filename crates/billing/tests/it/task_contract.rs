@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use billing::tasks::{
     Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHold, EndHolds, ExpireThreeDs, OpenRenewals,
-    PaymentReceipt, RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown, ResumeRefunds,
-    SettleNotifications, WipeTraces,
+    PaymentReceipt, Reconcile, ReconcileDays, RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown,
+    ResumeRefunds, SettleNotifications, WipeTraces,
 };
 use billing::{PaymentId, RefundId};
 use celeriac::Task;
@@ -38,6 +38,8 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<SettleNotifications>(&mut page);
     line::<WipeTraces>(&mut page);
     line::<Announce>(&mut page);
+    line::<ReconcileDays>(&mut page);
+    line::<Reconcile>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -54,6 +56,8 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.settle_notifications() on billing, acks late: true, retries: Some(3)
     billing.wipe_traces() on billing, acks late: true, retries: Some(3)
     billing.announce() on billing, acks late: true, retries: Some(3)
+    billing.reconcile_days() on billing, acks late: true, retries: Some(3)
+    billing.reconcile(reconciliation_id) on lookups, acks late: true, retries: Some(3)
     ");
 }
 
@@ -99,6 +103,7 @@ fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
         ExpireThreeDs::OPTIONS.expires,
         SettleNotifications::OPTIONS.expires,
         WipeTraces::OPTIONS.expires,
+        ReconcileDays::OPTIONS.expires,
     ];
     assert_eq!(expires, [None; 8]);
 }

@@ -20,7 +20,7 @@ mod tests;
 use std::{fmt, time::Duration};
 
 use crate::{
-    Charge, Decline, Doubt, Error, NotProcessed, ThreeDs, Transaction, TransactionStatus,
+    Charge, Chargeback, Decline, Doubt, Error, NotProcessed, ThreeDs, Transaction, TransactionStatus,
     fields::Fields,
     transaction::{reason_code, standing},
 };
@@ -117,6 +117,21 @@ impl Received {
         entries
             .iter()
             .map(|entry| Transaction::read(entry).ok_or_else(|| Doubt::Undecodable("no TransactionId").into()))
+            .collect()
+    }
+
+    /// One page of chargebacks. Likewise none may be skipped.
+    pub fn chargebacks(&self) -> Result<Vec<Chargeback>, Error> {
+        let answer = self.open()?;
+        let Model::List(entries) = &answer.model else {
+            return Err(answer.refusal());
+        };
+        if !answer.success {
+            return Err(Doubt::Contradictory("a list without success").into());
+        }
+        entries
+            .iter()
+            .map(|entry| Chargeback::read(entry).ok_or_else(|| Doubt::Undecodable("no ChargeBackId").into()))
             .collect()
     }
 

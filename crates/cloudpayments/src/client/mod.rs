@@ -17,8 +17,8 @@ pub use self::{
     pages::Pages,
 };
 use crate::{
-    CardCharge, Charge, Error, ListRequest, RequestId, TokenCharge, Transaction, TransactionPart, answer::Received,
-    request::Body,
+    CardCharge, Charge, Chargeback, Error, ListRequest, RequestId, TokenCharge, Transaction, TransactionPart,
+    answer::Received, request::Body,
 };
 
 /// A client of one terminal of the gateway. Cheap to clone; clones share connections and the limit of
@@ -114,6 +114,12 @@ impl Client {
     /// One page of a list, counted from one; past the last page come empty ones (`/v2/payments/list`).
     pub async fn list(&self, request: &ListRequest, page: u32) -> Result<Vec<Transaction>, Error> {
         self.post("/v2/payments/list", request.body(page), None).await?.page()
+    }
+
+    /// One page of the chargebacks of a stretch of time, counted from one; past the last page come empty ones
+    /// (`/chargebacks/list`). The gateway tells those of a year at most.
+    pub async fn chargebacks(&self, request: &ListRequest, page: u32) -> Result<Vec<Chargeback>, Error> {
+        self.post("/chargebacks/list", request.body(page), None).await?.chargebacks()
     }
 
     /// All pages of a list, one after the other.

@@ -46,9 +46,14 @@ fn every_documented_answer_is_decided_as_documented() {
                 }
             }
             "/payments/refund" => assert_eq!(answer.refund().unwrap(), 568, "{name}"),
-            // An entry of this list is a claim, not a transaction, but it names one.
             "/chargebacks/list" => {
-                assert_eq!(answer.page().unwrap()[0].transaction_id, 2200203594, "{name}");
+                let claim = &answer.chargebacks().unwrap()[0];
+                assert_eq!(
+                    (claim.transaction_id, claim.chargeback_id.as_str()),
+                    (2200203594, "6811d4a17bab1c4b44c19371")
+                );
+                assert_eq!((claim.amount.unwrap().minor(2), claim.currency.as_deref()), (Some(10_000), Some("RUB")));
+                assert_eq!(claim.at.unwrap().to_rfc3339(), "2025-04-29T21:00:00+00:00", "{name}");
             }
             // Confirm, void, and what other endpoints do: an order is done.
             _ => answer.done().unwrap_or_else(|error| panic!("{name}: {error}")),

@@ -1,0 +1,58 @@
+//! What is kept of an operation that the gateway lists: what can be compared, and nothing of a person or a card.
+
+use billing::Currency;
+use billing::payment::identity::Terminal;
+use billing::reconciliation::{Listed, ListedChargeback, ListedOperation};
+use chrono::{DateTime, Utc};
+use cloudpayments::{Amount, Chargeback, Operation, Transaction, TransactionStatus};
+use serde_json::Value;
+
+/// An operation, as far as it can be compared. `unless_told`: when it was made, if the gateway does not say.
+pub(crate) fn listed(transaction: &Transaction, terminal: Terminal, unless_told: DateTime<Utc>) -> Listed {
+    let json: Option<Value> = transaction.json_data.as_deref().and_then(|json| serde_json::from_str(json).ok());
+    let id = |name: &str| json.as_ref()?.get(name)?.as_str();
+    let text = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', ""));
+    Listed {
+        transaction_id: transaction.transaction_id,
+        created_at: transaction.created_at.unwrap_or(unless_told),
+        operation: operation(transaction),
+        status: transaction.status.map(TransactionStatus::as_str),
+        amount: minor(transaction.amount, transaction.currency.as_deref()),
+        currency: text(&transaction.currency),
+        invoice_id: text(&transaction.invoice_id),
+        account_id: text(&transaction.account_id),
+        payment_id: id("payment_id").and_then(|id| id.parse().ok()),
+        bill_id: id("bill_id").and_then(|id| id.parse().ok()),
+        original_id: transaction.original_transaction_id,
+        refunded: transaction.refunded,
+        test_mode: transaction.test_mode,
+        // What does not say is counted: rather a difference too many.
+        on_our_terminal: transaction.test_mode.is_none_or(|test| test == (terminal == Terminal::Test)),
+    }
+}
+
+/// The documentation does not list the numbers of `Type`: what names an original and is not said to be a payment is none.
+const fn operation(transaction: &Transaction) -> ListedOperation {
+    match transaction.operation {
+        Some(Operation::Refund) => ListedOperation::Refund,
+        Some(Operation::Payout) => ListedOperation::Payout,
+        None if transaction.original_transaction_id.is_some() => ListedOperation::Refund,
+        Some(Operation::Payment) | None => ListedOperation::Payment,
+    }
+}
+
+/// A chargeback, likewise.
+pub(crate) fn chargeback(claim: &Chargeback, unless_told: DateTime<Utc>) -> ListedChargeback {
+    ListedChargeback {
+        chargeback_id: claim.chargeback_id.replace('\0', ""),
+        transaction_id: claim.transaction_id,
+        amount: minor(claim.amount, claim.currency.as_deref()),
+        currency: claim.currency.as_ref().map(|text| text.replace('\0', "")),
+        at: claim.at.unwrap_or(unless_told),
+    }
+}
+
+fn minor(amount: Option<Amount>, currency: Option<&str>) -> Option<i64> {
+    let currency: Currency = currency?.parse().ok()?;
+    amount?.minor(currency.decimals())
+}

@@ -1,0 +1,5 @@
+drop index payment_sent;
+drop table difference;
+drop table reconciliation;
+drop table gateway_chargeback;
+drop table gateway_transaction;
