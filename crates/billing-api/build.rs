@@ -5,13 +5,14 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "billing/v1/tariffs.proto",
     "billing/v1/payments.proto",
     "billing/v1/access.proto",
     "billing/v1/events.proto",
     "billing/v1/subscriptions.proto",
     "billing/v1/refunds.proto",
+    "billing/v1/reconciliation.proto",
 ];
 
 /// Messages that carry card data: their `Debug` is written by hand in `src/proto.rs` and keeps it to itself.

@@ -1,4 +1,5 @@
 drop index payment_sent;
+drop index refund_sent;
 drop table difference;
 drop table reconciliation;
 drop table gateway_chargeback;

@@ -38,6 +38,8 @@ create table gateway_chargeback (
     transaction_id bigint not null,
     amount bigint,
     currency text check (length(currency) <= 255),
+    kind text check (length(kind) <= 255),
+    operation text check (length(operation) <= 255),
     at timestamptz not null,
     listed_at timestamptz not null
 );
@@ -123,10 +125,11 @@ create table difference (
     )
 );
 
-create index difference_of_run on difference (seen_by, id);
+create index difference_of_run on difference (seen_by, at, id);
 create index difference_open on difference (id) where state = 'open';
 create index difference_of_payment on difference (payment_id) where payment_id is not null;
 create index difference_by_time on difference (at, id);
 
+create index refund_sent on refund (first_sent_at, id) where gateway_tx_id is not null;
 -- Which payments were sent in a range of time.
 create index payment_sent on payment (first_sent_at, id) where transaction_id is not null;

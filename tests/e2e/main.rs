@@ -14,6 +14,7 @@ mod environment;
 mod health;
 mod invariants;
 mod parking;
+mod reconciling;
 mod reports;
 mod roles;
 mod secrecy;

@@ -9,8 +9,11 @@ use testkit::{Process, TestDatabase};
 /// How long a role may take to start.
 const START: Duration = Duration::from_secs(30);
 
+/// How long a verb may take to its end.
+const A_VERB: Duration = Duration::from_secs(60);
+
 /// Settings that make the system impatient, so that a test sees in seconds what takes minutes in production.
-const IMPATIENT: [(&str, &str); 14] = [
+const IMPATIENT: [(&str, &str); 15] = [
     ("GATEWAY_TIMEOUT", "2s"),
     ("GATEWAY_MAX_IN_FLIGHT", "20"),
     ("RESOLVE_FIRST_LOOK", "500ms"),
@@ -21,6 +24,8 @@ const IMPATIENT: [(&str, &str); 14] = [
     ("REPUBLISH_STRANDED_EVERY", "1s"),
     ("RESOLVE_UNKNOWN_EVERY", "1s"),
     ("RESUME_REFUNDS_EVERY", "1s"),
+    // Its requests would meet the faults of others.
+    ("RECONCILE_EVERY", "24h"),
     ("SANDBOX_MAX_CONCURRENT", "100"),
     ("DATABASE_POOL_SIZE", "10"),
     ("CONNECT_WITHIN", "30s"),
@@ -104,6 +109,13 @@ impl System {
     /// The process of the API.
     pub(crate) fn api_pid(&self) -> u32 {
         self.processes[1].pid()
+    }
+
+    /// A verb of this system, at its end: the exit status, and all that was said.
+    pub(crate) async fn says(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut process = role(arguments, &self.environment).await;
+        let status = process.wait(A_VERB).await.code();
+        (status, process.output())
     }
 
     /// Plays the demo against this system.

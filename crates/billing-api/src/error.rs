@@ -148,6 +148,8 @@ pub(crate) enum Resource {
     Payment,
     Bill,
     Refund,
+    Reconciliation,
+    Difference,
 }
 
 impl ApiError {

@@ -23,9 +23,11 @@ use crate::payments::PaymentsApi;
 use crate::proto::access_server::AccessServer;
 use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
+use crate::proto::reconciliation_server::ReconciliationServer;
 use crate::proto::refunds_server::RefundsServer;
 use crate::proto::subscriptions_server::SubscriptionsServer;
 use crate::proto::tariffs_server::TariffsServer;
+use crate::reconciliation::ReconciliationApi;
 use crate::refunds::RefundsApi;
 use crate::subscriptions::SubscriptionsApi;
 use crate::tariffs::TariffsApi;
@@ -37,7 +39,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The whole server, as the protocol names it, and each service.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "",
     TariffsServer::<TariffsApi>::NAME,
     PaymentsServer::<PaymentsApi>::NAME,
@@ -45,6 +47,7 @@ const NAMES: [&str; 7] = [
     EventsServer::<EventsApi>::NAME,
     SubscriptionsServer::<SubscriptionsApi>::NAME,
     RefundsServer::<RefundsApi>::NAME,
+    ReconciliationServer::<ReconciliationApi>::NAME,
 ];
 
 /// What all services are: they stand on the same servers. When the sender is dropped, the streams that watch end.

@@ -29,6 +29,7 @@ mod outage;
 mod payments;
 mod per_client;
 pub mod proto;
+mod reconciliation;
 mod refunds;
 mod scope;
 mod server;

@@ -17,7 +17,7 @@ pub enum Scope {
     Events,
     /// Look at a subscription, cancel it, resume it.
     Subscriptions,
-    /// What only the staff may do: give money back.
+    /// What only the staff may do: give money back, compare with the gateway.
     Staff,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum Requirement {
 }
 
 /// Every method of the package and its scope. A method that is missing here cannot be called at all.
-const METHODS: [(&str, Scope); 26] = [
+const METHODS: [(&str, Scope); 31] = [
     ("/billing.v1.Tariffs/ListTariffs", Scope::Tariffs),
     ("/billing.v1.Payments/CreatePayment", Scope::Payments),
     ("/billing.v1.Payments/GetPayment", Scope::Payments),
@@ -83,6 +83,11 @@ const METHODS: [(&str, Scope); 26] = [
     ("/billing.v1.Subscriptions/ListPayments", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/ListBills", Scope::Subscriptions),
     ("/billing.v1.Subscriptions/GetBill", Scope::Subscriptions),
+    ("/billing.v1.Reconciliation/Run", Scope::Staff),
+    ("/billing.v1.Reconciliation/GetRun", Scope::Staff),
+    ("/billing.v1.Reconciliation/ListDays", Scope::Staff),
+    ("/billing.v1.Reconciliation/ListDifferences", Scope::Staff),
+    ("/billing.v1.Reconciliation/ResolveDifference", Scope::Staff),
     ("/billing.v1.Refunds/RefundPayment", Scope::Staff),
     ("/billing.v1.Refunds/GetRefund", Scope::Staff),
     ("/billing.v1.Refunds/ListRefunds", Scope::Staff),

@@ -37,9 +37,11 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::access_server::AccessServer;
 use crate::proto::events_server::EventsServer;
 use crate::proto::payments_server::PaymentsServer;
+use crate::proto::reconciliation_server::ReconciliationServer;
 use crate::proto::refunds_server::RefundsServer;
 use crate::proto::subscriptions_server::SubscriptionsServer;
 use crate::proto::tariffs_server::TariffsServer;
+use crate::reconciliation::ReconciliationApi;
 use crate::refunds::RefundsApi;
 use crate::start::StartError;
 use crate::streams::StreamLimits;
@@ -192,6 +194,7 @@ impl Bound {
         };
         let tariffs = TariffsApi { services: services.clone() };
         let subscriptions = SubscriptionsApi { services: services.clone(), writes: writes.clone(), gateway_rest };
+        let reconciliation = ReconciliationApi { services: services.clone() };
         let refunds = RefundsApi { services: services.clone(), writes: writes.clone() };
         let events = EventsApi {
             services: services.clone(),
@@ -206,6 +209,7 @@ impl Bound {
             .add_service(TariffsServer::new(tariffs).max_decoding_message_size(MAX_MESSAGE))
             .add_service(PaymentsServer::new(payments).max_decoding_message_size(MAX_MESSAGE))
             .add_service(AccessServer::new(access).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(ReconciliationServer::new(reconciliation).max_decoding_message_size(MAX_MESSAGE))
             .add_service(RefundsServer::new(refunds).max_decoding_message_size(MAX_MESSAGE))
             .add_service(EventsServer::new(events).max_decoding_message_size(MAX_MESSAGE))
             .add_service(SubscriptionsServer::new(subscriptions).max_decoding_message_size(MAX_MESSAGE)))

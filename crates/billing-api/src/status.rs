@@ -338,6 +338,12 @@ fn not_found(resource: Resource, id: &str) -> Status {
         }
         Resource::Bill => ("BILL_NOT_FOUND", "Bill", "bill_id", "no such bill"),
         Resource::Refund => ("REFUND_NOT_FOUND", "Refund", "refund_id", "no such refund: check its id"),
+        Resource::Reconciliation => {
+            ("RECONCILIATION_NOT_FOUND", "ReconciliationRun", "run_id", "no such run: check its id")
+        }
+        Resource::Difference => {
+            ("DIFFERENCE_NOT_FOUND", "Difference", "difference_id", "no such difference: check its id")
+        }
         Resource::Tariff => {
             ("TARIFF_NOT_FOUND", "Tariff", "tariff_id", "no such tariff: take one of Tariffs.ListTariffs")
         }

@@ -6,9 +6,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use billing::event::{EventKind, ResumeToken};
+use billing::reconciliation::{DifferenceState, MAX_DAYS, Range};
 use billing::refund::AccessEffect;
 use billing::store::refunds::{Ask, Listing};
-use billing::{AccountId, BillId, Kopecks, PaymentId, RefundId, TariffId};
+use billing::{AccountId, BillId, DifferenceId, Kopecks, PaymentId, ReconciliationId, RefundId, TariffId};
+use chrono::NaiveDate;
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -291,6 +293,107 @@ pub(crate) fn list(account_id: &str, page_size: i32, page_token: &str) -> Result
     }
 }
 
+/// A sound `RunReconciliationRequest`.
+pub(crate) struct RunForm {
+    pub(crate) range: Range,
+    pub(crate) actor: String,
+}
+
+pub(crate) fn run_reconciliation(request: &proto::RunReconciliationRequest) -> Result<RunForm, ApiError> {
+    let mut fields = Fields::default();
+    let days = fields.days(&request.first_day, &request.last_day);
+    let actor = fields.read("actor", request.actor.trim(), actor);
+    let (Some((first, last)), Some(actor)) = (days, actor) else { return Err(fields.into()) };
+    Ok(RunForm { range: Range::of_days(first, last), actor })
+}
+
+/// The first day of a stretch, and its last.
+pub(crate) fn days(first: &str, last: &str) -> Result<(NaiveDate, NaiveDate), ApiError> {
+    let mut fields = Fields::default();
+    fields.days(first, last).ok_or_else(|| fields.into())
+}
+
+pub(crate) fn run_id(text: &str) -> Result<ReconciliationId, ApiError> {
+    one("run_id", text).map(ReconciliationId::from)
+}
+
+/// A sound `ListDifferencesRequest`.
+pub(crate) struct DifferencesForm {
+    pub(crate) state: Option<DifferenceState>,
+    pub(crate) run: Option<ReconciliationId>,
+    pub(crate) limit: i64,
+    /// The last one of the page before.
+    pub(crate) before: Option<DifferenceId>,
+}
+
+const NO_SUCH_PAGE: &str = "must be the next_page_token of the page before";
+
+pub(crate) fn no_such_page() -> ApiError {
+    ApiError::Invalid(vec![Violation { field: "page_token", rule: NO_SUCH_PAGE }])
+}
+
+pub(crate) fn list_differences(request: &proto::ListDifferencesRequest) -> Result<DifferencesForm, ApiError> {
+    let mut fields = Fields::default();
+    let state = match proto::DifferenceState::try_from(request.state) {
+        Ok(proto::DifferenceState::Unspecified) => None,
+        Ok(state) => difference_state(state),
+        Err(_) => {
+            fields.broken("state", "must be a state of this version");
+            None
+        }
+    };
+    let run = match request.run_id.as_str() {
+        "" => None,
+        text => fields.read("run_id", text, uuid).map(ReconciliationId::from),
+    };
+    let limit = match request.page_size {
+        0 => 20,
+        size @ 1..=100 => i64::from(size),
+        _ => {
+            fields.broken("page_size", "must be from 1 to 100, or 0 for 20");
+            0
+        }
+    };
+    let before = match request.page_token.as_str() {
+        "" => None,
+        text => fields.read("page_token", text, |text| uuid(text).map_err(|_| NO_SUCH_PAGE)).map(DifferenceId::from),
+    };
+    if fields.0.is_empty() { Ok(DifferencesForm { state, run, limit, before }) } else { Err(fields.into()) }
+}
+
+/// A sound `ResolveDifferenceRequest`.
+pub(crate) struct ResolveForm {
+    pub(crate) id: DifferenceId,
+    pub(crate) state: DifferenceState,
+    pub(crate) reason: String,
+    pub(crate) actor: String,
+}
+
+pub(crate) fn resolve_difference(request: &proto::ResolveDifferenceRequest) -> Result<ResolveForm, ApiError> {
+    let mut fields = Fields::default();
+    let id = fields.read("difference_id", &request.difference_id, uuid);
+    let state = proto::DifferenceState::try_from(request.state).ok().and_then(difference_state);
+    if state.is_none() {
+        fields.broken("state", "must be open, explained or resolved");
+    }
+    let long_reason = |text: &str| line(text, 1_000).ok_or("must be 1 to 1000 characters without control characters");
+    let reason = fields.read("reason", request.reason.trim(), long_reason);
+    let actor = fields.read("actor", request.actor.trim(), actor);
+    let (Some(id), Some(state), Some(reason), Some(actor)) = (id, state, reason, actor) else {
+        return Err(fields.into());
+    };
+    Ok(ResolveForm { id: id.into(), state, reason, actor })
+}
+
+const fn difference_state(state: proto::DifferenceState) -> Option<DifferenceState> {
+    match state {
+        proto::DifferenceState::Unspecified => None,
+        proto::DifferenceState::Open => Some(DifferenceState::Open),
+        proto::DifferenceState::Explained => Some(DifferenceState::Explained),
+        proto::DifferenceState::Resolved => Some(DifferenceState::Resolved),
+    }
+}
+
 pub(crate) fn bill_id(text: &str) -> Result<BillId, ApiError> {
     one("bill_id", text).map(BillId::from)
 }
@@ -391,6 +494,19 @@ impl Fields {
             self.broken("page_token", "must be the next_page_token of the page before");
         }
         before
+    }
+
+    /// Days of the gateway, the last included.
+    fn days(&mut self, first: &str, last: &str) -> Option<(NaiveDate, NaiveDate)> {
+        let day = |text: &str| text.parse::<NaiveDate>().map_err(|_| "must be a day like 2026-11-01");
+        let (first, last) = (self.read("first_day", first, day), self.read("last_day", last, day));
+        let (first, last) = (first?, last?);
+        let days = (last - first).num_days();
+        if !(0..MAX_DAYS).contains(&days) {
+            self.broken("last_day", "must be the first day or one of the 365 after it");
+            return None;
+        }
+        Some((first, last))
     }
 
     /// Empty is allowed, and means: none.

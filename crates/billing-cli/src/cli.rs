@@ -12,6 +12,7 @@ use crate::environment;
 use crate::exit;
 use crate::health::HealthConfig;
 use crate::reconcile::ReconcileConfig;
+use crate::restored::RestoredConfig;
 use crate::roles::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
 use crate::standalone::{self, StandaloneConfig};
 use crate::tariffs::TariffsConfig;
@@ -59,6 +60,8 @@ pub enum Command {
     Tariffs(Box<TariffsConfig>),
     /// Compares the gateway's list with our payments, and shows what does not agree
     Reconcile(Box<ReconcileConfig>),
+    /// After the database was restored, or a failover has lost commits: nothing is charged until it is known what the gateway has
+    Restored(Box<RestoredConfig>),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
     /// Makes a token for the browser of an account, which this machine's `billing standalone` takes

@@ -10,6 +10,7 @@ pub mod exit;
 mod health;
 mod probes;
 mod reconcile;
+mod restored;
 mod roles;
 mod signals;
 mod standalone;
@@ -43,7 +44,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Standalone(_) | Command::Demo(_) => "warn",
         // Celery's verbs say themselves what went wrong.
         Command::Celery(_) => "off",
-        Command::Declines(_) | Command::Tariffs(_) | Command::Reconcile(_) => "warn",
+        Command::Declines(_) | Command::Tariffs(_) | Command::Reconcile(_) | Command::Restored(_) => "warn",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -60,6 +61,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
         Command::Reconcile(config) => unless_stopped(&signals, reconcile::run(*config)).await,
+        Command::Restored(config) => unless_stopped(&signals, restored::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Token(config) => token::run(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),

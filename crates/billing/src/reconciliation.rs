@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+use diesel::Queryable;
 use serde::Serialize;
 
 use crate::macros::text_enum;
@@ -184,12 +185,15 @@ pub struct Listed {
 }
 
 /// A chargeback as the gateway lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
 pub struct ListedChargeback {
     pub chargeback_id: String,
     pub transaction_id: i64,
     pub amount: Option<i64>,
     pub currency: Option<String>,
+    /// `Type` and `Operation`.
+    pub kind: Option<String>,
+    pub operation: Option<String>,
     pub at: DateTime<Utc>,
 }
 

@@ -237,6 +237,8 @@ diesel::table! {
         transaction_id -> Int8,
         amount -> Nullable<Int8>,
         currency -> Nullable<Text>,
+        kind -> Nullable<Text>,
+        operation -> Nullable<Text>,
         at -> Timestamptz,
         listed_at -> Timestamptz,
     }
@@ -437,6 +439,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    restore (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        told_by -> Text,
+        since -> Timestamptz,
+        epoch -> Uuid,
+        invoice_from -> Int8,
+        reconciliation_id -> Uuid,
+        lifted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     role_push (account_id) {
         account_id -> Uuid,
         role -> Text,
@@ -510,6 +525,7 @@ diesel::joinable!(notification -> payment (payment_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 diesel::joinable!(refund -> payment (payment_id));
+diesel::joinable!(restore -> reconciliation (reconciliation_id));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(tariff_price -> tariff (tariff_id));
@@ -541,6 +557,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     reconciliation,
     refund,
     refund_limit,
+    restore,
     role_push,
     skipped_period,
     tariff,

@@ -42,7 +42,7 @@ pub use logs::{Logs, show_logs};
 pub use own::{OwnServer, own_postgres, own_postgres_with, own_rabbitmq, own_rabbitmq_cluster, own_redis};
 pub use pgbouncer::{PgBouncer, pgbouncer};
 pub use ports::free_port;
-pub use postgres::{TestDatabase, postgres, postgres_from_template};
+pub use postgres::{TestDatabase, copy_of, postgres, postgres_from_template};
 pub use process::{Process, Signal};
 pub use proxy::FaultProxy;
 pub use python::{python, python_with_celery_5_5, run_python};

@@ -93,6 +93,26 @@ where
     clone_of(template.unwrap_or_else(|error| panic!("the template {name}: {error:#}"))).await
 }
 
+/// A copy of a test's database as it is now, as a restored backup would be. Whoever is connected to it loses the connection.
+pub async fn copy_of(database: &TestDatabase) -> TestDatabase {
+    let of = &database.name;
+    let copied = async {
+        let mut server = connect().await?;
+        server
+            .batch_execute(&format!(
+                "ALTER DATABASE {of} WITH ALLOW_CONNECTIONS false;
+                 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{of}';"
+            ))
+            .await?;
+        let name = names::unique();
+        create_database(&mut server, &name, of).await?;
+        server.batch_execute(&format!("ALTER DATABASE {of} WITH ALLOW_CONNECTIONS true")).await?;
+        anyhow::Ok(name)
+    };
+    let name = copied.await.unwrap_or_else(|error| panic!("a copy of a test database: {error:#}"));
+    TestDatabase { url: address_of(&name), name }
+}
+
 async fn make_template<F, Fut>(migrate: F) -> anyhow::Result<String>
 where
     F: FnOnce(String) -> Fut,

@@ -99,7 +99,7 @@ fn rpcs() -> Vec<Rpc> {
 impl Rpc {
     /// Whether it asks for something by its id.
     fn has_id(&self) -> bool {
-        let ids = ["account_id", "payment_id", "bill_id", "refund_id"];
+        let ids = ["account_id", "payment_id", "bill_id", "refund_id", "run_id", "difference_id"];
         self.input.field.iter().any(|field| ids.contains(&field.name()))
     }
 
@@ -113,7 +113,8 @@ impl Rpc {
                 "account_id" | "account_ids" => &whose.account_id,
                 "payment_id" => &whose.payment_id,
                 "bill_id" => &whose.bill_id,
-                "refund_id" => &key,
+                "refund_id" | "run_id" | "difference_id" => &key,
+                "first_day" | "last_day" => "2026-11-01",
                 "reason" | "actor" | "actor_role" => "staff",
                 "tariff_id" => tariff_id,
                 "idempotency_key" => &key,
@@ -157,7 +158,10 @@ async fn no_method_says_anything_about_what_belongs_to_another() {
     for rpc in rpcs() {
         let path = &rpc.path;
         let status = rpc.refused(&world, &token, &rpc.about(&others, &tariff_id)).await;
-        if path.starts_with("/billing.v1.Access/") || path.starts_with("/billing.v1.Refunds/") {
+        if path.starts_with("/billing.v1.Access/")
+            || path.starts_with("/billing.v1.Refunds/")
+            || path.starts_with("/billing.v1.Reconciliation/")
+        {
             let status = status.expect(path);
             assert_eq!(refusal(&status), refused(Code::PermissionDenied, "SCOPE_MISSING", &[]), "{path}");
         } else if rpc.has_id() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::store::circuits::{self, Watch};
+use billing::store::restores;
 use billing_api::proto::CreatePaymentRequest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -49,4 +50,18 @@ async fn who_would_pay_is_told_when_to_come_back_and_nothing_is_written() {
     circuits::end_pause(&mut conn, Circuit::Gateway, world.services.db.now()).await.unwrap();
     drop(conn);
     testkit::eventually(Duration::from_secs(20), async || create(&world, order.clone()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_begins_to_pay_while_a_restored_database_is_not_reconciled() {
+    let world = World::start().await;
+    let (order, now) = (world.order().await, world.services.db.now());
+    let mut conn = world.services.db.conn().await.unwrap();
+    restores::tell(&mut conn, now - chrono::TimeDelta::hours(1), "anna", now).await.unwrap();
+    drop(conn);
+    let rows = world.rows().await;
+    let status = create(&world, order.clone()).await.unwrap_err();
+    assert_eq!(refusal(&status), refused(Code::Unavailable, "GATEWAY_UNAVAILABLE", &[]));
+    assert!(status.message().contains("nothing was written"), "{status:?}");
+    assert_eq!(world.rows().await, rows);
 }

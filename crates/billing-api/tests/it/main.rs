@@ -18,6 +18,7 @@ mod notifications;
 mod operations;
 mod other_clients;
 mod public;
+mod reconciliation;
 mod refunds;
 mod refused;
 mod replace_card;

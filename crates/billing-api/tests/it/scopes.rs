@@ -53,6 +53,11 @@ async fn every_method_is_open_to_its_scope_only() {
         ("/billing.v1.Subscriptions/ListPayments", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/ListBills", "subscriptions", FRONTEND, AUTH),
         ("/billing.v1.Subscriptions/GetBill", "subscriptions", FRONTEND, AUTH),
+        ("/billing.v1.Reconciliation/Run", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Reconciliation/GetRun", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Reconciliation/ListDays", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Reconciliation/ListDifferences", "staff", PANEL, FRONTEND),
+        ("/billing.v1.Reconciliation/ResolveDifference", "staff", PANEL, FRONTEND),
         ("/billing.v1.Refunds/RefundPayment", "staff", PANEL, FRONTEND),
         ("/billing.v1.Refunds/GetRefund", "staff", PANEL, FRONTEND),
         ("/billing.v1.Refunds/ListRefunds", "staff", PANEL, FRONTEND),
@@ -95,7 +100,7 @@ async fn no_method_of_the_package_can_be_called_without_a_token() {
             }
         }
     }
-    assert_eq!(methods, 26);
+    assert_eq!(methods, 31);
 }
 
 #[tokio::test(flavor = "multi_thread")]

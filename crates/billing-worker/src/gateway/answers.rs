@@ -132,7 +132,7 @@ fn refusal(transaction: Transaction) -> Refusal {
     Refusal { code, reason, cardholder_message, retry_after }
 }
 
-fn money(transaction: &Transaction) -> Option<(Kopecks, Currency)> {
+pub(crate) fn money(transaction: &Transaction) -> Option<(Kopecks, Currency)> {
     let currency: Currency = transaction.currency.as_deref()?.parse().ok()?;
     let amount = transaction.amount?.minor(currency.decimals())?;
     Some((Kopecks::new(amount), currency))
@@ -163,6 +163,23 @@ pub(crate) fn is_named_by(transaction: &Transaction, ours: &Identity) -> bool {
 pub(crate) fn orphan(ours: &Identity, transaction: &Transaction, what: &str) -> Orphan {
     let status = transaction.status.map(TransactionStatus::as_str);
     Orphan::new(ours, transaction.transaction_id, told(transaction), status, what)
+}
+
+/// Likewise, of one that is no payment of ours.
+pub(crate) fn stray(transaction: &Transaction, what: String) -> Orphan {
+    let Told { invoice_id, account_id, amount, currency, test_mode, .. } = told(transaction);
+    let kept = |text: String| text.replace('\0', "").chars().take(255).collect();
+    Orphan {
+        payment_id: None,
+        transaction_id: transaction.transaction_id,
+        what,
+        status: transaction.status.map(|status| status.as_str().to_owned()),
+        invoice_id: invoice_id.map(kept),
+        account_id: account_id.map(kept),
+        amount,
+        currency: currency.map(kept),
+        test_mode,
+    }
 }
 
 pub(crate) fn unknown(why: String, times: Times) -> Outcome {

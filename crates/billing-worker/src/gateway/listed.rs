@@ -3,9 +3,12 @@
 use billing::Currency;
 use billing::payment::identity::Terminal;
 use billing::reconciliation::{Listed, ListedChargeback, ListedOperation};
+use billing::store::reconciliation::Lost;
 use chrono::{DateTime, Utc};
 use cloudpayments::{Amount, Chargeback, Operation, Transaction, TransactionStatus};
 use serde_json::Value;
+
+use super::answers::money;
 
 /// An operation, as far as it can be compared. `unless_told`: when it was made, if the gateway does not say.
 pub(crate) fn listed(transaction: &Transaction, terminal: Terminal, unless_told: DateTime<Utc>) -> Listed {
@@ -48,8 +51,31 @@ pub(crate) fn chargeback(claim: &Chargeback, unless_told: DateTime<Utc>) -> List
         transaction_id: claim.transaction_id,
         amount: minor(claim.amount, claim.currency.as_deref()),
         currency: claim.currency.as_ref().map(|text| text.replace('\0', "")),
+        kind: claim.kind.as_ref().map(|text| text.replace('\0', "")),
+        operation: claim.operation.as_ref().map(|text| text.replace('\0', "")),
         at: claim.at.unwrap_or(unless_told),
     }
+}
+
+/// A charge of ours, from what the gateway gives back of it. `None`: it is not ours, or does not say enough.
+pub(crate) fn lost(transaction: &Transaction, unless_told: DateTime<Utc>) -> Option<Lost> {
+    let json: Value = serde_json::from_str(transaction.json_data.as_deref()?).ok()?;
+    let text = |name: &str| json.get(name)?.as_str();
+    let (amount, currency) = money(transaction)?;
+    Some(Lost {
+        transaction_id: transaction.transaction_id,
+        made_at: transaction.created_at.unwrap_or(unless_told),
+        invoice_no: transaction.invoice_id.as_deref()?.parse().ok()?,
+        account_id: transaction.account_id.as_deref()?.parse().ok()?,
+        amount,
+        currency,
+        payment_id: text("payment_id")?.parse().ok()?,
+        bill_id: text("bill_id")?.parse().ok()?,
+        tariff_id: text("tariff_id")?.parse().ok()?,
+        kind: text("kind")?.parse().ok()?,
+        period_no: i32::try_from(json.get("period_no")?.as_i64()?).ok()?,
+        instrument: text("instrument")?.parse().ok()?,
+    })
 }
 
 fn minor(amount: Option<Amount>, currency: Option<&str>) -> Option<i64> {

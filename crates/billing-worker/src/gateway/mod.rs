@@ -5,14 +5,17 @@ mod calls;
 mod listed;
 pub(crate) mod signals;
 
+use billing::payment::Instrument;
 use billing::store::payments::{ChargeInstrument, ChargeOrder};
 use chrono::{DateTime, Utc};
 use cloudpayments::{Amount, CardCharge, Error, Initiator, TokenCharge};
 use serde_json::value::RawValue;
 
-pub(crate) use self::answers::{Heard, Looked, heard, is_anothers, is_named_by, looked_up, orphan, unknown};
+pub(crate) use self::answers::{
+    Heard, Looked, heard, is_anothers, is_named_by, looked_up, money, orphan, stray, unknown,
+};
 pub(crate) use self::calls::ended;
-pub(crate) use self::listed::{chargeback, listed};
+pub(crate) use self::listed::{chargeback, listed, lost};
 
 /// What is asked of the gateway.
 pub(crate) enum ChargeRequest {
@@ -33,7 +36,8 @@ pub(crate) struct Times {
     pub(crate) look_again_at: DateTime<Utc>,
 }
 
-/// The request of an order. The bill goes along, so that accounting finds it at the gateway too.
+/// The request of an order. The bill goes along, so that accounting finds it at the gateway too, and so that it can be
+/// written down again should the database lose it.
 ///
 /// # Errors
 /// [`Error::OurFault`]: the gateway takes no such amount.
@@ -77,6 +81,17 @@ pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
 }
 
 fn json_data(order: &ChargeOrder) -> Option<Box<RawValue>> {
-    let ids = serde_json::json!({ "bill_id": order.bill_id.to_string(), "payment_id": order.payment_id.to_string() });
+    let instrument = match order.instrument {
+        ChargeInstrument::Cryptogram(_) | ChargeInstrument::Verification(_) => Instrument::Cryptogram,
+        ChargeInstrument::Token(_) => Instrument::Token,
+    };
+    let ids = serde_json::json!({
+        "bill_id": order.bill_id.to_string(),
+        "payment_id": order.payment_id.to_string(),
+        "tariff_id": order.tariff_id.to_string(),
+        "kind": order.kind.as_str(),
+        "period_no": order.period_no,
+        "instrument": instrument.as_str(),
+    });
     serde_json::value::to_raw_value(&ids).ok()
 }

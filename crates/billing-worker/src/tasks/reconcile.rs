@@ -82,7 +82,13 @@ async fn work(mut run: Run, desk: &Desk) -> TaskResult<()> {
             Ok(next) => next,
             Err(Halt::Overtaken) => return Ok(()),
             Err(Halt::Failed(error)) => return Err(error),
-            Err(Halt::Gateway(error)) => return Ok(put_off(&run, &error, desk).await?),
+            Err(Halt::Gateway(error)) => {
+                let asked = match &error {
+                    Error::SafeToRetry { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
+                return Ok(put_off(&run, &error.to_string(), asked, desk).await?);
+            }
         };
         desk.tell_news();
     }
@@ -103,15 +109,15 @@ async fn step(run: &Run, desk: &Desk) -> Result<Run, Halt> {
     }
 }
 
-async fn put_off(run: &Run, error: &Error, desk: &Desk) -> Result<(), StoreError> {
+/// Tries the step again later, each time later; not before the gateway has asked for it.
+async fn put_off(run: &Run, why: &str, asked: Option<Duration>, desk: &Desk) -> Result<(), StoreError> {
     let now = desk.now();
     let spread = Spread::of(PaymentId::from(run.id.get()));
-    let mut again_at = now + backoff(FIRST_PAUSE, run.fruitless + 1, LONGEST_PAUSE, spread);
-    if let Error::SafeToRetry { retry_after: Some(after), .. } = error {
-        again_at = TimeDelta::from_std(*after).map_or(again_at, |after| again_at.max(now + after));
-    }
-    tracing::warn!(run = %run.id, %error, next = %again_at, "the gateway does not tell its list: the reconciliation waits");
-    store::troubled(&mut *desk.services.db.conn().await?, run, &error.to_string(), again_at).await
+    let pause = backoff(FIRST_PAUSE, run.fruitless + 1, LONGEST_PAUSE, spread);
+    let asked = asked.and_then(|asked| TimeDelta::from_std(asked).ok()).unwrap_or_default();
+    let again_at = now + pause.max(asked);
+    tracing::warn!(run = %run.id, why, next = %again_at, "the reconciliation waits");
+    store::troubled(&mut *desk.services.db.conn().await?, run, why, again_at).await
 }
 
 fn request(run: &Run) -> ListRequest {
@@ -157,7 +163,7 @@ async fn read_chargebacks(run: &Run, desk: &Desk) -> Result<Run, Halt> {
             error @ (Error::OurFault { .. }
             | Error::OutcomeUnknown { why: Doubt::Refusal(_) | Doubt::Status(400..=499) }),
         ) => {
-            tracing::warn!(run = %run.id, %error, "the gateway does not tell its chargebacks: none are compared");
+            tracing::info!(run = %run.id, %error, "the gateway does not tell its chargebacks: none are compared");
             Vec::new()
         }
         Err(error) => return Err(Halt::Gateway(error)),

@@ -20,6 +20,7 @@ mod reconciling;
 mod refunded;
 mod refunding;
 mod renewing;
+mod restoring;
 mod roles;
 mod three_ds;
 mod timetable;

@@ -1,10 +1,11 @@
 //! The gateway's list beside our rows: every page of it, each thing once, and money that was found late is taken.
 
-use billing::clock;
 use billing::payment::PaymentState;
+use billing::payment::identity::Terminal;
 use billing::reconciliation::{DifferenceKind, DifferenceState, Phase, Range, RunKind};
 use billing::store::reconciliation::{self as store, Difference, Filter, Run};
 use billing::tasks::Reconcile;
+use billing::{ReconciliationId, clock};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
@@ -23,9 +24,13 @@ impl World {
 
     async fn reconciled(&self) -> Run {
         let run = self.ordered().await;
+        self.ended(run.id).await
+    }
+
+    async fn ended(&self, id: ReconciliationId) -> Run {
         testkit::eventually(SOON, || async {
             let mut conn = self.services.db.conn().await.unwrap();
-            let run = store::get(&mut conn, run.id).await.unwrap().unwrap();
+            let run = store::get(&mut conn, id).await.unwrap().unwrap();
             if run.phase == Phase::Ended { Ok(run) } else { Err(run) }
         })
         .await
@@ -37,9 +42,18 @@ impl World {
     }
 
     /// Charges a card at the gateway as another system would, or as we did before a backup; returns the transaction.
-    async fn charge_behind_our_back(&self, invoice_id: &str, account_id: &str, data: serde_json::Value) -> i64 {
+    pub(crate) async fn charge_behind_our_back(
+        &self,
+        invoice_id: &str,
+        account_id: &str,
+        data: serde_json::Value,
+    ) -> i64 {
+        self.charge_so_much(399, invoice_id, account_id, data).await
+    }
+
+    async fn charge_so_much(&self, amount: i64, invoice_id: &str, account_id: &str, data: serde_json::Value) -> i64 {
         let order = json!({
-            "Amount": 399.0, "Currency": "RUB", "IpAddress": "203.0.113.7", "InvoiceId": invoice_id, "AccountId": account_id,
+            "Amount": amount, "Currency": "RUB", "IpAddress": "203.0.113.7", "InvoiceId": invoice_id, "AccountId": account_id,
             "CardCryptogramPacket": cloudpayments_sandbox::cryptogram(PAYS, "12/39", "123").unwrap(), "JsonData": data,
         });
         let request = reqwest::Client::new().post(format!("{}/payments/cards/charge", self.sandbox.url()));
@@ -75,14 +89,15 @@ async fn what_agrees_leaves_no_difference_and_what_does_not_leaves_one() {
     assert!(found[0].at <= Utc::now());
 }
 
+/// C32: a person has closed it, and the money turns up in the list of the next night.
 #[tokio::test(flavor = "multi_thread")]
 async fn money_of_a_payment_believed_dead_is_taken() {
     let world = World::start().await;
     let payment = world.created(PAYS, (1, 0)).await;
     // The gateway has it, and a person has closed it here as not executed.
     let data = json!({ "payment_id": payment.id.to_string(), "bill_id": payment.bill_id.to_string() });
-    let invoice = payment.identity(billing::payment::identity::Terminal::Test).invoice_no.to_string();
-    world.charge_behind_our_back(&invoice, &payment.account_id.to_string(), data).await;
+    let invoice = payment.identity(Terminal::Test).invoice_no.to_string();
+    world.charge_so_much(payment.amount.get() / 100, &invoice, &payment.account_id.to_string(), data).await;
     world.sql("update payment set state = 'not_executed', is_success = false, finished_at = now()").await;
     world.sql("update bill set status = 'Not paid', card_cryptogram_packet = null").await;
     assert!(!world.has_access(payment.account_id).await);
@@ -94,4 +109,75 @@ async fn money_of_a_payment_believed_dead_is_taken() {
     let found = world.differences().await;
     assert_eq!(kinds(&found), [(DifferenceKind::Status, DifferenceState::Resolved)]);
     assert_eq!(found[0].decided_by.as_deref(), Some(store::RECONCILIATION));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_many_pages_that_grows_while_it_is_read_is_read_whole() {
+    let world = World::start().await;
+    for n in 0..105 {
+        world.charge_behind_our_back(&format!("another-system-{n}"), "somebody", json!({ "order": n })).await;
+    }
+    // Each page takes so long that the list grows between two of them.
+    let slow = json!({ "match": { "path": "/v2/payments/list" }, "fault": "delay", "delay_ms": 200, "times": 9 });
+    world.order(slow).await;
+    let run = world.ordered().await;
+    testkit::eventually(SOON, || async {
+        let mut conn = world.services.db.conn().await.unwrap();
+        let run = store::get(&mut conn, run.id).await.unwrap().unwrap();
+        if run.pages >= 1 { Ok(()) } else { Err(run) }
+    })
+    .await;
+    for n in 200..220 {
+        world.charge_behind_our_back(&format!("another-system-{n}"), "somebody", json!({ "order": n })).await;
+    }
+    let run = world.ended(run.id).await;
+    assert_eq!((run.transactions, run.found, run.is_stable), (125, 125, Some(true)));
+    assert!(run.reading >= 2 && run.pages >= 4, "{run:?}");
+    let subjects: std::collections::HashSet<_> = world.differences().await.into_iter().map(|it| it.subject).collect();
+    assert_eq!(subjects.len(), 125, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_by_hand_that_nobody_told_us_of_is_recognised() {
+    let world = World::start().await;
+    let payment = world.pays(PAYS).await;
+    let payment = world.ends_as(payment.id, PaymentState::Succeeded).await;
+    world.refund(json!({ "transaction_id": payment.transaction_id, "amount": 100 })).await;
+    let run = world.reconciled().await;
+    assert_eq!((run.found, run.settled), (1, 1));
+    let found = world.differences().await;
+    assert_eq!(kinds(&found), [(DifferenceKind::RefundMissingHere, DifferenceState::Resolved)]);
+    let known = format!("refund where source = 'external' and amount = 10000 and payment_id = '{}'", payment.id);
+    assert_eq!(world.count(&known).await, 1);
+    let run = world.reconciled().await;
+    assert_eq!((run.found, run.settled), (0, 0), "it is known now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_taken_twice_for_one_attempt_becomes_a_payment_that_is_owed_back() {
+    let world = World::start().await;
+    let payment = world.pays(PAYS).await;
+    let payment = world.ends_as(payment.id, PaymentState::Succeeded).await;
+    let data = json!({ "payment_id": payment.id.to_string(), "bill_id": payment.bill_id.to_string() });
+    let invoice = payment.identity(Terminal::Test).invoice_no.to_string();
+    let price = payment.amount.get() / 100;
+    let second = world.charge_so_much(price, &invoice, &payment.account_id.to_string(), data).await;
+    world.reconciled().await;
+    let owed = format!("payment where state = 'succeeded_duplicate' and transaction_id = {second}");
+    assert_eq!(world.count(&owed).await, 1);
+    let found = world.differences().await;
+    assert_eq!(kinds(&found), [(DifferenceKind::Duplicate, DifferenceState::Open)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timetable_compares_the_last_closed_days_once_a_day() {
+    let world = World::start().await;
+    assert_eq!(world.tick(billing::tasks::ReconcileDays {}).await, json!(8));
+    assert_eq!(world.tick(billing::tasks::ReconcileDays {}).await, json!(0), "once a day");
+    testkit::eventually(SOON, || async {
+        let left = world.count("reconciliation where ended_at is null").await;
+        if left == 0 { Ok(()) } else { Err(left) }
+    })
+    .await;
+    assert_eq!(world.count("reconciliation where kind = 'daily' and is_stable").await, 8);
 }

@@ -47,7 +47,7 @@ pub(crate) struct World {
     arguments: Vec<String>,
     http: reqwest::Client,
     stop: CancellationToken,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl World {
@@ -112,7 +112,7 @@ impl World {
         let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
         let stop = CancellationToken::new();
         let services = start_worker(&arguments, &stop).await;
-        Self { services, sandbox, arguments, http: reqwest::Client::new(), stop, _database: database }
+        Self { services, sandbox, arguments, http: reqwest::Client::new(), stop, database }
     }
 
     /// Another worker like the first, with connections of its own.
@@ -331,6 +331,48 @@ impl World {
         let response = request.basic_auth("pk_sandbox", Some("sk_sandbox")).json(&order).send().await;
         let response: Value = response.unwrap().error_for_status().unwrap().json().await.unwrap();
         assert_eq!(response["Success"], true, "{response}");
+    }
+
+    /// A payment by a condition.
+    pub(crate) async fn id_of(&self, from: &str) -> PaymentId {
+        #[derive(diesel::QueryableByName)]
+        struct Id {
+            #[diesel(sql_type = diesel::sql_types::Uuid)]
+            id: PaymentId,
+        }
+        let mut conn = self.services.db.conn().await.unwrap();
+        diesel::sql_query(format!("select id from {from}")).get_result::<Id>(&mut *conn).await.unwrap().id
+    }
+
+    /// The database is copied; things go on; then it is as the copy was. Sessions end with the database they were of, and the
+    /// worker is started anew on the restored one, with an empty queue.
+    pub(crate) async fn backed_up_and_goes_on<T>(&mut self, goes_on: impl AsyncFnOnce(&Self) -> T) -> T {
+        // Nobody may be connected to what is copied.
+        self.stop.cancel();
+        let backup = testkit::copy_of(&self.database).await;
+        self.start_anew(None).await;
+        let done = goes_on(self).await;
+        self.stop.cancel();
+        self.start_anew(Some(backup)).await;
+        done
+    }
+
+    /// A new worker with a new queue, on the same database or another.
+    async fn start_anew(&mut self, database: Option<TestDatabase>) {
+        if let Some(database) = database {
+            self.database = database;
+        }
+        let memory = format!("memory://{}", PaymentId::new());
+        for (name, value) in [
+            ("--database-url", self.database.url().to_owned()),
+            ("--broker-url", memory.clone()),
+            ("--result-backend", memory),
+        ] {
+            let at = self.arguments.iter().position(|argument| argument == name).expect("it is set");
+            self.arguments[at + 1] = value;
+        }
+        self.stop = CancellationToken::new();
+        self.services = start_worker(&self.arguments, &self.stop).await;
     }
 
     /// How often the gateway took money from this account, by the attempt it was for.

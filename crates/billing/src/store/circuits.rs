@@ -1,15 +1,18 @@
 //! The circuits of the gateway, as all workers share them: a row each, read in the transaction that begins a request, and
 //! written only when there is something to say against it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::prepared::Prepare;
 use super::{StoreError, events};
+use crate::AccountId;
 use crate::breaker::{Admission, Breaker, BreakerPolicy, Circuit, CircuitState, PROBE_TAKES, Signal, Turn};
 use crate::event::{EventKind, NewEvent};
-use crate::schema::circuit;
+use crate::schema::{circuit, restore};
 
 /// A circuit with why it was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,20 +82,43 @@ pub(super) enum Admitted {
     Wait(DateTime<Utc>),
 }
 
-/// Whether a request that these circuits are of may be sent at `now`. Within the transaction that writes it down: if it is
+/// After a restore it is looked again so soon whether charging goes on.
+const HELD_FOR: TimeDelta = TimeDelta::minutes(1);
+
+/// An account with unexplained money is looked at again so soon.
+const UNEXPLAINED_FOR: TimeDelta = TimeDelta::hours(1);
+
+/// Whether a request that these circuits are of may be sent at `now`. Nothing is while a restore is not reconciled; and
+/// `by_itself`, without the customer, no account is charged that has money at the gateway which no row is of. Within the transaction that writes it down: if it is
 /// a probe, it is the only one.
 pub(super) async fn admit(
     conn: &mut AsyncPgConnection,
     of: &[Circuit],
+    by_itself: Option<AccountId>,
     now: DateTime<Utc>,
 ) -> Result<Admitted, StoreError> {
-    let rows: Vec<Row> = circuit::table
+    // One round trip for all of it.
+    let is_held = exists(restore::table.filter(restore::lifted_at.is_null()));
+    let is_unexplained = sql::<Bool>(
+        "exists (select from difference where kind = 'missing_here' and state = 'open' and lower(account_id) = ",
+    )
+    .bind::<Nullable<Text>, _>(by_itself.map(|account| account.to_string()))
+    .sql(")");
+    let found: Vec<(Row, bool, bool)> = circuit::table
         .filter(circuit::name.eq_any(of))
         .order(circuit::name)
-        .select(Row::as_select())
+        .select((Row::as_select(), is_held, is_unexplained))
+        .prepared()
         .load(conn)
         .await?;
-    let standing: Vec<Standing> = rows.into_iter().map(Standing::from).collect();
+    if found.iter().any(|(_, is_held, _)| *is_held) {
+        return Ok(Admitted::Wait(now + HELD_FOR));
+    }
+    if found.iter().any(|(.., is_unexplained)| *is_unexplained) {
+        return Ok(Admitted::Wait(now + UNEXPLAINED_FOR));
+    }
+    let rows = found.into_iter().map(|(row, ..)| row);
+    let standing: Vec<Standing> = rows.map(Standing::from).collect();
     let mut watch =
         Watch { gateway: false, kept_cards: false, is_sound: standing.iter().all(|at| at.breaker.is_sound()) };
     let mut probes = Vec::new();

@@ -20,6 +20,7 @@ mod prepared;
 pub mod reconciliation;
 pub mod refunds;
 pub mod renewals;
+pub mod restores;
 pub mod roles;
 pub mod subscriptions;
 pub mod tariffs;

@@ -36,6 +36,7 @@ mod payment_properties;
 mod periods;
 mod plans;
 mod reaching;
+mod reconciling;
 mod refunds;
 mod renewal_properties;
 mod renewals_end;

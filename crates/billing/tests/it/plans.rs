@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use billing::bill::BillKind;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, NewEvent};
 use billing::ledger::{self, Entry};
 use billing::models::TariffPrice;
 use billing::notification::{Ids, Notice, NoticeKind};
+use billing::payment::Instrument;
 use billing::payment::identity::Terminal;
 use billing::reconciliation::{DifferenceState, Listed, ListedChargeback, ListedOperation, Phase, Range, RunKind};
 use billing::refund::{AccessEffect, RefundOutcome};
@@ -22,11 +24,11 @@ use billing::store::gateway_calls::{self, CallOutcome, Ended};
 use billing::store::notifications::{self, NoticeKey, Received, Rules};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
-use billing::store::reconciliation::{self, Decision, Filter, Run};
+use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
-use billing::store::{accounts, announcements, closing, events, journal, renewals, roles, tariffs};
-use billing::{AccountId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
+use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, tariffs};
+use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
@@ -51,6 +53,7 @@ const SMALL: &[&str] = &[
     "event_log",
     "event_reader",
     "refund_limit",
+    "restore",
     "tariff",
     "tariff_price",
 ];
@@ -270,6 +273,7 @@ const CALLS: &[(&str, Call)] = calls! {
     "payments::unresolved" => |conn, _rows| payments::unresolved(conn, noon(), noon() + hours(1), 100).await.unwrap();
     "reconciliation::ask" => |conn, rows| rows.run(conn, Phase::Listing).await;
     "reconciliation::by_id" => |conn, _rows| reconciliation::by_id(conn, DifferenceId::new()).await.unwrap();
+    "reconciliation::chargeback" => |conn, _rows| reconciliation::chargeback(conn, "7").await.unwrap();
     "reconciliation::claim" => |conn, rows| {
         let run = rows.run(conn, Phase::Listing).await;
         reconciliation::claim(conn, run.id, noon() + hours(2), noon() + hours(1)).await.unwrap().unwrap()
@@ -313,7 +317,7 @@ const CALLS: &[(&str, Call)] = calls! {
     "reconciliation::keep_chargebacks" => |conn, rows| {
         let run = rows.run(conn, Phase::Chargebacks).await;
         let (chargeback_id, transaction_id) = ("one".to_owned(), rows.paid.transaction_id.unwrap());
-        let page = [ListedChargeback { chargeback_id, transaction_id, amount: None, currency: None, at: noon() }];
+        let page = [ListedChargeback { chargeback_id, transaction_id, amount: None, currency: None, kind: None, operation: None, at: noon() }];
         let run = reconciliation::keep_chargebacks(conn, &run, &page, noon(), noon()).await.unwrap().unwrap();
         reconciliation::keep_chargebacks(conn, &run, &[], noon(), noon()).await.unwrap().unwrap()
     };
@@ -332,6 +336,23 @@ const CALLS: &[(&str, Call)] = calls! {
         assert_eq!(reconciliation::open_daily(conn, noon()).await.unwrap(), 8);
         assert_eq!(reconciliation::open_daily(conn, noon()).await.unwrap(), 0);
     };
+    "reconciliation::recover" => |conn, rows| {
+        let lost = Lost {
+            transaction_id: 1_000_000_008,
+            made_at: noon(),
+            invoice_no: 8,
+            account_id: rows.account,
+            amount: Kopecks::new(39_900),
+            currency: Currency::RUB,
+            payment_id: PaymentId::new(),
+            bill_id: BillId::new(),
+            tariff_id: month(),
+            kind: BillKind::Renewal,
+            period_no: 2,
+            instrument: Instrument::Token,
+        };
+        assert_eq!(reconciliation::recover(conn, &lost, noon()).await.unwrap(), Recovered::Written);
+    };
     "reconciliation::refunds_of" => |conn, _rows| reconciliation::refunds_of(conn, 1).await.unwrap();
     "reconciliation::release" => |conn, rows| {
         let run = rows.run(conn, Phase::Listing).await;
@@ -339,7 +360,8 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "reconciliation::settled" => |conn, rows| {
         let (run, id) = rows.difference(conn).await;
-        reconciliation::settled(conn, &run, id, Some("it was paid late"), noon(), noon()).await.unwrap().unwrap()
+        let found = reconciliation::by_id(conn, id).await.unwrap().unwrap();
+        reconciliation::settled(conn, &run, &found, Some("it was paid late"), noon(), noon()).await.unwrap().unwrap()
     };
     "reconciliation::to_settle" => |conn, rows| {
         let (run, id) = rows.difference(conn).await;
@@ -415,6 +437,16 @@ const CALLS: &[(&str, Call)] = calls! {
     "renewals::open_due" => |conn, _rows| {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
         assert_eq!(opened.accounts, 20, "a whole chunk");
+    };
+    "restores::in_force" => |conn, _rows| restores::in_force(conn).await.unwrap();
+    "restores::is_held" => |conn, _rows| restores::is_held(conn).await.unwrap();
+    "restores::tell" => |conn, _rows| {
+        let since = noon() - hours(1);
+        let restore = restores::tell(conn, since, "anna", noon()).await.unwrap();
+        let run = reconciliation::get(conn, restore.reconciliation_id).await.unwrap().unwrap();
+        let run = Run { started_at: Some(noon()), ..run };
+        reconciliation::end(conn, &run, noon()).await.unwrap();
+        assert!(!restores::is_held(conn).await.unwrap());
     };
     "roles::acknowledge" => |conn, _rows| {
         let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1, 1).await.unwrap();

@@ -105,7 +105,7 @@ fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
         WipeTraces::OPTIONS.expires,
         ReconcileDays::OPTIONS.expires,
     ];
-    assert_eq!(expires, [None; 8]);
+    assert_eq!(expires, [None; 9]);
 }
 
 #[test]

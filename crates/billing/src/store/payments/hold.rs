@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
-use super::super::{StoreError, circuits};
+use super::super::{StoreError, circuits, restores};
 use super::PaymentView;
 use super::load::{Locked, lock_known};
 use crate::PaymentId;
@@ -36,7 +36,7 @@ pub async fn holds(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64)
 }
 
 /// Begins to end one hold, if it is still one and nobody else is at it: it is ours until `leased_until`. Not while the gateway
-/// is left alone, or a refund is about to let it go.
+/// is left alone, a refund is about to let it go, or a restore is not reconciled.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -53,7 +53,7 @@ pub async fn claim_hold(
             diesel::select(exists(refund::table.filter(refund::payment_id.eq(id)).filter(unfinished())))
                 .get_result(conn)
                 .await?;
-        if !is_due || under_way {
+        if !is_due || under_way || restores::is_held(conn).await? {
             return Ok(None);
         }
         let rests = circuits::get(conn, Circuit::Gateway).await?.rests_until(now);

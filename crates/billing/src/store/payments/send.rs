@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::super::circuits::{self, Admitted, Watch};
 use super::super::gateway_calls::{self, CallId};
-use super::super::{StoreError, cards, events};
+use super::super::{StoreError, cards, events, restores};
 use super::PostOrder;
 use super::load::{Locked, lock_known};
 use super::story::{self, Standing};
@@ -21,13 +21,17 @@ use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{Instrument, Outcome, PaymentState};
 use crate::resolve::{ResolvePolicy, Step};
 use crate::schema::{bill, payment};
-use crate::{AccountId, BillId, Currency, Kopecks, PaymentId};
+use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 
 /// Everything the gateway must be told to charge.
 #[derive(Debug, Clone)]
 pub struct ChargeOrder {
     pub payment_id: PaymentId,
     pub bill_id: BillId,
+    /// What the bill is of: it goes along with the charge, so that both can be written down again should they be lost.
+    pub tariff_id: TariffId,
+    pub kind: BillKind,
+    pub period_no: i32,
     pub account_id: AccountId,
     pub amount: Kopecks,
     pub currency: Currency,
@@ -138,7 +142,8 @@ pub async fn begin_sending(
             }
             opened => opened?,
         };
-        let watch = match circuits::admit(conn, circuits_of(locked.payment.instrument), now).await? {
+        let watch = match circuits::admit(conn, circuits_of(locked.payment.instrument), by_itself(&locked), now).await?
+        {
             Admitted::Send(watch) => watch,
             Admitted::Wait(until) => {
                 put_off(conn, &mut locked, LEFT_ALONE.to_owned(), until, now).await?;
@@ -166,8 +171,13 @@ const fn circuits_of(instrument: Instrument) -> &'static [Circuit] {
     }
 }
 
+/// Whose card is charged without them.
+fn by_itself(locked: &Locked) -> Option<AccountId> {
+    (locked.payment.instrument == Instrument::Token).then_some(locked.account.id)
+}
+
 /// Why it waits.
-pub(super) const LEFT_ALONE: &str = "it waits: the gateway is left alone for now";
+pub(super) const LEFT_ALONE: &str = "it waits: the gateway is left alone for now, or money at it has to be found first";
 
 /// Leaves an attempt that was not sent as it is, until then. It counts for nothing.
 pub(super) async fn put_off(
@@ -416,6 +426,9 @@ fn order(locked: &Locked, instrument: ChargeInstrument, call: CallId, watch: Wat
     ChargeOrder {
         payment_id: payment.id,
         bill_id: bill.id,
+        tariff_id: bill.tariff_id,
+        kind: bill.kind,
+        period_no: bill.period_no,
         account_id: locked.account.id,
         amount: payment.amount,
         currency: payment.currency,
@@ -450,6 +463,9 @@ pub async fn begin_resend(
             Ok(next) if allowed => next,
             _ => return Ok(Resend::NotNow(locked.payment.state)),
         };
+        if restores::is_held(conn).await? {
+            return Ok(Resend::NotNow(locked.payment.state));
+        }
         if !cards::stands(conn, id).await? {
             return Ok(Resend::CardIsGone);
         }

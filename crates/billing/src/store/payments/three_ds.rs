@@ -154,7 +154,7 @@ pub async fn begin_posting(
             let why = "the answer of the bank's page is too old: the customer must pay anew".to_owned();
             return Ok(Begin3ds::GiveUp { payment: Box::new(PaymentView::of(&locked)), why });
         }
-        let watch = match circuits::admit(conn, &[Circuit::Gateway], now).await? {
+        let watch = match circuits::admit(conn, &[Circuit::Gateway], None, now).await? {
             Admitted::Send(watch) => watch,
             Admitted::Wait(until) => {
                 put_off(conn, &mut locked, LEFT_ALONE.to_owned(), until, now).await?;

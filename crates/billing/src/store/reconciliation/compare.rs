@@ -102,6 +102,8 @@ const THEIRS: &str = concat!(
     "with chunk as (
         select * from gateway_transaction
         where (created_at, transaction_id) > ($2, $3) and (created_at, transaction_id) <= ($4, $5) and on_our_terminal
+        -- So that whoever plans it knows that these are few.
+        order by created_at, transaction_id limit :few
     ), beside as (
         select c.*, coalesce(t.id, i.id) as p_id, t.id is not null as by_number, i.transaction_id as i_transaction,
             coalesce(i.state in ('succeeded', 'succeeded_duplicate'), false) as i_succeeded,
@@ -156,10 +158,14 @@ const THEIRS: &str = concat!(
             c.invoice_id, null, c.amount, null, c.currency, null, c.status
         from chunk c where c.operation = 'payout' and c.status = 'Completed'
         union all
-        select 'refund_missing_here', 'transaction:' || c.transaction_id, c.created_at, c.transaction_id, p.id,
-            c.account_id, c.invoice_id, null, c.amount, null, c.currency, null, c.status
-        from chunk c left join payment p on p.transaction_id = c.original_id
+        select case when r.id is null then 'refund_missing_here' else 'refund_amount' end,
+            'transaction:' || c.transaction_id, c.created_at, c.transaction_id, coalesce(r.payment_id, p.id),
+            c.account_id, c.invoice_id, r.amount, c.amount, r.currency, c.currency, r.state, c.status
+        from chunk c
+        left join refund r on r.gateway_tx_id = c.transaction_id
+        left join payment p on p.transaction_id = c.original_id
         where c.operation = 'refund' and c.status = 'Completed'
+            and (r.id is null or (r.amount, r.currency::text) is distinct from (c.amount, c.currency))
     )
     ",
     into_difference!()
@@ -179,15 +185,34 @@ const CHARGEBACKS: &str = concat!(
     into_difference!()
 );
 
+const OUR_REFUNDS: &str = concat!(
+    "with found as (
+        select 'refund_missing_there' as kind, 'refund:' || r.id as subject, r.first_sent_at as at,
+            r.gateway_tx_id as transaction_id, p.id as payment_id, b.account_id::text as account_id,
+            p.invoice_no::text as invoice_id, r.amount as our_amount, null::bigint as their_amount,
+            r.currency::text as our_currency, null::text as their_currency, r.state as our_state,
+            null::text as their_status
+        from refund r join payment p on p.id = r.payment_id join bill b on b.id = p.bill_id
+        where r.gateway_tx_id is not null and r.first_sent_at >= $2 and r.first_sent_at < $4 and r.state = 'succeeded'
+            and $3::bigint = 0 and $5::bigint = 0
+            and not exists (select from gateway_transaction g where g.transaction_id = r.gateway_tx_id)
+    )
+    ",
+    into_difference!()
+);
+
 const OURS: &str = concat!(
     "with found as (
         select 'missing_there' as kind, 'payment:' || p.id as subject, p.first_sent_at as at, p.transaction_id,
             p.id as payment_id, b.account_id::text as account_id, p.invoice_no::text as invoice_id,
             p.amount as our_amount, null::bigint as their_amount, p.currency::text as our_currency,
             null::text as their_currency, p.state as our_state, null::text as their_status
-        from payment p join bill b on b.id = p.bill_id
-        where p.transaction_id is not null and (p.first_sent_at, p.id) > ($2, $3) and (p.first_sent_at, p.id) <= ($4, $5)
-            and p.state in ('succeeded', 'succeeded_duplicate', 'authorized')
+        from (
+            select * from payment
+            where transaction_id is not null and (first_sent_at, id) > ($2, $3) and (first_sent_at, id) <= ($4, $5)
+            order by first_sent_at, id limit :few
+        ) p join bill b on b.id = p.bill_id
+        where p.state in ('succeeded', 'succeeded_duplicate', 'authorized')
             and not exists (select from gateway_transaction g where g.transaction_id = p.transaction_id)
     )
     ",
@@ -265,7 +290,7 @@ async fn theirs(
         let run = diesel::update(at_its_place(run)).set(next).returning(Run::as_returning()).get_result(conn).await;
         return told(conn, run.optional()?, chargebacks, now).await;
     };
-    let found = find(THEIRS, run, (at, id), (place.at, place.id), now).load(conn).await?;
+    let found = find(&of_a_chunk(THEIRS, limit), run, (at, id), (place.at, place.id), now).load(conn).await?;
     let next = (
         reconciliation::cursor_at.eq(place.at),
         reconciliation::cursor_id.eq(place.id),
@@ -302,6 +327,7 @@ async fn ours(
         .await
         .optional()?;
     let Some(place) = place else {
+        let refunds = find(OUR_REFUNDS, run, (run.range_from, 0), (run.range_to, 0), now).load(conn).await?;
         let next = (
             reconciliation::phase.eq(Phase::Settling),
             reconciliation::cursor_at.eq(None::<DateTime<Utc>>),
@@ -309,9 +335,9 @@ async fn ours(
             reconciliation::leased_until.eq(leased_until),
         );
         let run = diesel::update(at_its_place(run)).set(next).returning(Run::as_returning()).get_result(conn).await;
-        return told(conn, run.optional()?, Vec::new(), now).await;
+        return told(conn, run.optional()?, refunds, now).await;
     };
-    let query = diesel::sql_query(OURS)
+    let query = diesel::sql_query(of_a_chunk(OURS, limit))
         .bind::<SqlUuid, _>(run.id.get())
         .bind::<Timestamptz, _>(at)
         .bind::<SqlUuid, _>(id)
@@ -327,6 +353,11 @@ async fn ours(
     );
     let run = diesel::update(at_its_place(run)).set(next).returning(Run::as_returning()).get_result(conn).await;
     told(conn, run.optional()?, found, now).await
+}
+
+/// Written into the text: a plan that is made once for all parameters would not know it.
+fn of_a_chunk(sql: &str, limit: i64) -> String {
+    sql.replace(":few", &limit.to_string())
 }
 
 fn find(
@@ -352,9 +383,16 @@ fn at_its_place<'a>(run: &'a Run) -> _ {
     let id: ReconciliationId = run.id;
     let phase: Phase = run.phase;
     let at: Option<DateTime<Utc>> = run.cursor_at;
-    reconciliation::table
-        .find(id)
-        .filter(reconciliation::phase.eq(phase).and(reconciliation::cursor_at.is_not_distinct_from(at)))
+    // Each chunk adds to one of these.
+    let transactions: i64 = run.transactions;
+    let payments: i64 = run.payments;
+    reconciliation::table.find(id).filter(
+        reconciliation::phase
+            .eq(phase)
+            .and(reconciliation::cursor_at.is_not_distinct_from(at))
+            .and(reconciliation::transactions.eq(transactions))
+            .and(reconciliation::payments.eq(payments)),
+    )
 }
 
 /// What is new is told to the log of events, and to whoever asked.

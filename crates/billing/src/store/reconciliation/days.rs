@@ -40,6 +40,8 @@ pub async fn days(conn: &mut AsyncPgConnection, first: NaiveDate, last: NaiveDat
              select id, ended_at from reconciliation
              where ended_at is not null and range_from <= d.range_from and range_to >= d.range_to
                  and started_at >= d.range_to
+                 -- None is longer.
+                 and range_from > d.range_from - interval '367 days'
              order by ended_at desc limit 1
          ) r on true
          order by d.day",

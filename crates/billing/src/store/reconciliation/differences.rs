@@ -182,11 +182,13 @@ async fn about(conn: &mut AsyncPgConnection, difference: &Difference) -> Result<
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn to_settle(conn: &mut AsyncPgConnection, run: &Run, limit: i64) -> Result<Vec<Difference>, StoreError> {
-    let after = run.cursor_difference.unwrap_or(uuid::Uuid::nil());
+    // In the order in which the money moved: of one account's periods the first comes first.
+    let at = run.cursor_at.unwrap_or(DateTime::UNIX_EPOCH);
+    let id = DifferenceId::from(run.cursor_difference.unwrap_or(uuid::Uuid::nil()));
     let rows = difference::table
-        .filter(difference::seen_by.eq(run.id).and(difference::id.gt(DifferenceId::from(after))))
-        .filter(difference::state.eq(DifferenceState::Open));
-    Ok(rows.order(difference::id).limit(limit).select(Difference::as_select()).load(conn).await?)
+        .filter(difference::seen_by.eq(run.id).and(difference::state.eq(DifferenceState::Open)))
+        .filter(difference::at.gt(at).or(difference::at.eq(at).and(difference::id.gt(id))));
+    Ok(rows.order((difference::at, difference::id)).limit(limit).select(Difference::as_select()).load(conn).await?)
 }
 
 /// Moves the run on behind a difference, which was put right (`how`) or waits for a person.
@@ -196,7 +198,7 @@ pub async fn to_settle(conn: &mut AsyncPgConnection, run: &Run, limit: i64) -> R
 pub async fn settled(
     conn: &mut AsyncPgConnection,
     run: &Run,
-    id: DifferenceId,
+    of: &Difference,
     how: Option<&str>,
     leased_until: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -204,7 +206,7 @@ pub async fn settled(
     conn.transaction(async |conn| {
         let mut settled = 0;
         if let Some(how) = how {
-            let open = difference::table.find(id).filter(difference::state.eq(DifferenceState::Open));
+            let open = difference::table.find(of.id).filter(difference::state.eq(DifferenceState::Open));
             settled = diesel::update(open)
                 .set((
                     difference::state.eq(DifferenceState::Resolved),
@@ -217,7 +219,8 @@ pub async fn settled(
         }
         let run = reconciliation::table.find(run.id).filter(reconciliation::phase.eq(Phase::Settling));
         let moved = diesel::update(run).set((
-            reconciliation::cursor_difference.eq(id.get()),
+            reconciliation::cursor_at.eq(of.at),
+            reconciliation::cursor_difference.eq(of.id.get()),
             reconciliation::settled.eq(reconciliation::settled + i64::try_from(settled).unwrap_or(0)),
             reconciliation::leased_until.eq(leased_until),
             reconciliation::trouble.eq(None::<String>),

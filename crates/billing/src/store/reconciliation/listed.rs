@@ -10,7 +10,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use super::super::StoreError;
 use super::runs::Run;
 use crate::reconciliation::{Listed, ListedChargeback, Phase};
-use crate::schema::reconciliation;
+use crate::schema::{gateway_chargeback, reconciliation};
 
 const KEEP: &str = "
     insert into gateway_transaction (transaction_id, created_at, operation, status, amount, currency, invoice_id,
@@ -79,10 +79,11 @@ pub async fn keep_chargebacks(
     let json = serde_json::to_value(page).map_err(|error| SerializationError(error.into()))?;
     conn.transaction(async |conn| {
         let keeping = diesel::sql_query(
-            "insert into gateway_chargeback (chargeback_id, transaction_id, amount, currency, at, listed_at)
-             select distinct on (chargeback_id) left(chargeback_id, 255), transaction_id, amount, left(currency, 255), at, $2
+            "insert into gateway_chargeback (chargeback_id, transaction_id, amount, currency, kind,
+                 operation, at, listed_at)
+             select distinct on (chargeback_id) left(chargeback_id, 255), transaction_id, amount, left(currency, 255), left(kind, 255), left(operation, 255), at, $2
              from jsonb_to_recordset($1) as listed (chargeback_id text, transaction_id bigint, amount bigint, currency text,
-                 at timestamptz)
+                 kind text, operation text, at timestamptz)
              order by chargeback_id
              on conflict (chargeback_id) do update set transaction_id = excluded.transaction_id, amount = excluded.amount,
                  currency = excluded.currency, at = excluded.at",
@@ -115,6 +116,23 @@ async fn turn_page(
         reconciliation::fruitless.eq(0),
     ));
     Ok(turning.returning(Run::as_returning()).get_result(conn).await.optional()?)
+}
+
+/// A chargeback by the gateway's id.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn chargeback(conn: &mut AsyncPgConnection, id: &str) -> Result<Option<ListedChargeback>, StoreError> {
+    let row = gateway_chargeback::table.find(id).select((
+        gateway_chargeback::chargeback_id,
+        gateway_chargeback::transaction_id,
+        gateway_chargeback::amount,
+        gateway_chargeback::currency,
+        gateway_chargeback::kind,
+        gateway_chargeback::operation,
+        gateway_chargeback::at,
+    ));
+    Ok(row.first(conn).await.optional()?)
 }
 
 /// Whether the list has a refund of this payment.

@@ -9,6 +9,7 @@
 //! | [`keep_chargebacks`] | worker, after a request | likewise, of chargebacks |
 //! | [`compare`] | worker | a chunk of the comparison, in SQL |
 //! | [`to_settle`], [`settled`], [`end`] | worker | what may be put right without a person, and the end |
+//! | [`recover`] | worker | writes down again what the database has lost |
 //! | [`list`], [`decide`], [`days`], [`get`] | staff | what was found, and what became of it |
 //!
 //! Each step keeps its place with what it did, so that whoever goes on after a crash goes on from there.
@@ -17,6 +18,7 @@ mod compare;
 mod days;
 mod differences;
 mod listed;
+mod recover;
 mod runs;
 
 pub use self::compare::{Compared, compare};
@@ -24,5 +26,6 @@ pub use self::days::{Day, days};
 pub use self::differences::{
     DecideError, Decision, Difference, Filter, RECONCILIATION, by_id, decide, list, settled, to_settle,
 };
-pub use self::listed::{keep_chargebacks, keep_page, refunds_of};
+pub use self::listed::{chargeback, keep_chargebacks, keep_page, refunds_of};
+pub use self::recover::{Lost, Recovered, recover};
 pub use self::runs::{MAX_READINGS, Run, ask, claim, due, end, end_reading, get, open_daily, release, troubled};

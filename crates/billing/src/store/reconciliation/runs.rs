@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, Date, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::super::StoreError;
+use super::super::{StoreError, restores};
 use super::differences;
 use crate::ReconciliationId;
 use crate::reconciliation::{Phase, Range, RunKind, closed_days, today};
@@ -210,7 +210,9 @@ pub async fn end_reading(conn: &mut AsyncPgConnection, run: &Run) -> Result<Opti
     let reading = reconciliation::table
         .find(run.id)
         .filter(reconciliation::phase.eq(Phase::Listing).and(reconciliation::reading.eq(run.reading)));
-    let ended = if at_rest || run.reading >= MAX_READINGS {
+    // Charging waits until nothing is missing: after a restore it is read until it rests.
+    let is_enough = run.reading >= MAX_READINGS && run.kind != RunKind::Restore;
+    let ended = if at_rest || is_enough {
         diesel::update(reading)
             .set((
                 reconciliation::phase.eq(Phase::Chargebacks),
@@ -236,7 +238,7 @@ pub async fn end_reading(conn: &mut AsyncPgConnection, run: &Run) -> Result<Opti
 }
 
 /// Ends a run: everything was compared, and what could be put right was. Open differences of its range that it has not seen
-/// are none any more.
+/// are none any more. After a restore charging goes on from here.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -249,7 +251,10 @@ pub async fn end(conn: &mut AsyncPgConnection, run: &Run, now: DateTime<Utc>) ->
                  found = (select count(*) from difference where seen_by = $1)
              where id = $1 and ended_at is null",
         );
-        ending.bind::<SqlUuid, _>(run.id.get()).bind::<Timestamptz, _>(now).execute(conn).await?;
+        let ended = ending.bind::<SqlUuid, _>(run.id.get()).bind::<Timestamptz, _>(now).execute(conn).await?;
+        if ended > 0 && run.kind == RunKind::Restore {
+            restores::lift(conn, run.id, now).await?;
+        }
         Ok(reconciliation::table.find(run.id).select(Run::as_select()).first(conn).await?)
     })
     .await

@@ -1,13 +1,13 @@
 //! Before a request about a refund leaves: what is written down so that a crash at any point is recognised.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::gateway_calls::{self, CallId};
 use super::super::payments::PaymentView;
 use super::super::payments::load::{Locked, lock_known};
-use super::super::{StoreError, circuits, events};
+use super::super::{StoreError, circuits, events, restores};
 use super::{apply, get, given_back, of_payment};
 use crate::breaker::Circuit;
 use crate::models::{RefundChange, RefundRow};
@@ -57,6 +57,9 @@ pub enum BeginRefund {
     NotNow(RefundState),
 }
 
+/// While a restore is not reconciled a refund is looked at again after this.
+const HELD_FOR: TimeDelta = TimeDelta::minutes(1);
+
 /// Begins what is due: `requested` → `sending`, after a last look at what is left of the payment; a look at one in doubt. One
 /// that was sent before `sent_before` and has no answer is in doubt from now on.
 ///
@@ -87,6 +90,11 @@ pub async fn begin(
             diesel::update(refund::table.find(id)).set(refund::look_again_at.eq(until)).execute(conn).await?;
             return Ok(BeginRefund::NotNow(row.state));
         }
+        // After a restore nothing is given back before it is known what was; looking costs nothing.
+        if row.state == RefundState::Requested && restores::is_held(conn).await? {
+            diesel::update(refund::table.find(id)).set(refund::look_again_at.eq(now + HELD_FOR)).execute(conn).await?;
+            return Ok(BeginRefund::NotNow(row.state));
+        }
         if row.state == RefundState::Unknown {
             return Ok(BeginRefund::Look(Box::new(look(conn, &locked, row, now - sent_before, now).await?)));
         }
@@ -113,7 +121,7 @@ pub async fn begin_resend(
 ) -> Result<BeginRefund, StoreError> {
     conn.transaction(async |conn| {
         let (locked, row) = lock_refund(conn, id).await?;
-        if row.machine().may_be_repeated(policy, now) {
+        if row.machine().may_be_repeated(policy, now) && !restores::is_held(conn).await? {
             order(conn, &locked, row, now).await
         } else {
             Ok(BeginRefund::NotNow(row.state))

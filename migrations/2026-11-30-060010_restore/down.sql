@@ -1,0 +1,2 @@
+drop index difference_unexplained;
+drop table restore;
