@@ -174,11 +174,14 @@ const THEIRS: &str = concat!(
 const CHARGEBACKS: &str = concat!(
     "with found as (
         select 'chargeback' as kind, 'chargeback:' || c.chargeback_id as subject, c.at, c.transaction_id,
-            p.id as payment_id, b.account_id::text as account_id, p.invoice_no::text as invoice_id,
+            p.id as payment_id, p.account_id::text as account_id, p.invoice_no::text as invoice_id,
             p.amount as our_amount, c.amount as their_amount, p.currency::text as our_currency,
             c.currency as their_currency, p.state as our_state, null::text as their_status
         from gateway_chargeback c
-        left join payment p on p.transaction_id = c.transaction_id left join bill b on b.id = p.bill_id
+        left join lateral (
+            select p.*, b.account_id from payment p join bill b on b.id = p.bill_id
+            where p.transaction_id = c.transaction_id limit 1
+        ) p on true
         where c.at >= $2 and c.at < $4 and $3::bigint = 0 and $5::bigint = 0
     )
     ",
@@ -188,11 +191,14 @@ const CHARGEBACKS: &str = concat!(
 const OUR_REFUNDS: &str = concat!(
     "with found as (
         select 'refund_missing_there' as kind, 'refund:' || r.id as subject, r.first_sent_at as at,
-            r.gateway_tx_id as transaction_id, p.id as payment_id, b.account_id::text as account_id,
+            r.gateway_tx_id as transaction_id, p.id as payment_id, p.account_id::text as account_id,
             p.invoice_no::text as invoice_id, r.amount as our_amount, null::bigint as their_amount,
             r.currency::text as our_currency, null::text as their_currency, r.state as our_state,
             null::text as their_status
-        from refund r join payment p on p.id = r.payment_id join bill b on b.id = p.bill_id
+        from refund r join lateral (
+            select p.id, p.invoice_no, b.account_id from payment p join bill b on b.id = p.bill_id
+            where p.id = r.payment_id limit 1
+        ) p on true
         where r.gateway_tx_id is not null and r.first_sent_at >= $2 and r.first_sent_at < $4 and r.state = 'succeeded'
             and $3::bigint = 0 and $5::bigint = 0
             and not exists (select from gateway_transaction g where g.transaction_id = r.gateway_tx_id)
