@@ -96,7 +96,7 @@ pub(crate) fn read(receipt: &Value) -> Result<(Value, Amount), String> {
         return Err("CustomerReceipt must come to more than nothing".to_owned());
     }
     let system = named(receipt, "TaxationSystem").filter(|value| !value.is_null());
-    if system.is_some_and(|system| !system.as_u64().is_some_and(|system| system <= 5)) {
+    if system.is_some_and(|system| system.as_u64().is_none_or(|system| system > 5)) {
         return Err("CustomerReceipt.TaxationSystem is invalid".to_owned());
     }
     let mut read = pick(receipt, &["TaxationSystem", "Email", "Phone", "IsBso", "CalculationPlace"]);

@@ -29,11 +29,13 @@ pub(crate) struct Field {
 pub(super) struct Fields(Vec<Field>);
 
 impl Fields {
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have just made")]
     pub(super) fn text(mut self, name: &str, value: impl ToString) -> Self {
         self.0.push(Field { name: name.to_owned(), value: value.to_string(), bare: false });
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have just made")]
     pub(super) fn bare(mut self, name: &str, value: impl ToString) -> Self {
         self.0.push(Field { name: name.to_owned(), value: value.to_string(), bare: true });
         self
