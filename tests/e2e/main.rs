@@ -13,6 +13,7 @@ mod edges;
 mod environment;
 mod health;
 mod invariants;
+mod ledger;
 mod parking;
 mod reconciling;
 mod reports;

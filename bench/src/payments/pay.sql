@@ -65,12 +65,19 @@ update account set updated_at = now(), status = 'Active', expiration_dt = curren
         payment_token = :payment::text || repeat('x', 80),
         card = '{"first_six": "424242", "last_four": "4242", "expires": "12/39", "scheme": "Visa"}'
     where id = :account::uuid returning *;
+select percent from tariff_vat where tariff_id = :tariff::uuid and effective_from <= now() order by effective_from desc
+    limit 1;
 with entry as (
     insert into journal_entry (day, at, kind, key, currency, account_id, bill_id, payment_id, tariff_id, transaction_id)
-    values (current_date, now(), 'payment', 'taken:' || :payment::text, 'RUB', :account::uuid, :bill::uuid, :payment::uuid,
+    values (greatest(current_date, (select (max(month) + interval '1 month')::date from closed_month)), now(), 'payment', 'taken:' || :payment::text, 'RUB', :account::uuid, :bill::uuid, :payment::uuid,
         :tariff::uuid, 7)
     on conflict (key) do nothing
     returning id
+), plan as (
+    insert into deferral (account_id, payment_id, tariff_id, currency, amount, starts_on, ends_on, known_on)
+    select :account::uuid, :payment::uuid, :tariff::uuid, 'RUB', 29900, current_date, current_date + 30,
+        greatest(current_date, (select max(day) + 1 from revenue_day))
+    from entry
 )
 insert into journal_line (entry_id, no, account, amount)
 select entry.id, line.no, line.account, line.amount

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::tasks::{
-    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, ReconcileDays, RepublishStranded, ResolveUnknown,
-    ResumeRefunds, SettleNotifications, WipeTraces,
+    Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RecognizeRevenue, ReconcileDays, RepublishStranded,
+    ResolveUnknown, ResumeRefunds, SettleNotifications, WipeTraces,
 };
 use billing::{Services, duration};
-use celeriac::beat::{Beat, BeatBuilder, CatchUp, Entry, store};
+use celeriac::beat::{Beat, BeatBuilder, CatchUp, Crontab, Entry, store};
 use clap::Args;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,14 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("end-holds", config.end_holds_every, EndHolds {}),
         Entry::every("settle-notifications", config.settle_notifications_every, SettleNotifications {}),
         Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),
+        Entry::crontab("recognize-revenue", after_midnight(), RecognizeRevenue {}).catch_up(CatchUp::Once),
         Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once),
         Entry::every("reconcile", config.reconcile_every, ReconcileDays {}).catch_up(CatchUp::Once),
     ]
+}
+
+/// Once a day in the billing zone, when the transactions of the day before have ended
+/// ([`AFTER_MIDNIGHT`](billing::store::journal::AFTER_MIDNIGHT)).
+fn after_midnight() -> Crontab {
+    Crontab::new("5", "1", "*", "*", "*").expect("five past one")
 }

@@ -11,6 +11,7 @@ use crate::demo::DemoConfig;
 use crate::environment;
 use crate::exit;
 use crate::health::HealthConfig;
+use crate::ledger::LedgerConfig;
 use crate::reconcile::ReconcileConfig;
 use crate::restored::RestoredConfig;
 use crate::roles::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
@@ -56,6 +57,8 @@ pub enum Command {
     Demo(DemoConfig),
     /// What refusals of cards mean: when they are tried again, and what customers are told
     Declines(Box<DeclinesConfig>),
+    /// The ledger: balances, deferred revenue, closed months, VAT, the export for accountants
+    Ledger(Box<LedgerConfig>),
     /// What tariffs cost, and from when on
     Tariffs(Box<TariffsConfig>),
     /// Compares the gateway's list with our payments, and shows what does not agree

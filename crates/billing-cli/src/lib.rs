@@ -8,6 +8,7 @@ mod demo;
 mod environment;
 pub mod exit;
 mod health;
+mod ledger;
 mod probes;
 mod reconcile;
 mod restored;
@@ -44,7 +45,11 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Standalone(_) | Command::Demo(_) => "warn",
         // Celery's verbs say themselves what went wrong.
         Command::Celery(_) => "off",
-        Command::Declines(_) | Command::Tariffs(_) | Command::Reconcile(_) | Command::Restored(_) => "warn",
+        Command::Declines(_)
+        | Command::Ledger(_)
+        | Command::Tariffs(_)
+        | Command::Reconcile(_)
+        | Command::Restored(_) => "warn",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -59,6 +64,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Migrate(config) => unless_stopped(&signals, roles::migrate(config)).await,
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
+        Command::Ledger(config) => unless_stopped(&signals, ledger::run(*config)).await,
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
         Command::Reconcile(config) => unless_stopped(&signals, reconcile::run(*config)).await,
         Command::Restored(config) => unless_stopped(&signals, restored::run(*config)).await,

@@ -103,7 +103,7 @@ impl FromSql<BigInt, Pg> for Kopecks {
 }
 
 /// An ISO 4217 code: three capital letters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, AsExpression, FromSqlRow)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Text)]
 pub struct Currency([u8; 3]);
 

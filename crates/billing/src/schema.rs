@@ -121,6 +121,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    closed_balance (month, account, currency) {
+        month -> Date,
+        account -> Text,
+        #[max_length = 3]
+        currency -> Bpchar,
+        amount -> Int8,
+    }
+}
+
+diesel::table! {
+    closed_month (month) {
+        month -> Date,
+        closed_at -> Timestamptz,
+        closed_by -> Text,
+    }
+}
+
+diesel::table! {
     decline_change (version) {
         version -> Int8,
         at -> Timestamptz,
@@ -147,6 +165,23 @@ diesel::table! {
     decline_schedule (decline_group) {
         decline_group -> Text,
         hours -> Jsonb,
+    }
+}
+
+diesel::table! {
+    deferral (id) {
+        id -> Int8,
+        account_id -> Uuid,
+        payment_id -> Uuid,
+        tariff_id -> Uuid,
+        #[max_length = 3]
+        currency -> Bpchar,
+        amount -> Int8,
+        starts_on -> Date,
+        ends_on -> Date,
+        known_on -> Date,
+        cut_on -> Nullable<Date>,
+        last_on -> Date,
     }
 }
 
@@ -452,6 +487,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    revenue_day (day) {
+        day -> Date,
+        recognized_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     role_push (account_id) {
         account_id -> Uuid,
         role -> Text,
@@ -504,6 +546,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    tariff_vat (tariff_id, effective_from) {
+        tariff_id -> Uuid,
+        effective_from -> Timestamptz,
+        percent -> Nullable<Int4>,
+        created_at -> Timestamptz,
+        set_by -> Text,
+    }
+}
+
+diesel::table! {
     tries (payment_id) {
         payment_id -> Uuid,
         unprocessed -> Int4,
@@ -519,6 +571,7 @@ diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(card -> account (account_id));
 diesel::joinable!(chargeback -> payment (payment_id));
+diesel::joinable!(closed_balance -> closed_month (month));
 diesel::joinable!(decline_rule -> decline_schedule (decline_group));
 diesel::joinable!(difference -> payment (payment_id));
 diesel::joinable!(notification -> payment (payment_id));
@@ -529,6 +582,7 @@ diesel::joinable!(restore -> reconciliation (reconciliation_id));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(tariff_price -> tariff (tariff_id));
+diesel::joinable!(tariff_vat -> tariff (tariff_id));
 diesel::joinable!(tries -> payment (payment_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -539,9 +593,12 @@ diesel::allow_tables_to_appear_in_same_query!(
     card,
     chargeback,
     circuit,
+    closed_balance,
+    closed_month,
     decline_change,
     decline_rule,
     decline_schedule,
+    deferral,
     difference,
     event,
     event_log,
@@ -558,9 +615,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     refund,
     refund_limit,
     restore,
+    revenue_day,
     role_push,
     skipped_period,
     tariff,
     tariff_price,
+    tariff_vat,
     tries,
 );

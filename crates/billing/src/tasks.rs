@@ -176,6 +176,11 @@ pub struct SettleNotifications {}
 #[task(name = "billing.keep_history", queue = "billing", acks_late, ignore_result)]
 pub struct KeepHistory {}
 
+/// Enters the revenue of the days that are over into the ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.recognize_revenue", queue = "billing", acks_late, ignore_result)]
+pub struct RecognizeRevenue {}
+
 /// Forgets the persons behind accounts that were closed long enough ago.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.wipe_traces", queue = "billing", acks_late, ignore_result)]

@@ -35,6 +35,10 @@ select entry.id, side.no, side.account, side.sign * newcomer.amount
 from entry join newcomer using (payment_id),
     (values (1, 'gateway_clearing', 1), (2, 'deferred_revenue', -1)) as side (no, account, sign);
 
+insert into deferral (account_id, payment_id, tariff_id, currency, amount, starts_on, ends_on, known_on)
+select id, payment_id, tariff_id, currency, amount, bought_at::date, (bought_at::date + interval '1 month')::date, bought_at::date
+from newcomer;
+
 insert into card (id, created_at, account_id, generation, token)
 select card_id, bought_at, id, 1, 'sealed-' || id from newcomer;
 insert into attempt_card (payment_id, card_id) select payment_id, card_id from newcomer;

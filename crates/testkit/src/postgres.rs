@@ -42,7 +42,7 @@ impl Drop for TestDatabase {
 }
 
 /// What is wrong with the ledger of a database that has one. On a thread and a runtime of its own: a `Drop` cannot wait for a
-/// future of the test's. A database that does not answer any more, because its test has taken it away, says nothing.
+/// future of the test's. A database that nobody is let into any more says nothing.
 fn ledger_faults(url: &str) -> Vec<String> {
     #[derive(QueryableByName)]
     struct Fault {
@@ -51,7 +51,7 @@ fn ledger_faults(url: &str) -> Vec<String> {
     }
     let url = url.to_owned();
     let look = async move {
-        let mut database = AsyncPgConnection::establish(&url).await?;
+        let Ok(mut database) = AsyncPgConnection::establish(&url).await else { return Ok(Vec::new()) };
         let ledger = "SELECT relname::text AS fault FROM pg_class WHERE oid = to_regclass('journal_fault')";
         let ledger: Vec<Fault> = diesel::sql_query(ledger).load(&mut database).await?;
         if ledger.is_empty() {
@@ -66,10 +66,7 @@ fn ledger_faults(url: &str) -> Vec<String> {
         runtime.block_on(look)
     });
     let looked: anyhow::Result<Vec<String>> = looked.join().expect("it does not panic");
-    looked.unwrap_or_else(|error| {
-        tracing::warn!(error = format!("{error:#}"), "the ledger of a test could not be read");
-        Vec::new()
-    })
+    looked.unwrap_or_else(|error| vec![format!("it could not be read: {error:#}")])
 }
 
 /// An empty database.

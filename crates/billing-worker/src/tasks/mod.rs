@@ -13,6 +13,7 @@ mod look_for_refund;
 mod look_up;
 mod open_renewals;
 mod places;
+mod recognize_revenue;
 mod reconcile;
 mod reconcile_days;
 mod refund_payment;
@@ -52,4 +53,5 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Timetable, wipe_traces::wipe_traces))
         .task(on(Timetable, reconcile_days::reconcile_days))
         .task(on(Reconciliation, reconcile::reconcile))
+        .task(on(Timetable, recognize_revenue::recognize_revenue))
 }

@@ -11,6 +11,20 @@ async fn restored_to_before(world: &World, payment: &billing::store::payments::P
     let bill = payment.bill_id;
     world.sql(&format!("delete from payment where id = '{}'", payment.id)).await;
     world.sql(&format!("delete from bill where id = '{bill}'")).await;
+    // What cannot be taken from the ledger is not in it there.
+    let entered = format!(
+        "do $$ begin
+            alter table journal_entry disable trigger user;
+            alter table journal_line disable trigger user;
+            delete from journal_line where entry_id in (select id from journal_entry where payment_id = '{0}');
+            delete from journal_entry where payment_id = '{0}';
+            delete from deferral where payment_id = '{0}';
+            alter table journal_entry enable trigger user;
+            alter table journal_line enable trigger user;
+        end $$",
+        payment.id
+    );
+    world.sql(&entered).await;
     let back = format!("select setval('payment_invoice_no_seq', {}, false)", payment.invoice_no);
     world.sql(&back).await;
 }

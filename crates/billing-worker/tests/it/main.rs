@@ -21,6 +21,7 @@ mod refunded;
 mod refunding;
 mod renewing;
 mod restoring;
+mod revenue;
 mod roles;
 mod three_ds;
 mod timetable;

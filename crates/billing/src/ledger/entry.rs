@@ -100,6 +100,12 @@ impl Entry {
         Self { kind, key, day: day_of(at, zone), at, currency, subject, postings: Vec::new() }
     }
 
+    /// The same, of another accounting day.
+    #[must_use]
+    pub(super) fn on(self, day: NaiveDate) -> Self {
+        Self { day, ..self }
+    }
+
     /// With so much from one account to another. Nothing is no posting, and less than nothing goes the other way.
     #[must_use]
     pub fn post(mut self, debit: LedgerAccount, credit: LedgerAccount, amount: Kopecks) -> Self {
@@ -137,6 +143,6 @@ impl Entry {
 
 /// The day that a moment is on, on the clocks of `zone`.
 #[must_use]
-pub(super) fn day_of(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
+pub(crate) fn day_of(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
     at.with_timezone(&zone).date_naive()
 }

@@ -1,28 +1,49 @@
 //! The ledger's rows. Entries are only added, each in the transaction of the change that it tells of; the database refuses
 //! every other change, and holds each entry to zero.
 
-use chrono::{DateTime, Utc};
+mod export;
+mod months;
+mod plan;
+mod rates;
+mod recognition;
+mod returns;
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+pub use self::export::{Posted, postings};
+pub use self::months::{AFTER_MIDNIGHT, CloseError, balances, close_month, deferred};
+pub use self::rates::{SetVatError, set_vat, vat};
+pub use self::recognition::{next_revenue_day, recognize};
+pub use self::returns::enter_return;
 use super::StoreError;
 use super::orphans::Orphan;
 use super::payments::load::Locked;
 use super::prepared::Prepare;
-use crate::ledger::{self, Entry, EntryKind, Subject, Taken};
+use crate::bill::BillKind;
+use crate::ledger::{self, Entry, EntryKind, PaidOut, Subject, Taken};
 use crate::payment::{PaymentState, SecondTransaction};
 use crate::schema::journal_entry;
-use crate::{Currency, PaymentId};
+use crate::{Currency, Kopecks, PaymentId};
 
-/// One statement, so that an entry costs one round trip.
+/// One statement, so that an entry costs one round trip. What comes late is entered in the first month that is not closed,
+/// and earned from the first day that is not entered yet.
 const WRITE: &str = "
     with entry as (
         insert into journal_entry (day, at, kind, key, currency, account_id, bill_id, payment_id, tariff_id, transaction_id)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        values (
+            greatest($1, (select (max(month) + interval '1 month')::date from closed_month)),
+            $2, $3, $4, $5, $6, $7, $8, $9, $10)
         on conflict (key) do nothing
         returning id
+    ), plan as (
+        insert into deferral (account_id, payment_id, tariff_id, currency, amount, starts_on, ends_on, known_on)
+        select $6, $8, $9, $5, $13, $14, $15, greatest($1, (select max(day) + 1 from revenue_day))
+        from entry
+        where $13 is not null
     )
     insert into journal_line (entry_id, no, account, amount)
     select entry.id, line.no, line.account, line.amount
@@ -33,6 +54,11 @@ const WRITE: &str = "
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn write(conn: &mut AsyncPgConnection, entry: &Entry) -> Result<bool, StoreError> {
+    write_with_plan(conn, entry, None).await
+}
+
+/// Likewise, with what it pays for and the days over which that is earned.
+async fn write_with_plan(conn: &mut AsyncPgConnection, entry: &Entry, sold: Option<Sold>) -> Result<bool, StoreError> {
     let (accounts, amounts): (Vec<&str>, Vec<i64>) =
         entry.lines().map(|(account, amount)| (account.as_str(), amount)).unzip();
     if amounts.is_empty() {
@@ -52,10 +78,22 @@ pub async fn write(conn: &mut AsyncPgConnection, entry: &Entry) -> Result<bool, 
         .bind::<Nullable<BigInt>, _>(transaction_id)
         .bind::<Array<Text>, _>(accounts)
         .bind::<Array<BigInt>, _>(amounts)
+        .bind::<Nullable<BigInt>, _>(sold.map(|sold| sold.amount))
+        .bind::<Nullable<Date>, _>(sold.map(|sold| sold.starts_on))
+        .bind::<Nullable<Date>, _>(sold.map(|sold| sold.ends_on))
         .prepared()
         .execute(conn)
         .await?;
     Ok(lines > 0)
+}
+
+/// What a payment pays for, without VAT.
+#[derive(Debug, Clone, Copy)]
+struct Sold {
+    amount: Kopecks,
+    starts_on: NaiveDate,
+    /// Exclusive.
+    ends_on: NaiveDate,
 }
 
 /// Enters the money of an attempt that has just succeeded. The attempt, its bill and its account are as they are after it.
@@ -66,15 +104,23 @@ pub(super) async fn enter_success(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let payment = &rows.payment;
+    let zone = rows.account.machine().time_zone;
+    let is_kept = payment.state == PaymentState::Succeeded && !is_back;
+    let rate = if is_kept { vat(conn, rows.bill.tariff_id, now).await? } else { None };
     let taken = Taken {
         payment_id: payment.id,
         subject: Subject { transaction_id: payment.transaction_id, ..subject(rows) },
         amount: payment.amount,
+        vat: rate.map_or(Kopecks::new(0), |rate| rate.within(payment.amount)),
         currency: payment.currency,
-        is_kept: payment.state == PaymentState::Succeeded && !is_back,
+        is_kept,
     };
-    let zone = rows.account.machine().time_zone;
-    enter_taken(conn, &taken, zone, now).await?;
+    let days = if is_kept { plan::bought(rows, zone)? } else { None };
+    if let Some(days) = days.filter(|_| rows.bill.kind == BillKind::Change) {
+        let day = plan::first_open_day(conn, now, zone).await?;
+        plan::move_to_new_tariff(conn, rows, days, day).await?;
+    }
+    enter_taken(conn, &taken, days, zone, now).await?;
     if is_back {
         write(conn, &ledger::given_back(&taken, now, zone)).await?;
     }
@@ -92,8 +138,8 @@ pub(super) async fn enter_second(
 ) -> Result<(), StoreError> {
     let SecondTransaction { transaction_id, amount, currency } = second;
     let subject = Subject { transaction_id: Some(transaction_id), ..subject(rows) };
-    let taken = Taken { payment_id, subject, amount, currency, is_kept: false };
-    enter_taken(conn, &taken, rows.account.machine().time_zone, now).await
+    let taken = Taken { payment_id, subject, amount, vat: Kopecks::new(0), currency, is_kept: false };
+    enter_taken(conn, &taken, None, rows.account.machine().time_zone, now).await
 }
 
 fn subject(rows: &Locked) -> Subject {
@@ -109,17 +155,22 @@ fn subject(rows: &Locked) -> Subject {
 async fn enter_taken(
     conn: &mut AsyncPgConnection,
     taken: &Taken,
+    days: Option<(NaiveDate, NaiveDate)>,
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    let sold = taken.sold().zip(days).map(|(amount, (starts_on, ends_on))| {
+        let ends_on = ends_on.max(starts_on + Days::new(1));
+        Sold { amount, starts_on, ends_on }
+    });
     let entry = ledger::taken(taken, now, zone);
-    if write(conn, &entry).await? {
+    if write_with_plan(conn, &entry, sold).await? {
         return Ok(());
     }
     let entered = journal_entry::table.filter(journal_entry::key.eq(&entry.key)).select(journal_entry::kind);
     let before: EntryKind = entered.first(conn).await?;
     if before == EntryKind::Suspense {
-        write(conn, &ledger::place(taken, now, zone)).await?;
+        write_with_plan(conn, &ledger::place(taken, now, zone), sold).await?;
     }
     Ok(())
 }
@@ -138,4 +189,32 @@ pub(super) async fn enter_orphan(
         write(conn, &ledger::set_aside(found.transaction_id, amount, currency, now, zone)).await?;
     }
     Ok(())
+}
+
+/// Enters that the gateway has paid a transaction out, unless it was entered before. Returns whether it is new.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn enter_payout(
+    conn: &mut AsyncPgConnection,
+    payout: &PaidOut,
+    zone: Tz,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    write(conn, &ledger::paid_out(payout, now, zone)).await
+}
+
+/// What is wrong with the ledger, at most so much of it: nothing, ever. It is added up whole, which takes its time.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn faults(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<String>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Fault {
+        #[diesel(sql_type = Text)]
+        fault: String,
+    }
+    let query = "select subject || ' ' || fault as fault from journal_fault order by 1 limit $1";
+    let faults: Vec<Fault> = diesel::sql_query(query).bind::<BigInt, _>(limit).load(conn).await?;
+    Ok(faults.into_iter().map(|row| row.fault).collect())
 }

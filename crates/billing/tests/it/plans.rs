@@ -10,7 +10,7 @@ use billing::bill::BillKind;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, NewEvent};
-use billing::ledger::{self, Entry};
+use billing::ledger::{self, Entry, PaidOut, Return, ReturnedBy};
 use billing::models::TariffPrice;
 use billing::notification::{Ids, Notice, NoticeKind};
 use billing::payment::Instrument;
@@ -47,6 +47,8 @@ const FEW: i64 = 20;
 const SMALL: &[&str] = &[
     "__diesel_schema_migrations",
     "circuit",
+    "closed_balance",
+    "closed_month",
     "decline_change",
     "decline_rule",
     "decline_schedule",
@@ -54,9 +56,14 @@ const SMALL: &[&str] = &[
     "event_reader",
     "refund_limit",
     "restore",
+    "revenue_day",
     "tariff",
     "tariff_price",
+    "tariff_vat",
 ];
+
+/// What adds up all there is, and is called by a person.
+const WHOLE: &[&str] = &["journal::faults"];
 
 /// Rows for the tables that subscribers alone leave empty.
 const MORE: &str = "
@@ -182,6 +189,39 @@ const CALLS: &[(&str, Call)] = calls! {
         gateway_calls::wipe_bodies(conn, noon() + Duration::days(1_000), FEW).await.unwrap()
     };
     "gateway_calls::of_payment" => |conn, rows| gateway_calls::of_payment(conn, rows.paid.id).await.unwrap();
+    "journal::balances" => |conn, _rows| journal::balances(conn, noon().date_naive() - Duration::days(30)).await.unwrap();
+    "journal::close_month" => |conn, _rows| {
+        let month = noon().date_naive() - Duration::days(90);
+        journal::close_month(conn, month, "accountant", Tz::Europe__Moscow, noon()).await
+    };
+    "journal::deferred" => |conn, _rows| journal::deferred(conn, noon().date_naive() - Duration::days(30)).await.unwrap();
+    "journal::enter_payout" => |conn, _rows| {
+        let day = noon().date_naive();
+        let (amount, currency) = (Kopecks::new(100), Currency::RUB);
+        let payout = PaidOut { transaction_id: 1, day, amount, paid_out: amount, currency };
+        journal::enter_payout(conn, &payout, Tz::Europe__Moscow, noon()).await.unwrap()
+    };
+    "journal::enter_return" => |conn, rows| {
+        let amount = Kopecks::new(100);
+        let back = Return { key: "refund:1".into(), by: ReturnedBy::Refund, amount, transaction_id: None };
+        journal::enter_return(conn, rows.paid.id, &back, Tz::Europe__Moscow, noon()).await.unwrap()
+    };
+    "journal::next_revenue_day" => |conn, _rows| journal::next_revenue_day(conn).await.unwrap();
+    "journal::postings" => |conn, _rows| {
+        let day = noon().date_naive() - Duration::days(5);
+        journal::postings(conn, day, day + Duration::days(1), None, 100).await.unwrap()
+    };
+    "journal::recognize" => |conn, _rows| {
+        // Few of the many run on that day.
+        let day = noon().date_naive() + Duration::days(30);
+        let before = format!("insert into revenue_day values ('{}', now())", day - Duration::days(1));
+        conn.batch_execute(&before).await.unwrap();
+        journal::recognize(conn, day, Tz::Europe__Moscow, noon()).await.unwrap().unwrap()
+    };
+    "journal::set_vat" => |conn, _rows| {
+        journal::set_vat(conn, month(), None, noon(), "accountant", noon()).await.unwrap();
+    };
+    "journal::vat" => |conn, _rows| journal::vat(conn, month(), noon()).await.unwrap();
     "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
     "notifications::act" => |conn, rows| {
         let received = rows.notification();
@@ -770,7 +810,7 @@ fn every_function_of_the_store_is_called() {
     let mut functions = BTreeSet::new();
     collect(&store, None, &mut functions);
     let called: BTreeSet<String> = CALLS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let missing: Vec<_> = functions.difference(&called).collect();
+    let missing: Vec<_> = functions.difference(&called).filter(|name| !WHOLE.contains(&name.as_str())).collect();
     let gone: Vec<_> = called.difference(&functions).collect();
     assert!(missing.is_empty() && gone.is_empty(), "not called: {missing:?}; not in the store: {gone:?}");
 }

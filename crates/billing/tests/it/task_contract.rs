@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use billing::tasks::{
     Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHold, EndHolds, ExpireThreeDs, OpenRenewals,
-    PaymentReceipt, Reconcile, ReconcileDays, RefundPayment, RepublishStranded, ResolvePayment, ResolveUnknown,
-    ResumeRefunds, SettleNotifications, WipeTraces,
+    PaymentReceipt, RecognizeRevenue, Reconcile, ReconcileDays, RefundPayment, RepublishStranded, ResolvePayment,
+    ResolveUnknown, ResumeRefunds, SettleNotifications, WipeTraces,
 };
 use billing::{PaymentId, RefundId};
 use celeriac::Task;
@@ -40,6 +40,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<Announce>(&mut page);
     line::<ReconcileDays>(&mut page);
     line::<Reconcile>(&mut page);
+    line::<RecognizeRevenue>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -58,6 +59,7 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.announce() on billing, acks late: true, retries: Some(3)
     billing.reconcile_days() on billing, acks late: true, retries: Some(3)
     billing.reconcile(reconciliation_id) on lookups, acks late: true, retries: Some(3)
+    billing.recognize_revenue() on billing, acks late: true, retries: Some(3)
     ");
 }
 

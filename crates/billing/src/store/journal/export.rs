@@ -1,0 +1,73 @@
+//! The journal, posting by posting, for whoever keeps the books.
+
+use chrono::NaiveDate;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::super::StoreError;
+use crate::ledger::{EntryKind, LedgerAccount};
+use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
+
+/// One posting of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Posted {
+    #[diesel(sql_type = BigInt)]
+    pub entry_id: i64,
+    /// The number of its debit line.
+    #[diesel(sql_type = Integer)]
+    pub no: i32,
+    #[diesel(sql_type = Date)]
+    pub day: NaiveDate,
+    #[diesel(sql_type = Text)]
+    pub kind: EntryKind,
+    #[diesel(sql_type = Text)]
+    pub debit: LedgerAccount,
+    #[diesel(sql_type = Text)]
+    pub credit: LedgerAccount,
+    #[diesel(sql_type = BigInt)]
+    pub amount: Kopecks,
+    #[diesel(sql_type = Text)]
+    pub currency: Currency,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub account_id: Option<AccountId>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub bill_id: Option<BillId>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub payment_id: Option<PaymentId>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub tariff_id: Option<TariffId>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub transaction_id: Option<i64>,
+}
+
+/// At most `limit` postings of these days, both included, in the order of days and entries, behind `after`.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn postings(
+    conn: &mut AsyncPgConnection,
+    from: NaiveDate,
+    to: NaiveDate,
+    after: Option<&Posted>,
+    limit: i64,
+) -> Result<Vec<Posted>, StoreError> {
+    let (day, entry_id, no) = after.map_or((from, 0, 0), |last| (last.day, last.entry_id, last.no));
+    let page = diesel::sql_query(PAGE)
+        .bind::<Date, _>(to)
+        .bind::<Date, _>(day)
+        .bind::<BigInt, _>(entry_id)
+        .bind::<Integer, _>(no)
+        .bind::<BigInt, _>(limit);
+    Ok(page.load(conn).await?)
+}
+
+const PAGE: &str = "
+    select e.id as entry_id, d.no, e.day, e.kind, d.account as debit, c.account as credit, d.amount,
+        e.currency::text as currency, e.account_id, e.bill_id, e.payment_id, e.tariff_id, e.transaction_id
+    from journal_entry e
+        join journal_line d on d.entry_id = e.id and d.no % 2 = 1
+        join journal_line c on c.entry_id = e.id and c.no = d.no + 1
+    where e.day <= $1 and (e.day, e.id) >= ($2, $3) and (e.day, e.id, d.no) > ($2, $3, $4)
+    order by e.day, e.id, d.no
+    limit $5";
