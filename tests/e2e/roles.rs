@@ -112,6 +112,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("worker", "GATEWAY_CALLS_KEPT_FOR", "0s"),
     ("worker", "NOTIFICATIONS_KEPT_FOR", "0s"),
     ("worker", "AUTH_URL", "nonsense"),
+    ("worker", "RECEIPTS_TAXATION_SYSTEM", "6"),
+    ("worker", "RECEIPTS_TAXATION_SYSTEM", "general"),
     ("worker", "AUTH_URL", "ftp://127.0.0.1"),
     ("worker", "ROLES_MAX_IN_FLIGHT", "0"),
     ("worker", "ROLES_TIMEOUT", "5m"),

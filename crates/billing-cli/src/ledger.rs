@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use billing::db::Conn;
-use billing::ledger::{LedgerAccount, VatRate};
+use billing::ledger::{LedgerAccount, SaleTerms, VatRate};
 use billing::store::journal::{self, CloseError, Posted, SetVatError};
 use billing::{Kopecks, TariffId};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -56,6 +56,12 @@ pub enum LedgerVerb {
         /// Whole percent, as in 22; none: sold without VAT
         #[arg(value_parser = rate)]
         rate: Rate,
+        /// How receipts name the payment: 4 paid in full, by the gateway's list
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(0..=7), value_name = "N")]
+        method: i32,
+        /// How receipts name what is sold: 4 a service, by the gateway's list
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(0..=33), value_name = "N")]
+        object: i32,
         /// From when on, as in 2027-01-01T00:00:00+03:00; now, if it is left out
         #[arg(long, value_name = "TIME")]
         from: Option<DateTime<Utc>>,
@@ -109,9 +115,10 @@ pub(crate) async fn run(config: LedgerConfig) -> Result<u8, Exit> {
             journal::close_month(&mut conn, month, &by, zone, now).await.map_err(not_closed)?;
             writeln!(out, "closed up to the end of {}", month.format("%Y-%m"))?;
         }
-        LedgerVerb::Vat { tariff, rate: Rate(rate), from, by } => {
+        LedgerVerb::Vat { tariff, rate: Rate(rate), method, object, from, by } => {
             let from = from.unwrap_or(now);
-            journal::set_vat(&mut conn, tariff, rate, from, &by, now).await.map_err(not_set)?;
+            let terms = SaleTerms { vat: rate, method, object };
+            journal::set_vat(&mut conn, tariff, terms, from, &by, now).await.map_err(not_set)?;
             let said = rate.map_or_else(|| "without VAT".to_owned(), |rate| format!("{} % VAT", rate.get()));
             writeln!(out, "{said} from {} on", from.to_rfc3339())?;
         }

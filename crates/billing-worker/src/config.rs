@@ -11,6 +11,7 @@ use clap::{ArgAction, Args};
 use secrecy::SecretString;
 
 use crate::life::LifeConfig;
+use crate::receipts::ReceiptsConfig;
 use crate::roles::RolesConfig;
 use crate::shares::Shares;
 
@@ -209,6 +210,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub roles: RolesConfig,
+
+    #[command(flatten)]
+    pub receipts: ReceiptsConfig,
 }
 
 /// When the gateway is left alone for a while, by all workers together.
@@ -321,6 +325,8 @@ pub enum ConfigError {
     NothingForPayments { max_in_flight: usize },
     #[error("{variable}: {problem}")]
     Auth { variable: &'static str, problem: String },
+    #[error("{variable}: {problem}")]
+    Receipts { variable: &'static str, problem: &'static str },
     #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES, WORKER_AUTOSCALE or BROKER_API: {0}")]
     Worker(String),
 }

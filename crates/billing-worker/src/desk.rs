@@ -7,13 +7,15 @@ use billing::breaker::{BreakerPolicy, Circuit, Signal, Turn};
 use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Turned, Watch};
-use billing::store::{StoreError, payments};
+use billing::store::{StoreError, payments, receipts};
 use billing::{AccountId, PaymentId, Services, trail};
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Client, Doubt, Error, NotProcessed};
+use secrecy::SecretString;
 
 use crate::allowance::Allowance;
 use crate::config::{Config, ConfigError, delta};
+use crate::receipts::Receipts;
 
 /// The state of the worker: connections and rules, the same for all tasks. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) notifications_kept_for: TimeDelta,
     /// How long an account is closed before its person is forgotten.
     pub(crate) personal_traces_kept: TimeDelta,
+    /// `None`: no receipts are made.
+    pub(crate) receipts: Option<Receipts>,
     /// A request sent longer ago than this has no sender any more that waits for its answer.
     abandoned_after: TimeDelta,
 }
@@ -66,6 +70,7 @@ impl Desk {
             notifications_kept_for: delta("NOTIFICATIONS_KEPT_FOR", config.notifications_kept_for)?,
             events_kept_for: delta("EVENTS_KEPT_FOR", config.events_kept_for)?,
             personal_traces_kept: delta("PERSONAL_TRACES_KEPT", config.personal_traces_kept)?,
+            receipts: config.receipts.receipts(&config.roles)?,
             abandoned_after: times.answer_within,
         })
     }
@@ -88,6 +93,11 @@ impl Desk {
     /// Whose payment it is; `None`: there is no such payment.
     pub(crate) async fn account_of(&self, payment_id: PaymentId) -> Result<Option<AccountId>, StoreError> {
         payments::account_of(&mut *self.services.db.conn().await?, payment_id).await
+    }
+
+    /// What the gateway is told for the receipt of an attempt, if anything.
+    pub(crate) async fn receipt(&self, payment_id: PaymentId) -> Result<Option<SecretString>, StoreError> {
+        receipts::kept(&mut *self.services.db.conn().await?, payment_id, &self.services.cipher).await
     }
 
     /// Whether this worker takes tasks from a queue.

@@ -4,11 +4,13 @@
 //! gateway without holding a connection, and writes down what came of it.
 
 mod allowance;
+mod auth;
 mod circuits;
 mod config;
 mod desk;
 mod gateway;
 mod life;
+mod receipts;
 mod roles;
 mod shares;
 mod tasks;
@@ -24,6 +26,7 @@ pub use circuits::Circuits;
 pub use config::{Config, ConfigError};
 use desk::Desk;
 pub use life::LifeConfig;
+pub use receipts::ReceiptsConfig;
 use roles::Roles;
 pub use roles::RolesConfig;
 

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{AccountId, BillId};
+use crate::{AccountId, BillId, PaymentId};
 
 const NONCE: usize = 12;
 const KEY: usize = 32;
@@ -31,6 +31,8 @@ pub enum Place {
     PaRes(BillId),
     /// `notification.token`, of the notification with this digest of its key.
     Notification(Uuid),
+    /// `receipt.sealed`
+    Receipt(PaymentId),
 }
 
 impl Place {
@@ -40,6 +42,7 @@ impl Place {
             Self::Cryptogram(id) => ("bill.card_cryptogram_packet", id.get()),
             Self::PaRes(id) => ("bill.pa_res", id.get()),
             Self::Notification(digest) => ("notification.token", digest),
+            Self::Receipt(id) => ("receipt.sealed", id.get()),
         };
         [column.as_bytes(), &[0], row.as_bytes()].concat()
     }

@@ -14,4 +14,4 @@ pub use self::money::{
     PaidOut, Return, ReturnedBy, Standing, Taken, earned, given_back, paid_out, place, returned, set_aside, taken,
 };
 pub use self::recognition::Deferral;
-pub use self::vat::{NotARate, VatRate};
+pub use self::vat::{NotARate, SaleTerms, VatRate};

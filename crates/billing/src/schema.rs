@@ -399,6 +399,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    receipt (payment_id) {
+        payment_id -> Uuid,
+        created_at -> Timestamptz,
+        sealed -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     reconciliation (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -552,6 +560,8 @@ diesel::table! {
         percent -> Nullable<Int4>,
         created_at -> Timestamptz,
         set_by -> Text,
+        method -> Int4,
+        object -> Int4,
     }
 }
 
@@ -577,6 +587,7 @@ diesel::joinable!(difference -> payment (payment_id));
 diesel::joinable!(notification -> payment (payment_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
+diesel::joinable!(receipt -> payment (payment_id));
 diesel::joinable!(refund -> payment (payment_id));
 diesel::joinable!(restore -> reconciliation (reconciliation_id));
 diesel::joinable!(skipped_period -> account (account_id));
@@ -611,6 +622,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     notification,
     orphan,
     payment,
+    receipt,
     reconciliation,
     refund,
     refund_limit,

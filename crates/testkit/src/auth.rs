@@ -1,4 +1,4 @@
-//! An auth service (`auth.v1.Roles`) with bad days: slow, dead, returning errors, taking what it does not acknowledge, and
+//! An auth service (`auth.v1.Roles`, `auth.v1.Contacts`) with bad days: slow, dead, returning errors, taking what it does not acknowledge, and
 //! coming to an end of calls that nobody waits for any more. It keeps the rule of the protocol – a lower version changes
 //! nothing – and watches whether its client does.
 
@@ -18,8 +18,9 @@ mod proto {
     tonic::include_proto!("auth.v1");
 }
 
+use proto::contacts_server::{Contacts, ContactsServer};
 use proto::roles_server::{Roles, RolesServer};
-use proto::{SetRoleRequest, SetRoleResponse};
+use proto::{GetReceiptContactRequest, GetReceiptContactResponse, SetRoleRequest, SetRoleResponse};
 
 /// How it behaves. Each of the three faults meets every n-th call; 0: never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +53,7 @@ struct State {
     open: HashMap<String, usize>,
     open_at_most: usize,
     roles: HashMap<String, (String, i64)>,
+    emails: HashMap<String, String>,
     /// The highest version that came, of each account.
     came: HashMap<String, i64>,
     overtaken: u64,
@@ -103,14 +105,20 @@ impl AuthService {
         self.address = listener.local_addr().expect("it has an address");
         let incoming = TcpIncoming::from(listener);
         let service = RolesServer::new(Service(Arc::clone(&self.state)));
+        let contacts = ContactsServer::new(Service(Arc::clone(&self.state)));
         let mut server = Server::builder();
         if let Some(identity) = self.identity.clone() {
             server = server.tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate and its key");
         }
         self.server = Some(tokio::spawn(async move {
-            let served = server.add_service(service).serve_with_incoming(incoming).await;
+            let served = server.add_service(service).add_service(contacts).serve_with_incoming(incoming).await;
             served.expect("it serves until it is dropped");
         }));
+    }
+
+    /// From now on receipts of this account go there.
+    pub fn reach(&self, account_id: &str, email: &str) {
+        self.state.lock().emails.insert(account_id.to_owned(), email.to_owned());
     }
 
     /// The role of an account and its version.
@@ -210,6 +218,21 @@ impl Roles for Service {
                 Ok(Response::new(SetRoleResponse {}))
             }
         }
+    }
+}
+
+#[tonic::async_trait]
+impl Contacts for Service {
+    async fn get_receipt_contact(
+        &self,
+        request: Request<GetReceiptContactRequest>,
+    ) -> Result<Response<GetReceiptContactResponse>, Status> {
+        let (email, slow) = {
+            let state = self.0.lock();
+            (state.emails.get(&request.get_ref().account_id).cloned(), state.conduct.slow)
+        };
+        tokio::time::sleep(slow).await;
+        Ok(Response::new(GetReceiptContactResponse { email: email.unwrap_or_default(), phone: String::new() }))
     }
 }
 

@@ -9,6 +9,8 @@ use billing::payment::Instrument;
 use billing::store::payments::{ChargeInstrument, ChargeOrder};
 use chrono::{DateTime, Utc};
 use cloudpayments::{Amount, CardCharge, Error, Initiator, TokenCharge};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use self::answers::{
@@ -41,7 +43,7 @@ pub(crate) struct Times {
 ///
 /// # Errors
 /// [`Error::OurFault`]: the gateway takes no such amount.
-pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
+pub(crate) fn request(order: ChargeOrder, receipt: Option<&SecretString>) -> Result<ChargeRequest, Error> {
     let amount = Amount::from_minor(order.amount.get(), order.currency.decimals());
     if !amount.is_whole_hundredths() {
         let message = format!("the gateway takes no more than two decimals: {amount} {}", order.currency);
@@ -49,7 +51,7 @@ pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
     }
     let invoice_id = Some(order.invoice_no.to_string());
     let account_id = order.account_id.to_string();
-    let (json_data, holds) = (json_data(&order), order.holds);
+    let (json_data, holds) = (json_data(&order, receipt), order.holds);
     let (currency, description) = (order.currency.as_str(), Some(order.description));
     let by_card = |account_id, json_data, cryptogram| {
         Box::new(CardCharge {
@@ -80,12 +82,13 @@ pub(crate) fn request(order: ChargeOrder) -> Result<ChargeRequest, Error> {
     })
 }
 
-fn json_data(order: &ChargeOrder) -> Option<Box<RawValue>> {
+/// Our ids, and what the gateway itself is to read in it: `cloudpayments` (gateway documentation, `JsonData`).
+fn json_data(order: &ChargeOrder, receipt: Option<&SecretString>) -> Option<Box<RawValue>> {
     let instrument = match order.instrument {
         ChargeInstrument::Cryptogram(_) | ChargeInstrument::Verification(_) => Instrument::Cryptogram,
         ChargeInstrument::Token(_) => Instrument::Token,
     };
-    let ids = serde_json::json!({
+    let mut data = serde_json::json!({
         "bill_id": order.bill_id.to_string(),
         "payment_id": order.payment_id.to_string(),
         "tariff_id": order.tariff_id.to_string(),
@@ -93,5 +96,8 @@ fn json_data(order: &ChargeOrder) -> Option<Box<RawValue>> {
         "period_no": order.period_no,
         "instrument": instrument.as_str(),
     });
-    serde_json::value::to_raw_value(&ids).ok()
+    if let Some(receipt) = receipt.and_then(|text| serde_json::from_str::<Value>(text.expose_secret()).ok()) {
+        data["cloudpayments"] = serde_json::json!({ "CustomerReceipt": receipt });
+    }
+    serde_json::value::to_raw_value(&data).ok()
 }

@@ -1,62 +1,26 @@
 //! One call to the auth service.
 
-use std::path::Path;
 use std::time::Duration;
 
 use billing::store::roles::Push;
-use secrecy::{ExposeSecret, SecretString};
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
-use tonic::{Code, Request, Status};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
-use crate::config::ConfigError;
+use crate::auth::Connection;
+use crate::auth::proto::SetRoleRequest;
+use crate::auth::proto::roles_client::RolesClient;
 
-mod proto {
-    #![expect(unreachable_pub, reason = "generated")]
-    tonic::include_proto!("auth.v1");
-}
-
-use proto::SetRoleRequest;
-use proto::roles_client::RolesClient;
-
-/// The auth service. Cheap to clone; clones share one connection, which is made when it is needed.
+/// The auth service. Cheap to clone; clones share one connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     roles: RolesClient<Channel>,
-    authorization: Option<MetadataValue<Ascii>>,
+    connection: Connection,
     timeout: Duration,
 }
 
 impl Client {
-    pub(super) fn new(
-        url: &str,
-        token: Option<&SecretString>,
-        ca: Option<&Path>,
-        timeout: Duration,
-    ) -> Result<Self, ConfigError> {
-        let wrong = |variable, problem: String| ConfigError::Auth { variable, problem };
-        let uri: Uri = url.parse().map_err(|_| wrong("AUTH_URL", "is no URL".to_owned()))?;
-        let is_tls = match (uri.scheme_str(), uri.authority()) {
-            (Some("https"), Some(_)) => true,
-            (Some("http"), Some(_)) => false,
-            _ => return Err(wrong("AUTH_URL", "must be http://host:port or https://host:port".to_owned())),
-        };
-        let mut endpoint = Endpoint::from(uri).connect_timeout(timeout).tcp_nodelay(true);
-        if is_tls {
-            let tls = match ca {
-                Some(file) => {
-                    let pem = std::fs::read(file)
-                        .map_err(|error| wrong("AUTH_TLS_CA", format!("{}: {error}", file.display())))?;
-                    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
-                }
-                None => ClientTlsConfig::new().trust_anchors(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            };
-            endpoint = endpoint.tls_config(tls).map_err(|error| wrong("AUTH_TLS_CA", error.to_string()))?;
-        } else if ca.is_some() {
-            return Err(wrong("AUTH_TLS_CA", "is for an AUTH_URL of https".to_owned()));
-        }
-        let authorization = token.filter(|token| !token.expose_secret().is_empty()).map(bearer).transpose()?;
-        Ok(Self { roles: RolesClient::new(endpoint.connect_lazy()), authorization, timeout })
+    pub(super) fn new(connection: Connection, timeout: Duration) -> Self {
+        Self { roles: RolesClient::new(connection.channel.clone()), connection, timeout }
     }
 
     /// Tells a role; `Ok` once it is taken.
@@ -66,25 +30,11 @@ impl Client {
     pub(super) async fn set_role(&self, push: &Push) -> Result<(), Status> {
         let message =
             SetRoleRequest { account_id: push.account_id.to_string(), role: push.role.clone(), version: push.version };
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        if let Some(authorization) = &self.authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
+        let request = self.connection.request(message, self.timeout);
         let mut roles = self.roles.clone();
         match tokio::time::timeout(self.timeout, roles.set_role(request)).await {
             Ok(answer) => answer.map(drop),
             Err(_) => Err(Status::new(Code::DeadlineExceeded, "no answer in time")),
         }
     }
-}
-
-fn bearer(token: &SecretString) -> Result<MetadataValue<Ascii>, ConfigError> {
-    let value = MetadataValue::try_from(format!("Bearer {}", token.expose_secret()));
-    let mut value = value.map_err(|_| ConfigError::Auth {
-        variable: "AUTH_TOKEN",
-        problem: "holds characters that no header may hold".to_owned(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::client::Client;
+use crate::auth::Connection;
 use crate::config::{ConfigError, at_least_one};
 
 /// Options of the push of roles.
@@ -48,9 +49,14 @@ fn timeout(text: &str) -> Result<Duration, String> {
 impl RolesConfig {
     /// The client of this configuration; `None` where there is none. Reaches out to nobody.
     pub(crate) fn client(&self) -> Result<Option<Client>, ConfigError> {
+        Ok(self.connection()?.map(|connection| Client::new(connection, self.roles_timeout)))
+    }
+
+    /// The connection to the auth service, likewise.
+    pub(crate) fn connection(&self) -> Result<Option<Connection>, ConfigError> {
         // What is set to nothing, as compose files do, is not set.
         let Some(url) = self.auth_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
         let ca = self.auth_tls_ca.as_deref().filter(|path| !path.as_os_str().is_empty());
-        Client::new(url, self.auth_token.as_ref(), ca, self.roles_timeout).map(Some)
+        Connection::new(url, self.auth_token.as_ref(), ca, self.roles_timeout).map(Some)
     }
 }

@@ -11,6 +11,7 @@ use billing::tasks::PaymentReceipt;
 use celeriac::{Context, TaskResult};
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Charge, Client, Error, RequestId};
+use secrecy::SecretString;
 
 use super::settle::{not_ours, settle};
 use crate::desk::Desk;
@@ -18,6 +19,9 @@ use crate::gateway::{self, ChargeRequest, Heard, signals};
 
 pub(super) async fn charge(payment_id: PaymentId, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
+    if let Some(receipts) = &desk.receipts {
+        receipts.write_ahead(payment_id, desk).await?;
+    }
     let begun = {
         let mut conn = desk.services.db.conn().await?;
         payments::begin_sending(&mut conn, payment_id, &desk.services.cipher, desk.now()).await?
@@ -33,11 +37,13 @@ pub(super) async fn send(order: ChargeOrder, cx: &Context<Desk>) -> TaskResult<P
     let desk = cx.state();
     let payment_id = order.payment_id;
     let ours = order.identity(desk.terminal);
+    // What was sent once goes along again, also if receipts are off by now.
+    let receipt = if desk.receipts.is_some() || order.resend_no > 1 { desk.receipt(payment_id).await? } else { None };
     let sending = Sending { first_at: order.first_sent_at, no: order.resend_no };
     let (call, watch) = (order.call, order.watch);
     let is_kept = matches!(order.instrument, ChargeInstrument::Token(_));
     let (gateway, record) = desk.gateway.recorded();
-    let answer = ask(&gateway, order).await.inspect_err(|error| desk.alarm(error));
+    let answer = ask(&gateway, order, receipt.as_ref()).await.inspect_err(|error| desk.alarm(error));
     let kept_cards = if is_kept { signals::of_kept_cards(&answer) } else { Signal::Neither };
     let heard = [(Circuit::Gateway, signals::of_gateway(answer.as_ref().err())), (Circuit::KeptCards, kept_cards)];
     desk.report(watch, &heard, answer.as_ref().err()).await;
@@ -103,9 +109,9 @@ async fn put_off(
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(1);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-async fn ask(gateway: &Client, order: ChargeOrder) -> Result<Charge, Error> {
+async fn ask(gateway: &Client, order: ChargeOrder, receipt: Option<&SecretString>) -> Result<Charge, Error> {
     let request_id = request_id(&order.request_id)?;
-    match gateway::request(order)? {
+    match gateway::request(order, receipt)? {
         ChargeRequest::Card(charge) => gateway.charge_card(&charge, &request_id).await,
         ChargeRequest::CardHold(charge) => gateway.auth_card(&charge, &request_id).await,
         ChargeRequest::Token(charge) => gateway.charge_token(&charge, &request_id).await,

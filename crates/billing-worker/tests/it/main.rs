@@ -16,6 +16,7 @@ mod in_doubt;
 mod looks;
 mod places;
 mod planning;
+mod receipts;
 mod reconciling;
 mod refunded;
 mod refunding;

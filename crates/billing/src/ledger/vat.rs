@@ -11,6 +11,25 @@ pub struct VatRate(i32);
 #[error("a VAT rate is 0 to 99 percent, got {0}")]
 pub struct NotARate(pub i32);
 
+/// How a tariff is sold, for the state: its VAT, and the signs that receipts have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SaleTerms {
+    /// `None`: sold without VAT.
+    pub vat: Option<VatRate>,
+    /// The sign of the way of payment (54-FZ, tag 1214).
+    pub method: i32,
+    /// The sign of the thing sold (tag 1212).
+    pub object: i32,
+}
+
+impl SaleTerms {
+    /// Paid in full, a service.
+    #[must_use]
+    pub const fn of_service(vat: Option<VatRate>) -> Self {
+        Self { vat, method: 4, object: 4 }
+    }
+}
+
 impl VatRate {
     /// # Errors
     /// [`NotARate`] outside 0 to 99.

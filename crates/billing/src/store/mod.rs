@@ -17,6 +17,7 @@ pub mod notifications;
 pub mod orphans;
 pub mod payments;
 mod prepared;
+pub mod receipts;
 pub mod reconciliation;
 pub mod refunds;
 pub mod renewals;

@@ -27,8 +27,10 @@ use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
+use billing::store::{accounts, announcements, closing, events, journal, receipts, renewals, roles, tariffs};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, tariffs};
 use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
+use billing::{AccountId, Currency, Kopecks, PaymentId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
@@ -74,7 +76,7 @@ const MORE: &str = "
     insert into gateway_call (id, started_at, ended_at, payment_id, path, attempt, outcome, request)
     select gen_random_uuid(), created_at, created_at, id, '/payments/cards/charge', 1, 'ok', '{}' from payment;
     insert into refund (payment_id, amount, currency, state, source, effect, reason, request_id, finished_at)
-    select id, amount, currency, 'succeeded', 'external', 'keep', 'many', 'many:' || id, created_at
+    select id, amount, currency, 'failed', 'external', 'keep', 'many', 'many:' || id, created_at
     from payment where state = 'succeeded';
     insert into chargeback (id, payment_id, transaction_id, amount, currency, kind, operation, at)
     select id::text, id, 0, amount, currency, 'Chargeback', 'Presentment', created_at from payment where state = 'succeeded';
@@ -82,6 +84,7 @@ const MORE: &str = "
         effected_at, try_at)
     select 'pay', id::text, sha256(id::text::bytea), created_at, '{}', transaction_id, id, 'applied', created_at, created_at
     from payment;
+    insert into receipt (payment_id, created_at) select id, created_at from payment;
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
     insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
     select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
@@ -219,7 +222,7 @@ const CALLS: &[(&str, Call)] = calls! {
         journal::recognize(conn, day, Tz::Europe__Moscow, noon()).await.unwrap().unwrap()
     };
     "journal::set_vat" => |conn, _rows| {
-        journal::set_vat(conn, month(), None, noon(), "accountant", noon()).await.unwrap();
+        journal::set_vat(conn, month(), ledger::SaleTerms::of_service(None), noon(), "accountant", noon()).await.unwrap();
     };
     "journal::vat" => |conn, _rows| journal::vat(conn, month(), noon()).await.unwrap();
     "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
@@ -474,6 +477,11 @@ const CALLS: &[(&str, Call)] = calls! {
         let id = rows.refund(conn, 100).await;
         refunds::withdraw(conn, id, "anna", noon()).await.unwrap()
     };
+    "receipts::keep" => |conn, rows| {
+        receipts::keep(conn, rows.created, &"receipt".into(), &rows.shop.cipher, noon()).await.unwrap();
+    };
+    "receipts::kept" => |conn, rows| receipts::kept(conn, rows.paid.id, &rows.shop.cipher).await.unwrap();
+    "receipts::sale" => |conn, rows| receipts::sale(conn, rows.created, noon()).await.unwrap();
     "renewals::open_due" => |conn, _rows| {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
         assert_eq!(opened.accounts, 20, "a whole chunk");

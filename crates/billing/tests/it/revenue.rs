@@ -1,6 +1,6 @@
 //! What is sold, earned, given back and paid out, in the ledger of a database; closed months; what accountants get.
 
-use billing::ledger::{Deferral, LedgerAccount, PaidOut, Return, ReturnedBy, VatRate};
+use billing::ledger::{Deferral, LedgerAccount, PaidOut, Return, ReturnedBy, SaleTerms, VatRate};
 use billing::payment::PaymentState;
 use billing::store::journal::{self, CloseError, SetVatError};
 use billing::store::payments::PaymentView;
@@ -127,7 +127,7 @@ async fn what_comes_for_a_day_that_is_entered_is_earned_from_the_next_one_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_takes_what_is_not_earned_first_and_vat_in_its_share() {
     let shop = Shop::open().await;
-    let rate = Some(VatRate::percent(22).unwrap());
+    let rate = SaleTerms::of_service(Some(VatRate::percent(22).unwrap()));
     journal::set_vat(&mut *shop.conn().await, month(), rate, noon(), "accountant", noon()).await.unwrap();
     let payment = shop.bought(1).await;
     shop.earns_until("2026-04-01").await;
@@ -211,11 +211,11 @@ async fn a_dearer_tariff_takes_what_is_not_earned_along() {
 async fn vat_is_that_of_the_time_at_which_the_money_comes() {
     let shop = Shop::open().await;
     let mut conn = shop.conn().await;
-    let percent = |percent| Some(VatRate::percent(percent).unwrap());
+    let percent = |percent| SaleTerms::of_service(Some(VatRate::percent(percent).unwrap()));
     let mut set = async |rate, from, now| journal::set_vat(&mut conn, month(), rate, from, "accountant", now).await;
     set(percent(20), noon() + hours(1), noon()).await.unwrap();
     set(percent(22), noon() + hours(2), noon()).await.unwrap();
-    set(None, noon() + hours(3), noon()).await.unwrap();
+    set(SaleTerms::of_service(None), noon() + hours(3), noon()).await.unwrap();
     assert!(matches!(set(percent(5), noon() + hours(2), noon()).await, Err(SetVatError::NotTheLast(_))));
     assert!(matches!(set(percent(5), noon(), noon() + minutes(1)).await, Err(SetVatError::Past)));
     drop(conn);
@@ -298,7 +298,7 @@ async fn a_payout_clears_on_its_day_what_the_gateway_owed() {
 async fn the_example_of_the_documentation() {
     let page = include_str!("../../../../docs/ledger.md");
     let shop = Shop::open().await;
-    let rate = Some(VatRate::percent(22).unwrap());
+    let rate = SaleTerms::of_service(Some(VatRate::percent(22).unwrap()));
     journal::set_vat(&mut *shop.conn().await, month(), rate, noon(), "accountant", noon()).await.unwrap();
     let payment = shop.bought(1).await;
     shop.earns_until("2026-04-01").await;

@@ -82,7 +82,9 @@ pub async fn close_month(
             )
         })
         .collect();
-    diesel::insert_into(closed_balance::table).values(rows).on_conflict_do_nothing().execute(conn).await?;
+    if !rows.is_empty() {
+        diesel::insert_into(closed_balance::table).values(rows).on_conflict_do_nothing().execute(conn).await?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
 use crate::TariffId;
-use crate::ledger::VatRate;
+use crate::ledger::{SaleTerms, VatRate};
 use crate::schema::{tariff, tariff_vat};
 
 /// The rate under which money for a tariff comes at `at`; `None`: without VAT.
@@ -46,14 +46,14 @@ impl From<diesel::result::Error> for SetVatError {
     }
 }
 
-/// Sets the VAT of a tariff from a time on, in the name of `by`. `None`: sold without.
+/// Sets the terms of a tariff from a time on, in the name of `by`.
 ///
 /// # Errors
 /// [`SetVatError`].
 pub async fn set_vat(
     conn: &mut AsyncPgConnection,
     tariff_id: TariffId,
-    rate: Option<VatRate>,
+    terms: SaleTerms,
     effective_from: DateTime<Utc>,
     by: &str,
     now: DateTime<Utc>,
@@ -74,7 +74,9 @@ pub async fn set_vat(
         let row = (
             tariff_vat::tariff_id.eq(tariff_id),
             tariff_vat::effective_from.eq(effective_from),
-            tariff_vat::percent.eq(rate.map(VatRate::get)),
+            tariff_vat::percent.eq(terms.vat.map(VatRate::get)),
+            tariff_vat::method.eq(terms.method),
+            tariff_vat::object.eq(terms.object),
             tariff_vat::created_at.eq(now),
             tariff_vat::set_by.eq(by),
         );
