@@ -65,8 +65,11 @@ update account set updated_at = now(), status = 'Active', expiration_dt = curren
         payment_token = :payment::text || repeat('x', 80),
         card = '{"first_six": "424242", "last_four": "4242", "expires": "12/39", "scheme": "Visa"}'
     where id = :account::uuid returning *;
-select percent from tariff_vat where tariff_id = :tariff::uuid and effective_from <= now() order by effective_from desc
-    limit 1;
+select (select percent from tariff_vat where tariff_id = :tariff::uuid and effective_from <= now()
+        order by effective_from desc limit 1) as percent,
+    coalesce((select -sum(l.amount) from journal_entry e join journal_line l on l.entry_id = e.id
+        where e.payment_id = :payment::uuid and e.kind in ('refund', 'chargeback') and l.account = 'gateway_clearing'), 0)
+        as returned;
 with entry as (
     insert into journal_entry (day, at, kind, key, currency, account_id, bill_id, payment_id, tariff_id, transaction_id)
     values (greatest(current_date, (select (max(month) + interval '1 month')::date from closed_month)), now(), 'payment', 'taken:' || :payment::text, 'RUB', :account::uuid, :bill::uuid, :payment::uuid,

@@ -11,7 +11,7 @@ mod vat;
 pub(crate) use self::entry::day_of;
 pub use self::entry::{Entry, EntryKind, LedgerAccount, Posting, Subject};
 pub use self::money::{
-    PaidOut, Return, ReturnedBy, Standing, Taken, earned, given_back, paid_out, place, returned, set_aside, taken,
+    PaidOut, Return, ReturnedBy, Standing, Taken, earned, paid_out, place, returned, set_aside, taken,
 };
 pub use self::recognition::Deferral;
 pub use self::vat::{NotARate, SaleTerms, VatRate};

@@ -14,6 +14,8 @@ pub struct Taken {
     pub amount: Kopecks,
     /// What of it is VAT.
     pub vat: Kopecks,
+    /// What went back before it was known that it had come.
+    pub returned: Kopecks,
     pub currency: Currency,
     /// Whether it pays a bill. What pays nothing must go back, or is back already.
     pub is_kept: bool,
@@ -35,16 +37,25 @@ impl Taken {
     /// What it pays for, without VAT. Nothing, if it is not kept.
     #[must_use]
     pub fn sold(&self) -> Option<Kopecks> {
-        let net = self.amount.get() - self.vat.get();
-        (self.is_kept && net > 0).then(|| Kopecks::new(net))
+        let (net, _) = self.kept();
+        (self.is_kept && net.get() > 0).then_some(net)
+    }
+
+    /// What is left for the bill without VAT, and its VAT.
+    fn kept(&self) -> (Kopecks, Kopecks) {
+        let returned = self.returned.get().clamp(0, self.amount.get().max(0));
+        let vat = self.vat.get() - share(self.vat, returned, self.amount);
+        (Kopecks::new(self.amount.get() - returned - vat), Kopecks::new(vat))
     }
 
     fn post(&self, entry: Entry, from: Account) -> Entry {
         if !self.is_kept {
             return entry.post(from, Account::RefundsPayable, self.amount);
         }
-        let net = Kopecks::new(self.amount.get() - self.vat.get());
-        entry.post(from, Account::DeferredRevenue, net).post(from, Account::Vat, self.vat)
+        let (net, vat) = self.kept();
+        let back = Kopecks::new(self.amount.get() - net.get() - vat.get());
+        let entry = entry.post(from, Account::DeferredRevenue, net).post(from, Account::Vat, vat);
+        entry.post(from, Account::RefundsPayable, back)
     }
 }
 
@@ -67,17 +78,6 @@ pub fn place(taken: &Taken, at: DateTime<Utc>, zone: Tz) -> Entry {
     taken.post(entry, Account::Suspense)
 }
 
-/// It went back before anybody here knew that it had come.
-#[must_use]
-pub fn given_back(taken: &Taken, at: DateTime<Utc>, zone: Tz) -> Entry {
-    let key = format!("given_back:{}", taken.payment_id);
-    Entry::new(EntryKind::Refund, key, taken.currency, taken.subject(), at, zone).post(
-        Account::RefundsPayable,
-        Account::GatewayClearing,
-        taken.amount,
-    )
-}
-
 /// The gateway has taken money that fits nothing of ours.
 #[must_use]
 pub fn set_aside(transaction_id: i64, amount: Kopecks, currency: Currency, at: DateTime<Utc>, zone: Tz) -> Entry {
@@ -94,7 +94,7 @@ pub fn set_aside(transaction_id: i64, amount: Kopecks, currency: Currency, at: D
 pub struct Standing {
     pub subject: Subject,
     pub currency: Currency,
-    /// What came.
+    /// What came; nothing: it is not known yet that anything has.
     pub taken: Kopecks,
     /// What of it was VAT.
     pub vat: Kopecks,
@@ -137,7 +137,10 @@ pub fn returned(standing: &Standing, back: &Return, at: DateTime<Utc>, zone: Tz)
     let subject = Subject { transaction_id: back.transaction_id, ..standing.subject };
     let entry = Entry::new(kind, back.key.clone(), standing.currency, subject, at, zone);
     // More than came is no part of this payment: a person must find out what it is.
-    let left = (standing.taken.get() - standing.returned.get()).max(0);
+    let left = match standing.taken.get() {
+        0 => back.amount.get(),
+        taken => (taken - standing.returned.get()).max(0),
+    };
     let amount = back.amount.get().clamp(0, left);
     let excess = Kopecks::new(back.amount.get() - amount);
     let from = |entry: Entry, account, amount| entry.post(account, Account::GatewayClearing, Kopecks::new(amount));
@@ -156,9 +159,14 @@ pub fn returned(standing: &Standing, back: &Return, at: DateTime<Utc>, zone: Tz)
 impl Standing {
     /// The VAT of what has gone back in total.
     fn vat_of(&self, returned: i64) -> i64 {
-        let share = i128::from(self.vat.get()) * i128::from(returned) / i128::from(self.taken.get().max(1));
-        i64::try_from(share).expect("no more than the VAT")
+        share(self.vat, returned, self.taken)
     }
+}
+
+/// The part of the VAT that is in a part of the money, rounded down.
+fn share(vat: Kopecks, part: i64, whole: Kopecks) -> i64 {
+    let share = i128::from(vat.get()) * i128::from(part) / i128::from(whole.get().max(1));
+    i64::try_from(share).expect("no more than the VAT")
 }
 
 /// A day of a tariff was earned. It is owed by those who had it, and paid with what they had paid before.

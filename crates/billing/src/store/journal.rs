@@ -11,12 +11,12 @@ mod returns;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 pub use self::export::{Posted, postings};
 pub use self::months::{AFTER_MIDNIGHT, CloseError, balances, close_month, deferred};
-pub use self::rates::{SetVatError, set_vat, vat};
+pub use self::rates::{SetVatError, set_vat};
 pub use self::recognition::{next_revenue_day, recognize};
 pub use self::returns::enter_return;
 use super::StoreError;
@@ -24,7 +24,7 @@ use super::orphans::Orphan;
 use super::payments::load::Locked;
 use super::prepared::Prepare;
 use crate::bill::BillKind;
-use crate::ledger::{self, Entry, EntryKind, PaidOut, Subject, Taken};
+use crate::ledger::{self, Entry, EntryKind, PaidOut, Subject, Taken, VatRate};
 use crate::payment::{PaymentState, SecondTransaction};
 use crate::schema::journal_entry;
 use crate::{Currency, Kopecks, PaymentId};
@@ -96,7 +96,8 @@ struct Sold {
     ends_on: NaiveDate,
 }
 
-/// Enters the money of an attempt that has just succeeded. The attempt, its bill and its account are as they are after it.
+/// Enters the money of an attempt that has just succeeded; `is_back`: all of it is back already. The attempt, its bill and its
+/// account are as they are after it.
 pub(super) async fn enter_success(
     conn: &mut AsyncPgConnection,
     rows: &Locked,
@@ -106,12 +107,13 @@ pub(super) async fn enter_success(
     let payment = &rows.payment;
     let zone = rows.account.machine().time_zone;
     let is_kept = payment.state == PaymentState::Succeeded && !is_back;
-    let rate = if is_kept { vat(conn, rows.bill.tariff_id, now).await? } else { None };
+    let (rate, returned) = if is_kept { terms(conn, rows, now).await? } else { (None, 0) };
     let taken = Taken {
         payment_id: payment.id,
         subject: Subject { transaction_id: payment.transaction_id, ..subject(rows) },
         amount: payment.amount,
         vat: rate.map_or(Kopecks::new(0), |rate| rate.within(payment.amount)),
+        returned: Kopecks::new(returned),
         currency: payment.currency,
         is_kept,
     };
@@ -120,11 +122,39 @@ pub(super) async fn enter_success(
         let day = plan::first_open_day(conn, now, zone).await?;
         plan::move_to_new_tariff(conn, rows, days, day).await?;
     }
-    enter_taken(conn, &taken, days, zone, now).await?;
-    if is_back {
-        write(conn, &ledger::given_back(&taken, now, zone)).await?;
+    enter_taken(conn, &taken, days, zone, now).await
+}
+
+/// The VAT of what was bought, and what of the payment went back before it was known, in one round trip.
+async fn terms(
+    conn: &mut AsyncPgConnection,
+    rows: &Locked,
+    now: DateTime<Utc>,
+) -> Result<(Option<VatRate>, i64), StoreError> {
+    #[derive(QueryableByName)]
+    struct Terms {
+        #[diesel(sql_type = Nullable<Integer>)]
+        percent: Option<i32>,
+        #[diesel(sql_type = BigInt)]
+        returned: i64,
     }
-    Ok(())
+    const TERMS: &str = "
+        select
+            (select percent from tariff_vat where tariff_id = $1 and effective_from <= $2 order by effective_from desc limit 1)
+                as percent,
+            coalesce((
+                select -sum(l.amount) from journal_entry e join journal_line l on l.entry_id = e.id
+                where e.payment_id = $3 and e.kind in ('refund', 'chargeback') and l.account = 'gateway_clearing'
+            ), 0)::bigint as returned";
+    let terms: Terms = diesel::sql_query(TERMS)
+        .bind::<SqlUuid, _>(rows.bill.tariff_id)
+        .bind::<Timestamptz, _>(now)
+        .bind::<SqlUuid, _>(rows.payment.id)
+        .prepared()
+        .get_result(conn)
+        .await?;
+    // The database has no other rates.
+    Ok((terms.percent.and_then(|percent| VatRate::percent(percent).ok()), terms.returned))
 }
 
 /// Enters what the gateway took for an attempt by a second transaction, which has become the row `payment_id`. Nobody owed
@@ -138,7 +168,15 @@ pub(super) async fn enter_second(
 ) -> Result<(), StoreError> {
     let SecondTransaction { transaction_id, amount, currency } = second;
     let subject = Subject { transaction_id: Some(transaction_id), ..subject(rows) };
-    let taken = Taken { payment_id, subject, amount, vat: Kopecks::new(0), currency, is_kept: false };
+    let taken = Taken {
+        payment_id,
+        subject,
+        amount,
+        vat: Kopecks::new(0),
+        returned: Kopecks::new(0),
+        currency,
+        is_kept: false,
+    };
     enter_taken(conn, &taken, None, rows.account.machine().time_zone, now).await
 }
 

@@ -124,7 +124,8 @@ impl Books {
         let amount = Kopecks::new(amount);
         let vat = vat.map_or(Kopecks::new(0), |percent| VatRate::percent(percent).unwrap().within(amount));
         let (payment_id, subject) = (PaymentId::new(), Subject::default());
-        let taken = Taken { payment_id, subject, amount, vat, currency: Currency::RUB, is_kept };
+        let taken =
+            Taken { payment_id, subject, amount, vat, returned: Kopecks::new(0), currency: Currency::RUB, is_kept };
         self.entries.push(ledger::taken(&taken, noon_of(day(self.today)), ZONE));
         let starts = day(self.today.saturating_add_signed(from));
         let known = day(self.today.max(self.open));

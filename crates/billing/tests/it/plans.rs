@@ -27,10 +27,8 @@ use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
-use billing::store::{accounts, announcements, closing, events, journal, receipts, renewals, roles, tariffs};
-use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, tariffs};
+use billing::store::{accounts, announcements, closing, events, journal, receipts, renewals, restores, roles, tariffs};
 use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
-use billing::{AccountId, Currency, Kopecks, PaymentId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
@@ -224,7 +222,6 @@ const CALLS: &[(&str, Call)] = calls! {
     "journal::set_vat" => |conn, _rows| {
         journal::set_vat(conn, month(), ledger::SaleTerms::of_service(None), noon(), "accountant", noon()).await.unwrap();
     };
-    "journal::vat" => |conn, _rows| journal::vat(conn, month(), noon()).await.unwrap();
     "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
     "notifications::act" => |conn, rows| {
         let received = rows.notification();

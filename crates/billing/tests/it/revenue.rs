@@ -1,9 +1,12 @@
 //! What is sold, earned, given back and paid out, in the ledger of a database; closed months; what accountants get.
 
-use billing::ledger::{Deferral, LedgerAccount, PaidOut, Return, ReturnedBy, SaleTerms, VatRate};
+use billing::ledger::{
+    self, Deferral, LedgerAccount, PaidOut, Return, ReturnedBy, SaleTerms, Standing, Subject, VatRate,
+};
 use billing::payment::PaymentState;
 use billing::store::journal::{self, CloseError, SetVatError};
 use billing::store::payments::PaymentView;
+use billing::store::refunds::{self, Chargeback, GatewayRefund, KnownFrom, Recognised};
 use billing::store::subscriptions::{self, Request};
 use billing::{Currency, Kopecks};
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -31,10 +34,18 @@ impl Shop {
         }
     }
 
-    async fn gives_back(&self, payment: &PaymentView, key: &str, amount: i64, now: DateTime<Utc>) -> bool {
-        let (key, amount) = (key.to_owned(), Kopecks::new(amount));
-        let back = Return { key, by: ReturnedBy::Refund, amount, transaction_id: None };
-        journal::enter_return(&mut *self.conn().await, payment.id, &back, ZONE, now).await.unwrap()
+    /// By hand in the gateway's cabinet. Returns whether that is new.
+    async fn gives_back(&self, payment: &PaymentView, number: i64, amount: i64, now: DateTime<Utc>) -> bool {
+        let told = GatewayRefund {
+            gateway_tx_id: number,
+            payment_tx_id: payment.transaction_id,
+            invoice_id: None,
+            account_id: None,
+            json_data: None,
+            amount: Kopecks::new(amount),
+        };
+        let recognised = refunds::recognise(&mut *self.conn().await, &told, KnownFrom::Notification, now).await;
+        matches!(recognised.unwrap(), Recognised::New(_))
     }
 
     async fn balance(&self, account: LedgerAccount, day: &str) -> i64 {
@@ -132,8 +143,8 @@ async fn a_refund_takes_what_is_not_earned_first_and_vat_in_its_share() {
     let payment = shop.bought(1).await;
     shop.earns_until("2026-04-01").await;
     let on_april_1 = at("2026-04-01T09:00:00Z");
-    assert!(shop.gives_back(&payment, "refund:1", 10_000, on_april_1).await);
-    assert!(!shop.gives_back(&payment, "refund:1", 10_000, on_april_1).await, "once");
+    assert!(shop.gives_back(&payment, 101, 10_000, on_april_1).await);
+    assert!(!shop.gives_back(&payment, 101, 10_000, on_april_1).await, "once");
     let day = "2026-04-01";
     // 7195 of 39900 were VAT: 1803 of 10000.
     assert_eq!(shop.balance(LedgerAccount::Vat, day).await, -(7_195 - 1_803));
@@ -144,14 +155,11 @@ async fn a_refund_takes_what_is_not_earned_first_and_vat_in_its_share() {
          1298 from 2026-04-01 to 2026-04-10 known 2026-04-01"
     );
     // All the rest: what was earned is given back too.
-    assert!(shop.gives_back(&payment, "refund:2", 29_900, on_april_1 + hours(1)).await);
+    assert!(shop.gives_back(&payment, 102, 29_900, on_april_1 + hours(1)).await);
     for account in [LedgerAccount::GatewayClearing, LedgerAccount::Vat, LedgerAccount::DeferredRevenue] {
         assert_eq!(shop.balance(account, day).await, 0, "{account}");
     }
     assert_eq!(shop.balance(LedgerAccount::Revenue, day).await, 0, "nothing was sold");
-    // More than came is nobody's.
-    assert!(shop.gives_back(&payment, "refund:3", 1, on_april_1 + hours(2)).await);
-    assert_eq!(shop.balance(LedgerAccount::Suspense, day).await, 1);
     shop.earns_until("2026-05-01").await;
     assert_eq!(shop.balance(LedgerAccount::Revenue, "2026-04-30").await, 0, "and nothing is earned of it");
 }
@@ -163,16 +171,20 @@ async fn a_chargeback_loses_what_was_earned_and_a_duplicate_goes_back_as_it_came
     shop.apply(payment.id, took(&payment, 2), noon()).await;
     shop.earns_until("2026-03-20").await;
     let now = at("2026-03-20T09:00:00Z");
-    let by_bank = |key: &str| Return {
-        key: key.into(),
-        by: ReturnedBy::Chargeback,
+    let by_bank = |transaction_id: i64| Chargeback {
+        id: transaction_id.to_string(),
+        transaction_id,
         amount: Kopecks::new(39_900),
-        transaction_id: None,
+        currency: "RUB".into(),
+        kind: "Chargeback".into(),
+        operation: "Presentment".into(),
+        at: now,
     };
     let mut conn = shop.conn().await;
-    assert!(journal::enter_return(&mut conn, payment.id, &by_bank("chargeback:1"), ZONE, now).await.unwrap());
-    let second = shop.text("select id from payment where transaction_id = 2").await.unwrap().parse().unwrap();
-    assert!(journal::enter_return(&mut conn, second, &by_bank("chargeback:2"), ZONE, now).await.unwrap());
+    for (transaction_id, is_new) in [(1, true), (1, false), (2, true)] {
+        let recognised = refunds::recognise_chargeback(&mut conn, &by_bank(transaction_id), now).await.unwrap();
+        assert_eq!(recognised.unwrap().1, is_new);
+    }
     drop(conn);
     let earned = 39_900 * 10 / 31;
     assert_eq!(shop.balance(LedgerAccount::Chargebacks, "2026-03-20").await, earned);
@@ -188,8 +200,10 @@ async fn a_dearer_tariff_takes_what_is_not_earned_along() {
     let now = at("2026-03-26T09:00:00Z");
     let key = uuid::Uuid::new_v4().to_string();
     let request = Request { account_id: account, client: "frontend".into(), idempotency_key: key, now };
-    let asked = subscriptions::change_tariff_at_once(&mut *shop.conn().await, &request, year(), Kopecks::new(279_694));
-    let change = asked.await.unwrap().subscription.open.unwrap().payment.unwrap().0;
+    let mut conn = shop.conn().await;
+    let asked = subscriptions::change_tariff_at_once(&mut conn, &request, year(), Kopecks::new(279_694)).await;
+    drop(conn);
+    let change = asked.unwrap().subscription.open.unwrap().payment.unwrap().0;
     shop.charge(change.id, took(&change, 2), now).await;
     let left = 39_900 - 39_900 * 16 / 31;
     assert_eq!(
@@ -302,7 +316,7 @@ async fn the_example_of_the_documentation() {
     journal::set_vat(&mut *shop.conn().await, month(), rate, noon(), "accountant", noon()).await.unwrap();
     let payment = shop.bought(1).await;
     shop.earns_until("2026-04-01").await;
-    shop.gives_back(&payment, "refund:1", 10_000, at("2026-04-01T09:00:00Z")).await;
+    shop.gives_back(&payment, 101, 10_000, at("2026-04-01T09:00:00Z")).await;
     let payout = PaidOut {
         transaction_id: 1,
         day: date("2026-04-02"),
@@ -390,4 +404,51 @@ async fn a_plan_that_disagrees_with_the_ledger_is_a_fault() {
             "{forged}: {faults:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_went_back_before_it_was_known_to_have_come_is_not_sold() {
+    let shop = Shop::open().await;
+    let rate = SaleTerms::of_service(Some(VatRate::percent(22).unwrap()));
+    journal::set_vat(&mut *shop.conn().await, month(), rate, noon(), "accountant", noon()).await.unwrap();
+    let payment = shop.created().await;
+    shop.charge(payment.id, unknown(noon()), noon()).await;
+    let told = GatewayRefund {
+        gateway_tx_id: 101,
+        payment_tx_id: None,
+        invoice_id: Some(payment.invoice_no.to_string()),
+        account_id: None,
+        json_data: None,
+        amount: Kopecks::new(10_000),
+    };
+    refunds::recognise(&mut *shop.conn().await, &told, KnownFrom::Notification, noon()).await.unwrap();
+    assert_eq!(shop.balance(LedgerAccount::RefundsPayable, "2026-03-10").await, 10_000, "of what is not known yet");
+    shop.apply(payment.id, took(&payment, 1), noon() + minutes(1)).await;
+    for (account, comes_to) in [
+        (LedgerAccount::RefundsPayable, 0),
+        (LedgerAccount::GatewayClearing, 29_900),
+        (LedgerAccount::Vat, -(7_195 - 1_803)),
+        (LedgerAccount::DeferredRevenue, -(29_900 - (7_195 - 1_803))),
+    ] {
+        assert_eq!(shop.balance(account, "2026-03-10").await, comes_to, "{account}");
+    }
+}
+
+#[test]
+fn more_than_came_is_nobodys() {
+    let standing = Standing {
+        subject: Subject::default(),
+        currency: Currency::RUB,
+        taken: Kopecks::new(100),
+        vat: Kopecks::new(0),
+        returned: Kopecks::new(90),
+        is_kept: true,
+        unearned: Kopecks::new(0),
+    };
+    let amount = Kopecks::new(15);
+    let back = Return { key: "refund:1".into(), by: ReturnedBy::Refund, amount, transaction_id: None };
+    let (entry, less) = ledger::returned(&standing, &back, noon(), ZONE);
+    let changes = [LedgerAccount::Revenue, LedgerAccount::Suspense, LedgerAccount::GatewayClearing];
+    assert_eq!(changes.map(|account| entry.change_of(account)), [10, 5, -15]);
+    assert_eq!(less, Kopecks::new(0));
 }

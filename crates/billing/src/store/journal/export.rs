@@ -62,12 +62,20 @@ pub async fn postings(
     Ok(page.load(conn).await?)
 }
 
+/// The entries first, and their lines by them: `offset 0` keeps the planner from turning that round. The entry of `after` may
+/// have no posting left.
 const PAGE: &str = "
-    select e.id as entry_id, d.no, e.day, e.kind, d.account as debit, c.account as credit, d.amount,
-        e.currency::text as currency, e.account_id, e.bill_id, e.payment_id, e.tariff_id, e.transaction_id
-    from journal_entry e
-        join journal_line d on d.entry_id = e.id and d.no % 2 = 1
-        join journal_line c on c.entry_id = e.id and c.no = d.no + 1
-    where e.day <= $1 and (e.day, e.id) >= ($2, $3) and (e.day, e.id, d.no) > ($2, $3, $4)
-    order by e.day, e.id, d.no
+    select e.id as entry_id, p.no, e.day, e.kind, p.debit, p.credit, p.amount, e.currency::text as currency, e.account_id,
+        e.bill_id, e.payment_id, e.tariff_id, e.transaction_id
+    from (
+            select * from journal_entry where day <= $1 and (day, id) >= ($2, $3) order by day, id limit $5 + 1
+        ) as e
+        cross join lateral (
+            select d.no, d.account as debit, c.account as credit, d.amount
+            from journal_line d join journal_line c on c.entry_id = d.entry_id and c.no = d.no + 1
+            where d.entry_id = e.id and d.no % 2 = 1
+            offset 0
+        ) as p
+    where (e.day, e.id, p.no) > ($2, $3, $4)
+    order by e.day, e.id, p.no
     limit $5";

@@ -9,22 +9,6 @@ use crate::TariffId;
 use crate::ledger::{SaleTerms, VatRate};
 use crate::schema::{tariff, tariff_vat};
 
-/// The rate under which money for a tariff comes at `at`; `None`: without VAT.
-///
-/// # Errors
-/// [`StoreError::Db`].
-pub async fn vat(
-    conn: &mut AsyncPgConnection,
-    tariff_id: TariffId,
-    at: DateTime<Utc>,
-) -> Result<Option<VatRate>, StoreError> {
-    let rates = tariff_vat::table.filter(tariff_vat::tariff_id.eq(tariff_id)).filter(tariff_vat::effective_from.le(at));
-    let last = rates.order(tariff_vat::effective_from.desc()).select(tariff_vat::percent).limit(1);
-    let percent: Option<Option<i32>> = last.first(conn).await.optional()?;
-    // The database has no other.
-    Ok(percent.flatten().and_then(|percent| VatRate::percent(percent).ok()))
-}
-
 /// Why a rate was not set. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum SetVatError {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
@@ -12,10 +12,10 @@ use crate::ledger::{self, Return, Standing, Subject};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 
 /// Enters that so much of a payment went back, unless it was entered before, and ends the plan of what it would have earned.
-/// Returns whether it is new. The account is locked already.
+/// It may be known before the payment is. Returns whether it is new. The account is locked already.
 ///
 /// # Errors
-/// [`StoreError::UnknownPayment`] for money that never came.
+/// [`StoreError`].
 pub async fn enter_return(
     conn: &mut AsyncPgConnection,
     payment_id: PaymentId,
@@ -29,16 +29,7 @@ pub async fn enter_return(
         let day = plan::first_open_day(conn, now, zone).await?;
         let running = plan::running_of_payment(conn, payment_id, day).await?;
         let unearned = running.iter().map(|row| row.plan().unearned_from(day).get()).sum();
-        let standing = Standing {
-            subject: known.subject(payment_id),
-            currency: known.currency,
-            taken: Kopecks::new(known.taken),
-            vat: Kopecks::new(known.vat),
-            returned: Kopecks::new(known.returned),
-            is_kept: known.is_kept,
-            unearned: Kopecks::new(unearned),
-        };
-        let (entry, mut less) = ledger::returned(&standing, back, now, zone);
+        let (entry, mut less) = ledger::returned(&known.standing(payment_id, unearned), back, now, zone);
         if !write(conn, &entry).await? {
             return Ok(false);
         }
@@ -55,31 +46,37 @@ pub async fn enter_return(
     .await
 }
 
-/// What the ledger has of a payment.
+/// What the ledger has of a payment. `payable`: what had gone back before the payment was known.
 const STANDING: &str = "
-    select e.account_id, e.bill_id, e.tariff_id, e.currency::text as currency,
+    select b.account_id, b.id as bill_id, b.tariff_id, p.currency::text as currency,
         coalesce(sum(l.amount) filter (where e.kind in ('payment', 'placement') and l.amount > 0), 0)::bigint as taken,
+        coalesce(-sum(l.amount) filter (where e.kind in ('payment', 'placement') and l.account = 'refunds_payable'), 0)::bigint
+            as payable,
         coalesce(-sum(l.amount) filter (where e.kind in ('payment', 'placement') and l.account = 'vat'), 0)::bigint as vat,
         coalesce(-sum(l.amount) filter (where e.kind in ('refund', 'chargeback') and l.account = 'gateway_clearing'), 0)::bigint
             as returned,
-        bool_or(e.kind in ('payment', 'placement') and l.account = 'deferred_revenue') as is_kept
-    from journal_entry e join journal_line l on l.entry_id = e.id
-    where e.payment_id = $1
-    group by e.account_id, e.bill_id, e.tariff_id, e.currency
-    limit 1";
+        coalesce(bool_or(e.kind in ('payment', 'placement') and l.account = 'deferred_revenue'), false) as is_kept
+    from payment p
+        join bill b on b.id = p.bill_id
+        left join journal_entry e on e.payment_id = p.id
+        left join journal_line l on l.entry_id = e.id
+    where p.id = $1
+    group by b.account_id, b.id, b.tariff_id, p.currency";
 
 #[derive(QueryableByName)]
 struct Known {
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    account_id: Option<AccountId>,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    bill_id: Option<BillId>,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    tariff_id: Option<TariffId>,
+    #[diesel(sql_type = SqlUuid)]
+    account_id: AccountId,
+    #[diesel(sql_type = SqlUuid)]
+    bill_id: BillId,
+    #[diesel(sql_type = SqlUuid)]
+    tariff_id: TariffId,
     #[diesel(sql_type = Text)]
     currency: Currency,
     #[diesel(sql_type = BigInt)]
     taken: i64,
+    #[diesel(sql_type = BigInt)]
+    payable: i64,
     #[diesel(sql_type = BigInt)]
     vat: i64,
     #[diesel(sql_type = BigInt)]
@@ -89,13 +86,23 @@ struct Known {
 }
 
 impl Known {
-    fn subject(&self, payment_id: PaymentId) -> Subject {
-        Subject {
-            account_id: self.account_id,
-            bill_id: self.bill_id,
+    fn standing(&self, payment_id: PaymentId, unearned: i64) -> Standing {
+        let subject = Subject {
+            account_id: Some(self.account_id),
+            bill_id: Some(self.bill_id),
             payment_id: Some(payment_id),
-            tariff_id: self.tariff_id,
+            tariff_id: Some(self.tariff_id),
             transaction_id: None,
+        };
+        let before = if self.is_kept { self.payable } else { 0 };
+        Standing {
+            subject,
+            currency: self.currency,
+            taken: Kopecks::new(self.taken - before),
+            vat: Kopecks::new(self.vat),
+            returned: Kopecks::new(self.returned - before),
+            is_kept: self.is_kept,
+            unearned: Kopecks::new(unearned),
         }
     }
 }

@@ -5,10 +5,11 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::load::lock_known;
-use super::super::{StoreError, cards, events};
+use super::super::{StoreError, cards, events, journal};
 use super::given_back::{about, take_access};
 use crate::account::AccountEvent;
 use crate::event::{EventKind, NewEvent};
+use crate::ledger::{Return, ReturnedBy};
 use crate::schema::{chargeback, payment};
 use crate::{Kopecks, PaymentId};
 
@@ -90,6 +91,13 @@ pub async fn recognise_chargeback(
         events::append(conn, story, now).await?;
         if is_first {
             take_access(conn, &mut locked, AccountEvent::AccessTakenBack, now).await?;
+            let back = Return {
+                key: format!("chargeback:{payment_id}"),
+                by: ReturnedBy::Chargeback,
+                amount: told.amount,
+                transaction_id: None,
+            };
+            journal::enter_return(conn, payment_id, &back, locked.account.machine().time_zone, now).await?;
         }
         Ok(Some((payment_id, true)))
     })

@@ -5,11 +5,12 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::load::Locked;
-use super::super::{StoreError, accounts, events, payments};
+use super::super::{StoreError, accounts, events, journal, payments};
 use super::{automatic_id, of_payment, sum_of_payment};
 use crate::account::{AccountEvent, AccountStatus};
 use crate::bill::{BillEvent, BillStatus};
 use crate::event::{EventKind, NewEvent};
+use crate::ledger::{Return, ReturnedBy};
 use crate::models::{NewRefund, PaymentRow, RefundRow};
 use crate::payment::{Outcome, PaymentState};
 use crate::proration::Share;
@@ -75,8 +76,7 @@ pub(super) async fn write_down(
 }
 
 /// The one place where money that went back is told, once for each movement. Whatever must be written in the transaction of the
-/// movement – the ledger – is written here. (It comes before the payment's own success where the refund is known first; and of
-/// what [`give_back_the_rest`] writes down, `journal::enter_success` of the same transaction has entered all.)
+/// movement – the ledger – is written here. (It comes before the payment's own success where the refund is known first.)
 async fn record(
     conn: &mut AsyncPgConnection,
     locked: &Locked,
@@ -87,7 +87,15 @@ async fn record(
         .with("refund_id", row.id.to_string())
         .with("amount", row.amount.get())
         .with("currency", row.currency.as_str());
-    events::append(conn, vec![told], now).await
+    events::append(conn, vec![told], now).await?;
+    let back = Return {
+        key: format!("refund:{}", row.id),
+        by: ReturnedBy::Refund,
+        amount: row.amount,
+        transaction_id: row.gateway_tx_id,
+    };
+    journal::enter_return(conn, row.payment_id, &back, locked.account.machine().time_zone, now).await?;
+    Ok(())
 }
 
 /// No money was taken, and none goes back: the payment is `voided`, and its bill as after any other that came to nothing.
