@@ -6,7 +6,7 @@ use billing::reconciliation::{DifferenceKind, DifferenceState, Phase};
 use billing::store::reconciliation::{self as reconciliation, Filter};
 use billing::store::restores;
 use billing::tasks::{ChargeRenewal, EndHolds, OpenRenewals, Reconcile, RepublishStranded, ResolveUnknown};
-use billing::{AccountId, clock};
+use billing::{AccountId, PaymentId, clock};
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -43,11 +43,18 @@ impl World {
     }
 
     async fn renew_all(&self) {
+        self.renew_all_beside(None).await;
+    }
+
+    /// Likewise, while one payment stays in doubt.
+    async fn renew_all_beside(&self, in_doubt: Option<PaymentId>) {
+        let but = in_doubt.map(|id| format!(" and id <> '{id}'")).unwrap_or_default();
+        let live = format!("payment where is_success is null{but}");
         self.tick(OpenRenewals {}).await;
         testkit::eventually(SOON, async || {
             self.tick(RepublishStranded {}).await;
             self.tick(ResolveUnknown {}).await;
-            let live = self.count("payment where is_success is null").await;
+            let live = self.count(&live).await;
             if live == 0 { Ok(()) } else { Err(live) }
         })
         .await;
@@ -109,7 +116,7 @@ async fn nobody_is_charged_twice_after_a_restore_to_an_hour_ago() {
 
     // What the gateway took is known again, and what it did not is charged once.
     world.sql("update payment set look_again_at = null where state = 'created'").await;
-    world.renew_all().await;
+    world.renew_all_beside(Some(refused.id)).await;
     for account_id in due {
         assert_eq!(world.times_charged(account_id).await, 2, "nobody is charged twice");
         let paid = format!(
@@ -121,6 +128,9 @@ async fn nobody_is_charged_twice_after_a_restore_to_an_hour_ago() {
     assert_eq!(world.payment(created.id).await.state, PaymentState::Succeeded);
     assert_eq!(world.times_charged(created.account_id).await, 1);
     assert_eq!(world.times_charged(left.account_id).await, 1);
+    // The lost hour has used up its cryptogram. The gateway says so in words that prove nothing: it stays in doubt until it is
+    // proved that it was never executed, and nothing is taken.
+    let refused = world.ends_as(refused.id, PaymentState::Unknown).await;
     assert_eq!(world.times_charged(refused.account_id).await, 0);
     // Money of an account that is not here waits for a person.
     let mut conn = world.services.db.conn().await.unwrap();

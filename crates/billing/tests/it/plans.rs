@@ -95,7 +95,8 @@ const MORE: &str = "
         true, p.created_at
     from payment p join bill b on b.id = p.bill_id where p.transaction_id is not null;
     insert into gateway_chargeback (chargeback_id, transaction_id, at, listed_at)
-    select transaction_id, transaction_id, created_at, created_at from payment where transaction_id is not null limit 5000;
+    select transaction_id, transaction_id, timestamptz '2010-01-01' + n * interval '1 hour', created_at
+    from (select *, row_number() over () as n from payment where transaction_id is not null limit 5000) as taken;
     insert into reconciliation (id, created_at, kind, range_from, range_to, phase, started_at, ended_at, leased_until)
     select gen_random_uuid(), at, 'asked', at, at + interval '1 day', 'ended', at, at, at
     from (select timestamptz '2010-01-01' + n * interval '1 day' as at from generate_series(1, 5000) as n) as days;
