@@ -14,6 +14,7 @@ mod environment;
 mod health;
 mod invariants;
 mod ledger;
+mod metrics;
 mod parking;
 mod reconciling;
 mod reports;

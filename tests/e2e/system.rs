@@ -90,6 +90,13 @@ impl System {
         self.worker_with(name, &[]).await
     }
 
+    /// One more of a role, with settings of its own.
+    pub(crate) async fn another(&self, name: &str, settings: &[(&str, &str)]) -> Process {
+        let mut environment = self.environment.clone();
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        role(&[name], &environment).await
+    }
+
     /// A worker with settings of its own.
     pub(crate) async fn worker_with(&self, name: &str, settings: &[(&str, &str)]) -> Process {
         let mut environment = self.environment.clone();

@@ -53,10 +53,26 @@ const NAMES: [&str; 8] = [
 /// What all services are: they stand on the same servers. When the sender is dropped, the streams that watch end.
 pub(crate) type Reporter = watch::Sender<ServingStatus>;
 
-/// The service, which says NOT_SERVING until [`report`] knows better.
-pub(crate) fn service() -> (Reporter, HealthServer<HealthApi>) {
-    let (reporter, status) = watch::channel(ServingStatus::NotServing);
-    (reporter, HealthServer::new(HealthApi { status }).max_decoding_message_size(MAX_MESSAGE))
+/// Says NOT_SERVING until [`report`] knows better.
+pub(crate) fn reporter() -> Reporter {
+    watch::Sender::new(ServingStatus::NotServing)
+}
+
+/// The service, which says what the reporter was last told.
+pub(crate) fn service(reporter: &Reporter) -> HealthServer<HealthApi> {
+    HealthServer::new(HealthApi { status: reporter.subscribe() }).max_decoding_message_size(MAX_MESSAGE)
+}
+
+/// Looks at the API while it runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Readiness(pub(crate) watch::Receiver<ServingStatus>);
+
+impl Readiness {
+    /// Whether database and broker can be reached, as `grpc.health.v1` has it.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        *self.0.borrow() == ServingStatus::Serving
+    }
 }
 
 /// Returns what was last told.

@@ -48,6 +48,7 @@ mod writes;
 
 pub use browser::{BrowserConfig, LocalKey, LocalKeyError};
 pub use config::{Config, LOCAL_TOKENS};
+pub use health::Readiness;
 pub use notifications::NotificationsConfig;
 pub use scope::Scope;
 pub use server::{Bound, bind};

@@ -29,7 +29,7 @@ use crate::error::ApiError;
 use crate::events::EventsApi;
 use crate::gate::{GateLayer, PUBLIC_STREAMS, REQUEST_ID, Rules};
 use crate::gateway_rest::GatewayRest;
-use crate::health;
+use crate::health::{self, Readiness};
 use crate::notifications;
 use crate::payments::{PaymentsApi, REPLAYED};
 use crate::per_client::PerClient;
@@ -66,6 +66,7 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     notifications: Option<notifications::Bound>,
+    reporter: health::Reporter,
 }
 
 /// Checks the whole configuration and takes the port.
@@ -81,7 +82,8 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
     let listen = |source| StartError::Listen { variable: "API_LISTEN", address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    Ok(Bound { config, clients, browsers, tls, cors, listener, address, notifications })
+    let reporter = health::reporter();
+    Ok(Bound { config, clients, browsers, tls, cors, listener, address, reporter, notifications })
 }
 
 impl Bound {
@@ -95,6 +97,12 @@ impl Bound {
     #[must_use]
     pub fn notifications_addr(&self) -> Option<SocketAddr> {
         self.notifications.as_ref().map(notifications::Bound::address)
+    }
+
+    /// Looks at the API once it runs.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness(self.reporter.subscribe())
     }
 
     /// `http://` or `https://` and the address.
@@ -114,9 +122,8 @@ impl Bound {
         if let Some(browsers) = self.browsers.clone() {
             tokio::spawn(browsers.run(shutdown.clone()));
         }
-        let (reporter, health) = health::service();
         let writes = Writes::default();
-        let routes = self.routes(&services, &writes, &shutdown)?.add_service(health).prepare();
+        let routes = self.routes(&services, &writes, &shutdown)?.add_service(health::service(&self.reporter)).prepare();
         let of_one_client = self.config.max_in_flight_of_one_client();
         let rules = Rules {
             in_flight: Arc::new(Semaphore::new(self.config.max_in_flight)),
@@ -144,7 +151,8 @@ impl Bound {
             }
         };
         let finished = async {
-            let (_, _, notified) = tokio::join!(serving, health::report(reporter, &services, &shutdown), notified);
+            let report = health::report(self.reporter, &services, &shutdown);
+            let (_, (), notified) = tokio::join!(serving, report, notified);
             if let Err(error) = notified {
                 tracing::error!(%error, "notifications of the gateway are not taken");
             }

@@ -7,6 +7,7 @@ mod declines;
 mod demo;
 mod environment;
 pub mod exit;
+mod exporter;
 mod health;
 mod ledger;
 mod probes;

@@ -1,4 +1,4 @@
-//! What an orchestrator asks a role over HTTP: `/livez` and `/readyz`.
+//! What an orchestrator asks a role over HTTP, `/livez` and `/readyz`, and what Prometheus reads, `/metrics`.
 //!
 //! They are answered by a thread with a runtime of its own, so that they tell the truth about a role whose runtime is
 //! blocked.
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use billing::store::circuits::Standing;
@@ -19,17 +20,27 @@ use celeriac::beat::BeatHandle;
 use celeriac::worker::{Unserved, WorkerHandle};
 use clap::Args;
 use listener::{Limits, Listener};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
+use crate::exporter;
 
 #[derive(Args, Debug)]
 pub struct ProbesConfig {
-    /// Answers GET /livez and /readyz here, with 200 or 503 and the reasons as JSON; not at all by default
+    /// Answers GET /livez and /readyz here, with 200 or 503 and the reasons as JSON, and GET /metrics for Prometheus; not at
+    /// all by default
     #[arg(long, env = "HEALTH_LISTEN", value_name = "ADDRESS:PORT")]
     pub health_listen: Option<SocketAddr>,
+}
+
+impl ProbesConfig {
+    /// Whether anybody is to be told how the role is.
+    pub(crate) fn are_asked(&self) -> bool {
+        self.health_listen.is_some()
+    }
 }
 
 /// Who asks are an orchestrator and an operator or two; the descriptors are for what the role does.
@@ -56,8 +67,8 @@ impl Probes {
             let listener = bind(address).with_context(|| format!("HEALTH_LISTEN: cannot listen on {address}"));
             let listener = listener.map_err(Exit::unavailable)?;
             tracing::info!(address = %listener.local_addr()?, "health listens");
-            let look = Arc::clone(&probes.0);
-            std::thread::Builder::new().name("health".to_owned()).spawn(move || serve(listener, look))?;
+            let asked = Asked { look: Arc::clone(&probes.0), figures: exporter::install()? };
+            std::thread::Builder::new().name("health".to_owned()).spawn(move || serve(listener, asked))?;
         }
         Ok(probes)
     }
@@ -75,11 +86,23 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(listener)
 }
 
+/// What is asked for.
+#[derive(Clone)]
+struct Asked {
+    look: Arc<OnceLock<Look>>,
+    figures: PrometheusHandle,
+}
+
 /// Ends with the process.
-fn serve(listener: TcpListener, look: Arc<OnceLock<Look>>) {
+fn serve(listener: TcpListener, asked: Asked) {
     let served = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().and_then(|runtime| {
         runtime.block_on(async {
-            let routes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(look);
+            tokio::spawn(keep_up(asked.figures.clone()));
+            let routes = Router::new()
+                .route("/livez", get(livez))
+                .route("/readyz", get(readyz))
+                .route("/metrics", get(metrics))
+                .with_state(asked);
             let listener = Listener::new(tokio::net::TcpListener::from_std(listener)?, LIMITS);
             listener.serve(routes, CancellationToken::new()).await;
             Ok(())
@@ -90,14 +113,26 @@ fn serve(listener: TcpListener, look: Arc<OnceLock<Look>>) {
     }
 }
 
-async fn livez(State(look): State<Arc<OnceLock<Look>>>) -> (StatusCode, Json<Value>) {
-    let report = report(&look);
+async fn keep_up(figures: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(exporter::UPKEEP).await;
+        figures.run_upkeep();
+    }
+}
+
+async fn livez(State(asked): State<Asked>) -> (StatusCode, Json<Value>) {
+    let report = report(&asked.look);
     (status(report.alive), Json(report.details))
 }
 
-async fn readyz(State(look): State<Arc<OnceLock<Look>>>) -> (StatusCode, Json<Value>) {
-    let report = report(&look);
+async fn readyz(State(asked): State<Asked>) -> (StatusCode, Json<Value>) {
+    let report = report(&asked.look);
     (status(report.ready), Json(report.details))
+}
+
+/// In the text format of Prometheus.
+async fn metrics(State(asked): State<Asked>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], asked.figures.render())
 }
 
 fn report(look: &OnceLock<Look>) -> Report {
@@ -151,6 +186,12 @@ pub(crate) fn of_worker(worker: &WorkerHandle, circuits: &Circuits) -> Report {
         "runtime_lag_seconds": readiness.lag.as_secs_f64(),
     });
     Report { alive: readiness.is_alive(), ready: readiness.is_ready(), details }
+}
+
+/// Orchestrators ask `grpc.health.v1` as well, which says the same.
+pub(crate) fn of_api(serves: bool) -> Report {
+    let reasons = if serves { json!([]) } else { json!(["the database or the broker cannot be reached"]) };
+    Report { alive: true, ready: serves, details: json!({"ready": serves, "reasons": reasons}) }
 }
 
 pub(crate) fn of_beat(beat: &BeatHandle) -> Report {

@@ -17,6 +17,8 @@ use crate::signals::Signals;
 pub struct ApiConfig {
     #[command(flatten, next_help_heading = "API")]
     pub api: billing_api::Config,
+    #[command(flatten, next_help_heading = "API")]
+    pub probes: ProbesConfig,
     #[command(flatten, next_help_heading = "Services")]
     pub services: billing::ServicesConfig,
 }
@@ -89,7 +91,10 @@ pub(crate) fn services_error(error: ServicesError) -> Exit {
 
 pub(crate) async fn api(config: ApiConfig, signals: &Signals) -> Result<u8, Exit> {
     let bound = billing_api::bind(config.api).await.map_err(api_error)?;
-    let services = connect(config.services, signals).await?;
+    let probes = Probes::listen(&config.probes)?;
+    let services = connect(config.services.with_metrics(config.probes.are_asked()), signals).await?;
+    let readiness = bound.readiness();
+    probes.tell(move || probes::of_api(readiness.is_serving()));
     tracing::info!(address = %bound.local_addr(), "the API listens");
     let app = services.app.clone();
     let ended = bound.run(services, signals.stop.warm.clone()).await;
@@ -108,7 +113,7 @@ pub(crate) fn api_error(error: billing_api::StartError) -> Exit {
 pub(crate) async fn worker(config: WorkerConfig, signals: &Signals) -> Result<u8, Exit> {
     config.worker.check().map_err(Exit::configuration)?;
     let probes = Probes::listen(&config.probes)?;
-    let services = connect(config.services, signals).await?;
+    let services = connect(config.services.with_metrics(config.probes.are_asked()), signals).await?;
     let app = services.app.clone();
     let worker = billing_worker::prepare(config.worker, services, &signals.stop, end_process).map_err(worker_error)?;
     let handle = worker.handle();
@@ -146,7 +151,7 @@ fn worker_error(error: anyhow::Error) -> Exit {
 
 pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Exit> {
     let probes = Probes::listen(&config.probes)?;
-    let services = connect(config.services, signals).await?;
+    let services = connect(config.services.with_metrics(config.probes.are_asked()), signals).await?;
     let app = services.app.clone();
     let beat = billing_beat::prepare(config.beat, services).await?;
     let handle = beat.handle();

@@ -8,6 +8,7 @@ mod auth;
 mod circuits;
 mod config;
 mod desk;
+mod figures;
 mod gateway;
 mod life;
 mod receipts;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use circuits::Circuits;
 pub use config::{Config, ConfigError};
 use desk::Desk;
+pub use figures::describe as describe_metrics;
 pub use life::LifeConfig;
 pub use receipts::ReceiptsConfig;
 use roles::Roles;
@@ -116,7 +118,7 @@ impl Prepared {
     /// # Errors
     /// The [`WorkerError`](celeriac::WorkerError) that ended it.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let following = tokio::spawn(self.circuits.follow(self.desk.services.clone()));
+        let following = tokio::spawn(figures::follow(self.desk.services.clone(), self.circuits));
         let greeting = tokio::spawn(self.desk.greet_the_gateway());
         let enough = CancellationToken::new();
         // Dropped with this future, it ends too.

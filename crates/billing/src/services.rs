@@ -92,6 +92,9 @@ pub struct ServicesConfig {
 
     #[command(flatten)]
     pub times: TimesConfig,
+
+    #[arg(skip)]
+    metrics: bool,
 }
 
 /// See [`QueueType`].
@@ -131,6 +134,13 @@ pub enum ServicesError {
 }
 
 impl ServicesConfig {
+    /// Keeps figures of tasks ([`celeriac::metrics`]) with the recorder that is installed.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: bool) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Connects to everything, again and again until [`ServicesConfig::connect_within`] is over.
     ///
     /// # Errors
@@ -193,6 +203,7 @@ impl ServicesConfig {
                 .backend(self.result_backend.expose_secret())
                 .queue_type(queue_type)
                 .publish_timeout(self.publish_timeout)
+                .metrics(self.metrics)
                 .max_message_size(self.max_message_size)
                 .max_result_size(self.max_result_size.unwrap_or(self.max_message_size))
                 .connect_timeout(patience.one_attempt())

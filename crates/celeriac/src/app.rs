@@ -6,6 +6,7 @@ mod chord;
 mod conf;
 mod delay;
 mod error;
+mod measured;
 mod options;
 mod postpone;
 mod publish;
@@ -253,6 +254,11 @@ impl App {
     pub async fn close(&self) {
         self.inner.broker.close().await;
         self.inner.backend.close().await;
+    }
+
+    /// Whether figures are kept of what its workers do.
+    pub(crate) fn keeps_metrics(&self) -> bool {
+        self.inner.config.metrics
     }
 
     pub(crate) fn queue_names(&self) -> Vec<String> {

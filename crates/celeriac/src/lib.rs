@@ -10,6 +10,7 @@
 //! | [`Beat`], [`Entry`], [`beat::Crontab`] | sends tasks at their times |
 //! | [`canvas`] | workflows |
 //! | [`events`], [`control`], [`parking`] | what operators see and do |
+//! | [`metrics`] | figures for whatever watches the program |
 //! | [`broker`], [`backend`] | the servers behind it, and how to bring another one |
 //! | [`tagged`] | decimals, times and UUIDs as Python's own |
 //! | [`protocol`] | the wire format, without I/O |
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod context;
 pub mod control;
 pub mod events;
+pub mod metrics;
 mod outage;
 pub mod parking;
 pub mod protocol;

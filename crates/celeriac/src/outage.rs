@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::metrics;
+
 /// A server as all connections to it see it. Clones speak of the same server.
 #[derive(Clone, Debug)]
 pub(crate) struct Reachability(Arc<Server>);
@@ -31,6 +33,7 @@ struct Outage {
 
 impl Reachability {
     pub(crate) fn new(name: &'static str, address: impl Into<String>) -> Self {
+        metrics::server_is_back(name);
         Self(Arc::new(Server { name, address: address.into(), outage: Mutex::default() }))
     }
 
@@ -75,6 +78,9 @@ impl Reach {
         let mut outage = self.server.0.outage.lock();
         outage.connections += 1;
         let begins = outage.since.is_none();
+        if begins {
+            metrics::server_is_away(self.server.0.name);
+        }
         outage.since.get_or_insert_with(Instant::now);
         begins
     }
@@ -91,6 +97,7 @@ impl Reach {
             && let Some(since) = outage.since.take()
         {
             outage.refusal = None;
+            metrics::server_is_back(name);
             let away = since.elapsed();
             tracing::info!(address, away = format!("{away:.1?}"), "{name} is back");
         }
@@ -104,6 +111,7 @@ impl Drop for Reach {
             outage.connections -= 1;
             if outage.connections == 0 {
                 outage.since = None;
+                metrics::server_is_back(self.server.0.name);
             }
         }
     }

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::note::{Note, is_noted, noted};
+pub(crate) use self::note::{Note, is_noted, noted, reason_of};
 pub use self::note::{ParkedMessage, Reason};
 
 use crate::app::App;

@@ -17,7 +17,7 @@ install() {
 
 install_packages() {
     local missing=()
-    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; pgbouncer_missing; locales_missing; python_missing; chromium_missing; npm_missing; curl_missing)
+    mapfile -t missing < <(postgres_missing; rabbitmq_missing; redis_missing; pgbouncer_missing; locales_missing; python_missing; chromium_missing; npm_missing; curl_missing; prometheus_missing)
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
         die "please install: ${missing[*]} (on Debian: apt-get install ${missing[*]}; as root this script does it)"
@@ -37,6 +37,9 @@ npm_missing() { command -v npm >/dev/null || echo npm; }
 
 # What the README of the sandbox is typed with.
 curl_missing() { command -v curl >/dev/null || echo curl; }
+
+# What reads the figures of the roles.
+prometheus_missing() { command -v prometheus >/dev/null || echo prometheus; }
 
 # The pooler that billing must not be mixed up by.
 pgbouncer_missing() { [[ -n $(PATH=$PATH:/usr/sbin command -v pgbouncer) ]] || echo pgbouncer; }

@@ -3,6 +3,8 @@
 use billing::store::gateway_calls::{CallId, CallOutcome, Ended};
 use cloudpayments::{Error, Exchange};
 
+use crate::figures;
+
 /// How a call ended. Without an exchange no request has left.
 pub(crate) fn ended<T>(call: CallId, answer: &Result<T, Error>, exchange: Option<Exchange>) -> Ended {
     let outcome = match answer {
@@ -13,7 +15,10 @@ pub(crate) fn ended<T>(call: CallId, answer: &Result<T, Error>, exchange: Option
         Err(Error::OurFault { .. } | Error::Unauthorized) => CallOutcome::OurFault,
     };
     let (http_status, request, response) = match exchange {
-        Some(exchange) => (exchange.status, Some(exchange.request), exchange.response),
+        Some(exchange) => {
+            figures::gateway_called(exchange.path, outcome, exchange.took);
+            (exchange.status, Some(exchange.request), exchange.response)
+        }
         None => (None, None, None),
     };
     Ended { call, outcome, http_status, request, response }

@@ -7,6 +7,7 @@ use celeriac::{Context, SendOptions, TaskResult};
 
 use super::places::waiting;
 use crate::desk::Desk;
+use crate::figures;
 
 /// Accounts per transaction: short enough that nobody waits for its locks.
 const CHUNK: u32 = 200;
@@ -62,6 +63,7 @@ async fn open(cx: &Context<Desk>, limit: u32) -> TaskResult<(usize, bool)> {
         renewals::open_due(&mut conn, desk.now(), limit.into()).await?
     };
     desk.tell_news();
+    figures::planned(opened.payments.len());
     let mut renewals = Vec::with_capacity(opened.payments.len());
     for &payment_id in &opened.payments {
         renewals.push((ChargeRenewal { payment_id }, SendOptions::new().task_id(ChargeRenewal::task_id(payment_id))));

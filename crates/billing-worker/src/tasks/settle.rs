@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 
 use super::look_up::set_aside;
 use crate::desk::Desk;
+use crate::figures;
 use crate::gateway::Heard;
 
 /// Applies an outcome. If the database cannot be reached now the task fails, the payment stays as it was written
@@ -57,6 +58,7 @@ pub(super) async fn write_down(id: PaymentId, heard: impl Into<Heard>, desk: &De
             give_back(*payment_id, desk).await;
         }
     }
+    figures::written_down(&payment);
     Ok(payment)
 }
 

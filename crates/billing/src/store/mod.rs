@@ -23,6 +23,7 @@ pub mod refunds;
 pub mod renewals;
 pub mod restores;
 pub mod roles;
+pub mod standing;
 pub mod subscriptions;
 pub mod tariffs;
 

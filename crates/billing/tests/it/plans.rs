@@ -27,7 +27,9 @@ use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
-use billing::store::{accounts, announcements, closing, events, journal, receipts, renewals, restores, roles, tariffs};
+use billing::store::{
+    accounts, announcements, closing, events, journal, receipts, renewals, restores, roles, standing, tariffs,
+};
 use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
@@ -507,6 +509,7 @@ const CALLS: &[(&str, Call)] = calls! {
         let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1, 1).await.unwrap();
         roles::put_off(conn, &claimed.due[0], "unavailable", clock::now()).await.unwrap();
     };
+    "standing::look" => |conn, _rows| standing::look(conn, noon()).await.unwrap();
     "subscriptions::bill" => |conn, rows| subscriptions::bill(conn, rows.paid.bill_id).await.unwrap();
     "subscriptions::bills" => |conn, rows| {
         subscriptions::bills(conn, rows.account, Some(rows.paid.bill_id), 20).await.unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::announce::Announcing;
+use super::measured::Measured;
 use super::queue::{QueueDefinition, QueueType, Route};
 use super::router::Routers;
 use super::size::MAX_MESSAGE_SIZE;
@@ -47,6 +48,7 @@ pub struct AppBuilder {
     routes: Routers,
     wrong_route: Option<String>,
     sent_events: bool,
+    metrics: bool,
     native_delay: Option<bool>,
     delay_queue_type: Option<QueueType>,
     max_message_size: Option<usize>,
@@ -240,6 +242,13 @@ impl AppBuilder {
         self
     }
 
+    /// Keeps figures of what is sent, and in workers and beats of this application of what runs, with the recorder of
+    /// [`metrics`](crate::metrics) that is installed when this is built. Off by default.
+    pub fn metrics(mut self, metrics: bool) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Announces every task that is sent as `task-sent` on `celeryev` (Celery's `task_send_sent_event`).
     pub fn sent_events(mut self, sent_events: bool) -> Self {
         self.sent_events = sent_events;
@@ -297,6 +306,7 @@ impl AppBuilder {
         };
         let origin = format!("gen{}@{}", std::process::id(), host_name());
         let broker = if self.sent_events { Arc::new(Announcing::new(broker, origin.clone()).await?) } else { broker };
+        let broker = if self.metrics { Arc::new(Measured::new(broker)) } else { broker };
         let any_quorum = self.queue_type == QueueType::Quorum || self.queues.values().any(QueueDefinition::is_quorum);
         let max_message_size = self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE);
         let config = Config {
@@ -311,6 +321,7 @@ impl AppBuilder {
             routes: self.routes,
             type_tags: self.type_tags,
             sent_events: self.sent_events,
+            metrics: self.metrics,
             results: self.backend_options,
         };
         Ok(App::new(broker, backend, config, origin))
@@ -331,6 +342,8 @@ pub(super) struct Config {
     queues: HashMap<String, QueueDefinition>,
     routes: Routers,
     pub(super) sent_events: bool,
+    /// Figures are kept.
+    pub(super) metrics: bool,
     pub(super) results: BackendOptions,
 }
 

@@ -22,6 +22,7 @@ use super::ticker::{Plan, Tick, Ticker};
 use super::{Crontab, Entry, Schedule};
 use crate::app::{App, SendError, SendOptions, host_name};
 use crate::clock;
+use crate::metrics;
 use crate::protocol::RawJson;
 
 /// Others are kept out this long after the last renewal.
@@ -139,12 +140,14 @@ impl Beat {
                     let lease = Lease { beat: self.name.clone(), term };
                     let leads = Tenure { lease, ends: self.terms.ends(asked) };
                     self.seen.lock().is_told(Instant::now(), Some(&leads));
+                    metrics::beat_leads(true);
                     tenure.send_replace(Some(leads));
                     self.terms.renew_after()
                 }
                 Ok(None) => {
                     is_hindered = false;
                     self.seen.lock().is_told(Instant::now(), None);
+                    metrics::beat_leads(false);
                     tenure.send_replace(None);
                     self.terms.ask_every()
                 }
@@ -379,15 +382,19 @@ impl Reign<'_> {
         let error = match outcome {
             Ok(Ok(())) => {
                 tracing::debug!(entry, tick = %tick.time, "tick sent");
-                return ticker.sent(tick, clock::now());
+                let now = clock::now();
+                metrics::ticked(entry, (now - tick.time).as_seconds_f64());
+                return ticker.sent(tick, now);
             }
             Ok(Err(error @ SendError::Encode { .. })) => {
+                metrics::tick_failed(entry, "encode");
                 tracing::error!(entry, tick = %tick.time, %error, "tick cannot be sent; it is left out");
                 return ticker.given_up(tick);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no confirmation for as long as this beat was sure to lead".to_owned(),
         };
+        metrics::tick_failed(entry, "broker");
         let failures = tick.failures + 1;
         // That the broker is away is told once, and after that for no entry again.
         if tick.failures == 0 || self.beat.app.broker().health().connected {

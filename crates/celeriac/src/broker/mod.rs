@@ -360,3 +360,16 @@ pub enum BrokerError {
         address: String,
     },
 }
+
+impl BrokerError {
+    /// The kind of error in one word, for the labels of figures.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unroutable { .. } => "unroutable",
+            Self::Timeout { .. } => "timeout",
+            Self::Rejected { .. } => "rejected",
+            Self::Refused { .. } => "refused",
+            Self::Closed { .. } => "closed",
+        }
+    }
+}

@@ -59,6 +59,11 @@ impl Reason {
     }
 }
 
+/// The reason that a parked message names.
+pub(crate) fn reason_of(message: &Message) -> &str {
+    message.headers.get(REASON).and_then(Value::as_str).unwrap_or_default()
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

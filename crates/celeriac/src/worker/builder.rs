@@ -39,6 +39,7 @@ use super::{Worker, WorkerError};
 use crate::app::App;
 use crate::clock::LamportClock;
 use crate::context::Context;
+use crate::metrics::TaskMeters;
 use crate::protocol::RawJson;
 use crate::task::{Body, Task, TaskOptions, TaskResult};
 
@@ -309,6 +310,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             lines: Lines::default(),
             threads: self.threads,
             hooks: self.hooks,
+            meters: self.app.keeps_metrics().then(TaskMeters::new),
             vitals: Vitals::default(),
             fate: OnceLock::new(),
             runs: TaskTracker::new(),

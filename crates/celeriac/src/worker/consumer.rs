@@ -119,7 +119,7 @@ impl Consumer {
             self.shared.events.announce(received(&request));
         }
         let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
-        let run = Run::new(request, Arc::clone(task), tag, channel, shared, is_announced, original);
+        let run = Run::new(request, Arc::clone(task), tag, channel, shared, (at, is_announced), original);
         let place = Place::take(&run, admission);
         let life = live(Arc::new(run), place);
         if is_announced {

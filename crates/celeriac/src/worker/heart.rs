@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::pool::Pool;
 use super::shared::Shared;
+use crate::metrics::{self, Load};
 use crate::protocol::Json;
 use crate::protocol::event::{EventBody, WorkerStatus};
 
@@ -25,6 +27,9 @@ pub(super) async fn announce(shared: &Shared, stop: CancellationToken) {
     ticks.tick().await;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         shared.events.publish(EventBody::WorkerHeartbeat(status(shared))).await;
+        if shared.meters.is_some() {
+            metrics::worker_is(&load(shared));
+        }
     }
     shared.events.publish(EventBody::WorkerOffline(status(shared))).await;
 }
@@ -50,6 +55,15 @@ fn status(shared: &Shared) -> WorkerStatus<'static> {
         sw_ident: "celeriac".into(),
         sw_ver: env!("CARGO_PKG_VERSION").into(),
         sw_sys: "Linux".into(),
+    }
+}
+
+fn load(shared: &Shared) -> Load {
+    Load {
+        active: shared.state.active(),
+        taken: shared.state.taken(),
+        slots: shared.pools().map(Pool::size).sum(),
+        prefetch: shared.pool.prefetch(),
     }
 }
 

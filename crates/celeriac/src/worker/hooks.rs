@@ -101,6 +101,23 @@ pub enum TaskEnd {
     Dropped,
 }
 
+impl TaskEnd {
+    /// The name of the end in figures ([`metrics`](crate::metrics)).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Retried => "retried",
+            Self::Ignored => "ignored",
+            Self::Replaced => "replaced",
+            Self::Rejected { .. } => "rejected",
+            Self::Revoked => "revoked",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// How a task failed.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskFailure<'a> {
@@ -135,14 +152,8 @@ pub(super) fn end_of(outcome: &Outcome, is_replaced: bool) -> Option<TaskEnd> {
     }
 }
 
-/// Tells all that a body that began so long ago has ended.
-pub(super) fn tell_end(
-    hooks: &[Box<dyn TaskHooks>],
-    request: &Request,
-    said: Option<TaskEnd>,
-    report: &Report,
-    since_begun: Duration,
-) {
+/// How a body that began so long ago has ended, and how long it ran.
+pub(super) fn ended(said: Option<TaskEnd>, report: &Report, since_begun: Duration) -> (TaskEnd, Duration) {
     let (end, runtime) = match report {
         Report::Succeeded { runtime, .. } => (TaskEnd::Succeeded, *runtime),
         Report::Retried(_) => (TaskEnd::Retried, since_begun),
@@ -151,9 +162,7 @@ pub(super) fn tell_end(
         Report::Nothing => (TaskEnd::Ignored, since_begun),
         Report::Failed(_) | Report::Unknown(_) => (TaskEnd::Failed, since_begun),
     };
-    for hook in hooks {
-        hook.on_end(request, said.unwrap_or(end), runtime);
-    }
+    (said.unwrap_or(end), runtime)
 }
 
 /// Tells all that the result of a task cannot be stored.

@@ -224,6 +224,10 @@ async fn perform(run: &Arc<Run>) -> Outcome {
     for hook in &shared.hooks {
         hook.on_start(&run.request);
     }
+    if let Some(meters) = &shared.meters {
+        let waited = run.request.eta.is_none().then(|| begun.at.duration_since(run.received));
+        meters.begun(&run.channel.queue, &run.request.task, waited);
+    }
     let outcome = execute(run, begun).await;
     shared.ended();
     outcome
@@ -269,7 +273,13 @@ async fn conclude(
     let listening = &run.shared().hooks;
     hooks::tell(listening, &run.request, &conclusion, unexpected);
     if let Some(begun) = run.begun() {
-        hooks::tell_end(listening, &run.request, said, &conclusion.report, begun.at.elapsed());
+        let (end, runtime) = hooks::ended(said, &conclusion.report, begun.at.elapsed());
+        for hook in listening {
+            hook.on_end(&run.request, end, runtime);
+        }
+        if let Some(meters) = &run.shared().meters {
+            meters.ended(&run.channel.queue, &run.request.task, end.as_str(), runtime);
+        }
     }
     let (request, tag, is_announced) = (&run.request, run.tag(), run.is_announced);
     if request.embed.is_empty() {

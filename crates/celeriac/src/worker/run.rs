@@ -36,6 +36,8 @@ pub(crate) struct Run {
     message: Mutex<Open>,
     pub(crate) channel: Arc<Channel>,
     pub(crate) cancellation: Cancellation,
+    /// When its message arrived.
+    pub(super) received: Instant,
     /// Events tell of it; decided when its message arrived.
     pub(crate) is_announced: bool,
     /// The number of its seat, if the cluster gave it one.
@@ -104,7 +106,7 @@ impl Run {
         tag: DeliveryTag,
         channel: Arc<Channel>,
         shared: Arc<Shared>,
-        is_announced: bool,
+        (received, is_announced): (Instant, bool),
         original: Option<Original>,
     ) -> Self {
         Self {
@@ -113,6 +115,7 @@ impl Run {
             message: Mutex::new(Open { tag, is_settled: false }),
             channel,
             shared,
+            received,
             is_announced,
             original,
             place: Mutex::default(),
@@ -315,7 +318,7 @@ impl Run {
         request.message.args = args;
         request.message.kwargs = RawJson::EMPTY_OBJECT;
         let (channel, shared) = (Arc::clone(&self.channel), Arc::clone(&self.shared));
-        let part = Self::new(request, Arc::clone(task), self.tag(), channel, shared, false, None);
+        let part = Self::new(request, Arc::clone(task), self.tag(), channel, shared, (self.received, false), None);
         if let Some(begun) = self.begun() {
             let _ = part.begun.set(*begun);
         }

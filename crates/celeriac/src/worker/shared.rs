@@ -28,6 +28,7 @@ use super::vitals::Vitals;
 use crate::app::App;
 use crate::clock::LamportClock;
 use crate::control::Elections;
+use crate::metrics::TaskMeters;
 
 pub(crate) struct Shared {
     pub(crate) app: App,
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     /// Where blocking bodies run.
     pub(crate) threads: Arc<Threads>,
     pub(crate) hooks: Vec<Box<dyn TaskHooks>>,
+    /// Figures of tasks, if they are kept.
+    pub(crate) meters: Option<TaskMeters>,
     /// Counts the runs that have not ended.
     pub(crate) runs: TaskTracker,
     /// One for each consumer that was started.

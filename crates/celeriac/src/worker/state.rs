@@ -82,6 +82,12 @@ impl WorkerState {
         }
     }
 
+    /// How many runs there are whose tasks have not ended.
+    pub(crate) fn taken(&self) -> usize {
+        let slots = self.runs.lock();
+        slots.runs.len() - slots.free.len()
+    }
+
     /// The runs in any of these phases.
     pub(crate) fn runs(&self, phases: &[Phase]) -> Vec<Arc<Run>> {
         let slots = self.runs.lock();

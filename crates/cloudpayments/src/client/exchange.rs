@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde_json::value::RawValue;
@@ -17,6 +18,8 @@ pub struct Exchange {
     pub path: &'static str,
     /// The HTTP status.
     pub status: Option<u16>,
+    /// From the beginning of the request to the end of the response, or until none was waited for any longer.
+    pub took: Duration,
     /// What may be kept of the request, as JSON of at most [`Exchange::MAX_TEXT`] bytes.
     pub request: String,
     /// Likewise of the response.
@@ -96,7 +99,7 @@ impl Exchange {
     /// The longest text of a request or a response, in bytes.
     pub const MAX_TEXT: usize = 4_096;
 
-    pub(super) fn new(path: &'static str, request: &[u8], received: Option<&Received>) -> Self {
+    pub(super) fn new(path: &'static str, request: &[u8], received: Option<&Received>, took: Duration) -> Self {
         let asked = fields(request).unwrap_or_default();
         let response = received.map(|received| {
             let secrets =
@@ -104,7 +107,7 @@ impl Exchange {
             without(secrets, answer(&received.body))
         });
         let status = received.map(|received| received.status);
-        Self { path, status, request: cut(object(&asked, &ASKED, None)), response: response.map(cut) }
+        Self { path, status, took, request: cut(object(&asked, &ASKED, None)), response: response.map(cut) }
     }
 }
 
@@ -159,7 +162,7 @@ mod tests {
 
     fn exchange(request: &str, body: &str) -> Exchange {
         let received = Received { status: 200, retry_after: None, body: body.as_bytes().to_vec() };
-        Exchange::new("/payments/tokens/charge", request.as_bytes(), Some(&received))
+        Exchange::new("/payments/tokens/charge", request.as_bytes(), Some(&received), Duration::ZERO)
     }
 
     #[test]

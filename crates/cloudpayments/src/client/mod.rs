@@ -6,7 +6,7 @@ mod pages;
 mod tls;
 mod transport;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use secrecy::SecretString;
 
@@ -133,8 +133,9 @@ impl Client {
 
     async fn post(&self, path: &'static str, body: Vec<u8>, request_id: Option<&RequestId>) -> Result<Received, Error> {
         let Some(record) = &self.record else { return self.transport.post(path, body, request_id).await };
+        let began = Instant::now();
         let received = self.transport.post(path, body.clone(), request_id).await;
-        record.keep(Exchange::new(path, &body, received.as_ref().ok()));
+        record.keep(Exchange::new(path, &body, received.as_ref().ok(), began.elapsed()));
         received
     }
 }

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{SendError, was_delayed};
 use crate::broker::{BrokerError, Publication};
 use crate::context::Request;
+use crate::metrics;
+use crate::parking::reason_of;
 use crate::protocol::{Due, TaskMessage};
 use crate::worker::awaited::Backoff;
 use crate::worker::channel::Channel;
@@ -151,10 +153,12 @@ async fn park(shared: &Shared, channel: &Channel, publication: &Publication) -> 
             let queue = &channel.queue;
             tracing::warn!(queue, "somebody has deleted the parking queue; declaring it again");
             shared.app.broker().declare(&shared.app.queue(queue).parking()).await?;
-            publish(shared, publication).await
+            publish(shared, publication).await?;
         }
-        sent => sent,
+        sent => sent?,
     }
+    metrics::parked(&channel.queue, reason_of(&publication.message));
+    Ok(())
 }
 
 /// Publishes, however long the broker cannot be reached.

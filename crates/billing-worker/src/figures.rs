@@ -1,0 +1,111 @@
+//! Figures of payments for whatever watches the workers, by the `metrics` facade as celeriac's.
+//!
+//! | name | kind | labels | what |
+//! |---|---|---|---|
+//! | `billing.payments` | counter | state, `reason_group`, kind | outcomes of attempts that this worker has written down; `reason_group` is empty where nothing was declined |
+//! | `billing.gateway.duration` | histogram, s | path, outcome | requests to the gateway |
+//! | `billing.renewals.planned` | counter | – | renewals that this worker has opened |
+//! | `billing.payments.unknown` | gauge | – | payments of which nobody knows whether they were taken |
+//! | `billing.payments.unknown.age` | gauge, s | – | how long the oldest of them is |
+//! | `billing.renewals.late` | gauge | – | renewals that were due an hour ago and have not begun, 10,000 at most |
+//! | `billing.events.behind` | gauge | reader | public events that a reader inside this system has not seen |
+//! | `billing.events.unsequenced` | gauge | – | public events without a position |
+//! | `billing.gateway.circuit` | gauge | circuit | 0 closed, 1 open, 0.5 while one request finds out |
+//!
+//! The gauges are the database's, and the same in all workers: take the maximum, not the sum.
+
+use std::time::Duration;
+
+use billing::Services;
+use billing::breaker::CircuitState;
+use billing::store::circuits;
+use billing::store::gateway_calls::CallOutcome;
+use billing::store::payments::PaymentView;
+use billing::store::standing::{self, Standing};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::circuits::Circuits;
+
+/// How often the database is asked.
+const EVERY: Duration = Duration::from_secs(5);
+
+const PAYMENTS: &str = "billing.payments";
+const GATEWAY_DURATION: &str = "billing.gateway.duration";
+const PLANNED: &str = "billing.renewals.planned";
+const UNKNOWN: &str = "billing.payments.unknown";
+const UNKNOWN_AGE: &str = "billing.payments.unknown.age";
+const LATE: &str = "billing.renewals.late";
+const BEHIND: &str = "billing.events.behind";
+const UNSEQUENCED: &str = "billing.events.unsequenced";
+const CIRCUIT: &str = "billing.gateway.circuit";
+
+/// Tells the recorder that is installed what each figure is.
+pub fn describe() {
+    describe_counter!(PAYMENTS, Unit::Count, "Outcomes of attempts that were written down");
+    describe_histogram!(GATEWAY_DURATION, Unit::Seconds, "Requests to the gateway");
+    describe_counter!(PLANNED, Unit::Count, "Renewals that were opened");
+    describe_gauge!(UNKNOWN, Unit::Count, "Payments of which nobody knows whether they were taken");
+    describe_gauge!(UNKNOWN_AGE, Unit::Seconds, "How long the oldest of them is");
+    describe_gauge!(LATE, Unit::Count, "Renewals that were due an hour ago and have not begun");
+    describe_gauge!(BEHIND, Unit::Count, "Public events that a reader has not seen");
+    describe_gauge!(UNSEQUENCED, Unit::Count, "Public events without a position");
+    describe_gauge!(CIRCUIT, Unit::Count, "0 closed, 1 open, 0.5 while one request finds out");
+}
+
+/// An outcome is in the rows.
+pub(crate) fn written_down(payment: &PaymentView) {
+    let group = payment.decline.as_ref().map_or("", |decline| decline.group.as_str());
+    let (state, kind) = (payment.state.as_str(), payment.kind.as_str());
+    counter!(PAYMENTS, "state" => state, "reason_group" => group, "kind" => kind).increment(1);
+}
+
+pub(crate) fn gateway_called(path: &'static str, outcome: CallOutcome, took: Duration) {
+    histogram!(GATEWAY_DURATION, "path" => path, "outcome" => outcome.as_str()).record(took);
+}
+
+pub(crate) fn planned(renewals: usize) {
+    counter!(PLANNED).increment(renewals as u64);
+}
+
+/// Asks the database how things stand, now and then, for ever. While it cannot be asked, they stay as they were.
+pub(crate) async fn follow(services: Services, circuits: Circuits) {
+    loop {
+        let looked = async {
+            let mut conn = services.db.conn().await?;
+            let now = services.db.now();
+            Ok::<_, billing::store::StoreError>((
+                standing::look(&mut conn, now).await?,
+                circuits::all(&mut conn).await?,
+            ))
+        };
+        match looked.await {
+            Ok((standing, all)) => {
+                tell(&standing);
+                all.iter().for_each(tell_circuit);
+                circuits.are(all);
+            }
+            Err(error) => tracing::debug!(%error, "it cannot be read how things stand"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; nothing here comes near 2^53")]
+fn tell(standing: &Standing) {
+    gauge!(UNKNOWN).set(standing.unknown as f64);
+    gauge!(UNKNOWN_AGE).set(standing.oldest_unknown.as_seconds_f64());
+    gauge!(LATE).set(standing.late_renewals as f64);
+    gauge!(UNSEQUENCED).set(standing.unsequenced as f64);
+    for (reader, behind) in &standing.readers {
+        gauge!(BEHIND, "reader" => reader.clone()).set(*behind as f64);
+    }
+}
+
+fn tell_circuit(standing: &circuits::Standing) {
+    let open = match standing.breaker.state {
+        CircuitState::Closed => 0.0,
+        CircuitState::HalfOpen => 0.5,
+        CircuitState::Open => 1.0,
+    };
+    gauge!(CIRCUIT, "circuit" => standing.circuit.as_str()).set(open);
+}

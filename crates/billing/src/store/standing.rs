@@ -1,0 +1,78 @@
+//! How things stand, in figures for those who watch: a few numbers, each by an index, whatever the tables hold.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::StoreError;
+
+/// How things stood at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Payments of which nobody knows whether they were taken.
+    pub unknown: i64,
+    /// How long the oldest of them is.
+    pub oldest_unknown: TimeDelta,
+    /// Accounts whose renewal was due an hour ago and has not begun; at most [`MOST_LATE`] are counted.
+    pub late_renewals: i64,
+    /// By how many positions each reader inside this system is behind the log.
+    pub readers: Vec<(String, i64)>,
+    /// Public events that have no position yet.
+    pub unsequenced: i64,
+}
+
+/// What is counted ends here: an alarm needs no exact number, and a count of a million rows takes a second.
+pub const MOST_LATE: i64 = 10_000;
+
+/// A renewal that begins so long after its time is late.
+const LATE: TimeDelta = TimeDelta::hours(1);
+
+#[derive(diesel::QueryableByName)]
+struct Doubts {
+    #[diesel(sql_type = BigInt)]
+    unknown: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    oldest: Option<DateTime<Utc>>,
+    #[diesel(sql_type = BigInt)]
+    late: i64,
+    #[diesel(sql_type = BigInt)]
+    unsequenced: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Reader {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = BigInt)]
+    behind: i64,
+}
+
+/// How things stand.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn look(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result<Standing, StoreError> {
+    let doubts: Doubts = diesel::sql_query(
+        "select (select count(*) from payment where state = 'unknown') as unknown, \
+         (select min(sent_at) from payment where state = 'unknown') as oldest, \
+         (select count(*) from (select 1 from account where next_charge_at <= $1 limit $2) late) as late, \
+         (select count(*) from (select 1 from event where is_public and position is null limit $2) new) as unsequenced",
+    )
+    .bind::<Timestamptz, _>(now - LATE)
+    .bind::<BigInt, _>(MOST_LATE)
+    .get_result(conn)
+    .await?;
+    let readers: Vec<Reader> = diesel::sql_query(
+        "select name, case when reader.epoch = log.epoch then greatest(last_position - position, 0) \
+         else last_position end as behind from event_reader reader cross join event_log log order by name",
+    )
+    .load(conn)
+    .await?;
+    Ok(Standing {
+        unknown: doubts.unknown,
+        oldest_unknown: doubts.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest),
+        late_renewals: doubts.late,
+        readers: readers.into_iter().map(|reader| (reader.name, reader.behind)).collect(),
+        unsequenced: doubts.unsequenced,
+    })
+}
