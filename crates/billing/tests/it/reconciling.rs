@@ -398,7 +398,9 @@ fn naive(ours: &[Ours], theirs: &[Listed]) -> BTreeSet<(Kind, String)> {
             && numbered
             && it.refunded != Some(true)
             && first.is_some_and(|first| first != it.transaction_id);
-        let mut tell = |kind| drop(found.insert((kind, format!("transaction:{}", it.transaction_id))));
+        let mut tell = |kind| {
+            found.insert((kind, format!("transaction:{}", it.transaction_id)));
+        };
         match row {
             _ if is_extra => tell(Kind::Duplicate),
             None if is_money => tell(Kind::MissingHere),
