@@ -47,7 +47,7 @@ impl Reconciliation for ReconciliationApi {
         let (first, last) = validation::days(&request.first_day, &request.last_day)?;
         let mut conn = self.services.db.conn().await.map_err(ApiError::from)?;
         let days = store::days(&mut conn, first, last).await.map_err(ApiError::from)?;
-        let days = days.into_iter().map(day).collect();
+        let days = days.iter().map(day).collect();
         Ok(Response::new(proto::ListReconciliationDaysResponse { days }))
     }
 
@@ -145,7 +145,7 @@ fn run(run: Run) -> proto::ReconciliationRun {
     }
 }
 
-fn day(day: Day) -> proto::ReconciliationDay {
+fn day(day: &Day) -> proto::ReconciliationDay {
     proto::ReconciliationDay {
         day: day.day.to_string(),
         run_id: day.run.map(|run| run.to_string()).unwrap_or_default(),

@@ -69,7 +69,7 @@ pub(crate) async fn bind(config: &NotificationsConfig) -> Result<Option<Bound>, 
 
 /// One, or two while the first is replaced by the second.
 fn secrets(config: &NotificationsConfig) -> Result<Vec<SecretString>, StartError> {
-    let given = config.api_secrets.as_ref().map(|secrets| secrets.expose_secret()).unwrap_or_default();
+    let given = config.api_secrets.as_ref().map(SecretString::expose_secret).unwrap_or_default();
     let secrets: Vec<SecretString> =
         given.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(SecretString::from).collect();
     match secrets.len() {
