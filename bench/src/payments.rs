@@ -88,6 +88,7 @@ async fn pay(servers: &Servers, system: &System, count: usize) -> Result<(f64, C
     let pay = |channel, (account_id, card_cryptogram_packet): (String, String)| {
         let request = CreatePaymentRequest {
             idempotency_key: account_id.clone(),
+            trial: None,
             account_id,
             tariff_id: tariff_id.clone(),
             card_cryptogram_packet,

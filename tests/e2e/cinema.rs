@@ -108,6 +108,7 @@ impl Cinema {
             card_cryptogram_packet: cryptogram.to_owned(),
             ip_address: "203.0.113.7".to_owned(),
             idempotency_key: Uuid::new_v4().to_string(),
+            trial: None,
         };
         testkit::eventually(Duration::from_secs(60), async || {
             let answer = PaymentsClient::new(self.channel.clone()).create_payment(as_frontend(request.clone())).await;

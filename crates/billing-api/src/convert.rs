@@ -3,7 +3,7 @@
 use billing::account::{Access, AccountStatus, SkippedPeriod};
 use billing::bill::{BillKind, BillStatus};
 use billing::event::{Event, EventKind, ResumeToken};
-use billing::models::{RefundRow, Tariff};
+use billing::models::{RefundRow, Tariff, Trial};
 use billing::payment::{Decline, PaymentState};
 use billing::period::Period;
 use billing::refund::{AccessEffect, RefundSource, RefundState};
@@ -19,6 +19,7 @@ use crate::proto;
 pub(crate) fn payment(view: PaymentView) -> proto::Payment {
     let verifies = view.kind == BillKind::Verification;
     let status = match status(view.state) {
+        _ if view.trial_refused.is_some() => proto::PaymentStatus::TrialRefused,
         // A card is good once money could be held on it; letting that go is our matter.
         proto::PaymentStatus::Processing if verifies && view.state == PaymentState::Authorized => {
             proto::PaymentStatus::Succeeded
@@ -28,7 +29,7 @@ pub(crate) fn payment(view: PaymentView) -> proto::Payment {
         status => status,
     };
     let succeeded = status == proto::PaymentStatus::Succeeded;
-    let paid = succeeded && !verifies;
+    let paid = succeeded && (!verifies || view.is_trial);
     proto::Payment {
         payment_id: view.id.to_string(),
         account_id: view.account_id.to_string(),
@@ -44,6 +45,8 @@ pub(crate) fn payment(view: PaymentView) -> proto::Payment {
         updated_at: Some(timestamp(view.updated_at)),
         renews: succeeded && view.renews,
         verifies_card: verifies,
+        is_trial: view.is_trial,
+        trial_refused: view.trial_refused.map(|why| why.as_str().to_owned()).unwrap_or_default(),
     }
 }
 
@@ -77,6 +80,7 @@ fn decline(decline: Decline) -> proto::Decline {
 }
 
 pub(crate) fn tariff(tariff: Tariff) -> proto::Tariff {
+    let trial = tariff.trial().map(trial);
     proto::Tariff {
         tariff_id: tariff.id.to_string(),
         name: tariff.name,
@@ -84,6 +88,15 @@ pub(crate) fn tariff(tariff: Tariff) -> proto::Tariff {
         amount_kopecks: tariff.amount.get(),
         currency: tariff.currency.to_string(),
         period: Some(period(tariff.period)),
+        trial,
+    }
+}
+
+pub(crate) fn trial(trial: Trial) -> proto::Trial {
+    proto::Trial {
+        days: trial.days.unsigned_abs(),
+        amount_kopecks: trial.amount.get(),
+        currency: trial.currency.to_string(),
     }
 }
 
@@ -138,6 +151,7 @@ pub(crate) fn bill(view: BillView) -> proto::Bill {
         is_renewal: view.kind == BillKind::Renewal,
         skipped_periods: view.skipped.iter().map(skipped).collect(),
         verifies_card: view.kind == BillKind::Verification,
+        is_trial: view.is_trial,
     }
 }
 
@@ -227,6 +241,8 @@ pub(crate) fn event(event: &Event, token: ResumeToken) -> proto::Event {
             .as_str()
             .map(|en| proto::Text { en: en.to_owned(), ru: text("message_ru") }),
         customer_action: text("customer_action"),
+        ends_trial: event.detail["ends_trial"].as_bool().unwrap_or_default(),
+        trial_refused: text("trial_refused"),
         effective_from: text("effective_from").parse().ok().map(timestamp),
     }
 }
@@ -241,6 +257,8 @@ fn kind(kind: EventKind) -> proto::EventKind {
         EventKind::AccessEnded => Kind::AccessEnded,
         EventKind::PaymentSucceeded => Kind::PaymentSucceeded,
         EventKind::PaymentDeclined => Kind::PaymentDeclined,
+        EventKind::TrialBegan => Kind::TrialBegan,
+        EventKind::TrialRefused => Kind::TrialRefused,
         EventKind::RenewalUpcoming => Kind::RenewalUpcoming,
         EventKind::RenewalRefused => Kind::RenewalRefused,
         EventKind::CardExpiring => Kind::CardExpiring,
@@ -259,6 +277,7 @@ fn kind(kind: EventKind) -> proto::EventKind {
         | EventKind::TariffChangeAsked
         | EventKind::TariffChangeTakenBack
         | EventKind::PriceSet
+        | EventKind::TrialSet
         | EventKind::PeriodsSkipped
         | EventKind::CardReplaced
         | EventKind::RefundMoved

@@ -6,7 +6,7 @@ use std::time::Duration;
 use billing::db::DbError;
 use billing::store::StoreError;
 use billing::store::events::Gone;
-use billing::store::payments::{CreateError, SubmitError};
+use billing::store::payments::{CreateError, NoTrial, SubmitError};
 use billing::store::refunds::RefundError;
 use billing::store::subscriptions::VerbError;
 use chrono::{DateTime, Utc};
@@ -63,6 +63,8 @@ pub(crate) enum ApiError {
     NotAtOnce(NotAtOnce),
     /// There is no card that a renewal could be charged to.
     NoCard,
+    /// The tariff cannot be tried by this account.
+    NoTrial(NoTrial),
     /// Its person has asked to be forgotten.
     AccountClosed,
     /// Why no money goes back.
@@ -199,6 +201,7 @@ impl From<CreateError> for ApiError {
             CreateError::IdempotencyConflict => Self::IdempotencyKeyReused,
             CreateError::AlreadyActive => Self::AlreadyActive,
             CreateError::Closed => Self::AccountClosed,
+            CreateError::NoTrial(why) => Self::NoTrial(why),
             CreateError::PaymentInProgress { payment_id } => {
                 Self::PaymentInProgress { payment_id: payment_id.to_string() }
             }

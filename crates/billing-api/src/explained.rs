@@ -30,6 +30,8 @@ pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Ut
         paid_until: account.paid_until.map(timestamp),
         cancel_at_period_end: account.cancel_at_period_end,
         closed_at: account.closed_at.map(timestamp),
+        is_trial: account.is_on_trial(),
+        trial_used: account.trial_period_no.is_some(),
         next_charge: found.next_charge().map(convert::next_charge),
         card: found.card.clone().map(card),
         renewal_payment_id: under_way.map(|(view, _)| view.id.to_string()).unwrap_or_default(),

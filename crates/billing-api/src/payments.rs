@@ -107,6 +107,7 @@ async fn create(services: Services, gateway: GatewayRest, form: NewPaymentForm) 
         cryptogram: form.cryptogram,
         ip_address: form.ip_address,
         idempotency_key: form.idempotency_key,
+        trial: form.trial,
         now: services.db.now(),
     };
     let mut conn = services.db.conn().await?;

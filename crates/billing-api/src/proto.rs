@@ -23,6 +23,7 @@ impl fmt::Debug for CreatePaymentRequest {
             .field("card_cryptogram_packet", &HIDDEN)
             .field("ip_address", &self.ip_address)
             .field("idempotency_key", &self.idempotency_key)
+            .field("trial", &self.trial)
             .finish()
     }
 }

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use billing::store::events::Gone;
+use billing::store::payments::NoTrial;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -140,6 +141,7 @@ impl From<ApiError> for Status {
             .field("account_id", "has a cancelled subscription")
             .into(),
             ApiError::NotAtOnce(why) => not_at_once(why).into(),
+            ApiError::NoTrial(why) => no_trial(why).into(),
             ApiError::NoCard => Refusal::new(
                 Code::FailedPrecondition,
                 "NO_CARD",
@@ -307,6 +309,32 @@ fn not_refundable(why: &NotRefundable) -> Refusal {
             "was sent, or is over",
             "this refund was sent, or is over: it cannot be taken back",
         ),
+    }
+}
+
+fn no_trial(why: NoTrial) -> Refusal {
+    let (reason, field, message) = match why {
+        NoTrial::NotOffered => {
+            ("NO_TRIAL", "tariff_id", "the tariff cannot be tried: create a payment without a trial")
+        }
+        NoTrial::Changed(_) => (
+            "TRIAL_CHANGED",
+            "trial",
+            "the tariff may be tried for other terms now: show those of Tariffs.ListTariffs to the customer, and ask again",
+        ),
+        NoTrial::Used => (
+            "TRIAL_USED",
+            "account_id",
+            "the account has had its trial: create a payment without one, at the tariff's price",
+        ),
+    };
+    let refusal = Refusal::new(Code::FailedPrecondition, reason, message).field(field, "does not allow it");
+    match why {
+        NoTrial::Changed(offered) => refusal
+            .fact("days", &offered.days.to_string())
+            .fact("amount_kopecks", &offered.amount.get().to_string())
+            .fact("currency", offered.currency.as_str()),
+        NoTrial::NotOffered | NoTrial::Used => refusal,
     }
 }
 

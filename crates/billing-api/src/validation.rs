@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use billing::event::{EventKind, ResumeToken};
+use billing::models::Trial;
 use billing::reconciliation::{DifferenceState, MAX_DAYS, Range};
 use billing::refund::AccessEffect;
 use billing::store::refunds::{Ask, Listing};
@@ -35,6 +36,7 @@ pub(crate) struct NewPaymentForm {
     pub(crate) cryptogram: SecretString,
     pub(crate) ip_address: IpAddr,
     pub(crate) idempotency_key: String,
+    pub(crate) trial: Option<Trial>,
 }
 
 impl TryFrom<proto::CreatePaymentRequest> for NewPaymentForm {
@@ -47,12 +49,15 @@ impl TryFrom<proto::CreatePaymentRequest> for NewPaymentForm {
         let cryptogram = fields.read("card_cryptogram_packet", &request.card_cryptogram_packet, cryptogram);
         let ip_address = fields.read("ip_address", &request.ip_address, ip_address);
         let idempotency_key = fields.read("idempotency_key", &request.idempotency_key, idempotency_key);
-        let (Some(account_id), Some(tariff_id), Some(cryptogram), Some(ip_address), Some(idempotency_key)) =
-            (account_id, tariff_id, cryptogram, ip_address, idempotency_key)
+        let trial = request.trial.as_ref().and_then(|shown| fields.trial(shown));
+        let is_sound = fields.0.is_empty();
+        let (Some(account_id), Some(tariff_id), Some(cryptogram), Some(ip_address), Some(idempotency_key), true) =
+            (account_id, tariff_id, cryptogram, ip_address, idempotency_key, is_sound)
         else {
             return Err(fields.into());
         };
-        Ok(Self { account_id: account_id.into(), tariff_id: tariff_id.into(), cryptogram, ip_address, idempotency_key })
+        let (account_id, tariff_id) = (account_id.into(), tariff_id.into());
+        Ok(Self { account_id, tariff_id, cryptogram, ip_address, idempotency_key, trial })
     }
 }
 
@@ -507,6 +512,22 @@ impl Fields {
             return None;
         }
         Some((first, last))
+    }
+
+    fn trial(&mut self, shown: &proto::Trial) -> Option<Trial> {
+        let days = i32::try_from(shown.days).ok().filter(|days| (1..=Trial::MAX_DAYS).contains(days));
+        if days.is_none() {
+            self.broken("trial.days", "must be 1 to 366, as Tariff.trial has it");
+        }
+        let amount = Kopecks::new(shown.amount_kopecks);
+        if !(Kopecks::ZERO..=Kopecks::MAX).contains(&amount) {
+            self.broken("trial.amount_kopecks", "must be 0 to 100000000, as Tariff.trial has it");
+        }
+        let currency = shown.currency.parse();
+        if currency.is_err() {
+            self.broken("trial.currency", "must be three capital letters, as Tariff.trial has it");
+        }
+        Some(Trial { days: days?, amount, currency: currency.ok()? })
     }
 
     /// Empty is allowed, and means: none.

@@ -144,7 +144,8 @@ fn is_final(payment: &Payment) -> bool {
         | PaymentStatus::Failed
         | PaymentStatus::Abandoned
         | PaymentStatus::Duplicate
-        | PaymentStatus::Refunded => true,
+        | PaymentStatus::Refunded
+        | PaymentStatus::TrialRefused => true,
         PaymentStatus::Unspecified
         | PaymentStatus::Created
         | PaymentStatus::Sending

@@ -11,6 +11,7 @@ use crate::demo::DemoConfig;
 use crate::environment;
 use crate::exit;
 use crate::health::HealthConfig;
+use crate::keys::KeysConfig;
 use crate::ledger::LedgerConfig;
 use crate::reconcile::ReconcileConfig;
 use crate::restored::RestoredConfig;
@@ -65,6 +66,8 @@ pub enum Command {
     Reconcile(Box<ReconcileConfig>),
     /// After the database was restored, or a failover has lost commits: nothing is charged until it is known what the gateway has
     Restored(Box<RestoredConfig>),
+    /// The keys that seal card tokens: which are in use, and sealing anew what older ones have sealed
+    Keys(Box<KeysConfig>),
     /// Makes a cryptogram of a test card, as the gateway's checkout script would
     Cryptogram(CryptogramConfig),
     /// Makes a token for the browser of an account, which this machine's `billing standalone` takes

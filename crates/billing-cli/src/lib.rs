@@ -9,6 +9,7 @@ mod environment;
 pub mod exit;
 mod exporter;
 mod health;
+mod keys;
 mod ledger;
 mod probes;
 mod reconcile;
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         // Celery's verbs say themselves what went wrong.
         Command::Celery(_) => "off",
         Command::Declines(_)
+        | Command::Keys(_)
         | Command::Ledger(_)
         | Command::Tariffs(_)
         | Command::Reconcile(_)
@@ -69,6 +71,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
         Command::Reconcile(config) => unless_stopped(&signals, reconcile::run(*config)).await,
         Command::Restored(config) => unless_stopped(&signals, restored::run(*config)).await,
+        Command::Keys(config) => unless_stopped(&signals, keys::run(*config)).await,
         Command::Cryptogram(config) => roles::cryptogram(&config),
         Command::Token(config) => token::run(&config),
         Command::Celery(verb) => Ok(celery::run(*verb).await),

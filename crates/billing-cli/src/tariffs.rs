@@ -1,11 +1,11 @@
-//! `billing tariffs`: what tariffs cost, and from when on.
+//! `billing tariffs`: what tariffs cost, and from when on; and what they may be tried for.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use billing::event::Source;
-use billing::models::TariffPrice;
-use billing::store::tariffs::{self, SetPriceError};
+use billing::models::{TariffPrice, Trial};
+use billing::store::tariffs::{self, SetPriceError, SetTrialError};
 use billing::trail::{self, Trail};
 use billing::{Currency, Kopecks, TariffId};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,6 +28,9 @@ pub enum TariffsVerb {
     /// Sets what a tariff costs from a time on. It reaches each subscriber with the first bill that opens from then on;
     /// they are told --notice before
     Price(SetPrice),
+    /// Sets for how many days, and for what, a tariff may be tried before its first full charge: once by an account, and once
+    /// with a card. Trials that were begun stay as they are
+    Trial(SetTrial),
     /// Sets whether the money is held first, and taken once the bill still wants it. It reaches bills that open from then on
     Stages(SetStages),
 }
@@ -57,6 +60,23 @@ pub struct SetPrice {
     pub notice: Duration,
 }
 
+#[derive(Args, Debug)]
+pub struct SetTrial {
+    /// The tariff's id
+    pub tariff: TariffId,
+    /// How long it may be tried: 1 to 366 days
+    #[arg(long, required_unless_present = "none", conflicts_with = "none")]
+    pub days: Option<i32>,
+    /// What the trial costs in minor units of the currency; for nothing the card is only verified
+    #[arg(long, default_value_t = 0, value_name = "AMOUNT", conflicts_with = "none")]
+    pub price: i64,
+    #[arg(long, default_value = "RUB", value_name = "CODE")]
+    pub currency: Currency,
+    /// It may not be tried any more
+    #[arg(long)]
+    pub none: bool,
+}
+
 pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
     let db = config.services.connect_database().await.map_err(crate::roles::services_error)?;
     let (mut conn, now) = (db.conn().await?, db.now());
@@ -65,7 +85,11 @@ pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
         TariffsVerb::List => {
             for tariff in tariffs::list(&mut conn, now).await? {
                 let price = tariff.amount.in_currency(tariff.currency);
-                writeln!(out, "{}  {price} for {}  {}", tariff.id, tariff.period, tariff.name)?;
+                write!(out, "{}  {price} for {}  {}", tariff.id, tariff.period, tariff.name)?;
+                match tariff.trial() {
+                    Some(trial) => writeln!(out, "  ({})", told(trial))?,
+                    None => writeln!(out)?,
+                }
             }
         }
         TariffsVerb::Stages(set) => {
@@ -73,6 +97,12 @@ pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
                 return Err(refused(SetPriceError::UnknownTariff(set.tariff)));
             }
             writeln!(out, "{} works in {} stage(s)", set.tariff, set.stages)?;
+        }
+        TariffsVerb::Trial(set) => {
+            let trial = set.days.map(|days| Trial { days, amount: Kopecks::new(set.price), currency: set.currency });
+            let setting = tariffs::set_trial(&mut conn, set.tariff, trial, now);
+            trail::follow(Trail::of(Source::Staff), setting).await.map_err(no_trial)?;
+            writeln!(out, "{}", trial.map_or_else(|| "no trial".to_owned(), told))?;
         }
         TariffsVerb::Price(set) => {
             let price = TariffPrice {
@@ -95,10 +125,23 @@ pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
     Ok(exit::OK)
 }
 
+fn told(trial: Trial) -> String {
+    let price = trial.amount.in_currency(trial.currency);
+    format!("trial: {} days for {price}", trial.days)
+}
+
 fn refused(error: SetPriceError) -> Exit {
     match error {
         SetPriceError::Amount(_) => Exit::configuration(error),
         SetPriceError::Store(error) => error.into(),
         error => Exit { status: exit::FAILED, error: error.into() },
+    }
+}
+
+fn no_trial(error: SetTrialError) -> Exit {
+    match error {
+        SetTrialError::Days { .. } | SetTrialError::Amount { .. } => Exit::configuration(error),
+        SetTrialError::Store(error) => error.into(),
+        SetTrialError::UnknownTariff(_) => Exit { status: exit::FAILED, error: error.into() },
     }
 }

@@ -67,6 +67,8 @@ pub struct Account {
     pub first_declined_at: Option<DateTime<Utc>>,
     /// Charges of the renewal that is owed now that came to nothing through our own fault.
     pub faults: i32,
+    /// The number of the period that was its trial; `None`: it has had none.
+    pub trial_period_no: Option<i32>,
 }
 
 /// What a payment leaves of the card that is charged without the customer.
@@ -85,6 +87,8 @@ pub enum KeptCard {
 pub enum AccountEvent {
     /// A bill was paid.
     Paid { kind: BillKind, tariff_id: TariffId, period: Period, period_no: i32, card: KeptCard },
+    /// A trial begins: it was paid, or costs nothing and its card is good.
+    TrialBegun { tariff_id: TariffId, period: Period, period_no: i32, card: KeptCard },
     /// A renewal was opened, or the next try of one; it is being charged.
     RenewalOpened,
     /// The charge for this period was refused.
@@ -209,6 +213,7 @@ impl Account {
             declines: 0,
             first_declined_at: None,
             faults: 0,
+            trial_period_no: None,
         }
     }
 
@@ -247,6 +252,12 @@ impl Account {
     #[must_use]
     pub const fn is_running(&self) -> bool {
         matches!(self.status, AccountStatus::Active | AccountStatus::Overdue)
+    }
+
+    /// Whether what runs is the trial: nothing of the tariff's own price was charged yet.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.is_running() && self.trial_period_no == Some(self.period_no)
     }
 
     /// The tariff of the next period: the one that was chosen, or else the present one.

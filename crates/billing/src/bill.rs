@@ -72,6 +72,18 @@ impl BillKind {
 }
 
 text_enum! {
+    /// Why no trial began although the card is good.
+    pub enum TrialRefusal {
+        /// The card, or the account, has had its trial.
+        Used = "used",
+        /// The gateway lets the card not be charged later, so there is nothing to go on with after the trial.
+        NotKept = "not_kept",
+        /// It was known when the customer had been told that it came to nothing, or had begun something else.
+        Late = "late",
+    }
+}
+
+text_enum! {
     /// The original's `payment_type`: which gateway method the last attempt uses.
     pub enum PaymentType {
         Cryptogram = "CRYPTOGRAM",

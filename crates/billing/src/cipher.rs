@@ -20,6 +20,10 @@ use crate::{AccountId, BillId, PaymentId};
 const NONCE: usize = 12;
 const KEY: usize = 32;
 
+/// What a key proves itself by.
+const PROOF: Place = Place::Own("proof");
+const PROVED: &str = "this key";
+
 /// Where a secret is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -33,6 +37,8 @@ pub enum Place {
     Notification(Uuid),
     /// `receipt.sealed`
     Receipt(PaymentId),
+    /// `secret.sealed`, under this name
+    Own(&'static str),
 }
 
 impl Place {
@@ -43,6 +49,7 @@ impl Place {
             Self::PaRes(id) => ("bill.pa_res", id.get()),
             Self::Notification(digest) => ("notification.token", digest),
             Self::Receipt(id) => ("receipt.sealed", id.get()),
+            Self::Own(name) => return [b"secret.sealed\0", name.as_bytes()].concat(),
         };
         [column.as_bytes(), &[0], row.as_bytes()].concat()
     }
@@ -97,11 +104,7 @@ impl Cipher {
     /// Seals a secret for its place, with the first key.
     #[must_use]
     pub fn seal(&self, place: Place, secret: &SecretString) -> String {
-        let key = self.0.first().expect("from_keys never makes an empty list");
-        let nonce = Nonce::generate();
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place.associated_data() };
-        let sealed = key.cipher.encrypt(&nonce, payload).expect("AES-GCM takes up to 64 GB");
-        format!("{}.{}", key.id, URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+        seal_with(self.0.first().expect("from_keys never makes an empty list"), place, secret)
     }
 
     /// Opens what was sealed for this place.
@@ -119,12 +122,51 @@ impl Cipher {
         String::from_utf8(plain).map(SecretString::from).map_err(|_| CipherError::DoesNotOpen)
     }
 
+    /// The ids of the keys, the one that seals first.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|key| key.id.as_str())
+    }
+
+    /// The id of the key that sealed a text.
+    #[must_use]
+    pub fn key_of(sealed: &str) -> &str {
+        sealed.split_once('.').map_or("", |(id, _)| id)
+    }
+
+    /// The secret sealed anew with the first key; `None`: it is the one that sealed it.
+    ///
+    /// # Errors
+    /// As [`Cipher::open`].
+    pub fn reseal(&self, place: Place, sealed: &str) -> Result<Option<String>, CipherError> {
+        if !self.is_stale(sealed) {
+            return Ok(None);
+        }
+        Ok(Some(self.seal(place, &self.open(place, sealed)?)))
+    }
+
+    /// A constant sealed with each key: what another key of the same name does not open.
+    pub(crate) fn proofs(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.iter().map(|key| (key.id.as_str(), seal_with(key, PROOF, &PROVED.into())))
+    }
+
+    /// Whether the key that is configured under a proof's name is the one that sealed it.
+    pub(crate) fn proves(&self, proof: &str) -> bool {
+        self.open(PROOF, proof).is_ok_and(|proved| proved.expose_secret() == PROVED)
+    }
+
     /// Whether a sealed text should be sealed anew, because an older key sealed it.
     #[must_use]
     pub fn is_stale(&self, sealed: &str) -> bool {
         let current = self.0.first().map(|key| key.id.as_str());
         sealed.split_once('.').map(|(id, _)| id) != current
     }
+}
+
+fn seal_with(key: &Key, place: Place, secret: &SecretString) -> String {
+    let nonce = Nonce::generate();
+    let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &place.associated_data() };
+    let sealed = key.cipher.encrypt(&nonce, payload).expect("AES-GCM takes up to 64 GB");
+    format!("{}.{}", key.id, URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
 }
 
 fn parse_key(part: &str) -> Result<Key, CipherError> {

@@ -26,6 +26,10 @@ text_enum! {
         AccessEnded = "access_ended",
         PaymentSucceeded = "payment_succeeded",
         PaymentDeclined = "payment_declined",
+        /// A trial begins: access until the stated day, and then the first full charge.
+        TrialBegan = "trial_began",
+        /// No trial begins although the card is good; what was taken for it goes back.
+        TrialRefused = "trial_refused",
         /// A renewal will be charged soon.
         RenewalUpcoming = "renewal_upcoming",
         /// A renewal came to nothing; when it is tried again, if it is.
@@ -58,6 +62,8 @@ text_enum! {
         TariffChangeAsked = "tariff_change_asked",
         /// The customer wants to keep the present tariff after all.
         TariffChangeTakenBack = "tariff_change_taken_back",
+        /// Whether, and for what, a tariff may be tried was set.
+        TrialSet = "trial_set",
         /// What a tariff costs from a time on was set.
         PriceSet = "price_set",
         /// Periods that passed while nobody could charge them; they are not charged any more.
@@ -90,6 +96,7 @@ impl EventKind {
                 | Self::TariffChangeAsked
                 | Self::TariffChangeTakenBack
                 | Self::PriceSet
+                | Self::TrialSet
                 | Self::PeriodsSkipped
                 | Self::CardReplaced
                 | Self::RefundMoved

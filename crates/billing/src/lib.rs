@@ -11,6 +11,7 @@ pub mod account;
 pub mod bell;
 pub mod bill;
 pub mod breaker;
+pub mod card;
 pub mod cipher;
 pub mod clock;
 pub mod db;

@@ -25,6 +25,8 @@ pub struct AmountOutOfRange {
 
 impl Kopecks {
     /// The least that can be owed. (The gateway takes 0.01 of a currency: gateway documentation, `Amount`.)
+    pub const ZERO: Self = Self(0);
+    /// The least amount of a bill.
     pub const MIN: Self = Self(1);
     /// A million roubles: far above any tariff, far below what arithmetic could overflow.
     pub const MAX: Self = Self(100_000_000);

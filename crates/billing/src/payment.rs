@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 
 pub use self::outcome::{CardMask, Outcome, OutcomeKind};
 pub use self::transitions::{IllegalTransition, SecondTransaction};
+use crate::bill::TrialRefusal;
 use crate::decline::DeclineGroup;
 use crate::macros::text_enum;
 use crate::{BillId, Currency, Kopecks, PaymentId};
@@ -123,6 +124,8 @@ pub struct Payment {
     pub owed: bool,
     /// It only verifies a card: money is held and let go, and never taken.
     pub verifies: bool,
+    /// Why no trial begins with it although its card is good.
+    pub trial_refused: Option<TrialRefusal>,
     /// The gateway's number.
     pub transaction_id: Option<i64>,
     /// How many times the charge was sent, each time with the same request id. What was provably not processed does

@@ -31,6 +31,7 @@ diesel::table! {
         told_card -> Int4,
         closed_at -> Nullable<Timestamptz>,
         traces_wiped_at -> Nullable<Timestamptz>,
+        trial_period_no -> Nullable<Int4>,
     }
 }
 
@@ -74,6 +75,8 @@ diesel::table! {
         period_no -> Int4,
         paid_at -> Nullable<Timestamptz>,
         skipped_periods -> Int4,
+        trial_days -> Nullable<Int4>,
+        trial_refused -> Nullable<Text>,
         two_stages -> Bool,
     }
 }
@@ -209,6 +212,16 @@ diesel::table! {
         decided_at -> Nullable<Timestamptz>,
         decided_by -> Nullable<Text>,
         reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    encryption_key (id) {
+        id -> Text,
+        first_seen_at -> Timestamptz,
+        proof -> Nullable<Text>,
+        unused_since -> Nullable<Timestamptz>,
+        needed_until -> Nullable<Timestamptz>,
     }
 }
 
@@ -515,6 +528,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    secret (name) {
+        name -> Text,
+        sealed -> Text,
+    }
+}
+
+diesel::table! {
     skipped_period (account_id, begins_at) {
         account_id -> Uuid,
         begins_at -> Timestamptz,
@@ -538,6 +558,10 @@ diesel::table! {
         currency -> Bpchar,
         is_active -> Bool,
         role -> Nullable<Text>,
+        trial_days -> Nullable<Int4>,
+        trial_amount -> Nullable<Int8>,
+        #[max_length = 3]
+        trial_currency -> Nullable<Bpchar>,
         two_stages -> Bool,
     }
 }
@@ -562,6 +586,15 @@ diesel::table! {
         set_by -> Text,
         method -> Int4,
         object -> Int4,
+    }
+}
+
+diesel::table! {
+    trial (account_id) {
+        account_id -> Uuid,
+        bill_id -> Uuid,
+        began_at -> Timestamptz,
+        card_hash -> Nullable<Bytea>,
     }
 }
 
@@ -594,6 +627,8 @@ diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(tariff_price -> tariff (tariff_id));
 diesel::joinable!(tariff_vat -> tariff (tariff_id));
+diesel::joinable!(trial -> account (account_id));
+diesel::joinable!(trial -> bill (bill_id));
 diesel::joinable!(tries -> payment (payment_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -611,6 +646,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     decline_schedule,
     deferral,
     difference,
+    encryption_key,
     event,
     event_log,
     event_reader,
@@ -629,9 +665,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     restore,
     revenue_day,
     role_push,
+    secret,
     skipped_period,
     tariff,
     tariff_price,
     tariff_vat,
+    trial,
     tries,
 );

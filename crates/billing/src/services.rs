@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::bell::Bell;
 use crate::cipher::Cipher;
 use crate::db::{self, Db, DbError};
+use crate::store::keys::{self, NotAdmitted};
 use crate::times::{Times, TimesConfig};
 
 /// Connections to the outside and the keys. Cheap to clone.
@@ -146,8 +147,7 @@ impl ServicesConfig {
     /// # Errors
     /// [`ServicesError`].
     pub async fn connect(self) -> Result<Services, ServicesError> {
-        let cipher = Cipher::from_keys(&self.encryption_keys)
-            .map_err(|error| ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() })?;
+        let cipher = self.cipher()?;
         let times = self
             .times
             .times()
@@ -156,6 +156,7 @@ impl ServicesConfig {
         let db = self.database(&mut patience).await?;
         db.follow_clock();
         self.warn_of_the_local_key(&db);
+        admit(&db, &cipher, self.connect_within).await?;
         let app = self.app(&mut patience).await?;
         let (time_zone, result_backend) = (self.billing_time_zone, self.result_backend);
         let bell = Bell::new(&app);
@@ -176,6 +177,15 @@ impl ServicesConfig {
     /// [`ServicesError`].
     pub async fn connect_database(&self) -> Result<Db, ServicesError> {
         self.database(&mut Patience::new(self.connect_within)).await
+    }
+
+    /// Reads the keys, without asking whether one is missing.
+    ///
+    /// # Errors
+    /// [`ServicesError::Setting`].
+    pub fn cipher(&self) -> Result<Cipher, ServicesError> {
+        Cipher::from_keys(&self.encryption_keys)
+            .map_err(|error| ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() })
     }
 
     async fn database(&self, patience: &mut Patience) -> Result<Db, ServicesError> {
@@ -222,6 +232,21 @@ impl ServicesConfig {
             tracing::warn!("ENCRYPTION_KEYS is not set: card tokens are sealed with a key that everybody knows");
         }
     }
+}
+
+/// Whether this process may begin with its keys.
+///
+/// # Errors
+/// [`ServicesError`]: a key is missing that is needed, or is another than it was.
+pub async fn admit(db: &Db, cipher: &Cipher, within: Duration) -> Result<(), ServicesError> {
+    let refused = |error: NotAdmitted| match error {
+        NotAdmitted::Store(error) => {
+            ServicesError::Unreachable { variable: "DATABASE_URL", within, problem: error.to_string() }
+        }
+        error => ServicesError::Setting { variable: "ENCRYPTION_KEYS", problem: error.to_string() },
+    };
+    let mut conn = db.conn().await.map_err(|error| refused(NotAdmitted::Store(error.into())))?;
+    keys::admit(&mut conn, cipher, db.now()).await.map_err(refused)
 }
 
 /// Trying again with growing pauses, until a deadline.

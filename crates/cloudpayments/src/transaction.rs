@@ -243,6 +243,8 @@ pub struct CardMask {
     pub issuer: Option<String>,
     /// That bank's country, as two letters.
     pub issuer_country: Option<String>,
+    /// The gateway's id of the card (`CardId`), the same for every payment by it.
+    pub fingerprint: Option<String>,
 }
 
 impl CardMask {
@@ -254,6 +256,7 @@ impl CardMask {
             expires: fields.text("CardExpDate"),
             issuer: fields.text("Issuer"),
             issuer_country: fields.text("IssuerBankCountry"),
+            fingerprint: fields.text("CardId").filter(|id| !id.is_empty()),
         }
     }
 }

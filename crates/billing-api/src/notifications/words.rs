@@ -72,6 +72,8 @@ fn payment(told: &Payment) -> Notice {
             last_four: told.card.last_four.clone(),
             expires: told.card.expires.clone(),
             scheme: told.card.brand.clone(),
+            // What is stored of a notification must not tell the card.
+            fingerprint: None,
         }),
         ..Notice::default()
     }

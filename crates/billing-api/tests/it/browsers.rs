@@ -123,7 +123,7 @@ impl Rpc {
                 "md" => "504504",
                 "pa_res" => "eJzVWNmSo8iS",
                 // May be left out.
-                "page_size" | "page_token" | "resume_token" | "kinds" => continue,
+                "page_size" | "page_token" | "resume_token" | "kinds" | "trial" => continue,
                 _ if matches!(field.r#type(), Type::Bool | Type::Int64 | Type::Enum) => {
                     prost::encoding::int64::encode(tag, &1, &mut bytes);
                     continue;

@@ -28,6 +28,7 @@ mod subscriptions;
 mod tariffs;
 mod three_ds;
 mod tls;
+mod trials;
 mod watch_access;
 mod watch_payment;
 mod worker;

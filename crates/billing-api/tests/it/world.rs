@@ -167,6 +167,7 @@ impl World {
             card_cryptogram_packet: CRYPTOGRAM.to_owned(),
             ip_address: "203.0.113.7".to_owned(),
             idempotency_key: Uuid::new_v4().to_string(),
+            trial: None,
         }
     }
 

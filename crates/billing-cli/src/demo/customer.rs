@@ -12,7 +12,7 @@ use billing_api::proto::{
     AccountAccess, CancelRequest, ChangeTariffRequest, CheckAccessRequest, CloseAccountRequest, CreatePaymentRequest,
     ForgetCardRequest, GetPaymentRequest, GetRefundRequest, GetSubscriptionRequest, ListTariffsRequest, Payment,
     PaymentStatus, PreviewChangeRequest, Refund, RefundPaymentRequest, RefundStatus, RegisterAccountRequest,
-    ReplaceCardRequest, ResumeRequest, SubmitThreeDsRequest, Subscription, Tariff, ThreeDs, WatchPaymentRequest,
+    ReplaceCardRequest, ResumeRequest, SubmitThreeDsRequest, Subscription, Tariff, ThreeDs, Trial, WatchPaymentRequest,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::MetadataValue;
@@ -123,12 +123,29 @@ impl Cinema {
 impl Customer<'_> {
     /// Starts a payment; the key makes it safe to ask again.
     pub(super) async fn pay(&self, tariff: &Tariff, cryptogram: &str, key: &str) -> anyhow::Result<Payment> {
+        self.pay_or_try(tariff, None, cryptogram, key).await
+    }
+
+    /// Starts the trial of a tariff, for the terms that are shown.
+    pub(super) async fn try_out(&self, tariff: &Tariff, cryptogram: &str) -> anyhow::Result<Payment> {
+        let shown = tariff.trial.clone().context("the tariff has no trial")?;
+        self.pay_or_try(tariff, Some(shown), cryptogram, &Uuid::new_v4().to_string()).await
+    }
+
+    async fn pay_or_try(
+        &self,
+        tariff: &Tariff,
+        trial: Option<Trial>,
+        cryptogram: &str,
+        key: &str,
+    ) -> anyhow::Result<Payment> {
         let request = self.cinema.as_frontend(CreatePaymentRequest {
             account_id: self.account_id.clone(),
             tariff_id: tariff.tariff_id.clone(),
             card_cryptogram_packet: cryptogram.to_owned(),
             ip_address: CUSTOMER_ADDRESS.to_owned(),
             idempotency_key: key.to_owned(),
+            trial,
         })?;
         Ok(self.payments().create_payment(request).await.map_err(told)?.into_inner())
     }
@@ -251,6 +268,7 @@ fn is_final(payment: &Payment) -> bool {
             | PaymentStatus::Declined
             | PaymentStatus::Failed
             | PaymentStatus::Refunded
+            | PaymentStatus::TrialRefused
             | PaymentStatus::Abandoned
             | PaymentStatus::Duplicate
     )

@@ -5,6 +5,7 @@ mod customer;
 mod narrator;
 mod sandbox;
 mod scenes;
+mod trial;
 mod verbs;
 
 use std::time::Duration;
@@ -140,6 +141,7 @@ async fn play(stage: &Stage, narrator: &mut Narrator) -> Vec<Expectation> {
     scene!("A card without funds", stage.card_without_funds(narrator));
     scene!("The same request twice, at the same time", stage.same_key_twice(narrator));
     scene!("A dearer tariff, at once", stage.changes_tariff(narrator));
+    scene!("A trial", stage.trial(narrator));
     scene!("The card is replaced", stage.another_card(narrator));
     match &stage.database {
         Some(database) => scene!("A subscription renews itself", stage.renewal(database, narrator)),

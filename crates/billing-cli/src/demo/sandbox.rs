@@ -34,7 +34,12 @@ impl Sandbox {
 
     /// What the browser's checkout script would make of a card.
     pub(super) async fn cryptogram(&self, card_number: &str) -> anyhow::Result<String> {
-        let card = json!({ "card_number": card_number, "exp": "12/39", "cvv": "123" });
+        self.cryptogram_of(card_number, "12/39").await
+    }
+
+    /// Likewise, of one that expires then.
+    pub(super) async fn cryptogram_of(&self, card_number: &str, expires: &str) -> anyhow::Result<String> {
+        let card = json!({ "card_number": card_number, "exp": expires, "cvv": "123" });
         let answer: Cryptogram = self.post("sandbox/cryptogram", &card).await?.json().await?;
         Ok(answer.cryptogram)
     }

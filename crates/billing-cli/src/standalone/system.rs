@@ -73,8 +73,12 @@ impl System {
         let postgres = embed_postgres(&mut config.services, &config.data_dir).await?;
         #[cfg(not(feature = "embedded"))]
         refuse_embedded(&config.services)?;
+        let connect_within = config.services.connect_within;
         let services = roles::connect(config.services, signals).await?;
         services.db.migrate().await.context("DATABASE_URL: cannot migrate")?;
+        // Before the first migration nobody could be asked.
+        let admitted = billing::services::admit(&services.db, &services.cipher, connect_within).await;
+        admitted.map_err(roles::services_error)?;
         store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), services.db.now()).await?;
 
         let (stop_roles, stop_sandbox) = (CancellationToken::new(), CancellationToken::new());

@@ -124,7 +124,13 @@ const fn status(status: TransactionStatus) -> OperationStatus {
 }
 
 fn mask(card: cloudpayments::CardMask) -> CardMask {
-    CardMask { first_six: card.first_six, last_four: card.last_four, expires: card.expires, scheme: card.brand }
+    CardMask {
+        first_six: card.first_six,
+        last_four: card.last_four,
+        expires: card.expires,
+        scheme: card.brand,
+        fingerprint: card.fingerprint,
+    }
 }
 
 fn refusal(transaction: Transaction) -> Refusal {

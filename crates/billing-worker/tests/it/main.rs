@@ -26,5 +26,6 @@ mod revenue;
 mod roles;
 mod three_ds;
 mod timetable;
+mod trying;
 mod verifying;
 mod world;

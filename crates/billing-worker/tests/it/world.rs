@@ -164,6 +164,7 @@ impl World {
             cryptogram: cloudpayments_sandbox::cryptogram(card, "12/39", "123").unwrap().into(),
             ip_address: "203.0.113.7".parse().unwrap(),
             idempotency_key: PaymentId::new().to_string(),
+            trial: None,
             now,
         };
         payments::create(&mut conn, new, &self.services.cipher).await.unwrap().payment
@@ -177,6 +178,7 @@ impl World {
             cryptogram: cloudpayments_sandbox::cryptogram(PAYS, "12/39", "123").unwrap().into(),
             ip_address: "203.0.113.7".parse().unwrap(),
             idempotency_key: PaymentId::new().to_string(),
+            trial: None,
             now,
         };
         let mut conn = self.services.db.conn().await.unwrap();

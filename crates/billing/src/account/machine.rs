@@ -75,6 +75,12 @@ impl Account {
                 let pending = paid.pending_tariff_id.filter(|chosen| kind == BillKind::Renewal && *chosen != tariff_id);
                 Ok(Self { tariff_id: Some(tariff_id), pending_tariff_id: pending, ..paid.with_card(card) })
             }
+            E::TrialBegun { tariff_id, period, period_no, card } => {
+                let begun = self.paid(BillKind::Primary, period, period_no, now)?;
+                let trial_period_no = Some(begun.period_no);
+                let tariff_id = Some(tariff_id);
+                Ok(Self { tariff_id, pending_tariff_id: None, trial_period_no, ..begun.with_card(card) })
+            }
             E::RenewalOpened if running => {
                 Ok(Self { next_charge_at: None, access_until: self.access_while_charged(now), ..self })
             }

@@ -84,8 +84,8 @@ fn closed(account: &Account) -> Explanation {
     }
     Explanation {
         why: Text::new(
-            format!("The account is closed; it is paid until {}.", paid_until(account).en),
-            format!("Аккаунт закрыт; оплачен до {}.", paid_until(account).ru),
+            format!("The account is closed; {}.", runs_until(account).en),
+            format!("Аккаунт закрыт; {}.", runs_until(account).ru),
         ),
         next: access_ends(account),
     }
@@ -101,8 +101,8 @@ fn access_ends(account: &Account) -> Next {
 fn canceled_at_period_end(account: &Account) -> Explanation {
     Explanation {
         why: Text::new(
-            format!("It was cancelled and is not renewed; it is paid until {}.", paid_until(account).en),
-            format!("Отменена и не продлевается; оплачена до {}.", paid_until(account).ru),
+            format!("It was cancelled and is not renewed; {}.", runs_until(account).en),
+            format!("Отменена и не продлевается; {}.", runs_until(account).ru),
         ),
         next: access_ends(account),
     }
@@ -110,13 +110,24 @@ fn canceled_at_period_end(account: &Account) -> Explanation {
 
 fn active(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) -> Explanation {
     let paid = paid_until(account);
-    let why = Text::new(format!("It is paid until {}.", paid.en), format!("Оплачена до {}.", paid.ru));
+    let why = if account.is_on_trial() {
+        Text::new(format!("It is a trial until {}.", paid.en), format!("Пробный период до {}.", paid.ru))
+    } else {
+        Text::new(format!("It is paid until {}.", paid.en), format!("Оплачена до {}.", paid.ru))
+    };
     let why = with_choice(account, why);
     if let Some(renewal) = renewal {
-        let why = Text::new(
-            format!("{} The next period is being charged.", why.en),
-            format!("{} Идёт оплата следующего периода.", why.ru),
-        );
+        let why = if account.is_on_trial() {
+            Text::new(
+                format!("{} The tariff is being charged in full for the first time.", why.en),
+                format!("{} Идёт первое списание полной цены тарифа.", why.ru),
+            )
+        } else {
+            Text::new(
+                format!("{} The next period is being charged.", why.en),
+                format!("{} Идёт оплата следующего периода.", why.ru),
+            )
+        };
         return Explanation { why, next: renewal.next.clone() };
     }
     if !account.can_be_charged() {
@@ -127,7 +138,14 @@ fn active(account: &Account, renewal: Option<&Explanation>, now: DateTime<Utc>) 
         return Explanation { why, next: Next::WaitsFor { whom: Whom::Customer, what } };
     }
     let at = account.next_charge_at.filter(|at| *at > now).map_or(When::Soon, When::At);
-    let what = Text::new("The next period is charged.", "Будет списана оплата следующего периода.");
+    let what = if account.is_on_trial() {
+        Text::new(
+            "The trial ends, and the tariff is charged in full for the first time, unless it is cancelled before.",
+            "Пробный период закончится, и впервые будет списана полная цена тарифа, если подписку не отменят раньше.",
+        )
+    } else {
+        Text::new("The next period is charged.", "Будет списана оплата следующего периода.")
+    };
     Explanation { why, next: Next::Step { at, what } }
 }
 
@@ -139,7 +157,17 @@ fn overdue(
 ) -> Explanation {
     let refused = times(account.declines);
     let why = if account.declines > 0 {
-        Text::new(format!("The renewal was refused {}.", refused.en), format!("Продление отклонено {}.", refused.ru))
+        if account.is_on_trial() {
+            Text::new(
+                format!("The trial is over, and its first full charge was refused {}.", refused.en),
+                format!("Пробный период окончен, первое списание полной цены отклонено {}.", refused.ru),
+            )
+        } else {
+            Text::new(
+                format!("The renewal was refused {}.", refused.en),
+                format!("Продление отклонено {}.", refused.ru),
+            )
+        }
     } else if account.can_be_charged() {
         Text::new("The renewal could not be charged.", "Продление не удалось списать.")
     } else {
@@ -198,6 +226,15 @@ fn with_choice(account: &Account, why: Text) -> Text {
         format!("{} Another tariff was chosen from the next period on.", why.en),
         format!("{} Со следующего периода выбран другой тариф.", why.ru),
     )
+}
+
+/// Until when it runs, and whether for money.
+fn runs_until(account: &Account) -> Text {
+    let until = paid_until(account);
+    if account.is_on_trial() {
+        return Text::new(format!("the trial runs until {}", until.en), format!("пробный период до {}", until.ru));
+    }
+    Text::new(format!("it is paid until {}", until.en), format!("оплачено до {}", until.ru))
 }
 
 fn paid_until(account: &Account) -> Text {

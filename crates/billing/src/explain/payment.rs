@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 
 use super::words::{money, time, times};
 use super::{Explanation, Next, Text, When, Whom};
+use crate::bill::TrialRefusal;
 use crate::payment::{Payment, PaymentState};
 use crate::resolve::{ResolvePolicy, Sent, Step};
 
@@ -24,6 +25,9 @@ pub struct PaymentFacts<'a> {
 #[must_use]
 pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
     let payment = facts.payment;
+    if let Some(explained) = payment.trial_refused.and_then(|why| without_a_trial(payment, why, now)) {
+        return explained;
+    }
     match payment.state {
         PaymentState::Created => created(&facts, now),
         PaymentState::Sending | PaymentState::PostingThreeDs => on_its_way(&facts),
@@ -101,6 +105,50 @@ pub fn payment(facts: PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {
         | PaymentState::Voided
         | PaymentState::Verified => Explanation { why: ended(payment), next: Next::Nothing },
     }
+}
+
+/// The card is good, and yet no trial begins with this payment. `None`: it is not the attempt that this is about.
+fn without_a_trial(payment: &Payment, why: TrialRefusal, now: DateTime<Utc>) -> Option<Explanation> {
+    let because = match why {
+        TrialRefusal::Used => Text::new(
+            "this card, or this account, has had its trial",
+            "у этой карты или этого аккаунта пробный период уже был",
+        ),
+        TrialRefusal::NotKept => Text::new(
+            "the gateway lets the card not be charged later",
+            "шлюз не разрешает списывать с этой карты в дальнейшем",
+        ),
+        TrialRefusal::Late => Text::new(
+            "that the card is good was known too late",
+            "о том, что карта годна, стало известно слишком поздно",
+        ),
+    };
+    let why = |en: &str, ru: &str| {
+        Text::new(
+            format!("No trial begins: {}. {en}", because.en),
+            format!("Пробный период не начат: {}. {ru}", because.ru),
+        )
+    };
+    Some(match payment.state {
+        PaymentState::Authorized => Explanation {
+            why: why("What is held on the card is not let go yet.", "Удержанное на карте ещё не отпущено."),
+            next: Next::Step {
+                at: payment.look_again_at.filter(|at| *at > now).map_or(When::Soon, When::At),
+                what: Text::new("The money is let go.", "Деньги будут отпущены."),
+            },
+        },
+        PaymentState::Verified | PaymentState::Voided => Explanation {
+            why: why("What was held on the card was let go.", "Удержанное на карте отпущено."),
+            next: Next::Nothing,
+        },
+        PaymentState::SucceededDuplicate => Explanation {
+            why: why("Money was taken for it.", "Деньги за него списаны."),
+            next: Next::WaitsFor {
+                whom: Whom::Staff, what: Text::new("Give the money back.", "Верните деньги.")
+            },
+        },
+        _ => return None,
+    })
 }
 
 fn created(facts: &PaymentFacts<'_>, now: DateTime<Utc>) -> Explanation {

@@ -37,6 +37,7 @@ pub struct AccountRow {
     pub pending_tariff_id: Option<TariffId>,
     /// When its person asked to be forgotten.
     pub closed_at: Option<DateTime<Utc>>,
+    pub trial_period_no: Option<i32>,
 }
 
 impl AccountRow {
@@ -67,6 +68,7 @@ impl AccountRow {
             declines: self.declines,
             first_declined_at: self.first_declined_at,
             faults: self.faults,
+            trial_period_no: self.trial_period_no,
         }
     }
 }
@@ -101,6 +103,7 @@ pub(crate) struct AccountChange {
     first_declined_at: Option<DateTime<Utc>>,
     faults: i32,
     card_barred: bool,
+    trial_period_no: Option<i32>,
 }
 
 impl AccountChange {
@@ -124,6 +127,7 @@ impl AccountChange {
             first_declined_at: account.first_declined_at,
             faults: account.faults,
             card_barred: account.card_barred,
+            trial_period_no: account.trial_period_no,
         }
     }
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use secrecy::SecretString;
 
 use super::Tariff;
-use crate::bill::{Bill, BillKind, BillStatus, PaymentType};
+use crate::bill::{Bill, BillKind, BillStatus, PaymentType, TrialRefusal};
 use crate::cipher::{Cipher, Place};
 use crate::period::Period;
 use crate::schema::bill;
@@ -42,6 +42,10 @@ pub struct BillRow {
     pub skipped_periods: i32,
     /// Its attempts hold the money first.
     pub two_stages: bool,
+    /// The trial that is to begin with it, in days.
+    pub trial_days: Option<i32>,
+    /// Why none began although the card is good.
+    pub trial_refused: Option<TrialRefusal>,
 }
 
 impl BillRow {
@@ -73,6 +77,7 @@ pub(crate) struct NewBill {
     pub(crate) period_no: i32,
     pub(crate) skipped_periods: i32,
     pub(crate) two_stages: bool,
+    pub(crate) trial_days: Option<i32>,
 }
 
 impl NewBill {
@@ -102,6 +107,7 @@ impl NewBill {
             period_no,
             skipped_periods: 0,
             two_stages: tariff.two_stages,
+            trial_days: None,
         }
     }
 

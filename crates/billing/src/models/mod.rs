@@ -16,4 +16,4 @@ pub(crate) use self::payment::{NewPaymentRow, PaymentChange};
 pub use self::refund::RefundRow;
 pub(crate) use self::refund::{NewRefund, RefundChange};
 pub(crate) use self::skipped::SkippedRow;
-pub use self::tariff::{NewTariff, Tariff, TariffPrice};
+pub use self::tariff::{NewTariff, Tariff, TariffPrice, Trial};

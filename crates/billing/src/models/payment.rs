@@ -60,6 +60,7 @@ impl PaymentRow {
             currency: self.currency,
             owed: bill.status.is_open(),
             verifies: bill.kind == BillKind::Verification,
+            trial_refused: bill.trial_refused,
             transaction_id: self.transaction_id,
             sends: self.sends,
             first_sent_at: self.first_sent_at,

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 
-use crate::period::Period;
+use crate::period::{Period, PeriodError};
 use crate::schema::{tariff, tariff_price};
 use crate::{Currency, Kopecks, TariffId};
 
@@ -24,9 +24,43 @@ pub struct Tariff {
     pub is_active: bool,
     /// The money is held first, and taken once the bill still wants it.
     pub two_stages: bool,
+    pub trial_days: Option<i32>,
+    pub trial_amount: Option<Kopecks>,
+    pub trial_currency: Option<Currency>,
+}
+
+/// For how long, and for how much, a tariff may be tried before its first full charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trial {
+    /// 1 to [`Trial::MAX_DAYS`].
+    pub days: i32,
+    /// 0: for nothing. The card is verified then.
+    pub amount: Kopecks,
+    pub currency: Currency,
+}
+
+impl Trial {
+    pub const MAX_DAYS: i32 = 366;
 }
 
 impl Tariff {
+    /// What it may be tried for, if it may.
+    #[must_use]
+    pub fn trial(&self) -> Option<Trial> {
+        let ((days, amount), currency) = self.trial_days.zip(self.trial_amount).zip(self.trial_currency)?;
+        Some(Trial { days, amount, currency })
+    }
+
+    /// The trial as what is sold: its days, at its price.
+    ///
+    /// # Errors
+    /// [`PeriodError`], for days that no period has.
+    pub(crate) fn tried(&self, trial: Trial) -> Result<Self, PeriodError> {
+        let days = u32::try_from(trial.days).map_err(|_| PeriodError::OutsideCalendar)?;
+        let period = Period::days(days)?;
+        Ok(Self { period, amount: trial.amount, currency: trial.currency, ..self.clone() })
+    }
+
     /// With the price in force at `at`: that of the last version which has come into force by then. Before the first it is
     /// the one that the tariff was made with.
     #[must_use]
@@ -59,4 +93,16 @@ pub struct NewTariff {
     pub period: Period,
     pub amount: Kopecks,
     pub currency: Currency,
+    pub trial_days: Option<i32>,
+    pub trial_amount: Option<Kopecks>,
+    pub trial_currency: Option<Currency>,
+}
+
+impl NewTariff {
+    /// The same, with a trial.
+    #[must_use]
+    pub fn with_trial(self, trial: Trial) -> Self {
+        let Trial { days, amount, currency } = trial;
+        Self { trial_days: Some(days), trial_amount: Some(amount), trial_currency: Some(currency), ..self }
+    }
 }

@@ -107,6 +107,7 @@ impl Notice {
                 last_four: text(card.last_four),
                 expires: text(card.expires),
                 scheme: text(card.scheme),
+                fingerprint: None,
             }),
             fiscal: self.fiscal.map(|fiscal| Fiscal {
                 receipt_type: text(fiscal.receipt_type),

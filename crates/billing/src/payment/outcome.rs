@@ -137,6 +137,15 @@ impl Outcome {
         }
     }
 
+    /// What it shows of the card.
+    #[must_use]
+    pub const fn card(&self) -> Option<&CardMask> {
+        match self {
+            Self::Completed { card, .. } | Self::Refunded { card, .. } | Self::Authorized { card, .. } => card.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The gateway's number that comes with it.
     #[must_use]
     pub const fn transaction_id(&self) -> Option<i64> {
@@ -224,6 +233,9 @@ pub struct CardMask {
     pub expires: Option<String>,
     /// The scheme, as in `Visa`.
     pub scheme: Option<String>,
+    /// What the gateway tells the card by from every other. It is never stored: see [`CardHash`](crate::card::CardHash).
+    #[serde(skip)]
+    pub fingerprint: Option<String>,
 }
 
 impl CardMask {
@@ -234,6 +246,7 @@ impl CardMask {
             last_four: storable(self.last_four),
             expires: storable(self.expires),
             scheme: storable(self.scheme),
+            fingerprint: None,
         }
     }
 }

@@ -69,7 +69,8 @@ pub async fn renewals(
                 .with("amount", amount.get())
                 .with("currency", currency.as_str())
                 .with("next_charge_at", at.to_rfc3339());
-            story.push(upcoming);
+            let ends_trial = row.machine().is_on_trial();
+            story.push(if ends_trial { upcoming.with("ends_trial", true) } else { upcoming });
         }
         diesel::update(account::table.filter(account::id.eq_any(rows.iter().map(|row| row.id))))
             .set(account::told_period_no.eq(account::period_no + 1))

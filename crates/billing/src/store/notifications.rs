@@ -36,7 +36,7 @@ pub struct NoticeKey {
 
 impl NoticeKey {
     /// Where its token is kept.
-    fn place(&self) -> Place {
+    pub(in crate::store) fn place(&self) -> Place {
         let name = [self.kind.as_str().as_bytes(), &[0], self.gateway_id.as_bytes(), &[0], &self.body_sha256].concat();
         Place::Notification(Uuid::new_v5(&Uuid::NAMESPACE_OID, &name))
     }

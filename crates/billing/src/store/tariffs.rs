@@ -10,7 +10,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use super::{StoreError, events};
 use crate::db::DbError;
 use crate::event::{EventKind, NewEvent};
-use crate::models::{NewTariff, Tariff, TariffPrice};
+use crate::models::{NewTariff, Tariff, TariffPrice, Trial};
 use crate::period::Period;
 use crate::schema::{tariff, tariff_price};
 use crate::{Currency, Kopecks, TariffId};
@@ -157,6 +157,68 @@ pub async fn set_two_stages(
     Ok(changing.execute(conn).await? > 0)
 }
 
+/// Why a trial was not set. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SetTrialError {
+    #[error("there is no tariff {0}")]
+    UnknownTariff(TariffId),
+    #[error("a trial is 1 to {max} days long, not {days}", max = Trial::MAX_DAYS)]
+    Days { days: i32 },
+    #[error("a trial costs 0 to {max} minor units, not {}", .amount.get(), max = Kopecks::MAX.get())]
+    Amount { amount: Kopecks },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<diesel::result::Error> for SetTrialError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Sets what a tariff may be tried for from now on; `None`: it may not. Trials that were asked for go on as they were.
+///
+/// # Errors
+/// [`SetTrialError`].
+pub async fn set_trial(
+    conn: &mut AsyncPgConnection,
+    id: TariffId,
+    trial: Option<Trial>,
+    now: DateTime<Utc>,
+) -> Result<(), SetTrialError> {
+    if let Some(Trial { days, amount, .. }) = trial {
+        if !(1..=Trial::MAX_DAYS).contains(&days) {
+            return Err(SetTrialError::Days { days });
+        }
+        if !(Kopecks::ZERO..=Kopecks::MAX).contains(&amount) {
+            return Err(SetTrialError::Amount { amount });
+        }
+    }
+    conn.transaction(async |conn| {
+        let set = diesel::update(tariff::table.find(id))
+            .set((
+                tariff::trial_days.eq(trial.map(|trial| trial.days)),
+                tariff::trial_amount.eq(trial.map(|trial| trial.amount)),
+                tariff::trial_currency.eq(trial.map(|trial| trial.currency)),
+                tariff::updated_at.eq(now),
+            ))
+            .execute(conn)
+            .await?;
+        if set == 0 {
+            return Err(SetTrialError::UnknownTariff(id));
+        }
+        let told = NewEvent::of_nobody(EventKind::TrialSet).with("tariff_id", id.to_string());
+        let told = match trial {
+            Some(Trial { days, amount, currency }) => {
+                told.with("days", days).with("amount", amount.get()).with("currency", currency.as_str())
+            }
+            None => told,
+        };
+        Ok(events::append(conn, vec![told], now).await?)
+    })
+    .await
+}
+
 /// Puts tariffs on sale whose names are not taken; leaves those that exist as they are. Returns how many are new.
 ///
 /// # Errors
@@ -177,12 +239,17 @@ pub fn defaults() -> [NewTariff; 3] {
         period,
         amount: Kopecks::new(kopecks),
         currency: Currency::RUB,
+        trial_days: None,
+        trial_amount: None,
+        trial_currency: None,
     };
     let days = |n| Period::days(n).expect("between 1 and 3600");
     let months = |n| Period::months(n).expect("between 1 and 120");
+    let a_week_for_nothing = Trial { days: 7, amount: Kopecks::ZERO, currency: Currency::RUB };
     [
         tariff(0x0001_0000_0000_4000_8000_0000_0000_0001, "День", "Все фильмы и сериалы на один день", days(1), 5_900),
-        tariff(0x0001_0000_0000_4000_8000_0000_0000_0002, "Месяц", "Все фильмы и сериалы на месяц", months(1), 39_900),
+        tariff(0x0001_0000_0000_4000_8000_0000_0000_0002, "Месяц", "Все фильмы и сериалы на месяц", months(1), 39_900)
+            .with_trial(a_week_for_nothing),
         tariff(0x0001_0000_0000_4000_8000_0000_0000_0003, "Год", "Все фильмы и сериалы на год", months(12), 299_000),
     ]
 }

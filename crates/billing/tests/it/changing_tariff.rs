@@ -44,6 +44,9 @@ async fn dearer(shop: &Shop) -> TariffId {
         period: Period::months(1).unwrap(),
         amount: Kopecks::new(59_900),
         currency: Currency::RUB,
+        trial_days: None,
+        trial_amount: None,
+        trial_currency: None,
     };
     tariffs::seed(&mut *shop.conn().await, &[tariff], noon()).await.unwrap();
     id

@@ -404,7 +404,13 @@ async fn no_answer_of_the_gateway_is_one_that_cannot_be_written_down() {
         Outcome::ThreeDsRequired { transaction_id: 1, acs_url: odd(), pa_req: odd(), expires_at: noon() + minutes(30) };
     assert_eq!(shop.charge(asked.id, page, noon()).await.payment.state, PaymentState::AwaitingThreeDs);
     let paid = shop.created().await;
-    let card = CardMask { first_six: Some(odd()), last_four: Some(odd()), expires: Some(odd()), scheme: Some(odd()) };
+    let card = CardMask {
+        first_six: Some(odd()),
+        last_four: Some(odd()),
+        expires: Some(odd()),
+        scheme: Some(odd()),
+        fingerprint: Some(odd()),
+    };
     let took = Outcome::Completed {
         transaction_id: i64::MAX,
         token: Some(odd().into()),

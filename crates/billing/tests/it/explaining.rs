@@ -1,7 +1,7 @@
 //! Every state has its reason in both languages, and a next step, a person whose turn it is, or an end.
 
 use billing::account::{Account, AccountStatus};
-use billing::bill::{BillKind, BillStatus};
+use billing::bill::{BillKind, BillStatus, TrialRefusal};
 use billing::explain::{self, Explanation, Next, PaymentFacts, Text, UnderWay, When, Whom};
 use billing::payment::{Instrument, Payment, PaymentState};
 use billing::resolve::ResolvePolicy;
@@ -47,6 +47,18 @@ fn every_state_of_a_payment_has_its_reason_and_what_comes_next() {
             let payment = Payment { instrument, verifies, ..sample::payment(*state) };
             let waits_for_staff = matches!(state, PaymentState::SucceededDuplicate | PaymentState::Rejected);
             is_whole(&explained(&payment), !state.is_live() && !waits_for_staff);
+            for why in TrialRefusal::ALL {
+                let refused = explained(&Payment { trial_refused: Some(*why), ..payment.clone() });
+                is_whole(&refused, !state.is_live() && !waits_for_staff);
+                let is_told_of = matches!(
+                    state,
+                    PaymentState::Authorized
+                        | PaymentState::Verified
+                        | PaymentState::Voided
+                        | PaymentState::SucceededDuplicate
+                );
+                assert_eq!(refused.why.en.starts_with("No trial begins: "), is_told_of, "{state}");
+            }
         }
     }
 }
@@ -83,6 +95,11 @@ fn every_status_of_a_subscription_has_its_reason_and_what_comes_next() {
                     ..Account::registered(AccountId::new(), Tz::Europe__Moscow)
                 };
                 is_whole(&explain::account(&account, None, None, noon()), false);
+                let tried = Account { trial_period_no: Some(account.period_no), ..account.clone() };
+                let told = explain::account(&tried, None, None, noon());
+                is_whole(&told, false);
+                let is_told_of = *status == AccountStatus::Active || *status == AccountStatus::Overdue && declines > 0;
+                assert_eq!(told != explain::account(&account, None, None, noon()), is_told_of, "the trial is told");
                 let chosen = Account { pending_tariff_id: Some(TariffId::new()), ..account.clone() };
                 let explained = explain::account(&chosen, None, None, noon());
                 is_whole(&explained, false);

@@ -8,19 +8,22 @@ use std::path::Path;
 
 use billing::bill::BillKind;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
+use billing::cipher::{Cipher, Place};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, NewEvent};
 use billing::ledger::{self, Entry, PaidOut, Return, ReturnedBy};
-use billing::models::TariffPrice;
+use billing::models::{TariffPrice, Trial};
 use billing::notification::{Ids, Notice, NoticeKind};
 use billing::payment::Instrument;
 use billing::payment::identity::Terminal;
+use billing::payment::{CardMask, Outcome};
 use billing::reconciliation::{DifferenceState, Listed, ListedChargeback, ListedOperation, Phase, Range, RunKind};
 use billing::refund::{AccessEffect, RefundOutcome};
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
 use billing::store::gateway_calls::{self, CallOutcome, Ended};
+use billing::store::keys::{self, Cursor, Sealed};
 use billing::store::notifications::{self, NoticeKey, Received, Rules};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
@@ -37,7 +40,7 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 
-use crate::shop::{Shop, month, purchase, refused, took, unknown, year};
+use crate::shop::{KEYS, Shop, month, purchase, refused, took, unknown, year};
 use crate::support::{hours, minutes, noon};
 
 const SUBSCRIBERS: &str = "20000";
@@ -54,11 +57,13 @@ const SMALL: &[&str] = &[
     "decline_change",
     "decline_rule",
     "decline_schedule",
+    "encryption_key",
     "event_log",
     "event_reader",
     "refund_limit",
     "restore",
     "revenue_day",
+    "secret",
     "tariff",
     "tariff_price",
     "tariff_vat",
@@ -85,6 +90,8 @@ const MORE: &str = "
     select 'pay', id::text, sha256(id::text::bytea), created_at, '{}', transaction_id, id, 'applied', created_at, created_at
     from payment;
     insert into receipt (payment_id, created_at) select id, created_at from payment;
+    insert into trial (account_id, bill_id, began_at, card_hash)
+    select distinct on (account_id) account_id, id, created_at, sha256(id::text::bytea) from bill order by account_id;
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
     insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
     select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
@@ -226,6 +233,31 @@ const CALLS: &[(&str, Call)] = calls! {
         journal::set_vat(conn, month(), ledger::SaleTerms::of_service(None), noon(), "accountant", noon()).await.unwrap();
     };
     "journal::write" => |conn, rows| journal::write(conn, &rows.entry()).await.unwrap();
+    "keys::admit" => |conn, rows| keys::admit(conn, &rows.shop.cipher, noon()).await.unwrap();
+    "keys::known" => |conn, _rows| keys::known(conn).await.unwrap();
+    "keys::page" => |conn, rows| {
+        let behind = rows.account.get();
+        keys::page(conn, Cursor::BEGIN, FEW).await.unwrap();
+        keys::page(conn, Cursor::Cards(behind), FEW).await.unwrap();
+        keys::page(conn, Cursor::Bills(behind), FEW).await.unwrap();
+        keys::page(conn, Cursor::Verifications(behind), FEW).await.unwrap();
+        keys::page(conn, Cursor::Receipts(behind), FEW).await.unwrap();
+        keys::page(conn, Cursor::Notifications, FEW).await.unwrap()
+    };
+    "keys::reseal" => |conn, rows| {
+        let keys = format!("new:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=,{KEYS}");
+        let cipher = Cipher::from_keys(&keys.as_str().into()).unwrap();
+        let sealed = Sealed { place: Place::Token(rows.account), text: rows.token(conn).await };
+        let bill = keys::page(conn, Cursor::Bills(uuid::Uuid::nil()), FEW).await.unwrap().sealed;
+        keys::reseal(conn, &[[sealed].as_slice(), &bill].concat(), &cipher).await.unwrap()
+    };
+    "keys::retire" => |conn, rows| {
+        keys::retire(conn, &rows.shop.cipher, Duration::days(35), noon()).await.unwrap();
+    };
+    "keys::usage" => |conn, rows| {
+        keys::admit(conn, &rows.shop.cipher, noon()).await.unwrap();
+        keys::usage(conn).await.unwrap();
+    };
     "notifications::act" => |conn, rows| {
         let received = rows.notification();
         let rules = Rules { terminal: Terminal::Test, patience: Duration::seconds(15), zone: Tz::Europe__Moscow };
@@ -253,7 +285,8 @@ const CALLS: &[(&str, Call)] = calls! {
     "payments::account_of" => |conn, rows| payments::account_of(conn, rows.paid.id).await.unwrap();
     "payments::apply" => |conn, rows| {
         payments::apply(conn, rows.sending.id, took(&rows.sending, 77), &rows.shop.cipher, noon()).await.unwrap();
-        payments::apply(conn, rows.renewal, refused(5051), &rows.shop.cipher, noon()).await.unwrap()
+        payments::apply(conn, rows.renewal, refused(5051), &rows.shop.cipher, noon()).await.unwrap();
+        rows.tries(conn).await;
     };
     "payments::apply_answer" => |conn, rows| {
         let (ended, paid) = (rows.ended_call(conn).await, took(&rows.sending, 77));
@@ -550,6 +583,10 @@ const CALLS: &[(&str, Call)] = calls! {
     "tariffs::price_list" => |conn, _rows| tariffs::price_list(conn, [month()]).await.unwrap();
     "tariffs::set_price" => |conn, _rows| tariffs::set_price(conn, coming_price(), Duration::days(1), noon()).await.unwrap();
     "tariffs::set_two_stages" => |conn, _rows| tariffs::set_two_stages(conn, month(), true, noon()).await.unwrap();
+    "tariffs::set_trial" => |conn, _rows| {
+        let trial = Trial { days: 7, amount: Kopecks::new(100), currency: Currency::RUB };
+        tariffs::set_trial(conn, month(), Some(trial), noon()).await.unwrap();
+    };
     "tariffs::seed" => |conn, _rows| tariffs::seed(conn, &tariffs::defaults(), noon()).await.unwrap();
 };
 
@@ -569,6 +606,30 @@ struct Rows {
 }
 
 impl Rows {
+    /// What is kept of the account's card.
+    async fn token(&self, conn: &mut AsyncPgConnection) -> String {
+        let token = format!("select payment_token as name from account where id = '{}'", self.account);
+        names(conn, &token).await.remove(0)
+    }
+
+    /// A new account begins a trial.
+    async fn tries(&self, conn: &mut AsyncPgConnection) {
+        let (account, cipher) = (AccountId::new(), &self.shop.cipher);
+        accounts::register(conn, account, Tz::Europe__Moscow, noon()).await.unwrap();
+        let trial = Some(Trial { days: 7, amount: Kopecks::ZERO, currency: Currency::RUB });
+        let tried = payments::create(conn, NewPayment { trial, ..purchase(account) }, cipher).await.unwrap().payment;
+        payments::begin_sending(conn, tried.id, cipher, noon()).await.unwrap();
+        let card = CardMask { fingerprint: Some("a card".into()), ..CardMask::default() };
+        let held = Outcome::Authorized {
+            transaction_id: 78,
+            token: Some("tk_78".into()),
+            amount: tried.amount,
+            currency: tried.currency,
+            card: Some(card),
+        };
+        payments::apply(conn, tried.id, held, cipher, noon()).await.unwrap();
+    }
+
     async fn among_many() -> Self {
         let shop = Shop::open().await;
         let many = include_str!("../subscribers.sql").replace(":n", SUBSCRIBERS);

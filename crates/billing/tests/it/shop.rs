@@ -191,6 +191,7 @@ pub(crate) fn purchase(account_id: AccountId) -> NewPayment {
         tariff_id: month(),
         cryptogram: CRYPTOGRAM.into(),
         ip_address: [203, 0, 113, 7].into(),
+        trial: None,
         idempotency_key: format!("key-{}", KEY.fetch_add(1, Ordering::Relaxed)),
         now: noon(),
     }

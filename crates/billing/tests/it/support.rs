@@ -42,6 +42,7 @@ pub(crate) mod sample {
             currency: Currency::RUB,
             owed: true,
             verifies: false,
+            trial_refused: None,
             transaction_id: (on_the_page || state.is_success()).then_some(TRANSACTION),
             sends: i32::from(sent),
             first_sent_at: sent.then(noon),

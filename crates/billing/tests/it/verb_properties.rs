@@ -4,20 +4,27 @@
 use billing::account::DOUBT;
 use billing::bill::BillKind;
 use billing::decline::GRACE;
-use billing::payment::{Instrument, Outcome, PaymentState};
-use billing::store::StoreError;
-use billing::store::events;
+use billing::models::Trial;
+use billing::payment::{CardMask, Instrument, Outcome, PaymentState};
 use billing::store::payments::{Begin, CreateError, NewPayment, PaymentView};
 use billing::store::subscriptions::{self, NewCard, Preview, Request, Verb, VerbError, Written};
-use billing::{AccountId, Kopecks, PaymentId, TariffId};
+use billing::store::{StoreError, events, tariffs};
+use billing::{AccountId, Currency, Kopecks, PaymentId, TariffId};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::cards::DISAGREEMENTS;
-use crate::shop::{Shop, day, month, purchase, refused, took, unknown, year};
+use crate::shop::{Shop, day, month, purchase, refused, unknown, year};
 use crate::support::{hours, minutes, noon, sample};
+
+const FOR_NOTHING: Trial = Trial { days: 7, amount: Kopecks::ZERO, currency: Currency::RUB };
+const FOR_TEN: Trial = Trial { days: 3, amount: Kopecks::new(1_000), currency: Currency::RUB };
+
+/// The last digits of a card that has had its trial, and of one that has not.
+const USED: &str = "4242";
+const FRESH: &str = "5555";
 
 type Checked<T = ()> = Result<T, TestCaseError>;
 
@@ -46,6 +53,8 @@ enum Wish {
 enum Step {
     Wait(i64),
     Buy(Fate),
+    /// The tariff is to be tried. The flag: with a card that has had its trial.
+    Try(bool, Fate),
     /// The timetable opens what is due; workers send whatever waits.
     Work(Fate),
     /// The gateway says at last what became of a charge.
@@ -84,6 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..24_i64 * 12).prop_map(Step::Wait),
         2 => (1..20_i64).prop_map(Step::Wait),
         2 => fate().prop_map(Step::Buy),
+        2 => (any::<bool>(), fate()).prop_map(|(is_used, fate)| Step::Try(is_used, fate)),
         2 => (any::<bool>(), fate()).prop_map(|(pay_debt, fate)| Step::Replace(pay_debt, fate)),
         6 => fate().prop_map(Step::Work),
         2 => any::<bool>().prop_map(Step::Settle),
@@ -104,6 +114,8 @@ struct Life {
     keys: u32,
     /// Sent, and not ended; with the transaction it has already.
     doubtful: Vec<(PaymentId, i64)>,
+    /// Whether the card that is typed in now has had its trial; attempts keep theirs by their last digit.
+    used_cards: Vec<PaymentId>,
     cancelled: bool,
     closed: bool,
     /// Notices that access ends with what is paid.
@@ -116,6 +128,14 @@ struct Life {
 impl Life {
     async fn begin(is_daily: bool) -> Self {
         let shop = Shop::open().await;
+        // A month may be tried for nothing, a day for ten roubles; and one card has had its trial.
+        tariffs::set_trial(&mut *shop.conn().await, day(), Some(FOR_TEN), noon()).await.unwrap();
+        let other = shop.account().await;
+        let tried = shop.create(NewPayment { trial: Some(FOR_NOTHING), ..purchase(other) }).await.unwrap().payment;
+        let transaction = i64::from(u32::MAX);
+        shop.charge(tried.id, good(&tried, transaction, USED), noon()).await;
+        shop.apply(tried.id, Outcome::Voided, noon()).await;
+        shop.sql("update account set cancel_at_period_end = true, next_charge_at = null").await.unwrap();
         let id = shop.account().await;
         Self {
             shop,
@@ -125,6 +145,7 @@ impl Life {
             transactions: 0,
             keys: 0,
             doubtful: Vec::new(),
+            used_cards: Vec::new(),
             cancelled: false,
             closed: false,
             notices: 0,
@@ -136,7 +157,8 @@ impl Life {
     async fn take(&mut self, step: Step) -> Checked {
         match step {
             Step::Wait(n) => self.wait(hours(n)).await,
-            Step::Buy(fate) => self.buy(fate).await?,
+            Step::Buy(fate) => self.buy(None, fate).await?,
+            Step::Try(is_used, fate) => self.buy(Some(is_used), fate).await?,
             Step::Replace(pay_debt, fate) => self.replace(pay_debt, fate).await?,
             Step::Work(fate) => self.work(fate).await?,
             Step::Settle(is_paid) => self.settle(is_paid).await?,
@@ -226,16 +248,34 @@ impl Life {
         self.charge(payment.id, fate).await
     }
 
-    async fn buy(&mut self, fate: Fate) -> Checked {
-        let tariff_id = self.tariff();
-        let new = NewPayment { tariff_id, now: self.now, ..purchase(self.id) };
+    /// `tried_by_used`: it is a trial, with a card that has had its own or with another.
+    async fn buy(&mut self, tried_by_used: Option<bool>, fate: Fate) -> Checked {
+        let (tariff_id, terms) = if self.is_daily { (day(), FOR_TEN) } else { (month(), FOR_NOTHING) };
+        let trial = tried_by_used.map(|_| terms);
+        let new = NewPayment { tariff_id, trial, now: self.now, ..purchase(self.id) };
         let created = self.shop.create(new.clone()).await;
+        if trial.is_some() && self.trials().await > 0 {
+            prop_assert!(created.is_err(), "a second trial");
+        }
         if self.closed {
             prop_assert!(matches!(created, Err(CreateError::Closed)), "{created:?}");
         }
         let Ok(created) = created else { return Ok(()) };
         prop_assert!(self.shop.create(new).await.unwrap().replayed);
+        if tried_by_used == Some(true) {
+            self.used_cards.push(created.payment.id);
+        }
         self.charge(created.payment.id, fate).await
+    }
+
+    /// Trials of this account that have begun.
+    async fn trials(&self) -> i64 {
+        self.shop.count(&format!("trial where account_id = '{}'", self.id)).await
+    }
+
+    /// The last digits of the card of this payment.
+    fn card(&self, id: PaymentId) -> &'static str {
+        if self.used_cards.contains(&id) { USED } else { FRESH }
     }
 
     async fn replace(&mut self, pay_debt: bool, fate: Fate) -> Checked {
@@ -284,7 +324,7 @@ impl Life {
         self.transactions += 1;
         let (transaction_id, now) = (self.transactions, self.now);
         let outcome = match fate {
-            Fate::Paid => good(&payment, transaction_id),
+            Fate::Paid => good(&payment, transaction_id, self.card(id)),
             Fate::Refused(code) => refused(code),
             Fate::Rejected => Outcome::Rejected { message: "Token does not belong to this AccountId".into() },
             Fate::Page if !is_renewal => asked(transaction_id, now),
@@ -304,7 +344,7 @@ impl Life {
     async fn settle(&mut self, is_paid: bool) -> Checked {
         let Some((id, transaction_id)) = self.doubtful.pop() else { return Ok(()) };
         let payment = self.shop.view(id).await;
-        let outcome = if is_paid { good(&payment, transaction_id) } else { refused(5051) };
+        let outcome = if is_paid { good(&payment, transaction_id, self.card(id)) } else { refused(5051) };
         self.hear(&payment, outcome).await
     }
 
@@ -319,7 +359,9 @@ impl Life {
         }
         let bought = format!("bill where id = '{}' and kind = 'primary'", payment.bill_id);
         let paid = self.shop.state(payment.id).await == PaymentState::Succeeded;
-        if paid && self.shop.count(&bought).await == 1 {
+        let tried = format!("trial where bill_id = '{}'", payment.bill_id);
+        let is_new = self.shop.account_of(self.id).await.period_no != self.period_no;
+        if (paid && self.shop.count(&bought).await == 1) || (is_new && self.shop.count(&tried).await == 1) {
             self.cancelled = false;
         }
         if payment.kind == BillKind::Change {
@@ -394,6 +436,15 @@ impl Life {
             prop_assert_eq!(account.next_charge_at, None);
         }
         prop_assert_eq!(account.closed_at.is_some(), self.closed);
+        let trials = self.trials().await;
+        prop_assert!(trials <= 1 && (trials == 1) == account.trial_period_no.is_some(), "{} trials", trials);
+        let of_used = "trial join payment using (bill_id) where payment.id::text = any (string_to_array('{}', ' '))";
+        let used: Vec<String> = self.used_cards.iter().map(ToString::to_string).collect();
+        let of_used = of_used.replace("{}", &used.join(" "));
+        let good = "payment.state in ('authorized', 'verified', 'succeeded')";
+        prop_assert_eq!(self.shop.count(&format!("{of_used} and {good}")).await, 0, "a card has a second trial");
+        let dearer = "payment join bill on bill.id = bill_id where trial_days is not null and payment.amount > 1000";
+        prop_assert_eq!(self.shop.count(dearer).await, 0, "a trial costs more than was shown");
         let twice = "(select from bill where status = 'Paid' group by period_no having count(*) > 1) twice";
         prop_assert_eq!(self.shop.count(twice).await, 0, "a period is paid twice");
         let (paid, bills) = ("payment where state = 'succeeded'", "bill where status = 'Paid'");
@@ -425,7 +476,11 @@ impl Life {
         let count = async |kind: &str| self.shop.count(&format!("event where kind = '{kind}'")).await;
         let succeeded = self.shop.count("payment where state = 'succeeded'").await;
         prop_assert_eq!(count("payment_succeeded").await, succeeded);
-        prop_assert_eq!(count("access_granted").await, succeeded + count("resumed").await);
+        let for_nothing = self.shop.count("trial join bill on bill.id = bill_id where kind = 'verification'").await;
+        prop_assert_eq!(count("access_granted").await, succeeded + for_nothing + count("resumed").await);
+        prop_assert_eq!(count("trial_began").await, self.shop.count("trial").await);
+        let refused = self.shop.count("bill where trial_refused is not null").await;
+        prop_assert_eq!(count("trial_refused").await, refused);
         prop_assert_eq!(count("access_ends").await, self.notices);
         let changed = self.shop.count("bill where kind = 'change' and status = 'Paid'").await;
         prop_assert!(count("tariff_changed").await >= changed, "others are told of another tariff");
@@ -449,13 +504,20 @@ impl Life {
 }
 
 /// The gateway took what was asked for, or holds it to verify the card.
-fn good(payment: &PaymentView, transaction_id: i64) -> Outcome {
-    if payment.kind != BillKind::Verification {
-        return took(payment, transaction_id);
-    }
+fn good(payment: &PaymentView, transaction_id: i64, last_four: &str) -> Outcome {
+    let card = payment.is_trial.then(|| CardMask {
+        first_six: Some("424242".into()),
+        last_four: Some(last_four.into()),
+        expires: Some("12/39".into()),
+        ..CardMask::default()
+    });
     let (amount, currency) = (payment.amount, payment.currency);
     let token = Some(format!("tk_{transaction_id}").into());
-    Outcome::Authorized { transaction_id, token, amount, currency, card: None }
+    if payment.kind == BillKind::Verification {
+        Outcome::Authorized { transaction_id, token, amount, currency, card }
+    } else {
+        Outcome::Completed { transaction_id, token, amount, currency, card }
+    }
 }
 
 /// A page of the bank.
@@ -469,9 +531,10 @@ fn asked(transaction_id: i64, now: DateTime<Utc>) -> Outcome {
     }
 }
 
-async fn live(is_daily: bool, steps: Vec<Step>) -> Checked {
+async fn live(is_daily: bool, is_tried: bool, steps: Vec<Step>) -> Checked {
     let mut life = Life::begin(is_daily).await;
-    life.take(Step::Buy(Fate::Paid)).await?;
+    let first = if is_tried { Step::Try(false, Fate::Paid) } else { Step::Buy(Fate::Paid) };
+    life.take(first).await?;
     for step in steps {
         life.take(step).await?;
     }
@@ -486,8 +549,9 @@ const STEPS: usize = 40;
 fn whatever_a_subscriber_asks_for_is_done_once_and_never_undone_by_what_charges_come_to() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases: HISTORIES, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
-    let histories = (any::<bool>(), prop::collection::vec(step(), 5..STEPS));
-    let run = TestRunner::new(config).run(&histories, |(is_daily, steps)| runtime.block_on(live(is_daily, steps)));
+    let histories = (any::<bool>(), any::<bool>(), prop::collection::vec(step(), 5..STEPS));
+    let run = TestRunner::new(config)
+        .run(&histories, |(is_daily, is_tried, steps)| runtime.block_on(live(is_daily, is_tried, steps)));
     if let Err(failed) = run {
         panic!("{failed}");
     }

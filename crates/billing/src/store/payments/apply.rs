@@ -11,9 +11,10 @@ use super::super::orphans::{self, Orphan};
 use super::super::{StoreError, cards, circuits, declines, events, journal, notifications, refunds};
 use super::load::{Locked, lock_known, other_live, save_payment};
 use super::story::{self, Standing};
+use super::trial::{self, Brought};
 use super::{PaymentView, verified};
 use crate::account::{AccountEvent, KeptCard};
-use crate::bill::{BillEvent, BillKind, BillStatus};
+use crate::bill::{BillEvent, BillKind, BillStatus, TrialRefusal};
 use crate::breaker::{Circuit, CircuitState};
 use crate::cipher::{Cipher, Place};
 use crate::decline::{DeclineGroup, Ruling};
@@ -35,6 +36,10 @@ pub struct Applied {
 pub enum Effect {
     /// The account may watch under this tariff until this day.
     AccessGranted { account_id: AccountId, tariff_id: TariffId, expires_on: NaiveDate },
+    /// A trial begins.
+    TrialBegan { account_id: AccountId, tariff_id: TariffId },
+    /// No trial begins although the card is good.
+    TrialRefused { account_id: AccountId, why: TrialRefusal },
     /// Another card was verified, and is charged from now on.
     CardReplaced { account_id: AccountId },
     /// The card that has paid, or was verified, cannot be kept: the customer must pay the next period themselves.
@@ -57,6 +62,12 @@ impl Effect {
         match self {
             Effect::AccessGranted { account_id, expires_on, .. } => {
                 tracing::info!(%account_id, %expires_on, "access granted");
+            }
+            Effect::TrialBegan { account_id, tariff_id } => {
+                tracing::info!(%account_id, %tariff_id, "a trial begins");
+            }
+            Effect::TrialRefused { account_id, why } => {
+                tracing::info!(%account_id, %why, "no trial begins");
             }
             Effect::CardReplaced { account_id } => {
                 tracing::info!(%account_id, "another card was verified and is charged from now on");
@@ -141,7 +152,8 @@ pub(in crate::store) async fn take(
         }
         _ => None,
     };
-    settle(conn, locked, outcome, token, now).await
+    let trial_card = trial::card_of(conn, &locked.bill, &outcome, cipher).await?;
+    settle(conn, locked, outcome, Brought { sealed_token: token, trial_card }, now).await
 }
 
 /// The longest token that is kept, in bytes; the gateway's have some forty. One that would not fit into the column's
@@ -161,7 +173,7 @@ pub(in crate::store) async fn settle(
     conn: &mut AsyncPgConnection,
     mut locked: Locked,
     outcome: Outcome,
-    sealed_token: Option<String>,
+    brought: Brought,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let stood = Standing::of(&locked);
@@ -185,6 +197,16 @@ pub(in crate::store) async fn settle(
     }
     let outcome = with_what_is_back(conn, &before, outcome).await?;
     let outcome = with_retry_after(conn, outcome).await?;
+    let begins = begins_paid_trial(&locked, &before, &outcome);
+    if begins && !trial::claim(conn, &locked.bill, brought.trial_card, now).await? {
+        // The money is nobody's debt: it goes back.
+        before.owed = false;
+        trial::refuse(conn, &mut locked, TrialRefusal::Used, now).await?;
+    }
+    if holds_for_trial(&locked, &before, &outcome) && trial::is_used(conn, brought.trial_card).await? {
+        // Nothing is taken: the hold is let go.
+        trial::refuse(conn, &mut locked, TrialRefusal::Used, now).await?;
+    }
     let given_back = GivenBack::by(&outcome);
     let ruling = ruling(conn, &outcome).await?;
     let after = before.clone().apply(outcome, now).map_err(|source| StoreError::Illegal { id: before.id, source })?;
@@ -201,9 +223,9 @@ pub(in crate::store) async fn settle(
     settle_bill(conn, &mut locked, &before, &after, given_back, now).await?;
     let mut kept = KeptCard::Same;
     if after.verifies {
-        kept = verified::replace_card(conn, &mut locked, &before, &after, sealed_token, now).await?;
+        kept = verified::replace_card(conn, &mut locked, &before, &after, brought, now).await?;
     } else if after.state == PaymentState::Succeeded {
-        pay_account(conn, &mut locked, &after, sealed_token, given_back, now).await?;
+        pay_account(conn, &mut locked, &after, brought.sealed_token, given_back, now).await?;
     } else if locked.bill.kind != BillKind::Change {
         // A change at once that fails is no refused renewal.
         let card_is_kept = after.instrument == Instrument::Token && cards::stands(conn, after.id).await?;
@@ -262,6 +284,26 @@ async fn owe_refunds(
         refunds::owe(conn, locked, owed, now).await?;
     }
     Ok(())
+}
+
+/// Whether this is the money of a trial that costs something. (What was given back in whole begins nothing.)
+fn begins_paid_trial(locked: &Locked, before: &Payment, outcome: &Outcome) -> bool {
+    locked.bill.trial_days.is_some()
+        && !before.verifies
+        && before.owed
+        && !before.state.is_success()
+        && is_taken(outcome)
+        && before.mismatch(outcome).is_none()
+}
+
+/// Whether this is the hold of a trial that costs something, on a terminal that works in two stages.
+fn holds_for_trial(locked: &Locked, before: &Payment, outcome: &Outcome) -> bool {
+    locked.bill.trial_days.is_some()
+        && !before.verifies
+        && before.owed
+        && before.state != PaymentState::Authorized
+        && matches!(outcome, Outcome::Authorized { .. })
+        && before.mismatch(outcome).is_none()
 }
 
 /// How a refusal is judged, by the rules of this moment.
@@ -408,7 +450,8 @@ async fn settle_bill(
         (Some(event), _) => bill.apply(event, now)?,
         (None, _) => bill,
     };
-    let owes_nothing = locked.account.closed_at.is_some() && bill.status == BillStatus::NotPaid;
+    let is_nobodys = locked.account.closed_at.is_some() || locked.bill.trial_refused.is_some();
+    let owes_nothing = is_nobodys && bill.status == BillStatus::NotPaid;
     let bill = if owes_nothing { bill.apply(BillEvent::Voided, now)? } else { bill };
     locked.save_bill(conn, bill, after, now).await
 }
@@ -434,8 +477,11 @@ async fn pay_account(
     }
     let Some(period) = bill.paid_period else { return Ok(()) };
     let (card, change) = cards::keep(conn, &locked.account, after, sealed_token, now).await?;
-    let paid =
-        AccountEvent::Paid { kind: bill.kind, tariff_id: bill.tariff_id, period, period_no: bill.period_no, card };
+    let (tariff_id, period_no) = (bill.tariff_id, bill.period_no);
+    let paid = match bill.trial_days {
+        Some(_) => AccountEvent::TrialBegun { tariff_id, period, period_no, card },
+        None => AccountEvent::Paid { kind: bill.kind, tariff_id, period, period_no, card },
+    };
     locked.save_account_and_card(conn, &account.apply(paid, now)?, change, now).await
 }
 
@@ -459,25 +505,23 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment, kept: KeptCa
     let is_renewal = after.instrument == Instrument::Token && locked.bill.kind != BillKind::Change;
     match after.state {
         PaymentState::Succeeded => {
-            let granted = account.expiration_dt.map(|expires_on| Effect::AccessGranted {
-                account_id,
-                tariff_id: locked.bill.tariff_id,
-                expires_on,
-            });
+            let granted = granted(locked);
+            let began = locked.bill.trial_days.map(|_| trial_began(locked));
             // A kept card that was forgotten meanwhile is no news.
             let is_lost = account.payment_token.is_none() && after.instrument != Instrument::Token;
             let not_kept = is_lost.then_some(Effect::CardNotKept { account_id });
-            granted.into_iter().chain(not_kept).collect()
+            granted.into_iter().chain(began).chain(not_kept).collect()
         }
-        PaymentState::Authorized if after.verifies => verified::told(account_id, kept).into_iter().collect(),
+        PaymentState::Authorized if after.verifies => of_verified(locked, kept),
         PaymentState::Authorized => {
             let held = |transaction_id| Effect::Held { payment_id: after.id, transaction_id };
-            after.transaction_id.map(held).into_iter().collect()
+            after.transaction_id.map(held).into_iter().chain(trial_refused(locked)).collect()
         }
         PaymentState::SucceededDuplicate => {
             let owed = |transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id };
-            let card = verified::told(account_id, kept).filter(|_| after.verifies);
-            after.transaction_id.map(owed).into_iter().chain(card).collect()
+            let refused = trial_refused(locked).filter(|_| !after.verifies);
+            let verified = if after.verifies { of_verified(locked, kept) } else { Vec::new() };
+            after.transaction_id.map(owed).into_iter().chain(refused).chain(verified).collect()
         }
         // Operators are told by `fault_of_ours`.
         PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided if is_renewal => {
@@ -495,6 +539,28 @@ fn what_follows(locked: &Locked, before: &Payment, after: &Payment, kept: KeptCa
             vec![Effect::RenewalRefused { account_id, retry_at: account.next_charge_at }]
         }
         _ => Vec::new(),
+    }
+}
+
+fn granted(locked: &Locked) -> Option<Effect> {
+    let (account_id, tariff_id) = (locked.account.id, locked.bill.tariff_id);
+    locked.account.expiration_dt.map(|expires_on| Effect::AccessGranted { account_id, tariff_id, expires_on })
+}
+
+fn trial_began(locked: &Locked) -> Effect {
+    Effect::TrialBegan { account_id: locked.account.id, tariff_id: locked.bill.tariff_id }
+}
+
+fn trial_refused(locked: &Locked) -> Option<Effect> {
+    locked.bill.trial_refused.map(|why| Effect::TrialRefused { account_id: locked.account.id, why })
+}
+
+/// What follows from a card that is good.
+fn of_verified(locked: &Locked, kept: KeptCard) -> Vec<Effect> {
+    match (locked.bill.trial_days, kept) {
+        (None, _) => verified::told(locked.account.id, kept).into_iter().collect(),
+        (Some(_), KeptCard::Same) => trial_refused(locked).into_iter().collect(),
+        (Some(_), _) => granted(locked).into_iter().chain([trial_began(locked)]).collect(),
     }
 }
 

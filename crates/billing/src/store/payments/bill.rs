@@ -11,6 +11,7 @@ use super::super::{StoreError, events, owed};
 use super::apply::settle;
 use super::create::NewPayment;
 use super::load::Locked;
+use super::trial::Brought;
 use crate::account::Account;
 use crate::bill::{BillEvent, BillKind, BillStatus, PaymentType};
 use crate::cipher::{Cipher, Place};
@@ -18,7 +19,7 @@ use crate::event::{EventKind, NewEvent};
 use crate::models::{AccountRow, BillRow, NewBill, PaymentRow, Tariff};
 use crate::payment::{Outcome, PaymentState};
 use crate::schema::{bill, payment};
-use crate::{BillId, PaymentId};
+use crate::{AccountId, BillId, PaymentId};
 
 /// Why no attempt can be put on a bill now.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +45,7 @@ pub(in crate::store) async fn bill_to_pay(
     new: &NewPayment,
     cipher: &Cipher,
 ) -> Result<BillRow, NotPayable> {
-    let bills = bill::table.filter(bill::account_id.eq(account.id));
-    let open: Option<BillRow> =
-        bills.filter(owed()).select(BillRow::as_select()).prepared().get_result(conn).await.optional()?;
-    match open {
+    match open_of(conn, account.id).await? {
         Some(open) if open.status == BillStatus::InWork => {
             let open = make_room(conn, account, open, new.now).await?;
             pay(conn, account, tariff, open, new, cipher).await
@@ -74,7 +72,7 @@ pub(in crate::store) async fn make_room(
     let (payment_id, bill_id) = (live.id, bill.id);
     let locked = Locked { account: account.clone(), bill, payment: live };
     let why = "the customer has begun another payment".to_owned();
-    settle(conn, locked, Outcome::Withdrawn { why }, None, now).await?;
+    settle(conn, locked, Outcome::Withdrawn { why }, Brought::default(), now).await?;
     tracing::info!(%payment_id, "withdrawn: the customer pays anew");
     Ok(bill::table.find(bill_id).select(BillRow::as_select()).first(conn).await?)
 }
@@ -88,28 +86,46 @@ async fn pay(
     new: &NewPayment,
     cipher: &Cipher,
 ) -> Result<BillRow, NotPayable> {
-    if fits(&open, account, tariff, new.now) {
+    if fits(&open, account, tariff, new) {
         return take(conn, open.id, new, cipher).await;
     }
-    let void = open.machine().apply(BillEvent::Voided, new.now).map_err(StoreError::from)?;
-    diesel::update(bill::table.find(open.id))
-        .set((bill::status.eq(void.status), bill::updated_at.eq(new.now)))
-        .execute(conn)
-        .await?;
-    let moved = NewEvent::of_account(EventKind::BillMoved, account.id)
-        .bill(open.id)
-        .states(Some(open.status.as_str()), void.status.as_str());
-    events::append(conn, vec![moved], new.now).await?;
+    void(conn, account.id, &open, new.now).await?;
     open_bill(conn, account, tariff, new, cipher).await
 }
 
+/// Takes back a bill that is not being paid.
+pub(super) async fn void(
+    conn: &mut AsyncPgConnection,
+    account_id: AccountId,
+    open: &BillRow,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let void = open.machine().apply(BillEvent::Voided, now)?;
+    diesel::update(bill::table.find(open.id))
+        .set((bill::status.eq(void.status), bill::updated_at.eq(now)))
+        .execute(conn)
+        .await?;
+    let moved = NewEvent::of_account(EventKind::BillMoved, account_id)
+        .bill(open.id)
+        .states(Some(open.status.as_str()), void.status.as_str());
+    events::append(conn, vec![moved], now).await
+}
+
+/// The bill that an account owes.
+pub(super) async fn open_of(conn: &mut AsyncPgConnection, id: AccountId) -> Result<Option<BillRow>, StoreError> {
+    let open = bill::table.filter(bill::account_id.eq(id)).filter(owed()).select(BillRow::as_select());
+    Ok(open.prepared().get_result(conn).await.optional()?)
+}
+
 /// Whether an open bill is what the customer asks for now.
-fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, now: DateTime<Utc>) -> bool {
-    let account = account.machine();
+fn fits(open: &BillRow, account: &AccountRow, tariff: &Tariff, new: &NewPayment) -> bool {
+    let (account, now) = (account.machine(), new.now);
     let fits = match open.kind {
         BillKind::Primary => {
             let offered = (tariff.amount, tariff.currency, Some(tariff.period));
-            (open.amount, open.currency, open.paid_period) == offered && !account.continues(tariff.id)
+            (open.amount, open.currency, open.paid_period) == offered
+                && open.trial_days == new.trial.map(|trial| trial.days)
+                && !account.continues(tariff.id)
         }
         // A debt: it keeps its price.
         BillKind::Renewal => account.continues(tariff.id) && is_still_owed(open, &account, now),
@@ -152,7 +168,9 @@ async fn open_bill(
     cipher: &Cipher,
 ) -> Result<BillRow, NotPayable> {
     let (kind, period_no, skipped_periods) = what_for(conn, account, tariff, new.now).await?;
-    let row = NewBill { skipped_periods, ..NewBill::of_tariff(account.id, tariff, kind, period_no, new.now) };
+    let trial_days = new.trial.map(|trial| trial.days);
+    let row =
+        NewBill { skipped_periods, trial_days, ..NewBill::of_tariff(account.id, tariff, kind, period_no, new.now) };
     let row = row.by_cryptogram(&new.cryptogram, new.ip_address, cipher);
     let opening = diesel::insert_into(bill::table).values(row).returning(BillRow::as_returning());
     Ok(opening.prepared().get_result(conn).await?)
@@ -172,7 +190,12 @@ async fn what_for(
         let next = machine.next_period(tariff.period, now).map_err(StoreError::from)?;
         return Ok((BillKind::Renewal, next.no, next.skipped));
     }
+    Ok((BillKind::Primary, next_purchase_no(conn, &machine).await?, 0))
+}
+
+/// The number of the next period that is no renewal.
+pub(super) async fn next_purchase_no(conn: &mut AsyncPgConnection, account: &Account) -> Result<i32, StoreError> {
     let billed = bill::table.filter(bill::account_id.eq(account.id)).filter(sql::<Bool>("bill.status <> 'Void'"));
     let last: Option<i32> = billed.select(max(bill::period_no)).prepared().get_result(conn).await?;
-    Ok((BillKind::Primary, last.unwrap_or(0).max(machine.period_no).saturating_add(1), 0))
+    Ok(last.unwrap_or(0).max(account.period_no).saturating_add(1))
 }

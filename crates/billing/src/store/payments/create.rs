@@ -10,14 +10,15 @@ use sha2::{Digest, Sha256};
 
 use super::super::prepared::Prepare;
 use super::super::{StoreError, accounts, cards, events, tariffs};
-use super::bill::{NotPayable, bill_to_pay};
+use super::bill::{NotPayable, bill_to_pay, make_room};
+use super::trial::{self, NoTrial, may_try};
 use super::{PaymentView, story};
 use crate::cipher::Cipher;
 use crate::db::DbError;
-use crate::models::{AccountRow, BillRow, NewPaymentRow, PaymentRow};
+use crate::models::{AccountRow, BillRow, NewPaymentRow, PaymentRow, Tariff, Trial};
 use crate::payment::Instrument;
 use crate::schema::{account, bill, payment};
-use crate::{AccountId, PaymentId, TariffId};
+use crate::{AccountId, Kopecks, PaymentId, TariffId};
 
 /// The longest cryptogram taken, in bytes. Real ones have some hundreds.
 pub const MAX_CRYPTOGRAM: usize = 8 * 1024;
@@ -34,6 +35,8 @@ pub struct NewPayment {
     /// The same key with the same content is the same payment, whoever asks and however often. At most
     /// [`MAX_IDEMPOTENCY_KEY`] characters; the caller has checked that.
     pub idempotency_key: String,
+    /// The tariff is to be tried, for the terms that the customer was shown.
+    pub trial: Option<Trial>,
     pub now: DateTime<Utc>,
 }
 
@@ -61,6 +64,9 @@ pub enum CreateError {
     /// Its person has asked to be forgotten.
     #[error("the account is closed")]
     Closed,
+    /// It cannot be tried.
+    #[error(transparent)]
+    NoTrial(#[from] NoTrial),
     /// Another attempt must end first. (One that waits for the bank's page is withdrawn instead.)
     #[error("payment {payment_id} is in progress")]
     PaymentInProgress { payment_id: PaymentId },
@@ -137,12 +143,58 @@ async fn create_once(
         if account.machine().is_paid_up(new.now) {
             return Err(CreateError::AlreadyActive);
         }
-        let bill = bill_to_pay(conn, &account, &tariff, new, cipher).await?;
+        let bill = match new.trial {
+            Some(shown) => bill_to_try(conn, &account, &tariff, shown, new, cipher).await?,
+            None => {
+                leave_trial(conn, &account, new.now).await?;
+                bill_to_pay(conn, &account, &tariff, new, cipher).await?
+            }
+        };
         let payment = start(conn, &bill, Some((new.idempotency_key.as_str(), digest)), new.now).await?;
         events::append(conn, vec![story::created(account.id, &payment)], new.now).await?;
         Ok(Created { payment: PaymentView::from_rows(&account, &bill, &payment), replayed: false })
     })
     .await
+}
+
+/// The bill by which a trial is to begin: paid, or only the verification of a card. A trial is for who has no subscription.
+async fn bill_to_try(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    tariff: &Tariff,
+    shown: Trial,
+    new: &NewPayment,
+    cipher: &Cipher,
+) -> Result<BillRow, CreateError> {
+    let machine = account.machine();
+    if machine.is_running() {
+        return Err(CreateError::AlreadyActive);
+    }
+    may_try(&machine, tariff, shown)?;
+    // Also one that a card was replaced by: one card at a time is verified.
+    if let Some(open) = trial::verified_now(conn, account.id).await? {
+        make_room(conn, account, open, new.now).await?;
+    }
+    if shown.amount == Kopecks::ZERO {
+        return Ok(trial::verification(conn, account, tariff, shown, new, cipher).await?);
+    }
+    let tried = tariff.tried(shown).map_err(StoreError::from)?;
+    Ok(bill_to_pay(conn, account, &tried, new, cipher).await?)
+}
+
+/// Who buys while a card is verified for a trial has left that trial.
+async fn leave_trial(
+    conn: &mut AsyncPgConnection,
+    account: &AccountRow,
+    now: DateTime<Utc>,
+) -> Result<(), CreateError> {
+    if account.machine().is_running() {
+        return Ok(());
+    }
+    if let Some(open) = trial::verified_now(conn, account.id).await?.filter(|open| open.trial_days.is_some()) {
+        make_room(conn, account, open, now).await?;
+    }
+    Ok(())
 }
 
 /// The payment an earlier call made with this key.
@@ -185,12 +237,15 @@ pub(in crate::store) async fn start(
 fn digest(new: &NewPayment) -> Vec<u8> {
     let (account_id, tariff_id) = (new.account_id.get(), new.tariff_id.get());
     let ip_address = new.ip_address.to_string();
-    fingerprint(&[
-        account_id.as_bytes(),
+    let trial = new.trial.map(|trial| format!("{} {} {}", trial.days, trial.amount.get(), trial.currency));
+    let mut parts = vec![
+        account_id.as_bytes().as_slice(),
         tariff_id.as_bytes(),
         new.cryptogram.expose_secret().as_bytes(),
         ip_address.as_bytes(),
-    ])
+    ];
+    parts.extend(trial.as_deref().map(str::as_bytes));
+    fingerprint(&parts)
 }
 
 /// A fingerprint of everything in a request. Each part is preceded by its length, so that no two requests run together; a

@@ -75,6 +75,7 @@ fn hold(rows: &Locked) -> Hold {
     let is_called_off = !account.is_running() || account.cancel_at_period_end;
     let is_wanted = rows.bill.status.is_open()
         && account.closed_at.is_none()
+        && rows.bill.trial_refused.is_none()
         && !(rows.payment.instrument == Instrument::Token && is_called_off);
     Hold { payment: PaymentView::of(rows), is_wanted }
 }

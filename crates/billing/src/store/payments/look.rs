@@ -12,6 +12,7 @@ use super::super::{StoreError, circuits};
 use super::PaymentView;
 use super::apply::settle;
 use super::load::{Locked, lock_known};
+use super::trial::Brought;
 use crate::PaymentId;
 use crate::breaker::Circuit;
 use crate::models::PaymentRow;
@@ -55,7 +56,7 @@ pub async fn begin_resolving(
         let mut locked = lock_known(conn, id).await?;
         if has_lost_its_sender(&locked.payment, sent_before) {
             let why = "its sender wrote down no answer".to_owned();
-            settle(conn, locked, Outcome::Unknown { why, look_again_at: now }, None, now).await?;
+            settle(conn, locked, Outcome::Unknown { why, look_again_at: now }, Brought::default(), now).await?;
             locked = lock_known(conn, id).await?;
         }
         if !is_due(&locked.payment, now) {
@@ -89,7 +90,7 @@ pub(in crate::store) async fn hasten(
         state == PaymentState::Sending || (state == PaymentState::PostingThreeDs && locked.payment.posts > 0);
     if is_on_its_way {
         let look_again_at = now + patience;
-        settle(conn, locked, Outcome::Unknown { why: why.to_owned(), look_again_at }, None, now).await?;
+        settle(conn, locked, Outcome::Unknown { why: why.to_owned(), look_again_at }, Brought::default(), now).await?;
         return Ok(Some(look_again_at));
     }
     // One that waits for a person is not looked at again, and a look under way is not doubled.

@@ -21,6 +21,7 @@ pub(in crate::store) mod look;
 mod send;
 pub(in crate::store) mod story;
 mod three_ds;
+pub(in crate::store) mod trial;
 mod verified;
 mod view;
 
@@ -33,4 +34,5 @@ pub use self::look::{Look, Resolve, begin_resolving, count_unprocessed};
 pub(in crate::store) use self::send::withdraw_unsent_renewal;
 pub use self::send::{Begin, ChargeInstrument, ChargeOrder, Resend, begin_resend, begin_sending};
 pub use self::three_ds::{Begin3ds, MAX_PA_RES, PostOrder, SubmitError, begin_posting, submit_pa_res};
+pub use self::trial::NoTrial;
 pub use self::view::{PaymentView, ThreeDsView, account_of, get};

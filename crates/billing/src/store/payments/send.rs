@@ -285,7 +285,7 @@ fn last_look(locked: &Locked, now: DateTime<Utc>) -> Option<Reason> {
     let paid_otherwise = match bill.kind {
         BillKind::Primary => account.is_paid_up(now),
         BillKind::Renewal | BillKind::Change => bill.period_no <= account.period_no,
-        BillKind::Verification => false,
+        BillKind::Verification => bill.trial_days.is_some() && account.is_running(),
     };
     match locked.payment.instrument {
         _ if account.closed_at.is_some() => Some(Reason::AccountClosed),

@@ -154,6 +154,14 @@ fn of_effect(rows: &Locked, after: &Payment, ruling: Option<&Ruling>, effect: &E
         Effect::AccessGranted { tariff_id, expires_on, .. } => about(rows, EventKind::AccessGranted)
             .with("tariff_id", tariff_id.to_string())
             .with("expires_on", expires_on.to_string()),
+        Effect::TrialBegan { tariff_id, .. } => {
+            let began = about(rows, EventKind::TrialBegan).with("tariff_id", tariff_id.to_string());
+            match rows.account.machine().expires_on() {
+                Some(day) => began.with("expires_on", day.to_string()),
+                None => began,
+            }
+        }
+        Effect::TrialRefused { why, .. } => about(rows, EventKind::TrialRefused).with("trial_refused", why.as_str()),
         Effect::CardReplaced { .. } => about(rows, EventKind::CardReplaced),
         Effect::CardNotKept { .. } => about(rows, EventKind::CardForgotten),
         Effect::RenewalRefused { retry_at, .. } => {

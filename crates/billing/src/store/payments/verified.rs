@@ -7,6 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::super::{StoreError, cards};
 use super::apply::Effect;
 use super::load::Locked;
+use super::trial::{self, Brought};
 use crate::AccountId;
 use crate::account::{AccountEvent, AccountStatus, KeptCard};
 use crate::bill::BillStatus;
@@ -20,14 +21,17 @@ pub(super) async fn replace_card(
     locked: &mut Locked,
     before: &Payment,
     after: &Payment,
-    sealed_token: Option<String>,
+    brought: Brought,
     now: DateTime<Utc>,
 ) -> Result<KeptCard, StoreError> {
     let is_good = |state| matches!(state, PaymentState::Authorized | PaymentState::SucceededDuplicate);
     if !is_good(after.state) || is_good(before.state) || before.state == PaymentState::Verified {
         return Ok(KeptCard::Same);
     }
-    let (card, change) = cards::keep(conn, &locked.account, after, sealed_token, now).await?;
+    if locked.bill.trial_days.is_some() {
+        return trial::begin_verified(conn, locked, before, after, brought, now).await;
+    }
+    let (card, change) = cards::keep(conn, &locked.account, after, brought.sealed_token, now).await?;
     if card == KeptCard::Same {
         return Ok(card);
     }

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::super::StoreError;
 use super::load::Locked;
 use crate::account::AccountStatus;
-use crate::bill::{BillKind, BillStatus};
+use crate::bill::{BillKind, BillStatus, TrialRefusal};
 use crate::models::{AccountRow, BillRow, PaymentRow};
 use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{CardMask, Decline, Instrument, PaymentState};
@@ -25,6 +25,10 @@ pub struct PaymentView {
     pub kind: BillKind,
     pub bill_status: BillStatus,
     pub account_status: AccountStatus,
+    /// It is to begin a trial.
+    pub is_trial: bool,
+    /// Why none began although the card is good.
+    pub trial_refused: Option<TrialRefusal>,
     pub state: PaymentState,
     pub instrument: Instrument,
     pub amount: Kopecks,
@@ -95,6 +99,8 @@ impl PaymentView {
             kind: bill.kind,
             bill_status: bill.status,
             account_status: account.status,
+            is_trial: bill.trial_days.is_some(),
+            trial_refused: bill.trial_refused.filter(|_| good(payment.state)),
             state: payment.state,
             instrument: payment.instrument,
             amount: payment.amount,
@@ -121,6 +127,12 @@ impl PaymentView {
             updated_at: payment.updated_at,
         }
     }
+}
+
+/// Whether it is the attempt whose card was found good, of those that a bill may have.
+const fn good(state: PaymentState) -> bool {
+    use PaymentState as S;
+    matches!(state, S::Authorized | S::Verified | S::Voided | S::SucceededDuplicate)
 }
 
 /// What the rules of resolving need to know of a row.

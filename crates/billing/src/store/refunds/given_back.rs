@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::load::Locked;
+use super::super::payments::trial::Brought;
 use super::super::{StoreError, accounts, events, journal, payments};
 use super::{automatic_id, of_payment, sum_of_payment};
 use crate::account::{AccountEvent, AccountStatus};
@@ -101,7 +102,7 @@ async fn record(
 /// No money was taken, and none goes back: the payment is `voided`, and its bill as after any other that came to nothing.
 async fn let_go(conn: &mut AsyncPgConnection, locked: &Locked, now: DateTime<Utc>) -> Result<(), StoreError> {
     let again = payments::load::lock_known(conn, locked.payment.id).await?;
-    payments::settle(conn, again, Outcome::Voided, None, now).await?;
+    payments::settle(conn, again, Outcome::Voided, Brought::default(), now).await?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub struct BillView {
     pub amount: Kopecks,
     pub currency: Currency,
     pub period_no: i32,
+    pub is_trial: bool,
     pub created_at: DateTime<Utc>,
     pub paid_at: Option<DateTime<Utc>>,
     /// Periods that passed unpaid before this one and are not charged for, the first of them first.
@@ -42,6 +43,7 @@ impl BillView {
             amount: row.amount,
             currency: row.currency,
             period_no: row.period_no,
+            is_trial: row.trial_days.is_some(),
             created_at: row.created_at,
             paid_at: row.paid_at,
             skipped: Vec::new(),

@@ -9,13 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::payments::bill::{NotPayable, bill_to_pay, is_still_owed, make_room};
 use super::super::payments::create::{fingerprint, start};
+use super::super::payments::trial::verified_now;
 use super::super::payments::{self, NewPayment, PaymentView, story};
 use super::super::{StoreError, events, tariffs};
 use super::request::{Request, VerbError, is_first, is_known_key, lock};
 use super::verbs::{Withdraw, withdraw_renewal};
 use super::{live_payment, open_bill};
 use crate::account::AccountStatus;
-use crate::bill::{BillKind, BillStatus};
+use crate::bill::BillKind;
 use crate::cipher::Cipher;
 use crate::models::{AccountRow, BillRow, NewBill, Tariff};
 use crate::payment::{Instrument, PaymentState};
@@ -140,6 +141,7 @@ async fn debt(
         cryptogram: new.cryptogram.clone(),
         ip_address: new.ip_address,
         idempotency_key: request.idempotency_key.clone(),
+        trial: None,
         now: request.now,
     };
     Ok(Some(bill_to_pay(conn, row, tariff, &paying, cipher).await?))
@@ -154,7 +156,7 @@ async fn verification(
     cipher: &Cipher,
     now: DateTime<Utc>,
 ) -> Result<BillRow, VerbError> {
-    if let Some(open) = verified_now(conn, row).await? {
+    if let Some(open) = verified_now(conn, row.id).await? {
         make_room(conn, row, open, now).await?;
     }
     let opening = NewBill {
@@ -166,13 +168,6 @@ async fn verification(
     let opening = opening.by_cryptogram(&new.cryptogram, new.ip_address, cipher);
     let opening = diesel::insert_into(bill::table).values(opening).returning(BillRow::as_returning());
     Ok(opening.get_result(conn).await?)
-}
-
-/// The bill of the card that is being verified; there is at most one.
-async fn verified_now(conn: &mut AsyncPgConnection, row: &AccountRow) -> Result<Option<BillRow>, StoreError> {
-    let verifications = bill::table.filter(bill::account_id.eq(row.id).and(bill::kind.eq(BillKind::Verification)));
-    let open = verifications.filter(bill::status.eq(BillStatus::InWork)).select(BillRow::as_select());
-    Ok(open.first(conn).await.optional()?)
 }
 
 async fn remember(conn: &mut AsyncPgConnection, request: &Request, id: PaymentId) -> Result<(), StoreError> {

@@ -1,0 +1,2 @@
+drop index bill_verified_now;
+drop table encryption_key;
