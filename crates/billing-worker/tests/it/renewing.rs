@@ -50,7 +50,7 @@ impl World {
 
 /// C28: the gateway refuses the kept card without a transaction, every time.
 #[tokio::test(flavor = "multi_thread")]
-async fn c28_a_kept_card_that_is_taken_for_wrong_every_time_is_charged_three_times_and_then_access_ends() {
+async fn c28_a_kept_card_that_is_taken_for_wrong_every_time_is_charged_three_times_at_most_and_then_access_ends() {
     let world = World::start().await;
     let payment = world.created(PAYS, DAY).await;
     let account_id = payment.account_id;
@@ -78,13 +78,16 @@ async fn c28_a_kept_card_that_is_taken_for_wrong_every_time_is_charged_three_tim
     }
 
     let sent = world.charges_of_kept_card(account_id).await;
-    assert_eq!(sent.len(), 3, "three charges, then it is as good as refused: {sent:?}");
-    assert!(sent[2] - sent[0] > TimeDelta::hours(24), "never more than two within a day: {sent:?}");
+    // Where in the day the account is charged decides whether its short period leaves room for the third.
+    assert!((2..=3).contains(&sent.len()), "then it is as good as refused: {sent:?}");
+    let far_apart = |three: &[DateTime<Utc>]| three[2] - three[0] > TimeDelta::hours(24);
+    assert!(sent.windows(3).all(far_apart), "never more than two within a day: {sent:?}");
     assert_eq!(statuses, [AccountStatus::Active, AccountStatus::Overdue, AccountStatus::Canceled]);
     let most = TimeDelta::days(1) + DOUBT + GRACE;
     assert!(hours_with_access <= most.num_hours(), "{hours_with_access} hours of access for a day that is paid");
     assert_eq!(world.count("event where kind = 'needs_attention'").await, 1, "operators are told once");
-    assert_eq!(world.count("event where kind = 'renewal_refused'").await, 3, "the customer each time");
+    let told = world.count("event where kind = 'renewal_refused'").await;
+    assert_eq!(usize::try_from(told), Ok(sent.len()), "the customer each time");
     assert_eq!(world.count("event where kind = 'access_ended'").await, 1);
     let given_up = format!("bill where kind = 'renewal' and status = '{}'", BillStatus::Uncollectible);
     assert_eq!(world.count(&given_up).await, 1);

@@ -54,7 +54,7 @@ struct Reader {
 pub async fn look(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result<Standing, StoreError> {
     let doubts: Doubts = diesel::sql_query(
         "select (select count(*) from payment where state = 'unknown') as unknown, \
-         (select min(sent_at) from payment where state = 'unknown') as oldest, \
+         (select min(first_sent_at) from payment where state = 'unknown') as oldest, \
          (select count(*) from (select 1 from account where next_charge_at <= $1 limit $2) late) as late, \
          (select count(*) from (select 1 from event where is_public and position is null limit $2) new) as unsequenced",
     )
