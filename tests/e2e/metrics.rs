@@ -11,7 +11,6 @@ use billing_api::proto::period::Length;
 use regex_lite::Regex;
 use serde_json::Value;
 use testkit::{Process, eventually};
-use tokio_postgres::NoTls;
 use url::Url;
 
 use crate::cinema::{CARD, Cinema};
@@ -131,18 +130,11 @@ async fn prometheus_reads_what_dashboards_and_alerts_ask_for() {
     cinema.outcome(&paid.payment_id, PATIENCE).await;
     let refused = cinema.buy(&poor, REFUSED, Length::Months(1)).await;
     cinema.outcome(&refused.payment_id, PATIENCE).await;
-    let (database, connection) = tokio_postgres::connect(system.database_url(), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    cinema.ends_today(&database, &payer).await;
 
     for (query, expected) in [
-        (r#"sum(billing_payments_total{state="succeeded"})"#, 2.0),
-        (r#"sum(billing_payments_total{state="succeeded",kind="renewal"})"#, 1.0),
+        (r#"sum(billing_payments_total{state="succeeded"})"#, 1.0),
         (r#"sum(billing_payments_total{state="declined",reason_group="soft"})"#, 1.0),
-        ("sum(billing_renewals_planned_total)", 1.0),
         (r#"sum(messaging_client_sent_messages_total{messaging_destination_name="payments",error_type=""})"#, 2.0),
-        (r#"sum(messaging_process_duration_seconds_count{messaging_destination_name="renewals"})"#, 1.0),
-        ("max(celeriac_beat_leads)", 0.0),
     ] {
         eventually(PATIENCE, async || match prometheus.value(query).await {
             Some(value) if value.total_cmp(&expected).is_eq() => Ok(()),

@@ -69,6 +69,8 @@ pub(crate) fn planned(renewals: usize) {
 
 /// Asks the database how things stand, now and then, for ever. While it cannot be asked, they stay as they were.
 pub(crate) async fn follow(services: Services, circuits: Circuits) {
+    // A counter that is not there until it counts looks like one that nobody keeps.
+    planned(0);
     loop {
         let looked = async {
             let mut conn = services.db.conn().await?;

@@ -170,7 +170,7 @@ async fn above_the_limit_it_waits_for_another_person_and_is_listed_until_then() 
         RefundsClient::new(world.channel()).list_refunds(by(PANEL, request)).await.expect("listed").into_inner()
     };
     let waiting = list(ListRefundsRequest { waiting_for_approval: true, ..Default::default() }).await;
-    assert_eq!(waiting.refunds, [large.clone()]);
+    assert_eq!(waiting.refunds, std::slice::from_ref(&large));
     let of_payment = ListRefundsRequest { payment_id: payment_id.clone(), page_size: 1, ..Default::default() };
     let page = list(of_payment.clone()).await;
     assert_eq!((page.refunds.len(), &page.refunds[0]), (1, &large));

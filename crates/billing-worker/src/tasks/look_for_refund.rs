@@ -148,7 +148,7 @@ pub(super) async fn recognise(desk: &Desk, payment: &PaymentView, found: &Transa
         }
         Ok(_) => {}
         Err(error) => {
-            tracing::warn!(%payment_id, transaction_id, %error, "a refund that was met could not be written down")
+            tracing::warn!(%payment_id, transaction_id, %error, "a refund that was met could not be written down");
         }
     }
 }

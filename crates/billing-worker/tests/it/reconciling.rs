@@ -6,7 +6,7 @@ use billing::reconciliation::{DifferenceKind, DifferenceState, Phase, Range, Run
 use billing::store::reconciliation::{self as store, Difference, Filter, Run};
 use billing::tasks::Reconcile;
 use billing::{ReconciliationId, clock};
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::world::{PAYS, SOON, World};
@@ -86,7 +86,7 @@ async fn what_agrees_leaves_no_difference_and_what_does_not_leaves_one() {
     let found = world.differences().await;
     assert_eq!(kinds(&found), [(DifferenceKind::MissingHere, DifferenceState::Open)]);
     assert_eq!(found[0].subject, format!("transaction:{transaction_id}"));
-    assert!(found[0].at <= Utc::now());
+    assert!(found[0].at <= clock::now());
 }
 
 /// C32: a person has closed it, and the money turns up in the list of the next night.

@@ -386,5 +386,5 @@ async fn another_key_under_a_known_id_is_refused() {
 async fn a_database_that_is_not_migrated_yet_says_nothing_of_keys() {
     let database = testkit::postgres().await;
     let db = billing::db::Db::connect(database.url(), 1).await.unwrap();
-    keys::admit(&mut *db.conn().await.unwrap(), &keys(KEYS), noon()).await.unwrap();
+    keys::admit(&mut db.conn().await.unwrap(), &keys(KEYS), noon()).await.unwrap();
 }

@@ -106,6 +106,7 @@ struct Books {
 }
 
 impl Books {
+    #[expect(clippy::needless_pass_by_value, reason = "a step is taken once")]
     fn take(&mut self, step: Step) {
         match step {
             Step::Buys { amount, from, days, is_owed, vat } => self.buy(amount, from, days, is_owed, vat),

@@ -10,9 +10,12 @@ const MOST: usize = 1_000;
 /// How that series is called.
 const OTHERS: &str = "(others)";
 
+/// By the second name.
+type Inner<T> = HashMap<Box<str>, Arc<T>>;
+
 /// Series by two names, `("", name)` for one.
 pub(super) struct Series<T> {
-    made: RwLock<HashMap<Box<str>, HashMap<Box<str>, Arc<T>>>>,
+    made: RwLock<HashMap<Box<str>, Inner<T>>>,
     make: fn(&str, &str) -> T,
 }
 

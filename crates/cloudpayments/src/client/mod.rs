@@ -6,7 +6,7 @@ mod pages;
 mod tls;
 mod transport;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
 use secrecy::SecretString;
 
@@ -133,7 +133,7 @@ impl Client {
 
     async fn post(&self, path: &'static str, body: Vec<u8>, request_id: Option<&RequestId>) -> Result<Received, Error> {
         let Some(record) = &self.record else { return self.transport.post(path, body, request_id).await };
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         let received = self.transport.post(path, body.clone(), request_id).await;
         record.keep(Exchange::new(path, &body, received.as_ref().ok(), began.elapsed()));
         received

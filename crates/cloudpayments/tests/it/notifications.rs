@@ -135,7 +135,7 @@ fn a_wrong_secret_or_a_malformed_signature_does_not_verify() {
     for vector in vectors() {
         let body = vector.body.as_bytes();
         let other = SecretString::from("sk_other");
-        assert!(verify(&[other.clone()], body, content(&vector.content_hmac)).is_err());
+        assert!(verify(std::slice::from_ref(&other), body, content(&vector.content_hmac)).is_err());
         for malformed in ["", "=", "not base64", &vector.content_hmac[1..], &"A".repeat(10_000)] {
             for signatures in [content(malformed), x_content(malformed)] {
                 let verdict = verify(std::slice::from_ref(&vector.secret), body, signatures);

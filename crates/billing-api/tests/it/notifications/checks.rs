@@ -1,6 +1,8 @@
 //! C11: the gateway asks before it charges.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::gateway::{Reply, pay};
 use crate::world::World;
