@@ -1,4 +1,4 @@
-//! Figures for whatever watches a program: counters, gauges and histograms of the [`metrics`](::metrics) crate, so that
+//! Figures for whatever watches a program: counters, gauges and histograms of the `metrics` crate, so that
 //! the program chooses the exporter. [`AppBuilder::metrics`](crate::AppBuilder::metrics) switches them on; install the
 //! recorder before that.
 //!

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`request`] | api, admin | – → `requested`, perhaps to wait for a second person |
 //! | [`approve`], [`withdraw`] | api, admin | a second person lets it go on; it is taken back before it was sent |
-//! | [`owe`] | with the payment that nobody owed | – → `requested`, by itself |
+//! | `owe` | with the payment that nobody owed | – → `requested`, by itself |
 //! | [`begin`] | worker, before the request | `requested` → `sending`; `sending` whose sender died → `unknown`; a look at `unknown` |
 //! | [`begin_resend`] | worker | `unknown` → `sending`, the identical request |
 //! | [`apply`] | worker, after the response | any → what the machine says |
@@ -12,7 +12,7 @@
 //! | [`recognise_chargeback`] | reconciliation | the customer's bank took the payment back |
 //! | [`due`], [`told`] | timetable | finds what nobody turns to |
 //!
-//! Money that went back is written down in one place, [`given_back`]: the refund, the bill, the account and the log of events
+//! Money that went back is written down in one place, `given_back`: the refund, the bill, the account and the log of events
 //! move together there, once for each movement. What must be written with the money – the ledger – belongs there.
 //!
 //! The account is locked first, then bill and payment; a payment's refunds are read and written under its lock.
