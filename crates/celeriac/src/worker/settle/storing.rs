@@ -126,7 +126,8 @@ pub(in crate::worker) async fn store_failure(
         Ok(ResultMeta { group_id, parent_id, .. }) => ResultMeta { group_id, parent_id, ..meta },
         Err(_) => meta,
     };
-    if let Err(error) = store(shared, &[stored(&meta)]).await {
+    // A store that is full has room again a moment after it has refused what is large.
+    if let Err(error) = store_one(shared, &stored(&meta)).await {
         tracing::error!(task_id, %error, "nothing can be stored of the task");
     }
     Some(failure)
