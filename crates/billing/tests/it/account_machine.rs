@@ -67,6 +67,27 @@ fn renewals_count_from_the_anchor_and_do_not_drift() {
     assert_eq!(account.period_no, 5);
 }
 
+/// The first full charge is a renewal like any other: it begins where the trial ends, and later ones count from the anchor.
+#[test]
+fn a_trial_is_followed_by_periods_of_the_tariff() {
+    let days = Period::days(7).unwrap();
+    let begun = AccountEvent::TrialBegun { tariff_id: tariff(), period: days, period_no: 1, card: KeptCard::New };
+    let mut account = new().apply(begun, at("2026-01-24T09:00:00Z")).unwrap();
+    assert_eq!((account.status, account.trial_period_no), (AccountStatus::Active, Some(1)));
+    assert!(account.is_on_trial() && account.has_token && account.renews());
+    let mut ends = vec![account.paid_until.unwrap().to_rfc3339()];
+    for no in 2..=4 {
+        let now = account.paid_until.unwrap() - hours(6);
+        account = account.apply(AccountEvent::RenewalOpened, now).unwrap();
+        account = account.apply(paid(BillKind::Renewal, month(), no), now).unwrap();
+        assert!(!account.is_on_trial());
+        ends.push(account.paid_until.unwrap().to_rfc3339());
+    }
+    let noons = ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30"].map(|day| format!("{day}T09:00:00+00:00"));
+    assert_eq!(ends, noons);
+    assert_eq!(account.trial_period_no, Some(1), "it is not had again");
+}
+
 #[test]
 fn access_lasts_as_long_as_is_paid_and_a_doubt_longer() {
     let account = subscribed(month(), noon());

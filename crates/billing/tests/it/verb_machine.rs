@@ -27,6 +27,8 @@ enum Fate {
 enum Step {
     Wait(i64),
     Buy,
+    /// The tariff on trial, which is shorter than its periods.
+    Try,
     /// The timetable opens what is due and charges it.
     Renew(Fate),
     /// What was in doubt is known.
@@ -59,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..24_i64 * 20).prop_map(Step::Wait),
         3 => (1..20_i64).prop_map(Step::Wait),
         2 => Just(Step::Buy),
+        1 => Just(Step::Try),
         6 => fate().prop_map(Step::Renew),
         2 => fate().prop_map(Step::Settle),
         3 => Just(Step::RunOut),
@@ -81,6 +84,8 @@ struct Life {
     /// The tariff that is to follow.
     choice: Option<TariffId>,
     cancelled: bool,
+    /// The period that was the trial.
+    trial: Option<i32>,
     /// Whether the person has waived what is paid.
     waived: bool,
     /// Time with access that is not paid, since the last payment.
@@ -100,6 +105,7 @@ impl Life {
             doubt: None,
             choice: None,
             cancelled: false,
+            trial: None,
             waived: false,
             given: TimeDelta::zero(),
         }
@@ -135,6 +141,21 @@ impl Life {
         } else {
             self.paid(BillKind::Primary, tariff(0), account.period_no + 1, KeptCard::New);
         }
+    }
+
+    /// As the store allows it: once, and not while a subscription runs.
+    fn try_out(&mut self) {
+        let account = &self.account;
+        if account.closed_at.is_some() || account.is_running() || self.doubt.is_some() || self.trial.is_some() {
+            return;
+        }
+        let (tariff_id, period_no) = (tariff(0), account.period_no + 1);
+        let period = Period::days(3).expect("three days are a period");
+        self.apply(AccountEvent::TrialBegun { tariff_id, period, period_no, card: KeptCard::New });
+        assert!(self.account.is_on_trial() && self.account.has_token, "{:?}", self.account);
+        assert_eq!(self.account.paid_until, Some(self.now + TimeDelta::days(3)), "no longer than it was promised");
+        (self.trial, self.choice, self.cancelled) = (Some(period_no), None, false);
+        (self.given, self.waived) = (TimeDelta::zero(), false);
     }
 
     fn renew(&mut self, fate: Fate) {
@@ -223,6 +244,7 @@ impl Life {
         match step {
             Step::Wait(n) => self.wait(hours(n)),
             Step::Buy => self.buy(),
+            Step::Try => self.try_out(),
             Step::Renew(fate) => self.renew(fate),
             Step::Settle(fate) => self.settle(fate),
             Step::RunOut => self.run_out(),
@@ -261,6 +283,9 @@ impl Life {
             self.choice = None;
         }
         let account = &self.account;
+        assert_eq!(account.trial_period_no, self.trial, "a trial is never had again: {account:?}");
+        let is_first = self.trial == Some(account.period_no) && account.is_running();
+        assert_eq!(account.is_on_trial(), is_first, "until the first full price is paid: {account:?}");
         assert_eq!(account.pending_tariff_id, self.choice, "no choice is lost: {account:?}");
         let is_paid = account.paid_until.is_some_and(|end| end > self.now);
         assert!(!is_paid || self.waived || account.access(self.now).has_access, "what is paid is given: {account:?}");
@@ -289,10 +314,11 @@ proptest! {
     #[test]
     fn whatever_a_subscriber_asks_for_is_kept_and_gives_no_access_that_is_not_paid(
         days in proptest::sample::select(vec![1_u32, 7, 30]),
+        first in prop_oneof![Just(Step::Buy), Just(Step::Try)],
         steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut life = Life::new(Period::days(days).unwrap());
-        life.take(Step::Buy);
+        life.take(first);
         for step in steps {
             life.take(step);
         }
