@@ -42,7 +42,7 @@ fn compose() -> Compose {
 #[test]
 fn the_whole_system_is_there_and_workers_can_be_scaled() {
     let services = compose().services;
-    for name in ["postgres", "rabbitmq", "redis", "api", "worker", "beat", "dashboard", "sandbox"] {
+    for name in ["postgres", "rabbitmq", "redis", "api", "worker", "beat", "admin", "dashboard", "sandbox"] {
         assert!(services.contains_key(name), "{name} is missing");
     }
     assert!(services["worker"].container_name.is_none(), "a name of its own allows only one worker");
@@ -63,6 +63,7 @@ fn the_health_checks_of_the_roles_ask_the_ports_where_those_listen() {
         ("api", "API_LISTEN"),
         ("sandbox", "SANDBOX_LISTEN"),
         ("dashboard", "DASHBOARD_LISTEN"),
+        ("admin", "ADMIN_LISTEN"),
         ("worker", "HEALTH_LISTEN"),
         ("beat", "HEALTH_LISTEN"),
     ] {

@@ -29,6 +29,7 @@ async fn a_role_starts_with_every_variable_set_to_nothing_as_with_none() {
         ("api", "the API listens"),
         ("worker", "worker takes tasks"),
         ("beat", "beat"),
+        ("admin", "the admin panel listens"),
     ] {
         let variables = variables(role).await;
         let mut process = Process::billing(&[role], |command| {
@@ -36,7 +37,7 @@ async fn a_role_starts_with_every_variable_set_to_nothing_as_with_none() {
             command.env("DATABASE_URL", database.url()).env("BROKER_URL", vhost.amqp_url());
             command.env("RESULT_BACKEND", redis.url());
             command.env("API_LISTEN", "127.0.0.1:0").env("SANDBOX_LISTEN", "127.0.0.1:0");
-            command.env("DASHBOARD_LISTEN", "127.0.0.1:0");
+            command.env("DASHBOARD_LISTEN", "127.0.0.1:0").env("ADMIN_LISTEN", "127.0.0.1:0");
         })
         .await;
         process.wait_for_line(line, PATIENCE).await;
@@ -69,6 +70,7 @@ async fn an_error_is_printed_once() {
         ("api", "API_LISTEN"),
         ("sandbox", "SANDBOX_LISTEN"),
         ("dashboard", "DASHBOARD_LISTEN"),
+        ("admin", "ADMIN_LISTEN"),
         ("worker", "HEALTH_LISTEN"),
     ] {
         let mut process = Process::billing(&[role], |command| {

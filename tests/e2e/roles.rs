@@ -126,6 +126,10 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("beat", "RECONCILE_EVERY", "0s"),
     ("beat", "RESUME_REFUNDS_EVERY", "0s"),
     ("worker", "WORKER_EVENTS", "perhaps"),
+    ("admin", "ADMIN_LISTEN", "0.0.0.0:0"),
+    ("admin", "ADMIN_HTTPS", "perhaps"),
+    ("admin", "ADMIN_INSECURE", "perhaps"),
+    ("admin", "ADMIN_PROXIES", "many"),
     ("dashboard", "DASHBOARD_LISTEN", "0.0.0.0:0"),
     ("dashboard", "DASHBOARD_READ_TOKEN", "short"),
     ("dashboard", "DASHBOARD_ACT_TOKEN", "short"),
@@ -173,7 +177,7 @@ async fn a_wrong_setting_ends_the_process_with_64_and_names_the_variable() {
         for (role, variable, value) in cases {
             let process = Process::billing(&[role], |command| {
                 command.env("SANDBOX_LISTEN", "127.0.0.1:0").env("API_LISTEN", "127.0.0.1:0");
-                command.env("DASHBOARD_LISTEN", "127.0.0.1:0");
+                command.env("DASHBOARD_LISTEN", "127.0.0.1:0").env("ADMIN_LISTEN", "127.0.0.1:0");
                 if *role == "standalone" {
                     command.env("NOTIFICATIONS_LISTEN", "127.0.0.1:0");
                 }

@@ -14,7 +14,10 @@ async fn standalone(data: &Path, arguments: &[&str], customize: impl FnOnce(&mut
     let arguments = [&["standalone"], arguments].concat();
     Process::billing(&arguments, |command| {
         command.env("BILLING_DATA_DIR", data).env("API_LISTEN", "127.0.0.1:0").env("SANDBOX_LISTEN", "127.0.0.1:0");
-        command.env("DASHBOARD_LISTEN", "127.0.0.1:0").env("NOTIFICATIONS_LISTEN", "127.0.0.1:0");
+        command
+            .env("DASHBOARD_LISTEN", "127.0.0.1:0")
+            .env("ADMIN_LISTEN", "127.0.0.1:0")
+            .env("NOTIFICATIONS_LISTEN", "127.0.0.1:0");
         customize(command);
     })
     .await
@@ -47,7 +50,7 @@ async fn a_signal_stops_it_cleanly_and_it_starts_again_on_the_same_data() {
 async fn a_taken_port_is_told_with_the_name_of_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for variable in ["API_LISTEN", "SANDBOX_LISTEN", "DASHBOARD_LISTEN", "NOTIFICATIONS_LISTEN"] {
+    for variable in ["API_LISTEN", "SANDBOX_LISTEN", "DASHBOARD_LISTEN", "NOTIFICATIONS_LISTEN", "ADMIN_LISTEN"] {
         let data = tempfile::tempdir().unwrap();
         let mut process = standalone(data.path(), &[], |command| {
             command.env(variable, &address);

@@ -1,6 +1,6 @@
 //! A subscription as its caller sees it: the row, and why it is so and what comes next.
 
-use billing::explain::{self, Explanation, Next, PaymentFacts, Text, UnderWay, When};
+use billing::explain::{Explanation, Next, Text, When};
 use billing::payment::CardMask;
 use billing::store::subscriptions::Subscription;
 use billing::times::Times;
@@ -12,14 +12,7 @@ use crate::proto;
 pub(crate) fn subscription(found: &Subscription, times: &Times, now: DateTime<Utc>) -> proto::Subscription {
     let account = &found.account;
     let under_way = found.open.as_ref().and_then(|open| open.payment.as_ref());
-    let zone = account.time_zone;
-    let attempt = under_way.map(|(_, payment)| {
-        let facts = PaymentFacts { payment, policy: &times.resolve, answer_within: times.answer_within, zone };
-        explain::payment(facts, now)
-    });
-    let kind = found.open.as_ref().map(|open| open.bill.kind);
-    let charged = kind.zip(attempt.as_ref()).map(|(kind, payment)| UnderWay { kind, payment });
-    let Explanation { why, next } = explain::account(account, charged, found.refusal.as_ref(), now);
+    let Explanation { why, next } = found.explained(times, now);
     let (next, next_at) = match next {
         Next::Step { at, what } => (Some(what), at),
         Next::WaitsFor { what, .. } => (Some(what), When::Soon),

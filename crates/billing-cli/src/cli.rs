@@ -15,7 +15,10 @@ use crate::keys::KeysConfig;
 use crate::ledger::LedgerConfig;
 use crate::reconcile::ReconcileConfig;
 use crate::restored::RestoredConfig;
-use crate::roles::{ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig};
+use crate::roles::{
+    AdminConfig, ApiConfig, BeatConfig, CryptogramConfig, DashboardConfig, MigrateConfig, WorkerConfig,
+};
+use crate::staff::StaffConfig;
 use crate::standalone::{self, StandaloneConfig};
 use crate::tariffs::TariffsConfig;
 use crate::telemetry::TelemetryConfig;
@@ -40,7 +43,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// The whole system in this process: API, worker, beat, dashboard, gateway sandbox, and an embedded PostgreSQL
+    /// The whole system in this process: API, worker, beat, dashboard, admin panel, gateway sandbox, and an embedded PostgreSQL
     Standalone(Box<StandaloneConfig>),
     /// The gRPC API for the frontend and the auth service
     Api(Box<ApiConfig>),
@@ -50,6 +53,8 @@ pub enum Command {
     Beat(Box<BeatConfig>),
     /// The operators' page: workers, tasks, queues, parked messages, schedule
     Dashboard(Box<DashboardConfig>),
+    /// The panel for accounting and support
+    Admin(Box<AdminConfig>),
     /// The emulator of the payment gateway
     Sandbox(Box<cloudpayments_sandbox::Config>),
     /// Brings the database up to date
@@ -60,6 +65,8 @@ pub enum Command {
     Declines(Box<DeclinesConfig>),
     /// The ledger: balances, deferred revenue, closed months, VAT, the export for accountants
     Ledger(Box<LedgerConfig>),
+    /// Who may sign in to the panel
+    Staff(Box<StaffConfig>),
     /// What tariffs cost, and from when on
     Tariffs(Box<TariffsConfig>),
     /// Compares the gateway's list with our payments, and shows what does not agree

@@ -16,6 +16,7 @@ mod reconcile;
 mod restored;
 mod roles;
 mod signals;
+mod staff;
 mod standalone;
 mod tariffs;
 mod telemetry;
@@ -52,7 +53,8 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         | Command::Ledger(_)
         | Command::Tariffs(_)
         | Command::Reconcile(_)
-        | Command::Restored(_) => "warn",
+        | Command::Restored(_)
+        | Command::Staff(_) => "warn",
         _ => "info",
     };
     let _telemetry = cli.telemetry.start(default_log).map_err(Exit::configuration)?;
@@ -63,11 +65,13 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Worker(config) => roles::worker(*config, &signals).await,
         Command::Beat(config) => roles::beat(*config, &signals).await,
         Command::Dashboard(config) => roles::dashboard(*config, &signals).await,
+        Command::Admin(config) => roles::admin(*config, &signals).await,
         Command::Sandbox(config) => roles::sandbox(*config, &signals).await,
         Command::Migrate(config) => unless_stopped(&signals, roles::migrate(config)).await,
         Command::Demo(config) => unless_stopped(&signals, async { Ok(demo::status(demo::run(config).await)) }).await,
         Command::Declines(config) => unless_stopped(&signals, declines::run(*config)).await,
         Command::Ledger(config) => unless_stopped(&signals, ledger::run(*config)).await,
+        Command::Staff(config) => unless_stopped(&signals, staff::run(*config)).await,
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
         Command::Reconcile(config) => unless_stopped(&signals, reconcile::run(*config)).await,
         Command::Restored(config) => unless_stopped(&signals, restored::run(*config)).await,

@@ -54,6 +54,14 @@ pub struct DashboardConfig {
 }
 
 #[derive(Args, Debug)]
+pub struct AdminConfig {
+    #[command(flatten, next_help_heading = "Admin panel")]
+    pub admin: billing_admin::Config,
+    #[command(flatten, next_help_heading = "Services")]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Args, Debug)]
 pub struct MigrateConfig {
     /// Puts three tariffs on sale if there are none of their names: a day, a month and a year
     #[arg(long, env = "SEED")]
@@ -177,6 +185,23 @@ pub(crate) async fn dashboard(config: DashboardConfig, signals: &Signals) -> Res
     serving.await;
     app.close().await;
     Ok(exit::OK)
+}
+
+pub(crate) async fn admin(config: AdminConfig, signals: &Signals) -> Result<u8, Exit> {
+    let bound = billing_admin::bind(config.admin).await.map_err(admin_error)?;
+    let services = connect(config.services, signals).await?;
+    tracing::info!(address = %bound.local_addr(), "the admin panel listens");
+    let app = services.app.clone();
+    bound.run(services, signals.stop.warm.clone()).await;
+    app.close().await;
+    Ok(exit::OK)
+}
+
+pub(crate) fn admin_error(error: billing_admin::StartError) -> Exit {
+    match error {
+        billing_admin::StartError::InTheClear(_) => Exit::configuration(error),
+        billing_admin::StartError::Listen { .. } => Exit::unavailable(error),
+    }
 }
 
 fn stopped_while_connecting() -> Exit {

@@ -33,6 +33,7 @@ pub mod resolve;
 pub mod schema;
 pub mod services;
 pub mod size;
+pub mod staff;
 pub mod store;
 pub mod tasks;
 pub mod text;

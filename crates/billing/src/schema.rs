@@ -55,6 +55,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_log (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        staff_id -> Nullable<Uuid>,
+        name -> Text,
+        role -> Text,
+        address -> Text,
+        action -> Text,
+        target_kind -> Nullable<Text>,
+        target -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        before -> Nullable<Jsonb>,
+        after -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
     bill (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -546,6 +563,52 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        name -> Text,
+        role -> Text,
+        password -> Text,
+        is_one_time -> Bool,
+        disabled_at -> Nullable<Timestamptz>,
+        language -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    staff_action (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        staff_id -> Uuid,
+        kind -> Text,
+        account_id -> Uuid,
+        digest -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    staff_session (id) {
+        id -> Bytea,
+        staff_id -> Uuid,
+        created_at -> Timestamptz,
+        last_seen_at -> Timestamptz,
+        address -> Text,
+        agent -> Text,
+    }
+}
+
+diesel::table! {
+    staff_sign_in (subject) {
+        subject -> Bytea,
+        failures -> Int4,
+        last_at -> Timestamptz,
+        until -> Timestamptz,
+    }
+}
+
+diesel::table! {
     tariff (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -610,6 +673,7 @@ diesel::joinable!(api_request -> account (account_id));
 diesel::joinable!(api_request -> payment (payment_id));
 diesel::joinable!(attempt_card -> card (card_id));
 diesel::joinable!(attempt_card -> payment (payment_id));
+diesel::joinable!(audit_log -> staff (staff_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
 diesel::joinable!(card -> account (account_id));
@@ -625,6 +689,9 @@ diesel::joinable!(refund -> payment (payment_id));
 diesel::joinable!(restore -> reconciliation (reconciliation_id));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
+diesel::joinable!(staff_action -> account (account_id));
+diesel::joinable!(staff_action -> staff (staff_id));
+diesel::joinable!(staff_session -> staff (staff_id));
 diesel::joinable!(tariff_price -> tariff (tariff_id));
 diesel::joinable!(tariff_vat -> tariff (tariff_id));
 diesel::joinable!(trial -> account (account_id));
@@ -635,6 +702,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     account,
     api_request,
     attempt_card,
+    audit_log,
     bill,
     card,
     chargeback,
@@ -667,6 +735,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     role_push,
     secret,
     skipped_period,
+    staff,
+    staff_action,
+    staff_session,
+    staff_sign_in,
     tariff,
     tariff_price,
     tariff_vat,

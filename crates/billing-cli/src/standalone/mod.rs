@@ -50,6 +50,8 @@ pub struct StandaloneConfig {
     pub beat: billing_beat::Config,
     #[command(flatten, next_help_heading = "Dashboard")]
     pub dashboard: DashboardArgs,
+    #[command(flatten, next_help_heading = "Admin panel")]
+    pub admin: billing_admin::Config,
     #[command(flatten, next_help_heading = "Gateway sandbox")]
     pub sandbox: cloudpayments_sandbox::Config,
     #[command(flatten, next_help_heading = "Services")]

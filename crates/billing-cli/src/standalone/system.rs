@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::payment::identity::Terminal;
+use billing::staff::{Role, password};
+use billing::store::staff::{self, By};
 use billing::{Services, store};
 use billing_api::LocalKey;
 use billing_worker::Stop;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub(crate) struct System {
     api: SocketAddr,
     dashboard: SocketAddr,
+    admin: SocketAddr,
+    /// The name of somebody of the staff and the password that lets them in once, until they have chosen their own.
+    first_staff: Option<(&'static str, SecretString)>,
     sandbox: SocketAddr,
     data_dir: PathBuf,
     /// Held as long as the system runs.
@@ -63,6 +68,8 @@ impl System {
         let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(roles::sandbox_error)?;
         let dashboard = Bound::bind(config.dashboard).await?;
         let (api_address, dashboard_address) = (api.local_addr(), dashboard.address());
+        let admin = billing_admin::bind(config.admin).await.map_err(roles::admin_error)?;
+        let admin_address = admin.local_addr();
         let sandbox_address = sandbox.address();
         if config.worker.gateway_url == SANDBOX {
             config.worker.gateway_url = format!("http://{sandbox_address}");
@@ -81,6 +88,8 @@ impl System {
         admitted.map_err(roles::services_error)?;
         store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), services.db.now()).await?;
 
+        let first_staff = first_staff(&services).await?;
+
         let (stop_roles, stop_sandbox) = (CancellationToken::new(), CancellationToken::new());
         let sandbox_task = tokio::spawn({
             let stop = stop_sandbox.clone();
@@ -98,6 +107,11 @@ impl System {
             dashboard.await;
             ("dashboard", Ok(()))
         });
+        let (for_admin, stop_admin) = (services.clone(), stop_roles.clone());
+        running.spawn(async move {
+            admin.run(for_admin, stop_admin).await;
+            ("admin", Ok(()))
+        });
         let (for_api, for_worker, for_beat) = (services.clone(), services.clone(), services.clone());
         let (stop_api, stop_worker, stop_beat) = (stop_roles.clone(), stop_roles.clone(), stop_roles.clone());
         running.spawn(async move { ("api", api.run(for_api, stop_api).await) });
@@ -107,6 +121,8 @@ impl System {
         Ok(Self {
             api: api_address,
             dashboard: dashboard_address,
+            admin: admin_address,
+            first_staff,
             sandbox: sandbox_address,
             data_dir: config.data_dir,
             _data_lock: data_lock,
@@ -127,11 +143,19 @@ impl System {
     /// Says where everything is, and how long it took to get there.
     #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
     pub(crate) fn introduce(&self, took: Duration, stays: bool) {
-        let Self { api, dashboard, sandbox, data_dir, services, .. } = self;
+        let Self { api, dashboard, admin, first_staff, sandbox, data_dir, services, .. } = self;
         let how_it_ends = if stays { "Ctrl-C stops it." } else { "It ends with the demo." };
         println!("Billing is up after {:.2} s. {how_it_ends}\n", took.as_secs_f64());
         println!("  gRPC API   http://{api}   (reflection, health and grpc-web are on)");
         println!("  dashboard  http://{dashboard}   workers, tasks, queues; {ACT_TOKEN} lets you act");
+        match first_staff {
+            Some((name, password)) => {
+                println!("  admin      http://{admin}   sign in once as {name} with {}", password.expose_secret());
+            }
+            None => println!(
+                "  admin      http://{admin}   accounts, bills, payments; billing staff reset lets you in again"
+            ),
+        }
         println!("  sandbox    http://{sandbox}   test cards, the gateway's ledger");
         println!("  database   {}", services.db.address());
         println!("  broker     {}", services.app.broker().address());
@@ -186,6 +210,24 @@ impl System {
             () = signals.stop.soft.cancelled() => Ok(()),
         }
     }
+}
+
+/// Lets somebody into the panel who has not chosen a password yet, with a new one at each start.
+async fn first_staff(services: &Services) -> anyhow::Result<Option<(&'static str, SecretString)>> {
+    const NAME: &str = "chief";
+    let (db, by) = (&services.db, By::command_line("billing standalone"));
+    let mut conn = db.conn().await?;
+    let known = staff::by_name(&mut conn, NAME).await?;
+    if known.as_ref().is_some_and(|(known, _)| !known.is_one_time) {
+        return Ok(None);
+    }
+    let password = password::one_time();
+    let hash = password::hash(&password);
+    match known {
+        None => drop(staff::add(&mut conn, NAME, Role::ChiefAccountant, &hash, &by, db.now()).await?),
+        Some(_) => staff::reset(&mut conn, NAME, &hash, &by, db.now()).await?,
+    }
+    Ok(Some((NAME, password)))
 }
 
 /// Makes the directory and takes it: two systems would write into each other's files.

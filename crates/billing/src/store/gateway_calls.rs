@@ -159,6 +159,23 @@ pub async fn wipe_bodies(
     Ok(wiping.execute(conn).await?)
 }
 
+/// All calls of these payments that are kept, with the payment of each, from the first.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn of_payments(
+    conn: &mut AsyncPgConnection,
+    payments: &[PaymentId],
+) -> Result<Vec<(PaymentId, GatewayCall)>, StoreError> {
+    let calls = gateway_call::table.filter(gateway_call::payment_id.eq_any(payments));
+    let rows: Vec<(Option<PaymentId>, GatewayCall)> = calls
+        .order((gateway_call::started_at, gateway_call::id))
+        .select((gateway_call::payment_id, GatewayCall::as_select()))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(of, call)| Some((of?, call))).collect())
+}
+
 /// As [`events::keep`](super::events::keep).
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod announcements;
+pub mod browse;
 mod cards;
 pub mod circuits;
 pub mod closing;
@@ -25,6 +26,7 @@ pub mod renewals;
 pub mod restores;
 pub mod roles;
 mod secrets;
+pub mod staff;
 pub mod standing;
 pub mod subscriptions;
 pub mod tariffs;

@@ -24,9 +24,11 @@ use super::{StoreError, declines, tariffs};
 use crate::account::{Account, AccountStatus};
 use crate::bill::BillKind;
 use crate::decline::Rule;
+use crate::explain::{self, Explanation, PaymentFacts, UnderWay};
 use crate::models::{AccountRow, BillRow, PaymentRow, Tariff};
 use crate::payment::{CardMask, Instrument, Payment, PaymentState};
 use crate::schema::{account, bill, payment};
+use crate::times::Times;
 use crate::{AccountId, BillId, TariffId};
 
 /// A subscription with what belongs to it. Holds no secret.
@@ -62,6 +64,19 @@ impl Subscription {
         let next = self.pending.as_ref().or(self.tariff.as_ref());
         let (amount, currency) = owed.or_else(|| next.map(|tariff| (tariff.amount, tariff.currency)))?;
         Some((at, amount, currency))
+    }
+
+    /// Why it is in its state at `now`, and what comes next, by the times that the workers act by.
+    #[must_use]
+    pub fn explained(&self, times: &Times, now: DateTime<Utc>) -> Explanation {
+        let zone = self.account.time_zone;
+        let attempt = self.open.as_ref().and_then(|open| open.payment.as_ref()).map(|(_, payment)| {
+            let facts = PaymentFacts { payment, policy: &times.resolve, answer_within: times.answer_within, zone };
+            explain::payment(facts, now)
+        });
+        let kind = self.open.as_ref().map(|open| open.bill.kind);
+        let under_way = kind.zip(attempt.as_ref()).map(|(kind, payment)| UnderWay { kind, payment });
+        explain::account(&self.account, under_way, self.refusal.as_ref(), now)
     }
 }
 

@@ -6,20 +6,25 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use billing::account::AccountStatus;
 use billing::bill::BillKind;
+use billing::bill::BillStatus;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::cipher::{Cipher, Place};
-use billing::decline::DeclineGroup;
+use billing::decline::{DeclineGroup, Rule};
 use billing::event::{EventKind, NewEvent};
 use billing::ledger::{self, Entry, PaidOut, Return, ReturnedBy};
 use billing::models::{TariffPrice, Trial};
 use billing::notification::{Ids, Notice, NoticeKind};
 use billing::payment::Instrument;
+use billing::payment::PaymentState;
 use billing::payment::identity::Terminal;
 use billing::payment::{CardMask, Outcome};
 use billing::reconciliation::{DifferenceState, Listed, ListedChargeback, ListedOperation, Phase, Range, RunKind};
 use billing::refund::{AccessEffect, RefundOutcome};
 use billing::resolve::ResolvePolicy;
+use billing::staff::Role;
+use billing::store::browse::{self, AccountFilter, BillFilter, Made, Part, PaymentFilter};
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
 use billing::store::gateway_calls::{self, CallOutcome, Ended};
@@ -29,6 +34,7 @@ use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
+use billing::store::staff::{self, Action, ActionKind, AuditFilter, By, Failure, Order, SessionKey, Staff};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{
     accounts, announcements, closing, events, journal, receipts, renewals, restores, roles, standing, tariffs,
@@ -64,6 +70,10 @@ const SMALL: &[&str] = &[
     "restore",
     "revenue_day",
     "secret",
+    "staff",
+    "staff_action",
+    "staff_session",
+    "staff_sign_in",
     "tariff",
     "tariff_price",
     "tariff_vat",
@@ -93,6 +103,8 @@ const MORE: &str = "
     insert into trial (account_id, bill_id, began_at, card_hash)
     select distinct on (account_id) account_id, id, created_at, sha256(id::text::bytea) from bill order by account_id;
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
+    insert into audit_log (at, name, role, address, action, target_kind, target)
+    select created_at, 'ada', 'support', '192.0.2.1', 'looked', 'account', id::text from account;
     insert into skipped_period (account_id, begins_at, ends_at, period_no, bill_id, noticed_at)
     select account_id, created_at, created_at + interval '1 day', 1, id, created_at from bill;
     insert into role_push (account_id, role, version, acknowledged, due_at)
@@ -150,6 +162,43 @@ const CALLS: &[(&str, Call)] = calls! {
     "accounts::register" => |conn, _rows| {
         accounts::register(conn, AccountId::new(), Tz::Europe__Moscow, noon()).await.unwrap()
     };
+    "browse::accounts" => |conn, _rows| {
+        for status in [None, Some(AccountStatus::Active), Some(AccountStatus::Overdue)] {
+            let filter = AccountFilter { status };
+            let first = browse::accounts(conn, filter, Part::First, FEW).await.unwrap();
+            if let Some(last) = first.rows.last() {
+                browse::accounts(conn, filter, Part::OlderThan(last.cursor()), FEW).await.unwrap();
+                browse::accounts(conn, filter, Part::NewerThan(last.cursor()), FEW).await.unwrap();
+            }
+        }
+    };
+    "browse::bill" => |conn, rows| browse::bill(conn, rows.paid.bill_id).await.unwrap();
+    "browse::bills" => |conn, rows| {
+        for status in std::iter::once(None).chain(BillStatus::ALL.iter().copied().map(Some)) {
+            for part in [Part::First, Part::OlderThan(rows.paid.bill_id), Part::NewerThan(rows.paid.bill_id)] {
+                browse::bills(conn, BillFilter { status, made: today() }, part, FEW).await.unwrap();
+                browse::bills(conn, BillFilter { status, ..BillFilter::default() }, part, FEW).await.unwrap();
+            }
+        }
+    };
+    "browse::by_card" => |conn, _rows| {
+        browse::by_card(conn, "4242", today(), Some(Kopecks::new(59_900)), FEW).await.unwrap()
+    };
+    "browse::by_id" => |conn, rows| browse::by_id(conn, rows.paid.id.get()).await.unwrap();
+    "browse::by_number" => |conn, rows| browse::by_number(conn, rows.paid.invoice_no).await.unwrap();
+    "browse::payment" => |conn, rows| browse::payment(conn, rows.paid.id).await.unwrap();
+    "browse::payments" => |conn, rows| {
+        for state in std::iter::once(None).chain(PaymentState::ALL.iter().copied().map(Some)) {
+            let filter = PaymentFilter { state, ..PaymentFilter::default() };
+            for part in [Part::First, Part::OlderThan(rows.paid.id), Part::NewerThan(rows.paid.id)] {
+                browse::payments(conn, filter, part, FEW).await.unwrap();
+                browse::payments(conn, PaymentFilter { made: today(), ..filter }, part, FEW).await.unwrap();
+            }
+        }
+        let refused = PaymentFilter { reason_code: Some(5051), ..PaymentFilter::default() };
+        browse::payments(conn, refused, Part::First, FEW).await.unwrap()
+    };
+    "browse::waiting" => |conn, _rows| browse::waiting(conn, noon()).await.unwrap();
     "circuits::all" => |conn, _rows| circuits::all(conn).await.unwrap();
     "circuits::end_pause" => |conn, _rows| circuits::end_pause(conn, Circuit::Gateway, noon()).await.unwrap();
     "circuits::get" => |conn, _rows| circuits::get(conn, Circuit::Gateway).await.unwrap();
@@ -277,6 +326,9 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "notifications::receive" => |conn, rows| {
         notifications::receive(conn, &rows.notification(), &rows.shop.cipher, noon()).await.unwrap()
+    };
+    "gateway_calls::of_payments" => |conn, rows| {
+        gateway_calls::of_payments(conn, &[rows.paid.id, rows.doubtful]).await.unwrap()
     };
     "orphans::of_payment" => |conn, rows| orphans::of_payment(conn, rows.paid.id).await.unwrap();
     "orphans::report" => |conn, rows| {
@@ -542,6 +594,88 @@ const CALLS: &[(&str, Call)] = calls! {
         let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1, 1).await.unwrap();
         roles::put_off(conn, &claimed.due[0], "unavailable", clock::now()).await.unwrap();
     };
+    "staff::act" => |conn, rows| {
+        let (ada, _) = begin_session(conn).await;
+        let action = extend(rows.account);
+        let digest = staff::preview(conn, &action, noon()).await.unwrap().digest;
+        let (id, reason) = (rows.paid.id.get(), "an outage".to_owned());
+        staff::act(conn, &Order { id, action, digest, reason, staff_id: ada.id, by: by() }, noon()).await.unwrap()
+    };
+    "staff::add" => |conn, _rows| add_ada(conn).await;
+    "staff::all" => |conn, _rows| staff::all(conn).await.unwrap();
+    "staff::audit" => |conn, _rows| staff::audit(conn, &by(), &staff::Entry::new("looked"), noon()).await.unwrap();
+    "staff::approve_refund" => |conn, rows| {
+        let asked = staff::preview_refund(conn, &panel_ask(rows)).await.unwrap();
+        staff::approve_refund(conn, asked.refund.id, &by(), noon()).await.unwrap_err()
+    };
+    "staff::ask_refund" => |conn, rows| {
+        let ask = panel_ask(rows);
+        let digest = staff::preview_refund(conn, &ask).await.unwrap().digest;
+        staff::ask_refund(conn, &ask, &digest, &by()).await.unwrap()
+    };
+    "staff::audit_entries" => |conn, rows| {
+        let of = |name: Option<&str>, target: Option<String>| AuditFilter { name: name.map(str::to_owned), target };
+        for filter in [of(None, None), of(Some("ada"), None), of(None, Some(rows.account.to_string()))] {
+            for part in [Part::First, Part::OlderThan(9_000), Part::NewerThan(9_000)] {
+                staff::audit_entries(conn, &filter, part, FEW).await.unwrap();
+            }
+        }
+    };
+    "staff::begin" => |conn, _rows| begin_session(conn).await;
+    "staff::by_name" => |conn, _rows| staff::by_name(conn, "ada").await.unwrap();
+    "staff::change_role" => |conn, _rows| {
+        add_ada(conn).await;
+        staff::change_role(conn, "ada", Role::Auditor, &by(), noon()).await.unwrap();
+    };
+    "staff::change_rule" => |conn, rows| {
+        let rule = declines::ruling(conn, 5051).await.unwrap().rule;
+        let changed = Rule { max_retries: 1, ..rule.clone() };
+        let (seen, author) = (staff::seen_rule(&rule), rows.author());
+        staff::change_rule(conn, &changed, &seen, &author, &by()).await.unwrap()
+    };
+    "staff::choose_language" => |conn, _rows| {
+        let ada = add_ada(conn).await;
+        staff::choose_language(conn, ada.id, "en").await.unwrap();
+    };
+    "staff::choose_password" => |conn, _rows| {
+        let (ada, key) = begin_session(conn).await;
+        staff::choose_password(conn, ada.id, "hash", &key, &by(), noon()).await.unwrap();
+    };
+    "staff::disable" => |conn, _rows| {
+        add_ada(conn).await;
+        staff::disable(conn, "ada", &by(), noon()).await.unwrap();
+    };
+    "staff::end" => |conn, _rows| {
+        let (_, key) = begin_session(conn).await;
+        staff::end(conn, &key).await.unwrap();
+    };
+    "staff::end_all" => |conn, _rows| {
+        let (ada, _) = begin_session(conn).await;
+        staff::end_all(conn, ada.id, None).await.unwrap()
+    };
+    "staff::failed" => |conn, _rows| staff::failed(conn, &[Failure::of_name("ada")], noon()).await.unwrap();
+    "staff::preview" => |conn, rows| staff::preview(conn, &extend(rows.account), noon()).await.unwrap();
+    "staff::preview_refund" => |conn, rows| staff::preview_refund(conn, &panel_ask(rows)).await.unwrap();
+    "staff::reset" => |conn, _rows| {
+        add_ada(conn).await;
+        staff::reset(conn, "ada", "hash", &by(), noon()).await.unwrap();
+    };
+    "staff::sessions" => |conn, _rows| {
+        let (ada, _) = begin_session(conn).await;
+        staff::sessions(conn, ada.id, noon()).await.unwrap()
+    };
+    "staff::succeeded" => |conn, _rows| staff::succeeded(conn, &Failure::of_name("ada")).await.unwrap();
+    "staff::visit" => |conn, _rows| {
+        let (_, key) = begin_session(conn).await;
+        staff::visit(conn, &key, noon() + minutes(2)).await.unwrap()
+    };
+    "staff::waits_until" => |conn, _rows| {
+        staff::waits_until(conn, &[Failure::from_address("192.0.2.1")], noon()).await.unwrap()
+    };
+    "staff::withdraw_refund" => |conn, rows| {
+        let asked = refunds::request(conn, &panel_ask(rows)).await.unwrap();
+        staff::withdraw_refund(conn, asked.refund.id, &by(), noon()).await.unwrap()
+    };
     "standing::look" => |conn, _rows| standing::look(conn, noon()).await.unwrap();
     "subscriptions::bill" => |conn, rows| subscriptions::bill(conn, rows.paid.bill_id).await.unwrap();
     "subscriptions::bills" => |conn, rows| {
@@ -792,6 +926,42 @@ impl Rows {
     fn author(&self) -> Author {
         Author { actor: "chief".into(), reason: "a test".into(), now: noon() }
     }
+}
+
+fn by() -> By {
+    By::command_line("a test")
+}
+
+async fn add_ada(conn: &mut AsyncPgConnection) -> Staff {
+    staff::add(conn, "ada", Role::Support, "hash", &by(), noon()).await.unwrap()
+}
+
+async fn begin_session(conn: &mut AsyncPgConnection) -> (Staff, SessionKey) {
+    let ada = add_ada(conn).await;
+    let cookie = staff::begin(conn, ada.id, "192.0.2.1", "a browser", noon()).await.unwrap();
+    (ada, SessionKey::of(&cookie))
+}
+
+fn extend(account_id: AccountId) -> Action {
+    Action { kind: ActionKind::Extend, account_id, days: 3 }
+}
+
+fn panel_ask(rows: &Rows) -> Ask {
+    Ask {
+        payment_id: rows.paid.id,
+        amount: None,
+        effect: None,
+        reason: "a test".into(),
+        who: "ada".into(),
+        role: "chief_accountant".into(),
+        client: "admin panel".into(),
+        idempotency_key: PaymentId::new().to_string(),
+        now: noon(),
+    }
+}
+
+fn today() -> Made {
+    Made { from: Some(noon() - hours(12)), before: Some(noon() + hours(12)) }
 }
 
 fn coming_price() -> TariffPrice {

@@ -32,7 +32,7 @@ pub struct BillView {
 }
 
 impl BillView {
-    pub(super) fn of(row: &BillRow) -> Self {
+    pub(in crate::store) fn of(row: &BillRow) -> Self {
         Self {
             id: row.id,
             account_id: row.account_id,

@@ -1,0 +1,105 @@
+//! The list of accounts.
+
+use askama::Template;
+use axum::extract::State;
+use billing::AccountId;
+use billing::account::AccountStatus;
+use billing::store::browse::{self, AccountCursor, AccountFilter, AccountLine};
+use chrono::DateTime;
+use diesel_async::AsyncPgConnection;
+
+use super::{Answer, ROWS, Shared, briefly, pages, part};
+use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
+use crate::params::Asked;
+use crate::show::{self, When};
+use crate::words;
+
+#[derive(Template)]
+#[template(path = "accounts.html")]
+struct Page {
+    shell: Shell,
+    statuses: Vec<Choice>,
+    chips: Vec<Chip>,
+    rows: Vec<Row>,
+    pages: Pages,
+}
+
+struct Row {
+    id: AccountId,
+    short: String,
+    status: Status,
+    is_ending: bool,
+    tariff: String,
+    paid_until: Option<When>,
+    access_until: Option<When>,
+    next_charge: Option<(When, String)>,
+    declines: i32,
+    card: String,
+}
+
+pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
+    let shell = Shell::new(&core, Section::Accounts, &viewer);
+    let status = query.get("status").parse().ok();
+    let (filter, part) = (AccountFilter { status }, part(&query, cursor));
+    let mut conn = core.services.db.conn().await?;
+    let slice = conn
+        .build_transaction()
+        .read_only()
+        .run(async |conn: &mut AsyncPgConnection| {
+            briefly(conn).await?;
+            browse::accounts(conn, filter, part, ROWS).await
+        })
+        .await?;
+    drop(conn);
+    let pages = pages(&slice, &query, |row: &AccountLine| written(row.cursor()));
+    let choice = |status: &AccountStatus| Choice {
+        value: status.as_str(),
+        word: words::account(*status, shell.lang()).word.to_owned(),
+        is_on: filter.status == Some(*status),
+    };
+    let statuses: Vec<Choice> = AccountStatus::ALL.iter().map(choice).collect();
+    let chips = statuses.iter().filter(|choice| choice.is_on);
+    let chips = chips.map(|choice| Chip { says: choice.word.clone(), without: query.with("status", "") }).collect();
+    let rows = slice.rows.into_iter().map(|line| row(&shell, line)).collect();
+    Ok(html(&Page { shell, statuses, chips, rows, pages }))
+}
+
+fn row(shell: &Shell, line: AccountLine) -> Row {
+    Row {
+        id: line.id,
+        short: show::short(line.id),
+        status: words::account(line.status, shell.lang()),
+        is_ending: line.cancel_at_period_end,
+        tariff: line.tariff.unwrap_or_default(),
+        paid_until: line.paid_until.map(|at| shell.when(&at)),
+        access_until: line.access_until.map(|at| shell.when(&at)),
+        next_charge: line.next_charge_at.map(|at| (shell.when(&at), shell.distance(&at))),
+        declines: line.declines,
+        card: line.card.as_ref().map(show::card).unwrap_or_default(),
+    }
+}
+
+/// `<microseconds>.<id>`: rows of the same second are told apart.
+fn written((at, id): AccountCursor) -> String {
+    format!("{}.{id}", at.timestamp_micros())
+}
+
+fn cursor(text: &str) -> Option<AccountCursor> {
+    let (at, id) = text.split_once('.')?;
+    Some((DateTime::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_list_survives_the_address() {
+        let at = "2026-03-10T09:00:00.123456Z".parse().unwrap();
+        let place = (at, AccountId::new());
+        assert_eq!(cursor(&written(place)), Some(place));
+        for wrong in ["", "1", "1.2", "x.y", "99999999999999999999.0"] {
+            assert_eq!(cursor(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! An action on a subscription: what it would do, and then exactly that.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect};
+use billing::AccountId;
+use billing::store::staff::{Action, ActionError, ActionKind, Done, MAX_REASON, Order, Preview, act, preview};
+use billing::store::subscriptions::{Subscription, VerbError};
+use billing::trail;
+use uuid::Uuid;
+
+use super::{Answer, Shared};
+use crate::page::{Problem, Section, Shell, Viewer, html};
+use crate::params::{Asked, Params};
+use crate::{show, words};
+
+/// What is offered first.
+const DAYS: u16 = 3;
+/// The shortest reason that says anything, in characters.
+const MIN_REASON: usize = 3;
+
+#[derive(Template)]
+#[template(path = "act.html")]
+struct Page {
+    shell: Shell,
+    account: AccountId,
+    short: String,
+    kind: ActionKind,
+    title: &'static str,
+    button: String,
+    days: u16,
+    id: Uuid,
+    digest: String,
+    reason: String,
+    /// Why it is shown again.
+    wrong: String,
+    rows: Vec<Row>,
+    told: Vec<&'static str>,
+    also: Vec<&'static str>,
+}
+
+/// A fact before and after.
+struct Row {
+    name: &'static str,
+    before: String,
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct Refused {
+    shell: Shell,
+    account: AccountId,
+    short: String,
+    title: &'static str,
+    why: String,
+    kind: ActionKind,
+    days: u16,
+}
+
+fn days(params: &Params) -> u16 {
+    let text = params.get("days");
+    if text.is_empty() { DAYS } else { text.parse().unwrap_or_default() }
+}
+
+pub(crate) async fn preview_of(
+    kind: ActionKind,
+    State(core): Shared,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    Asked(query): Asked,
+) -> Answer {
+    let account_id = id.parse().map_err(|_| Problem::NotFound)?;
+    let action = Action { kind, account_id, days: days(&query) };
+    let shown = preview(&mut *core.services.db.conn().await?, &action, core.services.db.now()).await;
+    let shell = Shell::new(&core, Section::Accounts, &viewer);
+    match shown {
+        Ok(shown) => Ok(html(&page(shell, &action, Uuid::now_v7(), &shown, "", String::new()))),
+        Err(error) => refused(shell, &action, error),
+    }
+}
+
+pub(crate) async fn confirm(
+    kind: ActionKind,
+    State(core): Shared,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    Extension(form): Extension<Params>,
+) -> Answer {
+    let visitor = viewer.visitor()?;
+    let account_id: AccountId = id.parse().map_err(|_| Problem::NotFound)?;
+    let action = Action { kind, account_id, days: days(&form) };
+    let form_id: Uuid = form.get("id").parse().map_err(|_| Problem::Stale)?;
+    let reason: String = form.get("reason").chars().filter(|c| !c.is_control() || *c == '\n').collect();
+    let (db, lang) = (&core.services.db, viewer.lang);
+    let mut conn = db.conn().await?;
+    if !(MIN_REASON..=MAX_REASON).contains(&reason.chars().count()) {
+        let shown = preview(&mut conn, &action, db.now()).await;
+        let shell = Shell::new(&core, Section::Accounts, &viewer);
+        let wrong = lang.of(
+            "Say why, in 3 to 500 characters; it stands in the log.",
+            "Укажите причину, от 3 до 500 символов; она остаётся в журнале.",
+        );
+        return match shown {
+            Ok(shown) => {
+                let page = page(shell, &action, form_id, &shown, wrong, reason);
+                Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
+            }
+            Err(error) => refused(shell, &action, error),
+        };
+    }
+    let order = Order {
+        id: form_id,
+        action,
+        digest: form.get("digest").to_owned(),
+        reason: reason.clone(),
+        staff_id: visitor.staff.id,
+        by: visitor.by(&viewer.address),
+    };
+    let done = act(&mut conn, &order, db.now()).await;
+    drop(conn);
+    if trail::take_news() {
+        core.services.bell.ring();
+    }
+    let shell = Shell::new(&core, Section::Accounts, &viewer);
+    match done {
+        Ok(Done::Now | Done::Before) => {
+            Ok(Redirect::to(&format!("/accounts/{account_id}?done={kind}")).into_response())
+        }
+        Ok(Done::Changed(shown)) => {
+            let wrong = lang.of(
+                "Something has changed since you looked. Nothing was done; this is what would happen now.",
+                "С тех пор, как вы смотрели, что-то изменилось. Ничего не сделано; вот что произойдёт теперь.",
+            );
+            let page = page(shell, &action, Uuid::now_v7(), &shown, wrong, reason);
+            Ok((StatusCode::CONFLICT, html(&page)).into_response())
+        }
+        Err(error) => refused(shell, &action, error),
+    }
+}
+
+fn page(shell: Shell, action: &Action, id: Uuid, shown: &Preview, wrong: &str, reason: String) -> Page {
+    let lang = shell.lang();
+    let told = shown.events.iter().filter(|event| event.kind.is_public());
+    let also = shown.events.iter().filter(|event| !event.kind.is_public() && event.to_state.is_none());
+    Page {
+        account: action.account_id,
+        short: show::short(action.account_id),
+        kind: action.kind,
+        title: words::action(action.kind, lang),
+        button: button(action, &shell),
+        days: action.days,
+        id,
+        digest: shown.digest.clone(),
+        reason,
+        wrong: wrong.to_owned(),
+        rows: rows(&shown.before, &shown.after, &shell),
+        told: told.map(|event| words::event(event.kind, lang)).collect(),
+        also: also.map(|event| words::event(event.kind, lang)).collect(),
+        shell,
+    }
+}
+
+/// The effect, by its name.
+fn button(action: &Action, shell: &Shell) -> String {
+    let days = u64::from(action.days);
+    match action.kind {
+        ActionKind::Extend => {
+            let unit = shell.lang().counted(days, ["day", "days"], ["день", "дня", "дней"]);
+            format!("{} {days} {unit}", shell.t("Extend by", "Продлить на"))
+        }
+        kind => words::action(kind, shell.lang()).to_owned(),
+    }
+}
+
+fn rows(before: &Subscription, after: &Subscription, shell: &Shell) -> Vec<Row> {
+    let lang = shell.lang();
+    let when = |at: Option<chrono::DateTime<chrono::Utc>>| {
+        let local = at.map(|at| at.with_timezone(&shell.zone));
+        let format = lang.of("%-d %b %Y, %H:%M", "%d.%m.%Y %H:%M");
+        local.map_or_else(|| "—".to_owned(), |local| local.format(format).to_string())
+    };
+    let charge = |of: &Subscription| {
+        of.next_charge().map_or_else(
+            || "—".to_owned(),
+            |(at, amount, currency)| format!("{}, {}", show::money(amount, currency, lang), when(Some(at))),
+        )
+    };
+    let card = |of: &Subscription| match (&of.card, of.account.has_token) {
+        (Some(mask), _) => show::card(mask),
+        (None, true) => lang.of("kept", "сохранена").to_owned(),
+        (None, false) => "—".to_owned(),
+    };
+    let payment = |of: &Subscription| {
+        let live = of.open.as_ref().and_then(|open| open.payment.as_ref());
+        live.map_or_else(|| "—".to_owned(), |(view, _)| words::payment(view.state, lang).word.to_owned())
+    };
+    let asked = |of: &Subscription| {
+        when(of.open.as_ref().and_then(|open| open.payment.as_ref()).and_then(|(view, _)| view.look_again_at))
+    };
+    type Fact<'a> = &'a dyn Fn(&Subscription) -> String;
+    let facts: [(&'static str, Fact<'_>); 7] = [
+        (lang.of("Status", "Состояние"), &|of| words::account(of.account.status, lang).word.to_owned()),
+        (lang.of("Paid until", "Оплачено до"), &|of| when(of.account.paid_until)),
+        (lang.of("Access until", "Доступ до"), &|of| when(of.account.access_until)),
+        (lang.of("Next charge", "Следующее списание"), &charge),
+        (lang.of("Card", "Карта"), &card),
+        (lang.of("Payment under way", "Идущий платёж"), &payment),
+        (lang.of("The gateway is asked", "Шлюз спросят"), &asked),
+    ];
+    facts.iter().map(|(name, of)| Row { name, before: of(before), after: of(after) }).collect()
+}
+
+fn refused(shell: Shell, action: &Action, error: ActionError) -> Answer {
+    let lang = shell.lang();
+    let why = match &error {
+        ActionError::Verb(VerbError::UnknownAccount(_)) => return Err(Problem::NotFound),
+        ActionError::Verb(VerbError::NoSubscription) | ActionError::NothingPaid => {
+            lang.of("Nothing is paid.", "Ничего не оплачено.")
+        }
+        ActionError::Verb(VerbError::Ended) => lang.of("The subscription has ended.", "Подписка закончилась."),
+        ActionError::Verb(VerbError::NoCard) => {
+            lang.of("No card is kept that could be charged.", "Нет сохранённой карты для списания.")
+        }
+        ActionError::Verb(VerbError::Closed) => lang.of("The account is closed.", "Аккаунт закрыт."),
+        ActionError::Verb(VerbError::PaymentInProgress { .. }) => {
+            lang.of("A payment must end first.", "Сначала должен завершиться платёж.")
+        }
+        ActionError::AlreadySo => lang.of("It is so already.", "Это уже так."),
+        ActionError::NothingToAsk => lang.of(
+            "No payment is in doubt, or the gateway is being asked already.",
+            "Неизвестных платежей нет, или шлюз уже спрашивают.",
+        ),
+        ActionError::Days => lang.of("From 1 to 366 days.", "От 1 до 366 дней."),
+        ActionError::FormReused => lang.of(
+            "This form was used for something else. Open the action again.",
+            "Эта форма уже использована для другого. Откройте действие заново.",
+        ),
+        ActionError::Verb(VerbError::Store(_)) => {
+            return Err(match error {
+                ActionError::Verb(VerbError::Store(error)) => error.into(),
+                _ => Problem::Defect,
+            });
+        }
+        ActionError::Verb(_) => lang.of("Something else is under way.", "Сейчас выполняется другое действие."),
+    };
+    let page = Refused {
+        account: action.account_id,
+        short: show::short(action.account_id),
+        title: words::action(action.kind, lang),
+        why: why.to_owned(),
+        kind: action.kind,
+        days: action.days,
+        shell,
+    };
+    Ok((StatusCode::CONFLICT, html(&page)).into_response())
+}

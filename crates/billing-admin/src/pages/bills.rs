@@ -1,0 +1,92 @@
+//! The list of bills.
+
+use askama::Template;
+use axum::extract::State;
+use billing::bill::BillStatus;
+use billing::store::browse::{self, BillFilter};
+use billing::store::subscriptions::BillView;
+use billing::{AccountId, BillId};
+use diesel_async::AsyncPgConnection;
+
+use super::{Answer, ROWS, Shared, briefly, days, pages, part};
+use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
+use crate::params::Asked;
+use crate::show::{self, When};
+use crate::words;
+
+#[derive(Template)]
+#[template(path = "bills.html")]
+struct Page {
+    shell: Shell,
+    statuses: Vec<Choice>,
+    from: String,
+    to: String,
+    chips: Vec<Chip>,
+    rows: Vec<Row>,
+    pages: Pages,
+}
+
+pub(super) struct Row {
+    pub(super) id: BillId,
+    pub(super) short: String,
+    pub(super) made: When,
+    pub(super) account: AccountId,
+    pub(super) account_short: String,
+    pub(super) kind: String,
+    pub(super) description: String,
+    pub(super) amount: String,
+    pub(super) status: Status,
+}
+
+pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
+    let shell = Shell::new(&core, Section::Bills, &viewer);
+    let status: Option<BillStatus> = query.get("status").parse().ok();
+    let filter = BillFilter { status, made: days(&query, shell.zone) };
+    let part = part(&query, |text| text.parse().ok());
+    let mut conn = core.services.db.conn().await?;
+    let slice = conn
+        .build_transaction()
+        .read_only()
+        .run(async |conn: &mut AsyncPgConnection| {
+            briefly(conn).await?;
+            browse::bills(conn, filter, part, ROWS).await
+        })
+        .await?;
+    drop(conn);
+    let pages = pages(&slice, &query, |row: &BillView| row.id.to_string());
+    let choice = |status: &BillStatus| Choice {
+        value: status.as_str(),
+        word: words::bill(*status, shell.lang()).word.to_owned(),
+        is_on: filter.status == Some(*status),
+    };
+    let statuses: Vec<Choice> = BillStatus::ALL.iter().map(choice).collect();
+    let mut chips: Vec<Chip> = super::day_chips(&shell, &query, filter.made);
+    let chosen = statuses.iter().filter(|choice| choice.is_on);
+    chips.extend(chosen.map(|choice| Chip { says: choice.word.clone(), without: query.with("status", "") }));
+    let rows = slice.rows.iter().map(|bill| row(&shell, bill)).collect();
+    let (from, to) = (query.get("from").to_owned(), query.get("to").to_owned());
+    Ok(html(&Page { shell, statuses, from, to, chips, rows, pages }))
+}
+
+pub(super) fn row(shell: &Shell, bill: &BillView) -> Row {
+    Row {
+        id: bill.id,
+        short: show::short(bill.id),
+        made: shell.when(&bill.created_at),
+        account: bill.account_id,
+        account_short: show::short(bill.account_id),
+        kind: kind(bill, shell),
+        description: bill.description.clone(),
+        amount: show::money(bill.amount, bill.currency, shell.lang()),
+        status: words::bill(bill.status, shell.lang()),
+    }
+}
+
+/// `renewal № 14`.
+fn kind(bill: &BillView, shell: &Shell) -> String {
+    let kind = words::kind(bill.kind, shell.lang());
+    match bill.period_no {
+        0 => kind.to_owned(),
+        number => format!("{kind} {}\u{a0}{number}", shell.t("no.", "№")),
+    }
+}

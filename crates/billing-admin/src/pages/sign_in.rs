@@ -1,0 +1,96 @@
+//! Signing in and out.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use billing::staff::{self, password};
+use billing::store::staff::{Entry, Failure, audit, begin, by_name, end, failed, succeeded, waits_until};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Answer, Shared, back, set_cookie};
+use crate::Core;
+use crate::access::cookie_name;
+use crate::page::{Problem, Section, Shell, Viewer, html};
+use crate::params::{Asked, Params};
+use crate::show::When;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct Page {
+    shell: Shell,
+    to: String,
+    name: String,
+    is_wrong: bool,
+    until: Option<When>,
+}
+
+pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Response {
+    let shell = Shell::new(&core, Section::None, &viewer);
+    html(&Page { shell, to: query.get("to").to_owned(), name: String::new(), is_wrong: false, until: None })
+}
+
+/// For a name that nobody has, and for a password that is not theirs, the same is said after the same time.
+pub(crate) async fn sign_in(
+    State(core): Shared,
+    viewer: Viewer,
+    headers: HeaderMap,
+    Extension(form): Extension<Params>,
+) -> Answer {
+    let typed = form.get("name");
+    let name = staff::name(typed).unwrap_or_default();
+    let failures = [Failure::of_name(&name), Failure::from_address(&viewer.address)];
+    let db = &core.services.db;
+    let page = |is_wrong, until| {
+        let shell = Shell::new(&core, Section::None, &viewer);
+        html(&Page { shell, to: form.get("to").to_owned(), name: typed.to_owned(), is_wrong, until })
+    };
+    let (waits, found) = {
+        let mut conn = db.conn().await?;
+        (waits_until(&mut conn, &failures, db.now()).await?, by_name(&mut conn, &name).await?)
+    };
+    if let Some(until) = waits {
+        let shell = Shell::new(&core, Section::None, &viewer);
+        let until = shell.exactly(&until);
+        return Ok((StatusCode::TOO_MANY_REQUESTS, page(false, Some(until))).into_response());
+    }
+    let (found, hash) = match found {
+        Some((found, hash)) if found.disabled_at.is_none() => (Some(found), Some(hash)),
+        _ => (None, None),
+    };
+    let is_right = verify(&core, form.raw("password").into(), hash).await;
+    let mut conn = db.conn().await?;
+    let Some(found) = found.filter(|_| is_right) else {
+        failed(&mut conn, &failures, db.now()).await?;
+        tracing::warn!(address = viewer.address, "somebody could not sign in");
+        return Ok((StatusCode::FORBIDDEN, page(true, None)).into_response());
+    };
+    succeeded(&mut conn, &failures[0]).await?;
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let cookie = begin(&mut conn, found.id, &viewer.address, agent, db.now()).await?;
+    let by = billing::store::staff::By::staff(&found, &viewer.address);
+    audit(&mut conn, &by, &Entry::new("signed_in"), db.now()).await?;
+    let secure = if core.https { "; Secure" } else { "" };
+    let cookie = cookie.expose_secret();
+    let cookie = format!("{}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(core.https));
+    Ok(set_cookie(&cookie, if found.is_one_time { "/me" } else { back(form.get("to")) }))
+}
+
+/// On a thread of its own, and not many at a time.
+pub(super) async fn verify(core: &Core, given: SecretString, hash: Option<String>) -> bool {
+    let permit = core.passwords.clone().acquire_owned().await;
+    let verifying = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        password::verify(&given, hash.as_deref())
+    });
+    verifying.await.unwrap_or_default()
+}
+
+pub(crate) async fn sign_out(State(core): Shared, viewer: Viewer) -> Answer {
+    let visitor = viewer.visitor()?;
+    end(&mut *core.services.db.conn().await?, &visitor.key).await.map_err(Problem::from)?;
+    let secure = if core.https { "; Secure" } else { "" };
+    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{secure}", cookie_name(core.https));
+    Ok(set_cookie(&cookie, "/login"))
+}

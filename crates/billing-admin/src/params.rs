@@ -1,0 +1,48 @@
+//! The fields of a form or of a query.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use url::form_urlencoded;
+
+/// In order; a name may stand there several times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    pub(crate) fn read(text: &[u8]) -> Self {
+        Self(form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// The first field of this name, without the blanks around it; empty if there is none.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// Likewise, as it was typed.
+    pub(crate) fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// The address of the same page with one field changed, or taken away, and from the first row on.
+    pub(crate) fn with(&self, name: &str, value: &str) -> String {
+        let stays =
+            |(key, value): &&(String, String)| !value.is_empty() && ![name, "older", "newer"].contains(&key.as_str());
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(self.0.iter().filter(stays));
+        if !value.is_empty() {
+            query.append_pair(name, value);
+        }
+        format!("?{}", query.finish())
+    }
+}
+
+/// The query of the address.
+pub(crate) struct Asked(pub(crate) Params);
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(Params::read(parts.uri.query().unwrap_or_default().as_bytes())))
+    }
+}

@@ -1,0 +1,307 @@
+"""Goes through the panel as people do: with and without JavaScript, wide and narrow, light and dark; then acts.
+
+    browse.py <address> <three one-time passwords> <account> <paid payment> <bill> <declined payment> <payment in doubt>
+
+The rows are those of browser.rs. With ADMIN_SCREENSHOTS=<directory> in the environment the pages are stored there as pictures.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+ADDRESS, CHIEF, SECOND, ADMIN, ACCOUNT, PAID, BILL, DECLINED, UNKNOWN = sys.argv[1:]
+OWN = "correct horse battery"
+SCREENSHOTS = os.environ.get("ADMIN_SCREENSHOTS")
+SECONDS = 60
+AXE = (Path(sys.executable).parent.parent / "axe/node_modules/axe-core/axe.min.js").read_text()
+FLAGS = (
+    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
+    "disable-sync disable-dev-shm-usage hide-scrollbars"
+)
+PAGES = {
+    "home": "/",
+    "accounts": "/accounts",
+    "accounts-none": "/accounts?status=Overdue",
+    "account": f"/accounts/{ACCOUNT}",
+    "bills": "/bills",
+    "bill": f"/bills/{BILL}",
+    "payments": "/payments",
+    "payment": f"/payments/{PAID}",
+    "payment-declined": f"/payments/{DECLINED}",
+    "payment-unknown": f"/payments/{UNKNOWN}",
+    "cancel": f"/accounts/{ACCOUNT}/cancel",
+    "extend": f"/accounts/{ACCOUNT}/extend?days=3",
+    "extend-refused": f"/accounts/{ACCOUNT}/extend?days=0",
+    "refund": f"/payments/{PAID}/refund",
+    "refund-refused": f"/payments/{DECLINED}/refund",
+    "refunds": "/refunds",
+    "rules": "/rules",
+    "rule": "/rules/5051",
+    "find": "/find?q=what",
+    "audit": "/audit",
+    "me": "/me",
+    "problem": "/nowhere",
+}
+# Which pictures are shown in the documentation.
+SHOWN = {"home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit"}
+WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
+
+
+class Browser:
+    def __init__(self, profile, scripts):
+        options = ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in FLAGS.split():
+            options.add_argument(f"--{flag}")
+        options.add_argument(f"--user-data-dir={profile}")
+        options.add_argument("--lang=ru")
+        prefs = {"intl.accept_languages": "ru,en"}
+        if not scripts:
+            prefs["profile.managed_default_content_settings.javascript"] = 2
+        options.add_experimental_option("prefs", prefs)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+    def open(self, path):
+        self.driver.get(ADDRESS + path)
+
+    def size(self, width, height=900):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def theme(self, theme):
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def text(self):
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def once(self, what, condition):
+        try:
+            WebDriverWait(self.driver, SECONDS, 0.1, ignored_exceptions=[Exception]).until(lambda _: condition())
+        except Exception as error:
+            raise AssertionError(f"never: {what}; {self.driver.current_url}\n{self.text()}") from error
+
+    def shows(self, *texts):
+        for text in texts:
+            self.once(repr(text), lambda: text in self.text())
+
+    def fill(self, selector, text):
+        element = self.find(selector)
+        element.clear()
+        element.send_keys(text)
+
+    def press(self, text):
+        buttons = [one for one in self.driver.find_elements(By.CSS_SELECTOR, "main button, footer button") if text in one.text]
+        assert len(buttons) == 1, (text, [one.text for one in buttons], self.text())
+        buttons[0].click()
+
+    def picture(self, name):
+        if SCREENSHOTS:
+            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+            self.driver.save_screenshot(f"{SCREENSHOTS}/{name}.png")
+
+    def complaints(self):
+        """What the browser did not like: a policy that is broken, a file that is not there."""
+        severe = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        meant = ("status of 403", "status of 404", "status of 409", "status of 422")
+        return [message for message in severe if not any(text in message for text in meant)]
+
+
+def violations(browser):
+    """What axe finds that keeps somebody from reading or using a page."""
+    browser.driver.execute_script(AXE)
+    found = browser.driver.execute_async_script(
+        "const done = arguments[0]; axe.run().then(result => done(result.violations), error => done(String(error)))"
+    )
+    assert isinstance(found, list), found
+    bad = [one for one in found if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in bad]
+
+
+def overflow(browser):
+    """How many pixels a page is wider than the window."""
+    return browser.driver.execute_script("return document.documentElement.scrollWidth - innerWidth")
+
+
+def look(browser, pages):
+    wrong = []
+    for name, path in pages.items():
+        browser.open(path)
+        for theme in "light", "dark":
+            browser.theme(theme)
+            for width_name, width in WIDTHS.items():
+                browser.size(width)
+                found = violations(browser) if (theme, width_name) != ("dark", "narrowest") else []
+                if found or overflow(browser) > 0:
+                    wrong.append((name, theme, width, overflow(browser), found))
+                if name in SHOWN and (theme, width_name) in (("light", "wide"), ("dark", "narrow")):
+                    browser.picture(f"admin-{name}-{theme}")
+        assert browser.driver.find_elements(By.CSS_SELECTOR, "main h1"), path
+        assert "{" not in browser.find("h1").text, path
+    browser.theme("light")
+    browser.size(1280)
+    assert not wrong, wrong
+
+
+def sign_in(browser, name, password, own=OWN):
+    browser.open("/login?to=/payments")
+    browser.fill("#name", name)
+    browser.fill("#password", password)
+    browser.find("main button").click()
+    if password != own:
+        browser.shows("Задайте свой")
+        browser.fill("#present", password)
+        browser.fill("#new", own)
+        browser.fill("#again", own)
+        browser.find("form[action='/me/password'] button").click()
+    browser.once(f"{name} is in", lambda: browser.find(".who").text.startswith(name))
+
+
+def sign_out(browser):
+    browser.find(".who button").click()
+    browser.once("signed out", lambda: browser.find("#password"))
+
+
+def confirm(browser, path, reason, button):
+    browser.open(path)
+    browser.shows("Что произойдёт")
+    browser.fill("#reason", reason)
+    browser.press(button)
+
+
+def find(browser):
+    """One box for everything, by the keyboard alone."""
+    browser.open("/")
+    browser.find("body").send_keys("/")
+    browser.once("the box has the focus", lambda: browser.driver.switch_to.active_element.get_attribute("id") == "find")
+    browser.driver.switch_to.active_element.send_keys("1002", Keys.ENTER)
+    browser.shows("Отказ", "5051", "Недостаточно средств на карте")
+    browser.open("/")
+    browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+    assert browser.driver.switch_to.active_element.get_attribute("class") == "skip"
+
+
+def lists(browser):
+    """A list goes on both ways, and its conditions are in the address."""
+    browser.open("/accounts")
+    first = browser.find("tbody tr").text
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Старее").click()
+    browser.once("another page", lambda: browser.find("tbody tr").text != first)
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Новее").click()
+    browser.once("the first again", lambda: browser.find("tbody tr").text == first)
+    browser.open("/payments?state=unknown")
+    browser.shows("Неизвестно")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
+    browser.find(".chips a").click()
+    browser.once("all of them", lambda: len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 3)
+
+
+def explains(browser):
+    browser.open(f"/payments/{UNKNOWN}")
+    browser.shows("Почему так и что будет дальше", "Ожидается", "Дальше само", "POST /payments/cards/charge")
+    browser.open(f"/accounts/{ACCOUNT}")
+    browser.shows("Оплачена до", "Следующее", "Visa ·· 4242", "Europe/Moscow (UTC+03:00)")
+
+
+def speaks_both(browser):
+    browser.open("/accounts")
+    browser.press("English")
+    browser.shows("Next charge", "Never paid")
+    browser.press("Русский")
+    browser.shows("Ещё не платил")
+    browser.press("Тёмная")
+    browser.once("dark", lambda: browser.find("html").get_attribute("data-theme") == "dark")
+    browser.press("Как в системе")
+
+
+def acts(browser):
+    confirm(browser, f"/accounts/{ACCOUNT}/extend?days=3", "an outage on Monday", "Продлить на 3 дня")
+    browser.shows("Выполнено", "перенесён вручную")
+    # The same form twice: it is done once.
+    browser.open(f"/accounts/{ACCOUNT}/cancel")
+    browser.fill("#reason", "the customer called")
+    form = browser.driver.execute_script("return new URLSearchParams(new FormData(document.querySelector('main form.card'))).toString()")
+    send = """
+        const [form, done] = arguments;
+        const headers = {"content-type": "application/x-www-form-urlencoded"};
+        fetch("", {method: "POST", body: form, headers}).then(response => done(response.url + " " + response.status));
+    """
+    for _ in range(2):
+        told = browser.driver.execute_async_script(send, form)
+        assert told.endswith("?done=cancel 200"), told
+    # What was looked at before is not what would be done now.
+    told = browser.driver.execute_async_script(send, form.replace("&id=", "&id=0").replace("id=00", "id=1"))
+    assert told.endswith((" 409", " 403")), told
+    browser.open(f"/accounts/{ACCOUNT}")
+    browser.shows("не продлевается", "Отозвать отмену")
+    confirm(browser, f"/payments/{PAID}/refund?amount=200%2C00&effect=keep", "the film did not play", "Вернуть 200,00")
+    browser.shows("Возврат", "the film did not play")
+    return browser.driver.current_url.removeprefix(ADDRESS)
+
+
+def staff(browser):
+    browser.open("/staff")
+    assert not violations(browser), violations(browser)
+    browser.picture("admin-staff-light")
+    browser.fill("form[action='/staff'] input[name=name]", "Newcomer")
+    browser.fill("form[action='/staff'] input[name=password]", OWN)
+    browser.press("Впустить и показать")
+    browser.shows("newcomer", "Показывается только сейчас")
+    browser.open("/payments")
+    browser.shows("Ваша роль не позволяет")
+
+
+def whole(browser):
+    browser.open("/login")
+    assert not violations(browser), violations(browser)
+    browser.picture("admin-sign-in-light")
+    sign_in(browser, "chief", CHIEF)
+    look(browser, PAGES)
+    find(browser)
+    lists(browser)
+    explains(browser)
+    speaks_both(browser)
+    refund = acts(browser)
+    browser.shows("ожидается", "согласиться должен кто-то другой")
+    sign_out(browser)
+    sign_in(browser, "second", SECOND)
+    browser.open(refund)
+    browser.press("Согласиться вернуть")
+    browser.once("agreed", lambda: "Согласиться" not in browser.text())
+    sign_out(browser)
+    sign_in(browser, "admin", ADMIN)
+    staff(browser)
+    assert not browser.complaints(), browser.complaints()
+
+
+def without_scripts(browser):
+    """Every page is complete, and signing in and a filter work."""
+    sign_in(browser, "chief", OWN)
+    for path in PAGES.values():
+        browser.open(path)
+        assert browser.driver.find_elements(By.CSS_SELECTOR, "main h1"), path
+    browser.open("/payments")
+    browser.find("option[value=unknown]").click()
+    browser.press("Применить")
+    browser.once("one", lambda: len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1)
+
+
+for scripts, steps in (True, whole), (False, without_scripts):
+    with tempfile.TemporaryDirectory() as profile:
+        browser = Browser(profile, scripts)
+        try:
+            steps(browser)
+        finally:
+            browser.driver.quit()

@@ -1,0 +1,93 @@
+//! `billing staff`: who may sign in to the admin panel.
+
+use std::io::Write as _;
+
+use billing::staff::{self, Role, password};
+use billing::store::staff::{By, StaffError, add, all, disable, reset};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+
+use crate::exit::{self, Exit};
+
+#[derive(Args, Debug)]
+pub struct StaffConfig {
+    #[command(subcommand)]
+    pub verb: StaffVerb,
+    /// Who does it; it stands in the audit log
+    #[arg(long, env = "USER", default_value = "somebody", value_name = "NAME", global = true)]
+    pub by: String,
+    #[command(flatten)]
+    pub services: billing::ServicesConfig,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum StaffVerb {
+    /// Shows who there is
+    List,
+    /// Lets somebody in, and prints the password with which they come in once, to choose their own
+    Add {
+        #[arg(value_parser = name)]
+        name: String,
+        /// support, accountant, chief_accountant, operator, auditor or administrator
+        #[arg(long, value_parser = role)]
+        role: Role,
+    },
+    /// Ends somebody's sessions and prints a password with which they come in once, to choose another
+    Reset {
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// Lets somebody in no more, at once
+    Disable {
+        #[arg(value_parser = name)]
+        name: String,
+    },
+}
+
+fn name(text: &str) -> Result<String, staff::BadName> {
+    staff::name(text)
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let known = || Role::ALL.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| format!("no such role; there are {}", known()))
+}
+
+pub(crate) async fn run(config: StaffConfig) -> Result<u8, Exit> {
+    let db = config.services.connect_database().await.map_err(crate::roles::services_error)?;
+    let (mut conn, by, now) = (db.conn().await?, By::command_line(&config.by), db.now());
+    let mut out = std::io::stdout();
+    match config.verb {
+        StaffVerb::List => {
+            for one in all(&mut conn).await.map_err(anyhow::Error::from)? {
+                let state = match (one.disabled_at, one.is_one_time) {
+                    (Some(at), _) => format!("disabled since {}", at.format("%Y-%m-%d %H:%M UTC")),
+                    (None, true) => "has not chosen a password yet".to_owned(),
+                    (None, false) => String::new(),
+                };
+                writeln!(out, "{}\t{}\t{state}", one.name, one.role)?;
+            }
+        }
+        StaffVerb::Add { name, role } => {
+            let password = password::one_time();
+            add(&mut conn, &name, role, &password::hash(&password), &by, now).await.map_err(staff_error)?;
+            writeln!(out, "{}", password.expose_secret())?;
+        }
+        StaffVerb::Reset { name } => {
+            let password = password::one_time();
+            reset(&mut conn, &name, &password::hash(&password), &by, now).await.map_err(staff_error)?;
+            writeln!(out, "{}", password.expose_secret())?;
+        }
+        StaffVerb::Disable { name } => disable(&mut conn, &name, &by, now).await.map_err(staff_error)?,
+    }
+    Ok(exit::OK)
+}
+
+fn staff_error(error: StaffError) -> Exit {
+    match error {
+        StaffError::Store(_) => anyhow::Error::from(error).into(),
+        StaffError::Known(_) | StaffError::Unknown(_) | StaffError::LastAdministrator(_) => {
+            Exit { status: exit::FAILED, error: error.into() }
+        }
+    }
+}
