@@ -133,6 +133,7 @@ pub(crate) fn card(mask: &CardMask) -> String {
 }
 
 /// The beginning of an id, where the whole of it stands beside.
+#[expect(clippy::needless_pass_by_value, reason = "ids are copied")]
 pub(crate) fn short(id: impl ToString) -> String {
     let text = id.to_string();
     // The ends differ more than the beginnings do: those tell the time.

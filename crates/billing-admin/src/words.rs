@@ -117,6 +117,9 @@ pub(crate) const fn event(kind: EventKind, lang: Lang) -> &'static str {
         EventKind::AccessEnded => lang.of("Access has ended.", "Доступ закончился."),
         EventKind::PaymentSucceeded => lang.of("The payment succeeded.", "Оплата прошла."),
         EventKind::PaymentDeclined => lang.of("The payment was declined.", "Оплата отклонена."),
+        EventKind::TrialBegan => lang.of("A trial began.", "Начался пробный период."),
+        EventKind::TrialRefused => lang.of("A trial was refused.", "В пробном периоде отказано."),
+        EventKind::TrialSet => lang.of("The trial of a tariff was set.", "Изменён пробный период тарифа."),
         EventKind::RenewalUpcoming => {
             lang.of("The customer was told of the coming charge.", "Абонент предупреждён о списании.")
         }

@@ -135,6 +135,7 @@ async fn hostile(db: &Db, cipher: &Cipher) -> (AccountId, BillId, PaymentId) {
     accounts::register(&mut conn, account, Tz::Europe__Moscow, now).await.expect("it is new");
     let tariff = tariffs::list(&mut conn, now).await.expect("they are seeded").remove(0);
     let new = NewPayment {
+        trial: None,
         account_id: account,
         tariff_id: tariff.id,
         cryptogram: SECRETS[0].into(),
@@ -153,7 +154,7 @@ async fn hostile(db: &Db, cipher: &Cipher) -> (AccountId, BillId, PaymentId) {
         transaction_id: 504,
         acs_url: "https://acs.example/page".into(),
         pa_req: SECRETS[2].into(),
-        expires_at: now,
+        expires_at: now + chrono::Duration::minutes(30),
     };
     payments::apply(&mut conn, payment.id, page, cipher, now).await.expect("it waits");
     payments::submit_pa_res(&mut conn, payment.id, 504, "PaRes".into(), cipher, now).await.expect("it is answered");
@@ -168,7 +169,7 @@ async fn hostile(db: &Db, cipher: &Cipher) -> (AccountId, BillId, PaymentId) {
     payments::apply(&mut conn, payment.id, declined, cipher, now).await.expect("it is declined");
     let mask = CardMask { scheme: body(), last_four: body(), ..CardMask::default() };
     for text in [
-        format!("update tariff set name = $${SCRIPT}$$, description = $${SCRIPT}$$"),
+        format!("update tariff set name = $${SCRIPT}$$, description = $${SCRIPT}$$ where id = '{}'", tariff.id),
         format!("update bill set description = $${SCRIPT}$$"),
         format!(
             "update payment set info = $${SCRIPT}$$, card = $${}$$, pa_req = '{}'",
@@ -200,7 +201,7 @@ async fn every_route_lets_in_whom_it_may_and_nobody_else() {
     let site = Site::open().await;
     let expired = site.signed_in(Role::ChiefAccountant, false).await;
     let idle = "update staff_session set last_seen_at = last_seen_at - interval '31 minutes'";
-    diesel::sql_query(idle).execute(&mut *site.db.conn().await.unwrap()).await.unwrap();
+    diesel::sql_query(idle).execute(&mut site.db.conn().await.unwrap()).await.unwrap();
     let mut roles = BTreeMap::new();
     for role in Role::ALL {
         roles.insert(*role, site.signed_in(*role, false).await);
@@ -273,7 +274,7 @@ async fn whoever_guesses_waits_and_learns_nothing() {
     let site = Site::open().await;
     let (password, now) = (password::one_time(), site.db.now());
     let by = By::command_line("a test");
-    staff::add(&mut *site.db.conn().await.unwrap(), "ada", Role::Support, &password::hash(&password), &by, now)
+    staff::add(&mut site.db.conn().await.unwrap(), "ada", Role::Support, &password::hash(&password), &by, now)
         .await
         .unwrap();
     let here = "http://127.0.0.1:1";
@@ -325,7 +326,7 @@ async fn a_password_is_chosen_and_sessions_end() {
     let seen = site.ask(&Method::POST, "/login", &Who::Nobody, here, form).await;
     assert_eq!((seen.status, seen.to.as_str()), (StatusCode::SEE_OTHER, "/payments"));
 
-    staff::disable(&mut *site.db.conn().await.unwrap(), "ada", &by, now).await.unwrap();
+    staff::disable(&mut site.db.conn().await.unwrap(), "ada", &by, now).await.unwrap();
     let seen = site.ask(&Method::POST, "/login", &Who::Nobody, here, form).await;
     assert_eq!(seen.status, StatusCode::FORBIDDEN, "who is disabled is nobody");
 }
@@ -345,7 +346,7 @@ async fn whatever_has_a_number_is_found() {
         assert_eq!((seen.status, seen.to), (StatusCode::SEE_OTHER, to), "{text}");
     }
     let sql = r#"update payment set card = '{"last_four": "4242"}'"#;
-    diesel::sql_query(sql).execute(&mut *site.db.conn().await.unwrap()).await.unwrap();
+    diesel::sql_query(sql).execute(&mut site.db.conn().await.unwrap()).await.unwrap();
     let today = site.db.now().with_timezone(&Tz::Europe__Moscow).format("%Y-%m-%d");
     assert_eq!(found(&format!("4242 {today}")).await.to, format!("/payments/{}", site.payment));
     let nothing = found(&format!("4242 {today} 0,07")).await;

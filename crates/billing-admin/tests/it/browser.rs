@@ -42,9 +42,8 @@ struct Month<'a> {
 impl Month<'_> {
     async fn account(&self, at: DateTime<Utc>) -> AccountId {
         let id = AccountId::from(uuid::Uuid::now_v7());
-        let registering = async {
-            accounts::register(&mut *self.db.conn().await.unwrap(), id, Tz::Europe__Moscow, at).await.unwrap()
-        };
+        let registering =
+            async { accounts::register(&mut self.db.conn().await.unwrap(), id, Tz::Europe__Moscow, at).await.unwrap() };
         trail::follow(Trail::of(Source::Api), registering).await;
         id
     }
@@ -60,6 +59,7 @@ impl Month<'_> {
         let mut conn = self.db.conn().await.unwrap();
         let tariff = tariffs::list(&mut conn, at).await.unwrap().remove(1);
         let new = NewPayment {
+            trial: None,
             account_id,
             tariff_id: tariff.id,
             cryptogram: "a cryptogram".into(),
@@ -94,6 +94,7 @@ fn took(payment: &PaymentView, transaction_id: i64) -> Outcome {
         amount: payment.amount,
         currency: Currency::RUB,
         card: Some(CardMask {
+            fingerprint: None,
             first_six: Some("424242".into()),
             last_four: Some("4242".into()),
             expires: Some("12/39".into()),
@@ -146,13 +147,13 @@ async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() 
     {
         let password = password::one_time();
         let hash = password::hash(&password);
-        staff::add(&mut *db.conn().await.unwrap(), name, role, &hash, &by, now).await.unwrap();
+        staff::add(&mut db.conn().await.unwrap(), name, role, &hash, &by, now).await.unwrap();
         passwords.push(password.expose_secret().to_owned());
     }
     // Every refund of the chief's needs a second person.
     let limit = "update refund_limit set alone = 0 where role = 'chief_accountant'";
-    diesel::sql_query(limit).execute(&mut *db.conn().await.unwrap()).await.unwrap();
-    let before = accounts::get(&mut *db.conn().await.unwrap(), paying).await.unwrap().unwrap().paid_until;
+    diesel::sql_query(limit).execute(&mut db.conn().await.unwrap()).await.unwrap();
+    let before = accounts::get(&mut db.conn().await.unwrap(), paying).await.unwrap().unwrap().paid_until;
     let bound = billing_admin::bind(options.admin).await.unwrap();
     let (address, stop) = (format!("http://{}", bound.local_addr()), CancellationToken::new());
     let serving = tokio::spawn(bound.run(services, stop.clone()));
@@ -167,7 +168,7 @@ async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() 
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
 
     // What its buttons have done.
-    let account = accounts::get(&mut *db.conn().await.unwrap(), paying).await.unwrap().unwrap();
+    let account = accounts::get(&mut db.conn().await.unwrap(), paying).await.unwrap().unwrap();
     assert!(account.cancel_at_period_end, "cancelled, once, though the form was sent twice");
     assert_eq!(account.paid_until, before.map(|end| end + TimeDelta::days(3)), "extended by three days");
     #[derive(diesel::QueryableByName)]
@@ -177,13 +178,13 @@ async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() 
     }
     let audit =
         "select action || ' ' || coalesce(reason, '') as text from audit_log where target is not null order by id";
-    let lines: Vec<Line> = diesel::sql_query(audit).load(&mut *db.conn().await.unwrap()).await.unwrap();
+    let lines: Vec<Line> = diesel::sql_query(audit).load(&mut db.conn().await.unwrap()).await.unwrap();
     let lines: Vec<_> = lines.iter().map(|line| line.text.trim()).filter(|line| !line.starts_with("staff_")).collect();
     assert_eq!(
         lines,
         ["extend an outage on Monday", "cancel the customer called", "refund the film did not play", "refund_approved"]
     );
-    let wiped = diesel::sql_query("delete from audit_log").execute(&mut *db.conn().await.unwrap()).await;
+    let wiped = diesel::sql_query("delete from audit_log").execute(&mut db.conn().await.unwrap()).await;
     assert!(wiped.is_err(), "the log takes new rows and nothing else");
 
     stop.cancel();
