@@ -171,11 +171,7 @@ async fn hostile(db: &Db, cipher: &Cipher) -> (AccountId, BillId, PaymentId) {
     for text in [
         format!("update tariff set name = $${SCRIPT}$$, description = $${SCRIPT}$$ where id = '{}'", tariff.id),
         format!("update bill set description = $${SCRIPT}$$"),
-        format!(
-            "update payment set info = $${SCRIPT}$$, card = $${}$$, pa_req = '{}'",
-            serde_json::to_string(&mask).expect("JSON"),
-            SECRETS[2]
-        ),
+        format!("update payment set info = $${SCRIPT}$$, card = $${}$$", serde_json::to_string(&mask).expect("JSON")),
         format!("update account set tariff_id = '{}'", tariff.id),
     ] {
         diesel::sql_query(text).execute(&mut *conn).await.expect("it can be written");
