@@ -8,8 +8,8 @@ use billing::db::Db;
 use billing::event::Source;
 use billing::payment::{CardMask, Outcome};
 use billing::staff::{Role, password};
-use billing::store::gateway_calls::{self, CallOutcome, Ended};
-use billing::store::payments::{self, NewPayment, PaymentView};
+use billing::store::gateway_calls::{CallOutcome, Ended};
+use billing::store::payments::{self, Begin, NewPayment, PaymentView};
 use billing::store::staff::{self, By};
 use billing::store::{accounts, tariffs};
 use billing::trail::{self, Trail};
@@ -68,13 +68,11 @@ impl Month<'_> {
             now: at,
         };
         let payment = payments::create(&mut conn, new, self.cipher).await.unwrap().payment;
-        payments::begin_sending(&mut conn, payment.id, self.cipher, at).await.unwrap();
-        let request = Some(format!("charge:{}", payment.id));
-        let path = "/payments/cards/charge";
-        let call = gateway_calls::begin(&mut conn, payment.id, path, request.as_deref(), at).await.unwrap();
+        let begun = payments::begin_sending(&mut conn, payment.id, self.cipher, at).await.unwrap();
+        let Begin::Send(order) = begun else { panic!("it is sent: {begun:?}") };
         let later = at + TimeDelta::milliseconds(812);
         let ended = Ended {
-            call,
+            call: order.call,
             outcome: called,
             http_status: (called != CallOutcome::Unknown).then_some(200),
             request: Some("{\"Amount\":\"599.00\",\"InvoiceId\":\"7\"}".into()),
