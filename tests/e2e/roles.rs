@@ -125,6 +125,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("beat", "WIPE_TRACES_EVERY", "0s"),
     ("beat", "RECONCILE_EVERY", "0s"),
     ("beat", "RESUME_REFUNDS_EVERY", "0s"),
+    ("beat", "WATCH_RECEIPTS_EVERY", "0s"),
     ("worker", "WORKER_EVENTS", "perhaps"),
     ("admin", "ADMIN_LISTEN", "0.0.0.0:0"),
     ("admin", "ADMIN_HTTPS", "perhaps"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing::tasks::{
     Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RecognizeRevenue, ReconcileDays, RepublishStranded,
-    ResolveUnknown, ResumeRefunds, SettleNotifications, WipeTraces,
+    ResolveUnknown, ResumeRefunds, SettleNotifications, WatchReceipts, WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Crontab, Entry, store};
@@ -38,6 +38,10 @@ pub struct Config {
     /// How often refunds are looked for that nobody turns to: whose message was lost, that are in doubt
     #[arg(long, env = "RESUME_REFUNDS_EVERY", default_value = "30s", value_parser = interval, value_name = "DURATION")]
     pub resume_refunds_every: Duration,
+
+    /// How often receipts are looked for that were not made within an hour, and those that the cash register is to be asked for
+    #[arg(long, env = "WATCH_RECEIPTS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
+    pub watch_receipts_every: Duration,
 
     /// How often unanswered 3-D Secure pages are looked for
     #[arg(long, env = "EXPIRE_THREE_DS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
@@ -108,6 +112,7 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("republish-stranded", config.republish_stranded_every, RepublishStranded {}),
         Entry::every("resolve-unknown", config.resolve_unknown_every, ResolveUnknown {}),
         Entry::every("resume-refunds", config.resume_refunds_every, ResumeRefunds {}),
+        Entry::every("watch-receipts", config.watch_receipts_every, WatchReceipts {}),
         Entry::every("expire-three-ds", config.expire_three_ds_every, ExpireThreeDs {}),
         Entry::every("end-holds", config.end_holds_every, EndHolds {}),
         Entry::every("settle-notifications", config.settle_notifications_every, SettleNotifications {}),

@@ -13,6 +13,7 @@ use crate::exit;
 use crate::health::HealthConfig;
 use crate::keys::KeysConfig;
 use crate::ledger::LedgerConfig;
+use crate::receipts::ReceiptsConfig;
 use crate::reconcile::ReconcileConfig;
 use crate::restored::RestoredConfig;
 use crate::roles::{
@@ -69,6 +70,8 @@ pub enum Command {
     Staff(Box<StaffConfig>),
     /// What tariffs cost, and from when on
     Tariffs(Box<TariffsConfig>),
+    /// Fiscal receipts that are missing, and having others made
+    Receipts(Box<ReceiptsConfig>),
     /// Compares the gateway's list with our payments, and shows what does not agree
     Reconcile(Box<ReconcileConfig>),
     /// After the database was restored, or a failover has lost commits: nothing is charged until it is known what the gateway has

@@ -12,6 +12,7 @@ mod health;
 mod keys;
 mod ledger;
 mod probes;
+mod receipts;
 mod reconcile;
 mod restored;
 mod roles;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         | Command::Keys(_)
         | Command::Ledger(_)
         | Command::Tariffs(_)
+        | Command::Receipts(_)
         | Command::Reconcile(_)
         | Command::Restored(_)
         | Command::Staff(_) => "warn",
@@ -73,6 +75,7 @@ pub async fn run(cli: Cli) -> Result<u8, Exit> {
         Command::Ledger(config) => unless_stopped(&signals, ledger::run(*config)).await,
         Command::Staff(config) => unless_stopped(&signals, staff::run(*config)).await,
         Command::Tariffs(config) => unless_stopped(&signals, tariffs::run(*config)).await,
+        Command::Receipts(config) => unless_stopped(&signals, receipts::run(*config)).await,
         Command::Reconcile(config) => unless_stopped(&signals, reconcile::run(*config)).await,
         Command::Restored(config) => unless_stopped(&signals, restored::run(*config)).await,
         Command::Keys(config) => unless_stopped(&signals, keys::run(*config)).await,

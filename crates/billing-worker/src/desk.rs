@@ -8,7 +8,7 @@ use billing::payment::identity::Terminal;
 use billing::resolve::ResolvePolicy;
 use billing::store::circuits::{self, Turned, Watch};
 use billing::store::{StoreError, payments, receipts};
-use billing::{AccountId, PaymentId, Services, trail};
+use billing::{AccountId, PaymentId, ReceiptId, Services, trail};
 use chrono::{DateTime, TimeDelta, Utc};
 use cloudpayments::{Client, Doubt, Error, NotProcessed};
 use secrecy::SecretString;
@@ -95,9 +95,9 @@ impl Desk {
         payments::account_of(&mut *self.services.db.conn().await?, payment_id).await
     }
 
-    /// What the gateway is told for the receipt of an attempt, if anything.
-    pub(crate) async fn receipt(&self, payment_id: PaymentId) -> Result<Option<SecretString>, StoreError> {
-        receipts::kept(&mut *self.services.db.conn().await?, payment_id, &self.services.cipher).await
+    /// What the gateway is told for the receipt of an attempt or a refund, if anything.
+    pub(crate) async fn receipt(&self, of: impl Into<ReceiptId>) -> Result<Option<SecretString>, StoreError> {
+        receipts::kept(&mut *self.services.db.conn().await?, of.into(), &self.services.cipher).await
     }
 
     /// Whether this worker takes tasks from a queue.

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{AccountId, BillId, PaymentId};
+use crate::{AccountId, BillId, ReceiptId};
 
 const NONCE: usize = 12;
 const KEY: usize = 32;
@@ -36,7 +36,7 @@ pub enum Place {
     /// `notification.token`, of the notification with this digest of its key.
     Notification(Uuid),
     /// `receipt.sealed`
-    Receipt(PaymentId),
+    Receipt(ReceiptId),
     /// `secret.sealed`, under this name
     Own(&'static str),
 }

@@ -36,3 +36,20 @@ uuid_id! {
     /// Money on its way back to a customer.
     RefundId
 }
+
+uuid_id! {
+    /// A fiscal receipt. One that goes along with a charge or a refund has the id of that.
+    ReceiptId
+}
+
+impl From<PaymentId> for ReceiptId {
+    fn from(id: PaymentId) -> Self {
+        id.get().into()
+    }
+}
+
+impl From<RefundId> for ReceiptId {
+    fn from(id: RefundId) -> Self {
+        id.get().into()
+    }
+}

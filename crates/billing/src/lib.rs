@@ -27,6 +27,7 @@ pub mod notification;
 pub mod payment;
 pub mod period;
 pub mod proration;
+pub mod receipt;
 pub mod reconciliation;
 pub mod refund;
 pub mod resolve;
@@ -41,6 +42,6 @@ pub mod times;
 pub mod trail;
 pub mod wake;
 
-pub use ids::{AccountId, BillId, DifferenceId, PaymentId, ReconciliationId, RefundId, TariffId};
+pub use ids::{AccountId, BillId, DifferenceId, PaymentId, ReceiptId, ReconciliationId, RefundId, TariffId};
 pub use money::{Currency, Kopecks};
 pub use services::{Services, ServicesConfig};

@@ -429,10 +429,29 @@ diesel::table! {
 }
 
 diesel::table! {
-    receipt (payment_id) {
+    receipt (id) {
         payment_id -> Uuid,
         created_at -> Timestamptz,
         sealed -> Nullable<Text>,
+        id -> Uuid,
+        refund_id -> Nullable<Uuid>,
+        kind -> Text,
+        way -> Text,
+        amount -> Int8,
+        due_at -> Nullable<Timestamptz>,
+        document -> Nullable<Text>,
+        issued_at -> Nullable<Timestamptz>,
+        told_at -> Nullable<Timestamptz>,
+        covered_by -> Nullable<Uuid>,
+        state -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        requested_by -> Nullable<Text>,
+        sends -> Int4,
+        first_sent_at -> Nullable<Timestamptz>,
+        last_sent_at -> Nullable<Timestamptz>,
+        again_at -> Nullable<Timestamptz>,
+        woken_at -> Nullable<Timestamptz>,
+        info -> Nullable<Text>,
     }
 }
 
@@ -685,6 +704,7 @@ diesel::joinable!(notification -> payment (payment_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
 diesel::joinable!(receipt -> payment (payment_id));
+diesel::joinable!(receipt -> refund (refund_id));
 diesel::joinable!(refund -> payment (payment_id));
 diesel::joinable!(restore -> reconciliation (reconciliation_id));
 diesel::joinable!(skipped_period -> account (account_id));

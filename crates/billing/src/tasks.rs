@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{PaymentId, ReconciliationId, RefundId};
+use crate::{PaymentId, ReceiptId, ReconciliationId, RefundId};
 
 /// What a customer waits for: first payments, and the answers of the bank's page. Workers keep places for it.
 pub const PAYMENTS: &str = "payments";
@@ -128,6 +128,24 @@ pub struct RefundPayment {
     pub refund_id: RefundId,
 }
 
+/// Has the cash register asked for a receipt alone. When it is asked again, its row says: so it is not tried again as a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(
+    name = "billing.send_receipt",
+    queue = "lookups",
+    acks_late,
+    ignore_result,
+    autoretry,
+    max_retries = 10,
+    retry_backoff = "1s",
+    retry_backoff_max = "10m",
+    soft_time_limit = "4m",
+    time_limit = "5m"
+)]
+pub struct SendReceipt {
+    pub receipt_id: ReceiptId,
+}
+
 // Tasks of the timetable do not expire: whether they had, the clocks of two machines would say, and one that is wrong would
 // stop all billing. Those that pile up while no worker runs find nothing to do.
 
@@ -155,6 +173,11 @@ pub struct ResolveUnknown {}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.resume_refunds", queue = "billing", acks_late, ignore_result)]
 pub struct ResumeRefunds {}
+
+/// Tells of receipts that were not made, and wakes workers for those that the cash register is to be asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.watch_receipts", queue = "billing", acks_late, ignore_result)]
+pub struct WatchReceipts {}
 
 /// Ends payments whose 3-D Secure page was never answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
@@ -274,6 +297,21 @@ impl ResolvePayment {
     #[must_use]
     pub fn look_id(payment_id: PaymentId, due_at: DateTime<Utc>) -> String {
         derived(payment_id, &format!("billing.resolve_payment {}", due_at.timestamp_micros()))
+    }
+}
+
+impl SendReceipt {
+    /// The id of the first message about an order to the register.
+    #[must_use]
+    pub fn task_id(receipt_id: ReceiptId) -> String {
+        receipt_id.to_string()
+    }
+
+    /// The id of the message about what is due since then.
+    #[must_use]
+    pub fn due_id(receipt_id: ReceiptId, due_at: DateTime<Utc>) -> String {
+        let step = format!("billing.send_receipt {}", due_at.timestamp_micros());
+        Uuid::new_v5(&receipt_id.get(), step.as_bytes()).to_string()
     }
 }
 

@@ -21,6 +21,7 @@ pub use client::{Client, ClientConfig, ConfigError, Exchange, Pages, Record};
 pub use error::{Decline, Doubt, Error, NotProcessed};
 pub use reason::ReasonGroup;
 pub use request::{
-    CardCharge, Initiator, InvalidRequestId, ListRequest, Payer, RequestId, TokenCharge, TransactionPart,
+    CardCharge, Initiator, InvalidRequestId, ListRequest, Payer, ReceiptKind, ReceiptOrder, RequestId, TokenCharge,
+    TransactionPart,
 };
 pub use transaction::{CardMask, Operation, Transaction, TransactionStatus};

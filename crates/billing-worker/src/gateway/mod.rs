@@ -6,9 +6,9 @@ mod listed;
 pub(crate) mod signals;
 
 use billing::payment::Instrument;
-use billing::store::payments::{ChargeInstrument, ChargeOrder};
+use billing::store::payments::{ChargeInstrument, ChargeOrder, PaymentView};
 use chrono::{DateTime, Utc};
-use cloudpayments::{Amount, CardCharge, Error, Initiator, TokenCharge};
+use cloudpayments::{Amount, CardCharge, Error, Initiator, TokenCharge, TransactionPart};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -96,8 +96,36 @@ fn json_data(order: &ChargeOrder, receipt: Option<&SecretString>) -> Option<Box<
         "period_no": order.period_no,
         "instrument": instrument.as_str(),
     });
+    attach(&mut data, receipt);
+    serde_json::value::to_raw_value(&data).ok()
+}
+
+/// Our ids, as they went along with the charge of a payment.
+pub(crate) fn charge_ids(payment: &PaymentView, period_no: i32) -> Value {
+    serde_json::json!({
+        "bill_id": payment.bill_id.to_string(),
+        "payment_id": payment.id.to_string(),
+        "tariff_id": payment.tariff_id.to_string(),
+        "kind": payment.kind.as_str(),
+        "period_no": period_no,
+        "instrument": payment.instrument.as_str(),
+    })
+}
+
+fn attach(data: &mut Value, receipt: Option<&SecretString>) {
     if let Some(receipt) = receipt.and_then(|text| serde_json::from_str::<Value>(text.expose_secret()).ok()) {
         data["cloudpayments"] = serde_json::json!({ "CustomerReceipt": receipt });
     }
-    serde_json::value::to_raw_value(&data).ok()
+}
+
+/// What a part of a payment – a refund, a confirmation – is sent with: our ids, and its receipt.
+pub(crate) fn part(
+    transaction_id: i64,
+    amount: Amount,
+    mut ids: Value,
+    receipt: Option<&SecretString>,
+) -> TransactionPart {
+    attach(&mut ids, receipt);
+    let json_data = serde_json::value::to_raw_value(&ids).ok();
+    TransactionPart { json_data, ..TransactionPart::new(transaction_id, amount) }
 }

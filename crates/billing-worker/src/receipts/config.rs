@@ -21,6 +21,10 @@ pub struct ReceiptsConfig {
     #[arg(long, env = "RECEIPTS_TAXATION_SYSTEM", value_parser = clap::value_parser!(u8).range(0..=5), value_name = "N")]
     pub receipts_taxation_system: Option<u8>,
 
+    /// Our taxpayer number (INN), 10 or 12 digits: in whose name the cash register makes receipts that it is asked for alone
+    #[arg(long, env = "RECEIPTS_INN", value_name = "DIGITS")]
+    pub receipts_inn: Option<String>,
+
     /// The address of our site, as receipts name the place of the sale
     #[arg(long, env = "RECEIPTS_PLACE", value_name = "URL")]
     pub receipts_place: Option<String>,
@@ -37,6 +41,11 @@ impl ReceiptsConfig {
         let missing = |variable| ConfigError::Receipts { variable, problem: "receipts are on, and need it" };
         let place = self.receipts_place.as_deref().filter(|place| !place.is_empty());
         let place: Arc<str> = place.ok_or_else(|| missing("RECEIPTS_PLACE"))?.into();
+        let inn = self.receipts_inn.as_deref().filter(|inn| !inn.is_empty()).ok_or_else(|| missing("RECEIPTS_INN"))?;
+        if !matches!(inn.len(), 10 | 12) || !inn.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ConfigError::Receipts { variable: "RECEIPTS_INN", problem: "has 10 or 12 digits" });
+        }
+        let inn: Arc<str> = inn.into();
         let fallback = self.receipts_fallback_email.clone().filter(|address| !address.expose_secret().is_empty());
         let fallback = fallback.ok_or_else(|| missing("RECEIPTS_FALLBACK_EMAIL"))?;
         if !contacts::is_email(fallback.expose_secret()) {
@@ -44,6 +53,6 @@ impl ReceiptsConfig {
             return Err(ConfigError::Receipts { variable, problem: "is no address, as in receipts@example.com" });
         }
         let contacts = auth.connection()?.map(Contacts::new);
-        Ok(Some(Receipts { seller: Seller { taxation_system, place }, fallback, contacts }))
+        Ok(Some(Receipts { seller: Seller { taxation_system, inn, place }, fallback, contacts }))
     }
 }

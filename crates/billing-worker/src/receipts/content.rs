@@ -15,12 +15,14 @@ use super::contacts::Contact;
 pub(super) struct Seller {
     /// 0 to 5, by the gateway's list.
     pub(super) taxation_system: u8,
+    /// Our taxpayer number.
+    pub(super) inn: Arc<str>,
     /// The address of the site, as receipts name it.
     pub(super) place: Arc<str>,
 }
 
 impl Seller {
-    /// The receipt of one thing sold, paid by card.
+    /// The receipt of one thing sold, paid by card; or of what of it goes back, as much as goes back.
     pub(super) fn receipt(&self, sale: &Sale, contact: &Contact) -> SecretString {
         let amount = number(Amount::from_minor(sale.amount.get(), sale.currency.decimals()));
         let item = json!({
@@ -55,12 +57,19 @@ fn number(amount: Amount) -> Value {
 #[cfg(test)]
 mod tests {
     use billing::ledger::SaleTerms;
-    use billing::{AccountId, Currency, Kopecks};
+    use billing::receipt::{ReceiptKind, ReceiptWay};
+    use billing::{AccountId, Currency, Kopecks, PaymentId};
 
     use super::*;
 
     fn sale(kopecks: i64, vat: Option<i32>) -> Sale {
+        let payment_id = PaymentId::new();
         Sale {
+            receipt_id: payment_id.into(),
+            payment_id,
+            refund_id: None,
+            way: ReceiptWay::Charge,
+            kind: ReceiptKind::Income,
             account_id: AccountId::new(),
             label: "Месяц".into(),
             amount: Kopecks::new(kopecks),
@@ -71,7 +80,7 @@ mod tests {
 
     #[test]
     fn it_says_what_was_sold_to_the_kopeck() {
-        let seller = Seller { taxation_system: 1, place: "https://cinema.example".into() };
+        let seller = Seller { taxation_system: 1, inn: "7700000000".into(), place: "https://cinema.example".into() };
         let made = |sale: &Sale, contact: &Contact| -> Value {
             serde_json::from_str(seller.receipt(sale, contact).expose_secret()).unwrap()
         };

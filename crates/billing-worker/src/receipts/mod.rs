@@ -1,12 +1,14 @@
-//! Receipts of 54-FZ: what goes to the gateway with a charge so that its cash register makes one (`CustomerReceipt`). Off
+//! Receipts of 54-FZ: what goes to the gateway with a charge, its confirmation and a refund so that its cash register makes one
+//! (`CustomerReceipt`), or alone. Off
 //! unless a tax system is configured.
 
 mod config;
 mod contacts;
 mod content;
 
-use billing::PaymentId;
-use billing::store::{StoreError, receipts};
+use billing::store::StoreError;
+use billing::store::receipts::{self, Sale};
+use billing::{PaymentId, ReceiptId, RefundId};
 use secrecy::SecretString;
 
 pub use self::config::ReceiptsConfig;
@@ -25,11 +27,31 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    /// Writes down what the receipt of an attempt is to be, before the attempt is sent. No connection to the database is held
-    /// while the auth service is asked.
-    pub(crate) async fn write_ahead(&self, payment_id: PaymentId, desk: &Desk) -> Result<(), StoreError> {
-        let services = &desk.services;
-        let sale = receipts::sale(&mut *services.db.conn().await?, payment_id, desk.now()).await?;
+    /// Writes down what the receipt of an attempt is to be, before the attempt is sent.
+    pub(crate) async fn of_charge(&self, payment_id: PaymentId, desk: &Desk) -> Result<(), StoreError> {
+        let sale = receipts::sale(&mut *desk.services.db.conn().await?, payment_id, desk.now()).await?;
+        self.write_ahead(sale, desk).await
+    }
+
+    /// Likewise of a refund.
+    pub(crate) async fn of_refund(&self, refund_id: RefundId, desk: &Desk) -> Result<(), StoreError> {
+        let sale = receipts::sale_returned(&mut *desk.services.db.conn().await?, refund_id).await?;
+        self.write_ahead(sale, desk).await
+    }
+
+    /// Likewise of one that the register is asked for alone.
+    pub(crate) async fn of_order(&self, id: ReceiptId, desk: &Desk) -> Result<(), StoreError> {
+        let sale = receipts::sale_ordered(&mut *desk.services.db.conn().await?, id).await?;
+        self.write_ahead(sale, desk).await
+    }
+
+    /// Our taxpayer number.
+    pub(crate) fn inn(&self) -> &str {
+        &self.seller.inn
+    }
+
+    /// No connection to the database is held while the auth service is asked.
+    async fn write_ahead(&self, sale: Option<Sale>, desk: &Desk) -> Result<(), StoreError> {
         let Some(sale) = sale else { return Ok(()) };
         let contact = match &self.contacts {
             Some(contacts) => contacts.of(sale.account_id).await,
@@ -37,7 +59,7 @@ impl Receipts {
         };
         let contact = contact.unwrap_or_else(|| Contact::Email(self.fallback.clone()));
         let text = self.seller.receipt(&sale, &contact);
-        receipts::keep(&mut *services.db.conn().await?, payment_id, &text, &services.cipher, desk.now()).await?;
-        Ok(())
+        let services = &desk.services;
+        receipts::keep(&mut *services.db.conn().await?, &sale, &text, &services.cipher, desk.now()).await
     }
 }

@@ -7,6 +7,7 @@ use billing::store::payments::{self, Hold};
 use billing::tasks::{EndHold, EndHolds};
 use celeriac::{Context, TaskResult};
 use cloudpayments::{Amount, Error, TransactionPart};
+use secrecy::SecretString;
 
 use super::calls::Calls;
 use super::charge::request_id;
@@ -44,7 +45,8 @@ pub(crate) async fn end_hold(task: EndHold, cx: Context<Desk>) -> TaskResult<()>
     };
     let Some(hold) = claimed else { return Ok(()) };
     let payment_id = hold.payment.id;
-    match end(desk, &hold).await {
+    let receipt = desk.receipt(payment_id).await?;
+    match end(desk, &hold, receipt.as_ref()).await {
         Ok(Some(heard)) => {
             let payment = write_down(payment_id, heard, desk).await?;
             if payment.state == PaymentState::Authorized {
@@ -61,7 +63,9 @@ pub(crate) async fn end_hold(task: EndHold, cx: Context<Desk>) -> TaskResult<()>
 }
 
 /// Looks first, then orders what is left to do, and looks what came of it. `None`: it is still held.
-async fn end(desk: &Desk, hold: &Hold) -> Result<Option<Heard>, Error> {
+///
+/// The receipt of a sale in two stages is made when the money is taken: it goes along with the charge and its confirmation.
+async fn end(desk: &Desk, hold: &Hold, receipt: Option<&SecretString>) -> Result<Option<Heard>, Error> {
     if let Some(ended) = look(desk, hold).await? {
         return Ok(Some(ended));
     }
@@ -71,7 +75,11 @@ async fn end(desk: &Desk, hold: &Hold) -> Result<Option<Heard>, Error> {
     if hold.is_wanted {
         let amount = Amount::from_minor(payment.amount.get(), payment.currency.decimals());
         let id = request_id(&format!("confirm:{}", payment.id))?;
-        let part = TransactionPart::new(transaction_id, amount);
+        let part = match receipt {
+            // It takes the place of what came with the charge, so all of that goes along again.
+            Some(_) => gateway::part(transaction_id, amount, gateway::charge_ids(payment, hold.period_no), receipt),
+            None => TransactionPart::new(transaction_id, amount),
+        };
         calls.make("/payments/confirm", Some(&id), calls.gateway.confirm(&part, &id)).await?;
     } else {
         let id = request_id(&format!("void:{}", payment.id))?;

@@ -21,9 +21,11 @@ mod republish_stranded;
 mod resolve_payment;
 mod resolve_unknown;
 mod resume_refunds;
+mod send_receipt;
 mod settle;
 mod settle_notifications;
 mod trail;
+mod watch_receipts;
 mod wipe_traces;
 
 use billing::event::Source::{Notification, Reconciliation, Timetable, Worker};
@@ -40,11 +42,13 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Worker, complete_three_ds::complete_three_ds))
         .task(on(Worker, resolve_payment::resolve_payment))
         .task(on(Worker, refund_payment::refund_payment))
+        .task(on(Worker, send_receipt::send_receipt))
         .task(on(Timetable, open_renewals::open_renewals))
         .task(on(Timetable, announce::announce))
         .task(on(Timetable, republish_stranded::republish_stranded))
         .task(on(Timetable, resolve_unknown::resolve_unknown))
         .task(on(Timetable, resume_refunds::resume_refunds))
+        .task(on(Timetable, watch_receipts::watch_receipts))
         .task(on(Timetable, expire_three_ds::expire_three_ds))
         .task(on(Worker, end_holds::end_hold))
         .task(on(Timetable, end_holds::end_holds))

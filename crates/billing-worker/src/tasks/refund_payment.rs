@@ -9,8 +9,8 @@ use billing::store::refunds::{self, AppliedRefund, BeginRefund, RefundOrder};
 use billing::tasks::{RefundPayment, RefundReceipt};
 use celeriac::{Context, SendOptions, TaskError, TaskResult};
 use chrono::{DateTime, TimeDelta, Utc};
-use cloudpayments::{Amount, Client, Error, TransactionPart};
-use serde_json::value::to_raw_value;
+use cloudpayments::{Amount, Client, Error};
+use secrecy::SecretString;
 
 use super::charge::request_id;
 use super::look_for_refund::{Found, look_for};
@@ -19,6 +19,9 @@ use crate::gateway::{self, signals};
 
 pub(crate) async fn refund_payment(task: RefundPayment, cx: Context<Desk>) -> TaskResult<RefundReceipt> {
     let desk = cx.state();
+    if let Some(receipts) = &desk.receipts {
+        receipts.of_refund(task.refund_id, desk).await?;
+    }
     // Before it is written ahead: a request that is committed as on its way leaves at once.
     let _place = desk.allowance.beside_payments(None).await;
     let now = desk.now();
@@ -66,8 +69,11 @@ async fn repeat(task: RefundPayment, cx: &Context<Desk>) -> TaskResult<RefundRec
 /// Sends an order that is committed as `sending`. No connection to the database is held meanwhile.
 async fn send(order: &RefundOrder, cx: &Context<Desk>) -> TaskResult<RefundReceipt> {
     let desk = cx.state();
+    // What was sent once goes along again, also if receipts are off by now.
+    let receipt =
+        if desk.receipts.is_some() || order.resend_no > 1 { desk.receipt(order.refund_id).await? } else { None };
     let (gateway, record) = desk.gateway.recorded();
-    let answer = ask(&gateway, order).await.inspect_err(|error| desk.alarm(error));
+    let answer = ask(&gateway, order, receipt.as_ref()).await.inspect_err(|error| desk.alarm(error));
     let heard = [(Circuit::Gateway, signals::of_gateway(answer.as_ref().err()))];
     desk.report(Watch::UNASKED, &heard, answer.as_ref().err()).await;
     let ended = gateway::ended(order.call, &answer, record.take());
@@ -81,20 +87,17 @@ async fn send(order: &RefundOrder, cx: &Context<Desk>) -> TaskResult<RefundRecei
     applied_to(RefundPayment { refund_id: order.refund_id }, applied, cx).await
 }
 
-async fn ask(gateway: &Client, order: &RefundOrder) -> Result<Option<i64>, Error> {
+async fn ask(client: &Client, order: &RefundOrder, receipt: Option<&SecretString>) -> Result<Option<i64>, Error> {
     let id = request_id(&order.request_id)?;
     match order.way {
-        RefundWay::Void => gateway.void(order.transaction_id, &id).await.map(|()| None),
+        RefundWay::Void => client.void(order.transaction_id, &id).await.map(|()| None),
         RefundWay::Refund => {
             let amount = Amount::from_minor(order.amount.get(), order.currency.decimals());
             let ids = serde_json::json!({
                 "refund_id": order.refund_id.to_string(), "payment_id": order.payment_id.to_string()
             });
-            let part = TransactionPart {
-                json_data: to_raw_value(&ids).ok(),
-                ..TransactionPart::new(order.transaction_id, amount)
-            };
-            gateway.refund(&part, &id).await.map(Some)
+            let part = gateway::part(order.transaction_id, amount, ids, receipt);
+            client.refund(&part, &id).await.map(Some)
         }
     }
 }

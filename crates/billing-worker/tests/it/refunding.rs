@@ -23,7 +23,7 @@ impl World {
     }
 
     /// Written down, and no worker told.
-    async fn asks(&self, payment_id: PaymentId, kopecks: Option<i64>) -> RefundRow {
+    pub(crate) async fn asks(&self, payment_id: PaymentId, kopecks: Option<i64>) -> RefundRow {
         let ask = Ask {
             payment_id,
             amount: kopecks.map(Kopecks::new),
@@ -39,18 +39,18 @@ impl World {
         refunds::request(&mut conn, &ask).await.unwrap().refund
     }
 
-    async fn sends(&self, refund_id: RefundId) {
+    pub(crate) async fn sends(&self, refund_id: RefundId) {
         let options = SendOptions::new().task_id(RefundPayment::task_id(refund_id));
         self.services.app.send_with(RefundPayment { refund_id }, options).await.unwrap();
     }
 
-    async fn refund_of(&self, id: RefundId) -> RefundRow {
+    pub(crate) async fn refund_of(&self, id: RefundId) -> RefundRow {
         let mut conn = self.services.db.conn().await.unwrap();
         refunds::get(&mut conn, id).await.unwrap().unwrap()
     }
 
     /// The timetable has it turned to until it is in this state.
-    async fn refund_ends_as(&self, id: RefundId, state: RefundState) -> RefundRow {
+    pub(crate) async fn refund_ends_as(&self, id: RefundId, state: RefundState) -> RefundRow {
         testkit::eventually(SOON, || async {
             self.tick(ResumeRefunds {}).await;
             let refund = self.refund_of(id).await;

@@ -89,7 +89,8 @@ impl Shop {
         assert!(!sealed(Place::Token(subscriber)).is_empty());
         let unsent = self.created().await;
         let receipt = r#"{"email":"payer@example.org"}"#.into();
-        receipts::keep(&mut *self.conn().await, unsent.id, &receipt, &self.cipher, noon()).await.unwrap();
+        let sale = receipts::sale(&mut *self.conn().await, unsent.id, noon()).await.unwrap().expect("it sells");
+        receipts::keep(&mut *self.conn().await, &sale, &receipt, &self.cipher, noon()).await.unwrap();
         let answered = self.on_the_bank_page().await;
         self.answer(answered.id, noon() + minutes(1)).await;
         let verified = asked(subscriber);

@@ -38,6 +38,7 @@ mod payment_properties;
 mod periods;
 mod plans;
 mod reaching;
+mod receipts;
 mod reconciling;
 mod refunds;
 mod renewal_properties;

@@ -20,6 +20,7 @@ use billing::payment::Instrument;
 use billing::payment::PaymentState;
 use billing::payment::identity::Terminal;
 use billing::payment::{CardMask, Outcome};
+use billing::receipt::OrderOutcome;
 use billing::reconciliation::{DifferenceState, Listed, ListedChargeback, ListedOperation, Phase, Range, RunKind};
 use billing::refund::{AccessEffect, RefundOutcome};
 use billing::resolve::ResolvePolicy;
@@ -32,14 +33,13 @@ use billing::store::keys::{self, Cursor, Sealed};
 use billing::store::notifications::{self, NoticeKey, Received, Rules};
 use billing::store::orphans::{self, Orphan};
 use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
+use billing::store::receipts::{self, BeginOrder, RegisterOrder};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::staff::{self, Action, ActionKind, AuditFilter, By, Failure, Order, SessionKey, Staff};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
-use billing::store::{
-    accounts, announcements, closing, events, journal, receipts, renewals, restores, roles, standing, tariffs,
-};
-use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, RefundId, clock};
+use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, standing, tariffs};
+use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, ReceiptId, RefundId, clock};
 use chrono::Duration;
 use chrono_tz::Tz;
 use diesel::sql_types::Text;
@@ -99,7 +99,8 @@ const MORE: &str = "
         effected_at, try_at)
     select 'pay', id::text, sha256(id::text::bytea), created_at, '{}', transaction_id, id, 'applied', created_at, created_at
     from payment;
-    insert into receipt (payment_id, created_at) select id, created_at from payment;
+    insert into receipt (id, payment_id, created_at, amount, due_at, document, issued_at)
+    select id, id, created_at, amount, created_at, id::text, created_at from payment;
     insert into trial (account_id, bill_id, began_at, card_hash)
     select distinct on (account_id) account_id, id, created_at, sha256(id::text::bytea) from bill order by account_id;
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
@@ -563,9 +564,44 @@ const CALLS: &[(&str, Call)] = calls! {
         refunds::withdraw(conn, id, "anna", noon()).await.unwrap()
     };
     "receipts::keep" => |conn, rows| {
-        receipts::keep(conn, rows.created, &"receipt".into(), &rows.shop.cipher, noon()).await.unwrap();
+        let sale = receipts::sale(conn, rows.created, noon()).await.unwrap().expect("it sells");
+        receipts::keep(conn, &sale, &"receipt".into(), &rows.shop.cipher, noon()).await.unwrap();
     };
-    "receipts::kept" => |conn, rows| receipts::kept(conn, rows.paid.id, &rows.shop.cipher).await.unwrap();
+    "receipts::kept" => |conn, rows| receipts::kept(conn, rows.paid.id.into(), &rows.shop.cipher).await.unwrap();
+    "receipts::sale_returned" => |conn, rows| {
+        rows.is_without_a_receipt(conn).await;
+        let id = rows.refund(conn, 100).await;
+        receipts::sale_returned(conn, id).await.unwrap().expect("it gives back")
+    };
+    "receipts::sale_ordered" => |conn, rows| {
+        let id = rows.ordered_receipt(conn).await;
+        receipts::sale_ordered(conn, id).await.unwrap().expect("it is not written down yet")
+    };
+    "receipts::order_missing" => |conn, rows| rows.ordered_receipt(conn).await;
+    "receipts::list_missing" => |conn, rows| {
+        rows.is_without_a_receipt(conn).await;
+        receipts::list_missing(conn, noon(), FEW).await.unwrap()
+    };
+    "receipts::tell_missing" => |conn, rows| {
+        rows.is_without_a_receipt(conn).await;
+        assert_eq!(receipts::tell_missing(conn, noon(), FEW).await.unwrap(), [rows.paid.id]);
+    };
+    "receipts::due_orders" => |conn, rows| {
+        let id = rows.ordered_receipt(conn).await;
+        let due = receipts::due_orders(conn, noon(), noon(), FEW).await.unwrap();
+        assert_eq!(due.into_iter().map(|due| due.id).collect::<Vec<_>>(), [id]);
+    };
+    "receipts::orders_told" => |conn, rows| {
+        let id = rows.ordered_receipt(conn).await;
+        receipts::orders_told(conn, &[id], noon()).await.unwrap();
+    };
+    "receipts::begin_order" => |conn, rows| rows.receipt_sent(conn).await;
+    "receipts::apply_order" => |conn, rows| {
+        let order = rows.receipt_sent(conn).await;
+        let outcome = OrderOutcome::Queued { document: "rc-1".into() };
+        let ended = Ended { call: order.call, outcome: CallOutcome::Ok, http_status: None, request: None, response: None };
+        receipts::apply_order(conn, order.receipt_id, outcome, &ended, noon()).await.unwrap().expect("the order")
+    };
     "receipts::sale" => |conn, rows| receipts::sale(conn, rows.created, noon()).await.unwrap();
     "renewals::open_due" => |conn, _rows| {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
@@ -815,6 +851,31 @@ impl Rows {
             now: noon(),
         };
         refunds::request(conn, &ask).await.unwrap().refund.id
+    }
+
+    /// The paid one's receipt was never made.
+    async fn is_without_a_receipt(&self, conn: &mut AsyncPgConnection) {
+        let (id, due) = (self.paid.id, noon() - minutes(90));
+        let text = format!(
+            "insert into receipt (id, payment_id, created_at, amount, due_at) values ('{id}', '{id}', '{due}', 100, '{due}')"
+        );
+        diesel::sql_query(text).execute(conn).await.unwrap();
+    }
+
+    async fn ordered_receipt(&self, conn: &mut AsyncPgConnection) -> ReceiptId {
+        self.is_without_a_receipt(conn).await;
+        receipts::order_missing(conn, self.paid.id, "anna", noon()).await.unwrap()[0]
+    }
+
+    async fn receipt_sent(&self, conn: &mut AsyncPgConnection) -> RegisterOrder {
+        let (id, cipher) = (self.ordered_receipt(conn).await, &self.shop.cipher);
+        let sale = receipts::sale_ordered(conn, id).await.unwrap().expect("not written down yet");
+        receipts::keep(conn, &sale, &"receipt".into(), cipher, noon()).await.unwrap();
+        let policy = ResolvePolicy::default();
+        match receipts::begin_order(conn, id, cipher, &policy, noon(), noon()).await.unwrap() {
+            BeginOrder::Send(order) => *order,
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn refund_sent(&self, conn: &mut AsyncPgConnection) -> RefundId {

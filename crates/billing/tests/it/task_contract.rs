@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use billing::tasks::{
     Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHold, EndHolds, ExpireThreeDs, OpenRenewals,
     PaymentReceipt, RecognizeRevenue, Reconcile, ReconcileDays, RefundPayment, RepublishStranded, ResolvePayment,
-    ResolveUnknown, ResumeRefunds, SettleNotifications, WipeTraces,
+    ResolveUnknown, ResumeRefunds, SendReceipt, SettleNotifications, WatchReceipts, WipeTraces,
 };
 use billing::{PaymentId, RefundId};
 use celeriac::Task;
@@ -41,6 +41,8 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<ReconcileDays>(&mut page);
     line::<Reconcile>(&mut page);
     line::<RecognizeRevenue>(&mut page);
+    line::<SendReceipt>(&mut page);
+    line::<WatchReceipts>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -60,6 +62,8 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.reconcile_days() on billing, acks late: true, retries: Some(3)
     billing.reconcile(reconciliation_id) on lookups, acks late: true, retries: Some(3)
     billing.recognize_revenue() on billing, acks late: true, retries: Some(3)
+    billing.send_receipt(receipt_id) on lookups, acks late: true, retries: Some(10)
+    billing.watch_receipts() on billing, acks late: true, retries: Some(3)
     ");
 }
 
@@ -106,8 +110,9 @@ fn the_timetable_does_not_stop_because_of_a_clock_that_is_wrong() {
         SettleNotifications::OPTIONS.expires,
         WipeTraces::OPTIONS.expires,
         ReconcileDays::OPTIONS.expires,
+        WatchReceipts::OPTIONS.expires,
     ];
-    assert_eq!(expires, [None; 9]);
+    assert_eq!(expires, [None; 10]);
 }
 
 #[test]

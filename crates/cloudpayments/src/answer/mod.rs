@@ -149,6 +149,12 @@ impl Received {
             .ok_or_else(|| Doubt::Undecodable("no TransactionId").into())
     }
 
+    /// The answer to an order of a receipt: the register's id of it.
+    pub fn receipt(&self) -> Result<String, Error> {
+        let answer = self.open()?;
+        answer.ordered()?.and_then(|model| model.text("Id")).ok_or_else(|| Doubt::Undecodable("no Id").into())
+    }
+
     /// The answer to a test call: the id the gateway gave it.
     pub fn test(&self) -> Result<String, Error> {
         let answer = self.open()?;

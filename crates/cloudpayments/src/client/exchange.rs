@@ -43,7 +43,7 @@ impl Record {
 }
 
 /// What may be kept of a request.
-const ASKED: [&str; 14] = [
+const ASKED: [&str; 15] = [
     "TransactionId",
     "InvoiceId",
     "AccountId",
@@ -58,13 +58,15 @@ const ASKED: [&str; 14] = [
     "CreatedDateLte",
     "TimeZone",
     "ReceiptType",
+    "Type",
 ];
 
 /// What may be kept of a response, beside its `Model`.
 const SAID: [&str; 3] = ["Success", "Message", "ErrorCode"];
 
 /// What may be kept of a `Model`.
-const TOLD: [&str; 22] = [
+const TOLD: [&str; 23] = [
+    "Id",
     "TransactionId",
     "OriginalTransactionId",
     "Type",

@@ -17,8 +17,8 @@ pub use self::{
     pages::Pages,
 };
 use crate::{
-    CardCharge, Charge, Chargeback, Error, ListRequest, RequestId, TokenCharge, Transaction, TransactionPart,
-    answer::Received, request::Body,
+    CardCharge, Charge, Chargeback, Error, ListRequest, ReceiptOrder, RequestId, TokenCharge, Transaction,
+    TransactionPart, answer::Received, request::Body,
 };
 
 /// A client of one terminal of the gateway. Cheap to clone; clones share connections and the limit of
@@ -97,6 +97,12 @@ impl Client {
     /// refund's own transaction id (`/payments/refund`).
     pub async fn refund(&self, part: &TransactionPart, request_id: &RequestId) -> Result<i64, Error> {
         self.order("/payments/refund", part.body(), request_id).await?.refund()
+    }
+
+    /// Has the cash register asked for a receipt alone; returns the register's id of it. It is made later
+    /// (`/kkt/receipt`).
+    pub async fn receipt(&self, order: &ReceiptOrder, request_id: &RequestId) -> Result<String, Error> {
+        self.order("/kkt/receipt", order.body()?, request_id).await?.receipt()
     }
 
     /// A transaction by its id, or none if the gateway knows none (`/payments/get`).

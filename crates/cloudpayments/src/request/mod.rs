@@ -3,6 +3,7 @@
 mod body;
 mod id;
 mod list;
+mod receipt;
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -12,6 +13,7 @@ pub(crate) use self::body::Body;
 pub use self::{
     id::{InvalidRequestId, RequestId},
     list::ListRequest,
+    receipt::{ReceiptKind, ReceiptOrder},
 };
 use crate::Amount;
 

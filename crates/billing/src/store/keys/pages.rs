@@ -11,7 +11,7 @@ use super::super::{StoreError, secrets};
 use crate::cipher::{Cipher, CipherError, Place};
 use crate::notification::NoticeKind;
 use crate::schema::{account, bill, notification, receipt, secret};
-use crate::{AccountId, BillId, PaymentId};
+use crate::{AccountId, BillId, ReceiptId};
 
 /// Where a page begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Cursor {
     Verifications(Uuid),
     /// Tokens of what the gateway has told, until that has its effect: few, so they are one page.
     Notifications,
-    /// Receipts of attempts that have not ended, behind this payment.
+    /// Receipts of what has not ended, behind this one.
     Receipts(Uuid),
     /// The system's own.
     Own,
@@ -133,11 +133,11 @@ async fn notifications(conn: &mut AsyncPgConnection) -> Result<Page, StoreError>
 }
 
 async fn receipts(conn: &mut AsyncPgConnection, after: Uuid, limit: i64) -> Result<Page, StoreError> {
-    let rows: Vec<(PaymentId, Option<String>)> = receipt::table
-        .filter(receipt::sealed.is_not_null().and(receipt::payment_id.gt(PaymentId::from(after))))
-        .order(receipt::payment_id)
+    let rows: Vec<(ReceiptId, Option<String>)> = receipt::table
+        .filter(receipt::sealed.is_not_null().and(receipt::id.gt(ReceiptId::from(after))))
+        .order(receipt::id)
         .limit(limit)
-        .select((receipt::payment_id, receipt::sealed))
+        .select((receipt::id, receipt::sealed))
         .load(conn)
         .await?;
     let next = rows.last().map(|(id, _)| Cursor::Receipts(id.get())).filter(|_| is_full(rows.len(), limit));
@@ -241,11 +241,11 @@ const ANSWERS: &str = "
 
 const RECEIPTS: &str = "
     with free as (
-        select payment_id from receipt where payment_id = any($1) order by payment_id for no key update skip locked
+        select id from receipt where id = any($1) order by id for no key update skip locked
     )
     update receipt set sealed = change.new
-    from unnest($1, $2, $3) as change (id, old, new) join free on free.payment_id = change.id
-    where receipt.payment_id = change.id and receipt.sealed = change.old";
+    from unnest($1, $2, $3) as change (id, old, new) join free using (id)
+    where receipt.id = change.id and receipt.sealed = change.old";
 
 async fn write(conn: &mut AsyncPgConnection, statement: &str, changes: Vec<Change<Uuid>>) -> Result<usize, StoreError> {
     if changes.is_empty() {

@@ -17,6 +17,7 @@ use crate::payment::identity::{Identity, Terminal};
 use crate::payment::{Outcome, PaymentState};
 use crate::schema::notification;
 use crate::store::payments::Effect;
+use crate::store::receipts;
 use crate::store::refunds::{self, GatewayRefund, KnownFrom, Recognised};
 use crate::{Kopecks, PaymentId};
 
@@ -144,7 +145,11 @@ impl Acting<'_> {
                 let strange = self.set_aside(conn, locked.as_ref(), what).await?;
                 Ok(Acted { effect: Some(NoticeEffect::Orphan), strange, ..nothing_new })
             }
-            (Plan::Store, _) => Ok(Acted { effect: Some(NoticeEffect::Stored), ..nothing_new }),
+            (Plan::Store, Some(locked)) => {
+                receipts::issued(conn, &locked, self.notice, &self.key.gateway_id, self.now).await?;
+                Ok(Acted { effect: Some(NoticeEffect::Stored), ..nothing_new })
+            }
+            (Plan::Store, None) => Ok(Acted { effect: Some(NoticeEffect::Stored), ..nothing_new }),
             (Plan::Return, locked) => self.give_back(conn, locked, nothing_new).await,
             (Plan::NothingNew, _) | (_, None) => Ok(nothing_new),
         }

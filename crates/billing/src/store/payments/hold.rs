@@ -19,6 +19,8 @@ use crate::schema::{payment, refund};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     pub payment: PaymentView,
+    /// The period that its bill is of.
+    pub period_no: i32,
     /// Whether the money is to be taken; otherwise it is let go.
     pub is_wanted: bool,
 }
@@ -77,5 +79,5 @@ fn hold(rows: &Locked) -> Hold {
         && account.closed_at.is_none()
         && rows.bill.trial_refused.is_none()
         && !(rows.payment.instrument == Instrument::Token && is_called_off);
-    Hold { payment: PaymentView::of(rows), is_wanted }
+    Hold { payment: PaymentView::of(rows), period_no: rows.bill.period_no, is_wanted }
 }
