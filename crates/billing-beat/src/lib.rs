@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing::tasks::{
     Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RecognizeRevenue, ReconcileDays, RepublishStranded,
-    ResolveUnknown, ResumeRefunds, SettleNotifications, WatchReceipts, WipeTraces,
+    ResolveUnknown, ResumeRefunds, RollUpReports, SettleNotifications, WatchReceipts, WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Crontab, Entry, store};
@@ -118,6 +118,7 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("settle-notifications", config.settle_notifications_every, SettleNotifications {}),
         Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),
         Entry::crontab("recognize-revenue", after_midnight(), RecognizeRevenue {}).catch_up(CatchUp::Once),
+        Entry::crontab("roll-up-reports", hourly(), RollUpReports {}).catch_up(CatchUp::Once),
         Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once),
         Entry::every("reconcile", config.reconcile_every, ReconcileDays {}).catch_up(CatchUp::Once),
     ]
@@ -127,4 +128,8 @@ pub fn entries(config: &Config) -> Vec<Entry> {
 /// ([`AFTER_MIDNIGHT`](billing::store::journal::AFTER_MIDNIGHT)).
 fn after_midnight() -> Crontab {
     Crontab::new("5", "1", "*", "*", "*").expect("five past one")
+}
+/// Soon after the revenue of a day is entered, and again should that have been late.
+fn hourly() -> Crontab {
+    Crontab::new("20", "*", "*", "*", "*").expect("twenty past each hour")
 }

@@ -159,6 +159,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    daily_figure (id) {
+        id -> Int8,
+        day -> Date,
+        figure -> Text,
+        label -> Text,
+        tariff_id -> Nullable<Uuid>,
+        #[max_length = 3]
+        currency -> Bpchar,
+        count -> Int8,
+        amount -> Int8,
+    }
+}
+
+diesel::table! {
     decline_change (version) {
         version -> Int8,
         at -> Timestamptz,
@@ -531,6 +545,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    report_day (day) {
+        day -> Date,
+        rolled_up_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     restore (id) {
         id -> Uuid,
         at -> Timestamptz,
@@ -677,6 +698,7 @@ diesel::table! {
         bill_id -> Uuid,
         began_at -> Timestamptz,
         card_hash -> Nullable<Bytea>,
+        ends_at -> Timestamptz,
     }
 }
 
@@ -729,6 +751,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     circuit,
     closed_balance,
     closed_month,
+    daily_figure,
     decline_change,
     decline_rule,
     decline_schedule,
@@ -750,6 +773,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     reconciliation,
     refund,
     refund_limit,
+    report_day,
     restore,
     revenue_day,
     role_push,

@@ -204,6 +204,11 @@ pub struct KeepHistory {}
 #[task(name = "billing.recognize_revenue", queue = "billing", acks_late, ignore_result)]
 pub struct RecognizeRevenue {}
 
+/// Adds up the days whose revenue is entered, for reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.roll_up_reports", queue = "billing", acks_late, ignore_result)]
+pub struct RollUpReports {}
+
 /// Forgets the persons behind accounts that were closed long enough ago.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.wipe_traces", queue = "billing", acks_late, ignore_result)]

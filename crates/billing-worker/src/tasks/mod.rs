@@ -21,6 +21,7 @@ mod republish_stranded;
 mod resolve_payment;
 mod resolve_unknown;
 mod resume_refunds;
+mod roll_up_reports;
 mod send_receipt;
 mod settle;
 mod settle_notifications;
@@ -58,4 +59,5 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Timetable, reconcile_days::reconcile_days))
         .task(on(Reconciliation, reconcile::reconcile))
         .task(on(Timetable, recognize_revenue::recognize_revenue))
+        .task(on(Timetable, roll_up_reports::roll_up_reports))
 }

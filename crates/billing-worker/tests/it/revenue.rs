@@ -1,6 +1,6 @@
 //! The task that enters revenue.
 
-use billing::tasks::RecognizeRevenue;
+use billing::tasks::{RecognizeRevenue, RollUpReports};
 use serde_json::json;
 
 use crate::world::World;
@@ -25,4 +25,10 @@ async fn the_days_that_are_over_are_entered_once_whoever_is_at_it() {
     let days =
         "(select day, tariff_id from journal_entry where kind = 'revenue' group by 1, 2 having count(*) > 1) twice";
     assert_eq!(world.count(days).await, 0);
+
+    // And then they are added up for reports.
+    let (one, another) = tokio::join!(world.tick(RollUpReports {}), world.tick(RollUpReports {}));
+    assert_eq!(one.as_i64().unwrap() + another.as_i64().unwrap(), entered);
+    assert_eq!(world.count("report_day natural join revenue_day").await, entered);
+    assert_eq!(world.tick(RollUpReports {}).await, json!(0));
 }

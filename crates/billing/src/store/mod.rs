@@ -23,6 +23,7 @@ pub mod receipts;
 pub mod reconciliation;
 pub mod refunds;
 pub mod renewals;
+pub mod reports;
 pub mod restores;
 pub mod roles;
 mod secrets;

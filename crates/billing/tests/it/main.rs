@@ -45,6 +45,7 @@ mod renewal_properties;
 mod renewals_end;
 mod renewing;
 mod replacing;
+mod reports;
 mod resolving;
 mod revenue;
 mod roles;

@@ -36,6 +36,7 @@ use billing::store::payments::{self, NewPayment, PaymentView, Resolve};
 use billing::store::receipts::{self, BeginOrder, RegisterOrder};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
+use billing::store::reports::{self, Figure, Span};
 use billing::store::staff::{self, Action, ActionKind, AuditFilter, By, Failure, Order, SessionKey, Staff};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, standing, tariffs};
@@ -67,6 +68,7 @@ const SMALL: &[&str] = &[
     "event_log",
     "event_reader",
     "refund_limit",
+    "report_day",
     "restore",
     "revenue_day",
     "secret",
@@ -101,8 +103,9 @@ const MORE: &str = "
     from payment;
     insert into receipt (id, payment_id, created_at, amount, due_at, document, issued_at)
     select id, id, created_at, amount, created_at, id::text, created_at from payment;
-    insert into trial (account_id, bill_id, began_at, card_hash)
-    select distinct on (account_id) account_id, id, created_at, sha256(id::text::bytea) from bill order by account_id;
+    insert into trial (account_id, bill_id, began_at, ends_at, card_hash)
+    select distinct on (account_id) account_id, id, created_at, created_at + interval '7 days', sha256(id::text::bytea)
+    from bill order by account_id;
     insert into tries (payment_id, looks) select id, 1 from payment limit 5000;
     insert into audit_log (at, name, role, address, action, target_kind, target)
     select created_at, 'ada', 'support', '192.0.2.1', 'looked', 'account', id::text from account;
@@ -116,6 +119,8 @@ const MORE: &str = "
     select p.transaction_id, p.created_at, 'payment', 'Completed', p.amount, p.currency, p.invoice_no, b.account_id, null,
         true, p.created_at
     from payment p join bill b on b.id = p.bill_id where p.transaction_id is not null;
+    insert into daily_figure (day, figure, label, currency, count, amount)
+    select date '2000-01-01' + n % 9000, 'attempt', n::text, 'RUB', 1, 1 from generate_series(1, 20000) as n;
     insert into gateway_chargeback (chargeback_id, transaction_id, at, listed_at)
     select transaction_id, transaction_id, timestamptz '2010-01-01' + n * interval '1 hour', created_at
     from (select *, row_number() over () as n from payment where transaction_id is not null limit 5000) as taken;
@@ -606,6 +611,21 @@ const CALLS: &[(&str, Call)] = calls! {
     "renewals::open_due" => |conn, _rows| {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
         assert_eq!(opened.accounts, 20, "a whole chunk");
+    };
+    "reports::deferred_until" => |conn, _rows| reports::deferred_until(conn, noon().date_naive()).await.unwrap();
+    "reports::last_day" => |conn, _rows| reports::last_day(conn).await.unwrap();
+    "reports::next_day" => |conn, _rows| reports::next_day(conn).await.unwrap();
+    "reports::roll_up" => |conn, _rows| {
+        // Few of the many run on that day.
+        let day = noon().date_naive() + Duration::days(30);
+        conn.batch_execute(&format!("insert into revenue_day values ('{day}', now())")).await.unwrap();
+        reports::roll_up(conn, day, Tz::Europe__Moscow, noon()).await.unwrap().unwrap()
+    };
+    "reports::series" => |conn, _rows| {
+        reports::series(conn, Span::ending(noon().date_naive(), 30), &[Figure::Taken]).await.unwrap()
+    };
+    "reports::totals" => |conn, _rows| {
+        reports::totals(conn, Span::ending(noon().date_naive(), 30), &[Figure::Taken]).await.unwrap()
     };
     "restores::in_force" => |conn, _rows| restores::in_force(conn).await.unwrap();
     "restores::is_held" => |conn, _rows| restores::is_held(conn).await.unwrap();

@@ -4,7 +4,7 @@
 //! begins. Which card it is is known only from the gateway's response, so of two accounts with one card the unique index
 //! decides, and the other is refused: a hold is let go, and what was taken is nobody's debt and goes back.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -108,12 +108,14 @@ pub(super) async fn claim(
     card: Option<CardHash>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    let days = TimeDelta::days(bill.trial_days.unwrap_or_default().into());
     // Whoever claims the same card at this moment is waited for.
     let claiming = diesel::insert_into(trial::table)
         .values((
             trial::account_id.eq(bill.account_id),
             trial::bill_id.eq(bill.id),
             trial::began_at.eq(now),
+            trial::ends_at.eq(now + days),
             trial::card_hash.eq(card.as_ref().map(CardHash::as_bytes)),
         ))
         .on_conflict_do_nothing();
