@@ -131,6 +131,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("admin", "ADMIN_HTTPS", "perhaps"),
     ("admin", "ADMIN_INSECURE", "perhaps"),
     ("admin", "ADMIN_PROXIES", "many"),
+    ("admin", "ADMIN_SECOND_FACTOR", "perhaps"),
     ("dashboard", "DASHBOARD_LISTEN", "0.0.0.0:0"),
     ("dashboard", "DASHBOARD_READ_TOKEN", "short"),
     ("dashboard", "DASHBOARD_ACT_TOKEN", "short"),

@@ -3,18 +3,24 @@
 use axum::http::{HeaderMap, Uri, header};
 use billing::staff::Right;
 use billing::store::staff::{By, SessionKey, Staff, Visit};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+/// So long after the password was typed nobody asks for it again.
+const PROVED_FOR: TimeDelta = TimeDelta::minutes(10);
 
 /// What a page or an action asks of who comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Nothing: signing in, and what it looks like.
     Open,
+    /// To have shown the password, if not yet the second factor.
+    HalfWay,
     /// To be signed in, if only with a one-time password.
     SignedIn,
-    /// To be signed in with a password of one's own.
+    /// To be signed in with a password of one's own, and a second factor where everybody needs one.
     Staff,
     /// And to have a right.
     Has(Right),
@@ -25,23 +31,47 @@ pub(crate) enum Access {
 pub(crate) struct Visitor {
     pub(crate) staff: Staff,
     pub(crate) key: SessionKey,
+    /// The second factor was not shown yet.
+    pub(crate) waits_for_code: bool,
+    /// They have no second factor, and everybody needs one.
+    pub(crate) lacks_factor: bool,
+    /// When the password was typed last.
+    pub(crate) proved_at: DateTime<Utc>,
     /// Stands in each form of theirs.
     pub(crate) csrf: String,
 }
 
 impl Visitor {
-    pub(crate) fn new(visit: Visit, cookie: &SecretString) -> Self {
-        Self { staff: visit.staff, key: visit.key, csrf: csrf(cookie) }
+    pub(crate) fn new(visit: Visit, cookie: &SecretString, needs_factor: bool) -> Self {
+        Self {
+            lacks_factor: needs_factor && !visit.has_factor,
+            waits_for_code: visit.waits_for_code,
+            proved_at: visit.proved_at,
+            staff: visit.staff,
+            key: visit.key,
+            csrf: csrf(cookie),
+        }
+    }
+
+    /// Nothing is asked of them before the pages open.
+    pub(crate) fn is_through(&self) -> bool {
+        !self.waits_for_code && !self.staff.is_one_time && !self.lacks_factor
+    }
+
+    /// They have typed the password a short while ago.
+    pub(crate) fn is_proved(&self, now: DateTime<Utc>) -> bool {
+        now - self.proved_at < PROVED_FOR
     }
 
     pub(crate) fn has(&self, right: Right) -> bool {
-        !self.staff.is_one_time && self.staff.role.may(right)
+        self.is_through() && self.staff.role.may(right)
     }
 
     pub(crate) fn may(&self, access: Access) -> bool {
         match access {
-            Access::Open | Access::SignedIn => true,
-            Access::Staff => !self.staff.is_one_time,
+            Access::Open | Access::HalfWay => true,
+            Access::SignedIn => !self.waits_for_code,
+            Access::Staff => self.is_through(),
             Access::Has(right) => self.has(right),
         }
     }

@@ -19,6 +19,11 @@ pub struct Config {
     #[arg(long, env = "ADMIN_PROXIES", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10), value_name = "N")]
     pub admin_proxies: u8,
 
+    /// Everybody of the staff needs a second factor: without one no page opens but the one where it is set up. Otherwise it is
+    /// asked of those who have set one up
+    #[arg(long, env = "ADMIN_SECOND_FACTOR")]
+    pub admin_second_factor: bool,
+
     /// Serves an address that is no loopback one without https as well: for containers on a machine of one's own, whose port
     /// is published on the loopback interface only
     #[arg(long, env = "ADMIN_INSECURE")]

@@ -17,10 +17,11 @@ use secrecy::SecretString;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use crate::Core;
 use crate::access::{self, Access, Visitor};
 use crate::page::{Problem, Viewer, problem_page};
 use crate::params::Params;
+use crate::routes::Proof;
+use crate::{Core, pages};
 
 /// The longest body of a form, in bytes.
 const MAX_FORM: usize = 64 * 1024;
@@ -31,7 +32,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Lets a request through to a handler that asks this of who comes. What a form says is among the extensions then.
 /// Whatever is refused is refused before anything is looked up: to who may not see it, what is there and what is not are one.
 pub(crate) async fn guard(
-    State((core, method, needed)): State<(Arc<Core>, Method, Access)>,
+    State((core, method, needed, proof)): State<(Arc<Core>, Method, Access, Proof)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -56,7 +57,14 @@ pub(crate) async fn guard(
                 Redirect::to(&format!("/login?{query}")).into_response()
             }
             (None, true) => problem_page(&viewer, Problem::SignIn),
+            (Some(visitor), false) if visitor.waits_for_code => {
+                let back = request.uri().path_and_query().map_or("/", |path| path.as_str());
+                let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("to", back).finish();
+                Redirect::to(&format!("/login/code?{query}")).into_response()
+            }
+            (Some(visitor), true) if visitor.waits_for_code => problem_page(&viewer, Problem::SignIn),
             (Some(visitor), false) if visitor.staff.is_one_time => Redirect::to("/me").into_response(),
+            (Some(visitor), false) if visitor.lacks_factor => Redirect::to("/me/factor").into_response(),
             (Some(_), _) => problem_page(&viewer, Problem::Right),
         };
     }
@@ -71,6 +79,11 @@ pub(crate) async fn guard(
         {
             return problem_page(&viewer, Problem::Stale);
         }
+        if proof == Proof::Password
+            && let Err(problem) = proved(&core, &viewer, &form).await
+        {
+            return problem_page(&viewer, problem);
+        }
         parts.extensions.insert(form);
     }
     parts.extensions.insert(viewer.clone());
@@ -82,13 +95,35 @@ pub(crate) async fn guard(
     }
 }
 
+/// Whether whoever sits there has shown within the last minutes who they are, or does so now.
+async fn proved(core: &Core, viewer: &Viewer, form: &Params) -> Result<(), Problem> {
+    let (visitor, db) = (viewer.visitor()?, &core.services.db);
+    if visitor.is_proved(db.now()) {
+        return Ok(());
+    }
+    let name = &visitor.staff.name;
+    let failures = [staff::Failure::of_name(name), staff::Failure::from_address(&viewer.address)];
+    let (waits, hash) = {
+        let mut conn = db.conn().await?;
+        let waits = staff::waits_until(&mut conn, &failures, db.now()).await?;
+        (waits, staff::by_name(&mut conn, name).await?.map(|(_, hash)| hash))
+    };
+    if waits.is_none() && pages::sign_in::verify(core, form.raw("password").into(), hash).await {
+        return Ok(staff::prove(&mut *db.conn().await?, &visitor.key, db.now()).await?);
+    }
+    if !form.raw("password").is_empty() {
+        staff::failed(&mut *db.conn().await?, &failures, db.now()).await?;
+    }
+    Err(Problem::Password)
+}
+
 /// Whose session it is.
 async fn visitor(core: &Core, headers: &HeaderMap) -> Result<Option<Visitor>, StoreError> {
     let Some(cookie) = access::cookie(headers, access::cookie_name(core.https)) else { return Ok(None) };
     let cookie = SecretString::from(cookie);
     let db = &core.services.db;
     let visit = staff::visit(&mut *db.conn().await?, &SessionKey::of(&cookie), db.now()).await?;
-    Ok(visit.map(|visit| Visitor::new(visit, &cookie)))
+    Ok(visit.map(|visit| Visitor::new(visit, &cookie, core.needs_factor)))
 }
 
 /// A browser says where a form comes from; other programs say nothing, and have no cookie that they did not mean to send.

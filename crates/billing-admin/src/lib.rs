@@ -9,6 +9,7 @@ mod assets;
 mod config;
 mod guard;
 mod lang;
+mod list;
 mod page;
 mod pages;
 mod params;
@@ -70,6 +71,7 @@ impl Bound {
             services,
             https: config.admin_https,
             proxies: config.admin_proxies,
+            needs_factor: config.admin_second_factor,
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
         });
         let serving = Listener::new(listener, LIMITS).serve(routes::router(core), stop.clone());
@@ -87,5 +89,7 @@ pub(crate) struct Core {
     https: bool,
     /// So many proxies stand in front.
     proxies: u8,
+    /// Everybody needs a second factor.
+    needs_factor: bool,
     passwords: Arc<Semaphore>,
 }

@@ -5,7 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use billing::staff::Right::{ManageStaff, SeeAudit, SeeCustomers};
+use billing::staff::Right::{ManageStaff, SeeAudit, SeeBooks, SeeCustomers};
 use billing::store::StoreError;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::access::{self, Visitor};
 use crate::lang::Lang;
+use crate::params::Params;
 use crate::show::{self, Pill, When};
 use crate::{Core, assets, words};
 
@@ -25,6 +26,11 @@ pub(crate) enum Section {
     Payments,
     Refunds,
     Rules,
+    Tariffs,
+    Notifications,
+    Receipts,
+    Differences,
+    Events,
     Staff,
     Audit,
     Me,
@@ -106,6 +112,11 @@ impl Shell {
         self.viewer.visitor.as_ref().map_or("", |visitor| &visitor.csrf)
     }
 
+    /// A form for something delicate asks for the password again.
+    pub(crate) fn asks_password(&self) -> bool {
+        self.viewer.visitor.as_ref().is_some_and(|visitor| !visitor.is_proved(self.now))
+    }
+
     pub(crate) fn is_me(&self) -> bool {
         self.section == Section::Me
     }
@@ -119,7 +130,7 @@ impl Shell {
         let Some(visitor) = &self.viewer.visitor else { return Vec::new() };
         let lang = self.lang();
         let mut sections = Vec::new();
-        if !visitor.staff.is_one_time {
+        if visitor.is_through() {
             sections.push((Section::Home, "/", lang.of("To do", "Дела")));
         }
         if visitor.has(SeeCustomers) {
@@ -127,7 +138,14 @@ impl Shell {
             sections.push((Section::Bills, "/bills", lang.of("Bills", "Счета")));
             sections.push((Section::Payments, "/payments", lang.of("Payments", "Платежи")));
             sections.push((Section::Refunds, "/refunds", lang.of("Refunds", "Возвраты")));
+            sections.push((Section::Tariffs, "/tariffs", lang.of("Tariffs", "Тарифы")));
             sections.push((Section::Rules, "/rules", lang.of("Refusals", "Отказы")));
+        }
+        if visitor.has(SeeBooks) {
+            sections.push((Section::Receipts, "/receipts", lang.of("Receipts", "Чеки")));
+            sections.push((Section::Notifications, "/notifications", lang.of("Notifications", "Уведомления")));
+            sections.push((Section::Differences, "/differences", lang.of("Differences", "Расхождения")));
+            sections.push((Section::Events, "/events", lang.of("Events", "События")));
         }
         if visitor.has(ManageStaff) {
             sections.push((Section::Staff, "/staff", lang.of("Staff", "Сотрудники")));
@@ -198,6 +216,20 @@ impl Shell {
 pub(crate) struct Pages {
     pub(crate) newer: Option<String>,
     pub(crate) older: Option<String>,
+    /// The same rows as tables: addresses and names.
+    pub(crate) exports: Vec<(String, &'static str)>,
+}
+
+impl Pages {
+    /// With the ways to the list's exports, for whoever may take them.
+    pub(crate) fn exported(mut self, shell: &Shell, list: &str, query: &Params) -> Self {
+        let right = if list == "audit" { SeeAudit } else { SeeBooks };
+        if shell.viewer.visitor.as_ref().is_some_and(|visitor| visitor.has(right)) {
+            let at = |format| format!("/{list}/export{}", query.with("format", format));
+            self.exports = vec![(at("csv"), "CSV"), (at("excel"), "CSV (Excel)")];
+        }
+        self
+    }
 }
 
 /// A choice of a filter.
@@ -239,6 +271,8 @@ pub(crate) enum Problem {
     Right,
     /// The form is of another session.
     Stale,
+    /// The password was to be typed again.
+    Password,
     TooLong,
     /// The database did not answer, or not in time.
     Unavailable,
@@ -249,7 +283,7 @@ impl Problem {
     const fn status(self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Foreign | Self::SignIn | Self::Right | Self::Stale => StatusCode::FORBIDDEN,
+            Self::Foreign | Self::SignIn | Self::Right | Self::Stale | Self::Password => StatusCode::FORBIDDEN,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,

@@ -10,21 +10,49 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use billing::staff::Right;
 use billing::staff::Right::{
-    ChangeRules, GiveBack, ManageStaff, MendSubscriptions, SeeAudit, SeeCustomers, ServeCustomers,
+    ChangeRules, GiveBack, ManageStaff, MendSubscriptions, SeeAudit, SeeBooks, SeeCustomers, ServeCustomers,
+    SettleDifferences,
 };
 use billing::store::staff::ActionKind;
 
 use crate::access::Access;
+use crate::list::{List, Listed};
 use crate::page::{Problem, Viewer};
+use crate::pages::accounts::Accounts;
+use crate::pages::audit::Audit;
+use crate::pages::bills::Bills;
+use crate::pages::differences::Differences;
+use crate::pages::events::Events;
+use crate::pages::notifications::{Notifications, Receipts};
+use crate::pages::payments::Payments;
+use crate::pages::refunds::Refunds;
+use crate::pages::tariffs::Tariffs;
 use crate::params::{Asked, Params};
-use crate::{Core, assets, guard, pages};
+use crate::{Core, assets, guard, list, pages};
 
 /// A page or an action.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) access: Access,
+    proof: Proof,
     handler: MethodRouter<Arc<Core>>,
+}
+
+/// Whether the password is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The session is enough.
+    Session,
+    /// If it was not typed in the last minutes.
+    Password,
+}
+
+impl Route {
+    /// Money, rules, or who may come in: whoever sits down at somebody else's screen cannot do it.
+    fn delicate(self) -> Self {
+        Self { proof: Proof::Password, ..self }
+    }
 }
 
 fn route<H: Handler<T, Arc<Core>>, T: 'static>(
@@ -34,7 +62,7 @@ fn route<H: Handler<T, Arc<Core>>, T: 'static>(
     handler: H,
 ) -> Route {
     let filter = MethodFilter::try_from(method.clone()).expect("one that axum knows");
-    Route { method, path, access, handler: on(filter, handler) }
+    Route { method, path, access, proof: Proof::Session, handler: on(filter, handler) }
 }
 
 /// What an action would do.
@@ -53,9 +81,19 @@ fn confirm(path: &'static str, right: Right, kind: ActionKind) -> Route {
     route(Method::POST, path, Access::Has(right), handler)
 }
 
+/// A list.
+fn list<L: Listed>(path: &'static str, right: Right) -> Route {
+    route(Method::GET, path, Access::Has(right), list::page::<L>)
+}
+
+/// And all of it as a table.
+fn export<L: List>(path: &'static str, right: Right) -> Route {
+    route(Method::GET, path, Access::Has(right), list::export::export::<L>)
+}
+
 /// All of them.
 pub(crate) fn table() -> Vec<Route> {
-    use Access::{Has, Open, SignedIn, Staff};
+    use Access::{HalfWay, Has, Open, SignedIn, Staff};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
@@ -73,19 +111,38 @@ pub(crate) fn table() -> Vec<Route> {
         confirm("/accounts/{id}/extend", MendSubscriptions, ActionKind::Extend),
         preview("/accounts/{id}/ask_gateway", MendSubscriptions, ActionKind::AskGateway),
         confirm("/accounts/{id}/ask_gateway", MendSubscriptions, ActionKind::AskGateway),
+        preview("/accounts/{id}/change_tariff", MendSubscriptions, ActionKind::ChangeTariff),
+        confirm("/accounts/{id}/change_tariff", MendSubscriptions, ActionKind::ChangeTariff),
         route(GET, "/bills", Has(SeeCustomers), pages::bills::page),
         route(GET, "/bills/{id}", Has(SeeCustomers), pages::bill::page),
         route(GET, "/payments", Has(SeeCustomers), pages::payments::page),
         route(GET, "/payments/{id}", Has(SeeCustomers), pages::payment::page),
         route(GET, "/payments/{id}/refund", Has(GiveBack), pages::refund::preview),
-        route(POST, "/payments/{id}/refund", Has(GiveBack), pages::refund::confirm),
-        route(GET, "/refunds", Has(SeeCustomers), pages::refund::list),
+        route(POST, "/payments/{id}/refund", Has(GiveBack), pages::refund::confirm).delicate(),
         route(GET, "/refunds/{id}", Has(SeeCustomers), pages::refund::one),
-        route(POST, "/refunds/{id}/approve", Has(GiveBack), pages::refund::approve),
+        route(POST, "/refunds/{id}/approve", Has(GiveBack), pages::refund::approve).delicate(),
         route(POST, "/refunds/{id}/withdraw", Has(GiveBack), pages::refund::withdraw),
+        list::<Refunds>("/refunds", SeeCustomers),
+        list::<Tariffs>("/tariffs", SeeCustomers),
+        list::<Receipts>("/receipts", SeeBooks),
+        list::<Notifications>("/notifications", SeeBooks),
+        list::<Events>("/events", SeeBooks),
+        list::<Differences>("/differences", SeeBooks),
+        route(GET, "/differences/{id}", Has(SeeBooks), pages::differences::one),
+        route(POST, "/differences/{id}", Has(SettleDifferences), pages::differences::decide).delicate(),
+        export::<Accounts>("/accounts/export", SeeBooks),
+        export::<Bills>("/bills/export", SeeBooks),
+        export::<Payments>("/payments/export", SeeBooks),
+        export::<Refunds>("/refunds/export", SeeBooks),
+        export::<Tariffs>("/tariffs/export", SeeBooks),
+        export::<Receipts>("/receipts/export", SeeBooks),
+        export::<Notifications>("/notifications/export", SeeBooks),
+        export::<Events>("/events/export", SeeBooks),
+        export::<Differences>("/differences/export", SeeBooks),
+        export::<Audit>("/audit/export", SeeAudit),
         route(GET, "/rules", Has(SeeCustomers), pages::rules::page),
         route(GET, "/rules/{code}", Has(SeeCustomers), pages::rules::one),
-        route(POST, "/rules/{code}", Has(ChangeRules), pages::rules::change),
+        route(POST, "/rules/{code}", Has(ChangeRules), pages::rules::change).delicate(),
         route(GET, "/audit", Has(SeeAudit), pages::audit::page),
         route(GET, "/staff", Has(ManageStaff), pages::staff::page),
         route(POST, "/staff", Has(ManageStaff), pages::staff::let_in),
@@ -94,11 +151,20 @@ pub(crate) fn table() -> Vec<Route> {
         route(POST, "/staff/{name}/disable", Has(ManageStaff), pages::staff::put_out),
         route(GET, "/login", Open, pages::sign_in::page),
         route(POST, "/login", Open, pages::sign_in::sign_in),
-        route(POST, "/logout", SignedIn, pages::sign_in::sign_out),
+        route(GET, "/login/code", HalfWay, pages::second_factor::ask),
+        route(POST, "/login/code", HalfWay, pages::second_factor::show),
+        route(GET, "/invite/{token}", Open, pages::invite::page),
+        route(POST, "/invite/{token}", Open, pages::invite::accept),
+        route(POST, "/logout", HalfWay, pages::sign_in::sign_out),
         route(GET, "/me", SignedIn, pages::me::page),
         route(POST, "/me/password", SignedIn, pages::me::choose_password),
-        route(POST, "/me/language", SignedIn, pages::me::choose_language),
-        route(POST, "/me/theme", SignedIn, pages::me::choose_theme),
+        route(GET, "/me/factor", SignedIn, pages::second_factor::page),
+        route(POST, "/me/factor/begin", SignedIn, pages::second_factor::begin).delicate(),
+        route(POST, "/me/factor/confirm", SignedIn, pages::second_factor::confirm).delicate(),
+        route(POST, "/me/factor/codes", SignedIn, pages::second_factor::renew_codes).delicate(),
+        route(POST, "/me/factor/remove", SignedIn, pages::second_factor::remove).delicate(),
+        route(POST, "/me/language", HalfWay, pages::me::choose_language),
+        route(POST, "/me/theme", HalfWay, pages::me::choose_theme),
         route(POST, "/me/sign-out-everywhere", SignedIn, pages::me::sign_out_everywhere),
         route(GET, "/assets/{name}", Open, assets::asset),
         route(GET, "/readyz", Open, pages::ready),
@@ -107,12 +173,12 @@ pub(crate) fn table() -> Vec<Route> {
 
 pub(crate) fn router(core: Arc<Core>) -> Router {
     let mut router = Router::new();
-    for Route { method, path, access, handler } in table() {
-        let guard = from_fn_with_state((Arc::clone(&core), method, access), guard::guard);
+    for Route { method, path, access, proof, handler } in table() {
+        let guard = from_fn_with_state((Arc::clone(&core), method, access, proof), guard::guard);
         router = router.route(path, handler.route_layer(guard));
     }
     let nothing_here = axum::routing::any(async || Problem::NotFound);
-    let guard = from_fn_with_state((Arc::clone(&core), Method::GET, Access::Open), guard::guard);
+    let guard = from_fn_with_state((Arc::clone(&core), Method::GET, Access::Open, Proof::Session), guard::guard);
     let headers = from_fn_with_state(Arc::clone(&core), guard::headers);
     router.fallback_service(nothing_here.layer(guard).with_state(Arc::clone(&core))).layer(headers).with_state(core)
 }

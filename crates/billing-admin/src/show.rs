@@ -132,6 +132,19 @@ pub(crate) fn card(mask: &CardMask) -> String {
     format!("{scheme} ·· {last}").trim().to_owned()
 }
 
+/// `1 month`, `7 дней`.
+pub(crate) fn period(period: billing::period::Period, lang: Lang) -> String {
+    let text = period.to_string();
+    let (count, unit) = text.split_once(' ').unwrap_or((&text, ""));
+    let n: u64 = count.parse().unwrap_or_default();
+    let unit = if unit.starts_with("month") {
+        lang.counted(n, ["month", "months"], ["месяц", "месяца", "месяцев"])
+    } else {
+        lang.counted(n, ["day", "days"], ["день", "дня", "дней"])
+    };
+    format!("{n} {unit}")
+}
+
 /// The beginning of an id, where the whole of it stands beside.
 #[expect(clippy::needless_pass_by_value, reason = "ids are copied")]
 pub(crate) fn short(id: impl ToString) -> String {

@@ -4,7 +4,9 @@ use billing::account::AccountStatus;
 use billing::bill::{BillKind, BillStatus};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, Source};
+use billing::notification::{NoticeEffect, NoticeKind};
 use billing::payment::{Instrument, PaymentState};
+use billing::reconciliation::{DifferenceKind, DifferenceState};
 use billing::refund::{AccessEffect, RefundSource, RefundState};
 use billing::staff::Role;
 use billing::store::gateway_calls::CallOutcome;
@@ -206,7 +208,56 @@ pub(crate) const fn action(kind: ActionKind, lang: Lang) -> &'static str {
         ActionKind::Resume => lang.of("Take the cancellation back", "Отозвать отмену"),
         ActionKind::ForgetCard => lang.of("Forget the card", "Забыть карту"),
         ActionKind::Extend => lang.of("Extend by days", "Продлить на дни"),
+        ActionKind::ChangeTariff => {
+            lang.of("Another tariff from the next period on", "Сменить тариф со следующего периода")
+        }
         ActionKind::AskGateway => lang.of("Ask the gateway now", "Спросить шлюз сейчас"),
+    }
+}
+
+pub(crate) const fn notice(kind: NoticeKind, lang: Lang) -> &'static str {
+    match kind {
+        NoticeKind::Pay => lang.of("payment", "оплата"),
+        NoticeKind::Fail => lang.of("declined payment", "отказ в оплате"),
+        NoticeKind::Confirm => lang.of("confirmation", "подтверждение"),
+        NoticeKind::Refund => lang.of("refund", "возврат"),
+        NoticeKind::Recurrent => lang.of("subscription of the gateway", "подписка шлюза"),
+        NoticeKind::Cancel => lang.of("money let go", "отмена удержания"),
+        NoticeKind::Receipt => lang.of("receipt", "чек"),
+    }
+}
+
+pub(crate) const fn notice_effect(effect: Option<NoticeEffect>, lang: Lang) -> Pill {
+    match effect {
+        None => pill("run", "▶", lang.of("Nothing yet", "Пока ничего")),
+        Some(NoticeEffect::Applied) => pill("ok", "✓", lang.of("Applied", "Применено")),
+        Some(NoticeEffect::NothingNew) => pill("idle", "–", lang.of("Nothing new", "Ничего нового")),
+        Some(NoticeEffect::Look) => pill("run", "↻", lang.of("The gateway is asked", "Шлюз спросят")),
+        Some(NoticeEffect::Orphan) => pill("person", "■", lang.of("Fits nothing", "Не к чему отнести")),
+        Some(NoticeEffect::Stored) => pill("idle", "○", lang.of("Kept", "Сохранено")),
+    }
+}
+
+pub(crate) const fn difference(kind: DifferenceKind, lang: Lang) -> &'static str {
+    match kind {
+        DifferenceKind::MissingHere => lang.of("Payment missing here", "Платежа нет у нас"),
+        DifferenceKind::MissingThere => lang.of("Payment missing at the gateway", "Платежа нет у шлюза"),
+        DifferenceKind::Amount => lang.of("Another amount", "Другая сумма"),
+        DifferenceKind::Currency => lang.of("Another currency", "Другая валюта"),
+        DifferenceKind::Status => lang.of("Another state", "Другое состояние"),
+        DifferenceKind::Duplicate => lang.of("Taken twice", "Списано дважды"),
+        DifferenceKind::RefundMissingHere => lang.of("Refund missing here", "Возврата нет у нас"),
+        DifferenceKind::RefundMissingThere => lang.of("Refund missing at the gateway", "Возврата нет у шлюза"),
+        DifferenceKind::RefundAmount => lang.of("Another amount went back", "Возвращена другая сумма"),
+        DifferenceKind::Chargeback => lang.of("Taken back by a bank", "Отозвано банком (chargeback)"),
+    }
+}
+
+pub(crate) const fn difference_state(state: DifferenceState, lang: Lang) -> Pill {
+    match state {
+        DifferenceState::Open => pill("person", "■", lang.of("Open", "Открыто")),
+        DifferenceState::Explained => pill("idle", "–", lang.of("Explained", "Объяснено")),
+        DifferenceState::Resolved => pill("ok", "✓", lang.of("Put right", "Устранено")),
     }
 }
 
@@ -220,9 +271,16 @@ pub(crate) fn audited(action_name: &str, lang: Lang) -> &str {
         "signed_out_everywhere" => lang.of("Signed out everywhere else", "Выход на всех остальных"),
         "password_chosen" => lang.of("Chose a password", "Задан пароль"),
         "staff_added" => lang.of("Let somebody in", "Сотрудник впущен"),
-        "staff_password_reset" => lang.of("Gave a one-time password", "Выдан одноразовый пароль"),
+        "invitation_accepted" => lang.of("Accepted an invitation", "Приглашение принято"),
+        "second_factor_added" => lang.of("Set up a second factor", "Настроен второй фактор"),
+        "second_factor_removed" => lang.of("Gave up the second factor", "Второй фактор убран"),
+        "recovery_codes_renewed" => lang.of("Made new recovery codes", "Созданы новые резервные коды"),
+        "staff_password_reset" => lang.of("Had somebody choose another password", "Пароль сброшен"),
         "staff_disabled" => lang.of("Let somebody in no more", "Вход закрыт"),
         "staff_role" => lang.of("Gave a role", "Назначена роль"),
+        "exported" => lang.of("Took a list as a table", "Выгружен список"),
+        "export_ended" => lang.of("The table was complete", "Выгрузка завершена"),
+        "difference_decided" => lang.of("Decided about a difference", "Решение по расхождению"),
         "decline_rule" => lang.of("Changed what a refusal means", "Изменено значение отказа"),
         "refund" => lang.of("Asked for a refund", "Запрошен возврат"),
         "refund_approved" => lang.of("Agreed to a refund", "Возврат согласован"),

@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use billing::staff::{self, Role, password};
-use billing::store::staff::{By, StaffError, add, all, disable, reset};
+use billing::staff::{self, Role};
+use billing::store::staff::{By, StaffError, all, disable, invite, invite_again};
 use clap::{Args, Subcommand};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::exit::{self, Exit};
 
@@ -16,6 +16,9 @@ pub struct StaffConfig {
     /// Who does it; it stands in the audit log
     #[arg(long, env = "USER", default_value = "somebody", value_name = "NAME", global = true)]
     pub by: String,
+    /// Where people reach the panel: links that are printed begin with it
+    #[arg(long, env = "ADMIN_ADDRESS", default_value = "http://127.0.0.1:8070", value_name = "URL", global = true)]
+    pub address: url::Url,
     #[command(flatten)]
     pub services: billing::ServicesConfig,
 }
@@ -24,7 +27,7 @@ pub struct StaffConfig {
 pub enum StaffVerb {
     /// Shows who there is
     List,
-    /// Lets somebody in, and prints the password with which they come in once, to choose their own
+    /// Lets somebody in, and prints a link by which they choose a password, once and within three days
     Add {
         #[arg(value_parser = name)]
         name: String,
@@ -32,7 +35,7 @@ pub enum StaffVerb {
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// Ends somebody's sessions and prints a password with which they come in once, to choose another
+    /// Ends somebody's sessions, forgets their password and second factor, and prints another such link
     Reset {
         #[arg(value_parser = name)]
         name: String,
@@ -69,18 +72,20 @@ pub(crate) async fn run(config: StaffConfig) -> Result<u8, Exit> {
             }
         }
         StaffVerb::Add { name, role } => {
-            let password = password::one_time();
-            add(&mut conn, &name, role, &password::hash(&password), &by, now).await.map_err(staff_error)?;
-            writeln!(out, "{}", password.expose_secret())?;
+            let token = invite(&mut conn, &name, role, &by, now).await.map_err(staff_error)?;
+            writeln!(out, "{}", link(&config.address, &token).expose_secret())?;
         }
         StaffVerb::Reset { name } => {
-            let password = password::one_time();
-            reset(&mut conn, &name, &password::hash(&password), &by, now).await.map_err(staff_error)?;
-            writeln!(out, "{}", password.expose_secret())?;
+            let token = invite_again(&mut conn, &name, &by, now).await.map_err(staff_error)?;
+            writeln!(out, "{}", link(&config.address, &token).expose_secret())?;
         }
         StaffVerb::Disable { name } => disable(&mut conn, &name, &by, now).await.map_err(staff_error)?,
     }
     Ok(exit::OK)
+}
+
+fn link(address: &url::Url, token: &SecretString) -> SecretString {
+    format!("{}/invite/{}", address.as_str().trim_end_matches('/'), token.expose_secret()).into()
 }
 
 fn staff_error(error: StaffError) -> Exit {

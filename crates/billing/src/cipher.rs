@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::staff::StaffId;
 use crate::{AccountId, BillId, ReceiptId};
 
 const NONCE: usize = 12;
@@ -37,6 +38,8 @@ pub enum Place {
     Notification(Uuid),
     /// `receipt.sealed`
     Receipt(ReceiptId),
+    /// `staff_factor.sealed`
+    StaffFactor(StaffId),
     /// `secret.sealed`, under this name
     Own(&'static str),
 }
@@ -49,6 +52,7 @@ impl Place {
             Self::PaRes(id) => ("bill.pa_res", id.get()),
             Self::Notification(digest) => ("notification.token", digest),
             Self::Receipt(id) => ("receipt.sealed", id.get()),
+            Self::StaffFactor(id) => ("staff_factor.sealed", id.get()),
             Self::Own(name) => return [b"secret.sealed\0", name.as_bytes()].concat(),
         };
         [column.as_bytes(), &[0], row.as_bytes()].concat()

@@ -629,6 +629,33 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff_factor (staff_id) {
+        staff_id -> Uuid,
+        created_at -> Timestamptz,
+        sealed -> Text,
+        confirmed_at -> Nullable<Timestamptz>,
+        last_step -> Int8,
+    }
+}
+
+diesel::table! {
+    staff_invitation (staff_id) {
+        staff_id -> Uuid,
+        digest -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    staff_recovery_code (digest) {
+        digest -> Bytea,
+        staff_id -> Uuid,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     staff_session (id) {
         id -> Bytea,
         staff_id -> Uuid,
@@ -636,6 +663,8 @@ diesel::table! {
         last_seen_at -> Timestamptz,
         address -> Text,
         agent -> Text,
+        waits_for_code -> Bool,
+        proved_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -733,6 +762,9 @@ diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(staff_action -> account (account_id));
 diesel::joinable!(staff_action -> staff (staff_id));
+diesel::joinable!(staff_factor -> staff (staff_id));
+diesel::joinable!(staff_invitation -> staff (staff_id));
+diesel::joinable!(staff_recovery_code -> staff (staff_id));
 diesel::joinable!(staff_session -> staff (staff_id));
 diesel::joinable!(tariff_price -> tariff (tariff_id));
 diesel::joinable!(tariff_vat -> tariff (tariff_id));
@@ -781,6 +813,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     skipped_period,
     staff,
     staff_action,
+    staff_factor,
+    staff_invitation,
+    staff_recovery_code,
     staff_session,
     staff_sign_in,
     tariff,

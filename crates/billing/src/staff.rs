@@ -1,6 +1,7 @@
 //! The people who work with the admin panel: what each role may do, and how passwords are kept.
 
 pub mod password;
+pub mod totp;
 
 use crate::macros::{text_enum, uuid_id};
 
@@ -30,6 +31,10 @@ text_enum! {
 pub enum Right {
     /// Accounts, bills, payments, refunds.
     SeeCustomers,
+    /// What the gateway told, receipts, differences, the log of events, and whole lists as tables.
+    SeeBooks,
+    /// To decide what becomes of a difference from the gateway's list.
+    SettleDifferences,
     /// To cancel, to resume, to forget a card.
     ServeCustomers,
     /// To extend access, and to have the gateway asked.
@@ -48,6 +53,8 @@ impl Right {
     /// Every right, in the order of its declaration.
     pub const ALL: &'static [Self] = &[
         Self::SeeCustomers,
+        Self::SeeBooks,
+        Self::SettleDifferences,
         Self::ServeCustomers,
         Self::MendSubscriptions,
         Self::GiveBack,
@@ -64,8 +71,11 @@ impl Role {
         use Role::{Accountant, Administrator, Auditor, ChiefAccountant, Support};
         match right {
             Right::SeeCustomers => matches!(self, Support | Accountant | ChiefAccountant | Auditor),
+            Right::SeeBooks => matches!(self, Accountant | ChiefAccountant | Auditor),
             Right::ServeCustomers => matches!(self, Support | Accountant | ChiefAccountant),
-            Right::MendSubscriptions | Right::GiveBack => matches!(self, Accountant | ChiefAccountant),
+            Right::MendSubscriptions | Right::GiveBack | Right::SettleDifferences => {
+                matches!(self, Accountant | ChiefAccountant)
+            }
             Right::ChangeRules => matches!(self, ChiefAccountant),
             Right::SeeAudit => matches!(self, ChiefAccountant | Auditor | Administrator),
             Right::ManageStaff => matches!(self, Administrator),

@@ -154,6 +154,7 @@ fn offered(of: &Subscription, id: AccountId, visitor: &Visitor, lang: Lang) -> V
         (ActionKind::Resume, serves && is_open && account.cancel_at_period_end),
         (ActionKind::Extend, mends && is_open),
         (ActionKind::AskGateway, mends && live.is_some_and(|(view, _)| view.state == PaymentState::Unknown)),
+        (ActionKind::ChangeTariff, mends && is_open && !account.cancel_at_period_end),
         (ActionKind::ForgetCard, serves && account.has_token),
     ];
     let offered = offered.into_iter().filter(|(_, is_offered)| *is_offered);

@@ -4,13 +4,18 @@ use askama::Template;
 use axum::extract::State;
 use billing::AccountId;
 use billing::account::AccountStatus;
-use billing::store::browse::{self, AccountCursor, AccountFilter, AccountLine};
+use billing::store::StoreError;
+use billing::store::browse::{self, AccountCursor, AccountFilter, AccountLine, Part, Slice};
 use chrono::DateTime;
+use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
+use futures_util::future::BoxFuture;
 
 use super::{Answer, ROWS, Shared, briefly, pages, part};
+use crate::list::List;
+use crate::list::export::Value;
 use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
-use crate::params::Asked;
+use crate::params::{Asked, Params};
 use crate::show::{self, When};
 use crate::words;
 
@@ -39,8 +44,7 @@ struct Row {
 
 pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
     let shell = Shell::new(&core, Section::Accounts, &viewer);
-    let status = query.get("status").parse().ok();
-    let (filter, part) = (AccountFilter { status }, part(&query, cursor));
+    let (filter, part) = (Accounts::filter(&query, shell.zone), part(&query, cursor));
     let mut conn = core.services.db.conn().await?;
     let slice = conn
         .build_transaction()
@@ -51,7 +55,8 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
         })
         .await?;
     drop(conn);
-    let pages = pages(&slice, &query, |row: &AccountLine| written(row.cursor()));
+    let pages =
+        pages(&slice, &query, |row: &AccountLine| written(row.cursor())).exported(&shell, Accounts::NAME, &query);
     let choice = |status: &AccountStatus| Choice {
         value: status.as_str(),
         word: words::account(*status, shell.lang()).word.to_owned(),
@@ -101,5 +106,61 @@ mod tests {
         for wrong in ["", "1", "1.2", "x.y", "99999999999999999999.0"] {
             assert_eq!(cursor(wrong), None, "{wrong}");
         }
+    }
+}
+
+/// What an export has of it.
+pub(crate) struct Accounts;
+
+impl List for Accounts {
+    type Filter = AccountFilter;
+    type Row = AccountLine;
+    type Cursor = AccountCursor;
+
+    const NAME: &'static str = "accounts";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "created_at",
+        "status",
+        "renews",
+        "tariff",
+        "paid_until",
+        "access_until",
+        "next_charge_at",
+        "refusals",
+        "card",
+    ];
+
+    fn filter(query: &Params, zone: Tz) -> AccountFilter {
+        let _ = zone;
+        AccountFilter { status: query.get("status").parse().ok() }
+    }
+
+    fn read<'a>(
+        conn: &'a mut AsyncPgConnection,
+        filter: &'a AccountFilter,
+        part: Part<AccountCursor>,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Slice<AccountLine>, StoreError>> {
+        Box::pin(browse::accounts(conn, *filter, part, limit))
+    }
+
+    fn cursor(row: &AccountLine) -> AccountCursor {
+        row.cursor()
+    }
+
+    fn values(row: &AccountLine) -> Vec<Value> {
+        vec![
+            Value::Text(row.id.to_string()),
+            Value::At(row.created_at),
+            Value::Text(row.status.to_string()),
+            Value::Text(if row.cancel_at_period_end { "no" } else { "yes" }.to_owned()),
+            Value::text(row.tariff.as_ref()),
+            Value::at(row.paid_until),
+            Value::at(row.access_until),
+            Value::at(row.next_charge_at),
+            Value::Number(row.declines.into()),
+            Value::text(row.card.as_ref().map(show::card)),
+        ]
     }
 }

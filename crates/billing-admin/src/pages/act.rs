@@ -5,10 +5,12 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect};
-use billing::AccountId;
+use billing::models::Tariff;
 use billing::store::staff::{Action, ActionError, ActionKind, Done, MAX_REASON, Order, Preview, act, preview};
 use billing::store::subscriptions::{Subscription, VerbError};
-use billing::trail;
+use billing::store::tariffs;
+use billing::{AccountId, TariffId, trail};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::{Answer, Shared};
@@ -31,6 +33,7 @@ struct Page {
     title: &'static str,
     button: String,
     days: u16,
+    tariffs: Vec<Offer>,
     id: Uuid,
     digest: String,
     reason: String,
@@ -39,6 +42,13 @@ struct Page {
     rows: Vec<Row>,
     told: Vec<&'static str>,
     also: Vec<&'static str>,
+}
+
+/// A tariff to choose.
+struct Offer {
+    id: TariffId,
+    name: String,
+    is_on: bool,
 }
 
 /// A fact before and after.
@@ -58,6 +68,7 @@ struct Refused {
     why: String,
     kind: ActionKind,
     days: u16,
+    tariffs: Vec<Offer>,
 }
 
 fn days(params: &Params) -> u16 {
@@ -73,12 +84,15 @@ pub(crate) async fn preview_of(
     Asked(query): Asked,
 ) -> Answer {
     let account_id = id.parse().map_err(|_| Problem::NotFound)?;
-    let action = Action { kind, account_id, days: days(&query) };
-    let shown = preview(&mut *core.services.db.conn().await?, &action, core.services.db.now()).await;
+    let action = Action { kind, account_id, days: days(&query), tariff_id: query.get("tariff").parse().ok() };
+    let mut conn = core.services.db.conn().await?;
+    let shown = preview(&mut conn, &action, core.services.db.now()).await;
     let shell = Shell::new(&core, Section::Accounts, &viewer);
+    let offers = offers(&mut conn, &action, &shell).await?;
+    drop(conn);
     match shown {
-        Ok(shown) => Ok(html(&page(shell, &action, Uuid::now_v7(), &shown, "", String::new()))),
-        Err(error) => refused(shell, &action, error),
+        Ok(shown) => Ok(html(&page(shell, &action, offers, Uuid::now_v7(), &shown, "", String::new()))),
+        Err(error) => refused(shell, &action, offers, error),
     }
 }
 
@@ -91,24 +105,25 @@ pub(crate) async fn confirm(
 ) -> Answer {
     let visitor = viewer.visitor()?;
     let account_id: AccountId = id.parse().map_err(|_| Problem::NotFound)?;
-    let action = Action { kind, account_id, days: days(&form) };
+    let action = Action { kind, account_id, days: days(&form), tariff_id: form.get("tariff").parse().ok() };
     let form_id: Uuid = form.get("id").parse().map_err(|_| Problem::Stale)?;
     let reason: String = form.get("reason").chars().filter(|c| !c.is_control() || *c == '\n').collect();
     let (db, lang) = (&core.services.db, viewer.lang);
     let mut conn = db.conn().await?;
+    let shell = Shell::new(&core, Section::Accounts, &viewer);
+    let offers = offers(&mut conn, &action, &shell).await?;
     if !(MIN_REASON..=MAX_REASON).contains(&reason.chars().count()) {
         let shown = preview(&mut conn, &action, db.now()).await;
-        let shell = Shell::new(&core, Section::Accounts, &viewer);
         let wrong = lang.of(
             "Say why, in 3 to 500 characters; it stands in the log.",
             "Укажите причину, от 3 до 500 символов; она остаётся в журнале.",
         );
         return match shown {
             Ok(shown) => {
-                let page = page(shell, &action, form_id, &shown, wrong, reason);
+                let page = page(shell, &action, offers, form_id, &shown, wrong, reason);
                 Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response())
             }
-            Err(error) => refused(shell, &action, error),
+            Err(error) => refused(shell, &action, offers, error),
         };
     }
     let order = Order {
@@ -124,7 +139,6 @@ pub(crate) async fn confirm(
     if trail::take_news() {
         core.services.bell.ring();
     }
-    let shell = Shell::new(&core, Section::Accounts, &viewer);
     match done {
         Ok(Done::Now | Done::Before) => {
             Ok(Redirect::to(&format!("/accounts/{account_id}?done={kind}")).into_response())
@@ -134,14 +148,35 @@ pub(crate) async fn confirm(
                 "Something has changed since you looked. Nothing was done; this is what would happen now.",
                 "С тех пор, как вы смотрели, что-то изменилось. Ничего не сделано; вот что произойдёт теперь.",
             );
-            let page = page(shell, &action, Uuid::now_v7(), &shown, wrong, reason);
+            let page = page(shell, &action, offers, Uuid::now_v7(), &shown, wrong, reason);
             Ok((StatusCode::CONFLICT, html(&page)).into_response())
         }
-        Err(error) => refused(shell, &action, error),
+        Err(error) => refused(shell, &action, offers, error),
     }
 }
 
-fn page(shell: Shell, action: &Action, id: Uuid, shown: &Preview, wrong: &str, reason: String) -> Page {
+/// What may be chosen, where something is to be chosen.
+async fn offers(conn: &mut AsyncPgConnection, action: &Action, shell: &Shell) -> Result<Vec<Offer>, Problem> {
+    if action.kind != ActionKind::ChangeTariff {
+        return Ok(Vec::new());
+    }
+    let offer = |tariff: Tariff| Offer {
+        id: tariff.id,
+        name: format!("{}, {}", tariff.name, show::money(tariff.amount, tariff.currency, shell.lang())),
+        is_on: action.tariff_id == Some(tariff.id),
+    };
+    Ok(tariffs::list(conn, shell.now).await?.into_iter().map(offer).collect())
+}
+
+fn page(
+    shell: Shell,
+    action: &Action,
+    tariffs: Vec<Offer>,
+    id: Uuid,
+    shown: &Preview,
+    wrong: &str,
+    reason: String,
+) -> Page {
     let lang = shell.lang();
     let told = shown.events.iter().filter(|event| event.kind.is_public());
     let also = shown.events.iter().filter(|event| !event.kind.is_public() && event.to_state.is_none());
@@ -152,6 +187,7 @@ fn page(shell: Shell, action: &Action, id: Uuid, shown: &Preview, wrong: &str, r
         title: words::action(action.kind, lang),
         button: button(action, &shell),
         days: action.days,
+        tariffs,
         id,
         digest: shown.digest.clone(),
         reason,
@@ -201,11 +237,16 @@ fn rows(before: &Subscription, after: &Subscription, shell: &Shell) -> Vec<Row> 
         when(of.open.as_ref().and_then(|open| open.payment.as_ref()).and_then(|(view, _)| view.look_again_at))
     };
     type Fact<'a> = &'a dyn Fn(&Subscription) -> String;
-    let facts: [(&'static str, Fact<'_>); 7] = [
+    let tariff = |of: &Subscription| {
+        let next = of.pending.as_ref().or(of.tariff.as_ref());
+        next.map_or_else(|| "—".to_owned(), |tariff| tariff.name.clone())
+    };
+    let facts: [(&'static str, Fact<'_>); 8] = [
         (lang.of("Status", "Состояние"), &|of| words::account(of.account.status, lang).word.to_owned()),
         (lang.of("Paid until", "Оплачено до"), &|of| when(of.account.paid_until)),
         (lang.of("Access until", "Доступ до"), &|of| when(of.account.access_until)),
         (lang.of("Next charge", "Следующее списание"), &charge),
+        (lang.of("Tariff from then on", "Тариф с этого списания"), &tariff),
         (lang.of("Card", "Карта"), &card),
         (lang.of("Payment under way", "Идущий платёж"), &payment),
         (lang.of("The gateway is asked", "Шлюз спросят"), &asked),
@@ -213,7 +254,7 @@ fn rows(before: &Subscription, after: &Subscription, shell: &Shell) -> Vec<Row> 
     facts.iter().map(|(name, of)| Row { name, before: of(before), after: of(after) }).collect()
 }
 
-fn refused(shell: Shell, action: &Action, error: ActionError) -> Answer {
+fn refused(shell: Shell, action: &Action, tariffs: Vec<Offer>, error: ActionError) -> Answer {
     let lang = shell.lang();
     let why = match &error {
         ActionError::Verb(VerbError::UnknownAccount(_)) => return Err(Problem::NotFound),
@@ -227,6 +268,11 @@ fn refused(shell: Shell, action: &Action, error: ActionError) -> Answer {
         ActionError::Verb(VerbError::Closed) => lang.of("The account is closed.", "Аккаунт закрыт."),
         ActionError::Verb(VerbError::PaymentInProgress { .. }) => {
             lang.of("A payment must end first.", "Сначала должен завершиться платёж.")
+        }
+        ActionError::NoTariff => lang.of("Choose the tariff first.", "Сначала выберите тариф."),
+        ActionError::Verb(VerbError::UnknownTariff(_)) => lang.of("This is not sold.", "Это не продаётся."),
+        ActionError::Verb(VerbError::Cancelled) => {
+            lang.of("It is cancelled: there is no next period.", "Подписка отменена: следующего периода не будет.")
         }
         ActionError::AlreadySo => lang.of("It is so already.", "Это уже так."),
         ActionError::NothingToAsk => lang.of(
@@ -253,6 +299,7 @@ fn refused(shell: Shell, action: &Action, error: ActionError) -> Answer {
         why: why.to_owned(),
         kind: action.kind,
         days: action.days,
+        tariffs,
         shell,
     };
     Ok((StatusCode::CONFLICT, html(&page)).into_response())

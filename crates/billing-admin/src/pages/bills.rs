@@ -3,14 +3,19 @@
 use askama::Template;
 use axum::extract::State;
 use billing::bill::BillStatus;
-use billing::store::browse::{self, BillFilter};
+use billing::store::StoreError;
+use billing::store::browse::{self, BillFilter, Part, Slice};
 use billing::store::subscriptions::BillView;
 use billing::{AccountId, BillId};
+use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
+use futures_util::future::BoxFuture;
 
 use super::{Answer, ROWS, Shared, briefly, days, pages, part};
+use crate::list::List;
+use crate::list::export::Value;
 use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
-use crate::params::Asked;
+use crate::params::{Asked, Params};
 use crate::show::{self, When};
 use crate::words;
 
@@ -40,8 +45,7 @@ pub(super) struct Row {
 
 pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
     let shell = Shell::new(&core, Section::Bills, &viewer);
-    let status: Option<BillStatus> = query.get("status").parse().ok();
-    let filter = BillFilter { status, made: days(&query, shell.zone) };
+    let filter = Bills::filter(&query, shell.zone);
     let part = part(&query, |text| text.parse().ok());
     let mut conn = core.services.db.conn().await?;
     let slice = conn
@@ -53,7 +57,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
         })
         .await?;
     drop(conn);
-    let pages = pages(&slice, &query, |row: &BillView| row.id.to_string());
+    let pages = pages(&slice, &query, |row: &BillView| row.id.to_string()).exported(&shell, Bills::NAME, &query);
     let choice = |status: &BillStatus| Choice {
         value: status.as_str(),
         word: words::bill(*status, shell.lang()).word.to_owned(),
@@ -88,5 +92,50 @@ fn kind(bill: &BillView, shell: &Shell) -> String {
     match bill.period_no {
         0 => kind.to_owned(),
         number => format!("{kind} {}\u{a0}{number}", shell.t("no.", "№")),
+    }
+}
+
+/// What an export has of it.
+pub(crate) struct Bills;
+
+impl List for Bills {
+    type Filter = BillFilter;
+    type Row = BillView;
+    type Cursor = BillId;
+
+    const NAME: &'static str = "bills";
+    const COLUMNS: &'static [&'static str] =
+        &["id", "created_at", "account", "kind", "description", "period_no", "amount", "currency", "status", "paid_at"];
+
+    fn filter(query: &Params, zone: Tz) -> BillFilter {
+        BillFilter { status: query.get("status").parse().ok(), made: days(query, zone) }
+    }
+
+    fn read<'a>(
+        conn: &'a mut AsyncPgConnection,
+        filter: &'a BillFilter,
+        part: Part<BillId>,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Slice<BillView>, StoreError>> {
+        Box::pin(browse::bills(conn, *filter, part, limit))
+    }
+
+    fn cursor(row: &BillView) -> BillId {
+        row.id
+    }
+
+    fn values(row: &BillView) -> Vec<Value> {
+        vec![
+            Value::Text(row.id.to_string()),
+            Value::At(row.created_at),
+            Value::Text(row.account_id.to_string()),
+            Value::Text(row.kind.to_string()),
+            Value::Text(row.description.clone()),
+            Value::Number(row.period_no.into()),
+            Value::Amount(row.amount, row.currency),
+            Value::Text(row.currency.to_string()),
+            Value::Text(row.status.to_string()),
+            Value::at(row.paid_at),
+        ]
     }
 }

@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use billing::staff::password::{self, Weak};
-use billing::store::staff::{self, Entry};
-use secrecy::{ExposeSecret as _, SecretString};
+use billing::store::staff::{self, Entry, Factor};
+use secrecy::SecretString;
 
 use super::sign_in::verify;
-use super::{Answer, Shared, back, set_cookie};
+use super::{Answer, Shared, back, session_cookie, set_cookie};
+use crate::lang::Lang;
 use crate::page::{Problem, Section, Shell, THEME, Viewer, html};
 use crate::params::Params;
 use crate::show::When;
@@ -25,6 +26,8 @@ struct Page {
     name: String,
     role: &'static str,
     is_one_time: bool,
+    lacks_factor: bool,
+    factor: Factor,
     wrong: &'static str,
     sessions: Vec<Row>,
 }
@@ -44,7 +47,10 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer) -> Answer {
 async fn make(core: &crate::Core, viewer: &Viewer, wrong: &'static str) -> Answer {
     let visitor = viewer.visitor()?;
     let shell = Shell::new(core, Section::Me, viewer);
-    let sessions = staff::sessions(&mut *core.services.db.conn().await?, visitor.staff.id, shell.now).await?;
+    let mut conn = core.services.db.conn().await?;
+    let sessions = staff::sessions(&mut conn, visitor.staff.id, shell.now).await?;
+    let factor = staff::factor(&mut conn, visitor.staff.id).await?;
+    drop(conn);
     let row = |session: staff::Session| Row {
         began: shell.when(&session.created_at),
         used: shell.when(&session.last_seen_at),
@@ -56,20 +62,19 @@ async fn make(core: &crate::Core, viewer: &Viewer, wrong: &'static str) -> Answe
     let (name, is_one_time) = (visitor.staff.name.clone(), visitor.staff.is_one_time);
     let role = crate::words::role(visitor.staff.role, viewer.lang);
     let status = if wrong.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    Ok((status, html(&Page { shell, name, role, is_one_time, wrong, sessions })).into_response())
+    Ok((
+        status,
+        html(&Page { shell, name, role, is_one_time, lacks_factor: visitor.lacks_factor, factor, wrong, sessions }),
+    )
+        .into_response())
 }
 
-pub(crate) async fn choose_password(State(core): Shared, viewer: Viewer, Extension(form): Extension<Params>) -> Answer {
-    let visitor = viewer.visitor()?;
-    let (name, lang) = (&visitor.staff.name, viewer.lang);
-    let chosen = SecretString::from(form.raw("new"));
-    let wrong = match password::check(&chosen, name) {
-        _ if form.raw("new") != form.raw("again") => {
-            lang.of("The two new passwords differ.", "Новые пароли не совпадают.")
-        }
-        _ if form.raw("new") == form.raw("present") => {
-            lang.of("The new password is the present one.", "Новый пароль совпадает с прежним.")
-        }
+/// Why somebody of this name cannot choose what is typed as `new` and `again`; empty: they can.
+pub(super) fn unfit(form: &Params, name: &str, lang: Lang) -> &'static str {
+    if form.raw("new") != form.raw("again") {
+        return lang.of("The two new passwords differ.", "Новые пароли не совпадают.");
+    }
+    match password::check(&SecretString::from(form.raw("new")), name) {
         Err(Weak::Length) => lang.of(
             "The new password needs at least 12 characters, and takes at most 256 bytes.",
             "Новый пароль должен быть не короче 12 символов и не длиннее 256 байт.",
@@ -80,6 +85,17 @@ pub(crate) async fn choose_password(State(core): Shared, viewer: Viewer, Extensi
         ),
         Err(Weak::Name) => lang.of("The new password contains your name.", "Новый пароль содержит ваше имя."),
         Ok(()) => "",
+    }
+}
+
+pub(crate) async fn choose_password(State(core): Shared, viewer: Viewer, Extension(form): Extension<Params>) -> Answer {
+    let visitor = viewer.visitor()?;
+    let (name, lang) = (&visitor.staff.name, viewer.lang);
+    let chosen = SecretString::from(form.raw("new"));
+    let wrong = if form.raw("new") == form.raw("present") {
+        lang.of("The new password is the present one.", "Новый пароль совпадает с прежним.")
+    } else {
+        unfit(&form, name, lang)
     };
     if !wrong.is_empty() {
         return make(&core, &viewer, wrong).await;
@@ -100,14 +116,9 @@ pub(crate) async fn choose_password(State(core): Shared, viewer: Viewer, Extensi
     let by = visitor.by(&viewer.address);
     let mut conn = db.conn().await?;
     staff::choose_password(&mut conn, visitor.staff.id, &hash, &visitor.key, &by, db.now()).await?;
-    // The session goes on under another name: who has seen the old one has nothing.
-    staff::end(&mut conn, &visitor.key).await?;
-    let cookie = staff::begin(&mut conn, visitor.staff.id, &viewer.address, "", db.now()).await?;
+    let cookie = staff::renew(&mut conn, &visitor.key, db.now()).await?;
     drop(conn);
-    let secure = if core.https { "; Secure" } else { "" };
-    let name = crate::access::cookie_name(core.https);
-    let cookie = format!("{name}={}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie.expose_secret());
-    Ok(set_cookie(&cookie, "/"))
+    Ok(set_cookie(&session_cookie(&core, &cookie), "/"))
 }
 
 pub(crate) async fn choose_language(
@@ -117,7 +128,7 @@ pub(crate) async fn choose_language(
     Extension(form): Extension<Params>,
 ) -> Answer {
     let visitor = viewer.visitor()?;
-    if let Some(lang) = crate::lang::Lang::named(form.get("language")) {
+    if let Some(lang) = Lang::named(form.get("language")) {
         let mut conn = core.services.db.conn().await?;
         staff::choose_language(&mut conn, visitor.staff.id, lang.code()).await?;
     }

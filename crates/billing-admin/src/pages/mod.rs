@@ -6,15 +6,22 @@ pub(crate) mod act;
 pub(crate) mod audit;
 pub(crate) mod bill;
 pub(crate) mod bills;
+pub(crate) mod differences;
+pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod home;
+pub(crate) mod invite;
 pub(crate) mod me;
+pub(crate) mod notifications;
 pub(crate) mod payment;
 pub(crate) mod payments;
 pub(crate) mod refund;
+pub(crate) mod refunds;
 pub(crate) mod rules;
+pub(crate) mod second_factor;
 pub(crate) mod sign_in;
 pub(crate) mod staff;
+pub(crate) mod tariffs;
 
 use std::sync::Arc;
 
@@ -25,6 +32,7 @@ use billing::store::browse::{Made, Part, Slice};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::Core;
 use crate::page::{Chip, Pages, Problem, Shell};
@@ -34,7 +42,7 @@ pub(crate) type Shared = State<Arc<Core>>;
 pub(crate) type Answer = Result<Response, Problem>;
 
 /// Rows on a page.
-const ROWS: i64 = 50;
+pub(crate) const ROWS: i64 = 50;
 
 /// Begins a page's reading: nobody's page keeps the database busy for longer.
 pub(crate) async fn briefly(conn: &mut AsyncPgConnection) -> Result<(), billing::store::StoreError> {
@@ -49,7 +57,7 @@ pub(crate) async fn ready(State(core): Shared) -> Answer {
 }
 
 /// Which part of a list is asked for.
-fn part<C>(query: &Params, cursor: impl Fn(&str) -> Option<C>) -> Part<C> {
+pub(crate) fn part<C>(query: &Params, cursor: impl Fn(&str) -> Option<C>) -> Part<C> {
     match (cursor(query.get("older")), cursor(query.get("newer"))) {
         (Some(row), _) => Part::OlderThan(row),
         (None, Some(row)) => Part::NewerThan(row),
@@ -58,14 +66,14 @@ fn part<C>(query: &Params, cursor: impl Fn(&str) -> Option<C>) -> Part<C> {
 }
 
 /// The ways to the neighbours of a part.
-fn pages<T>(slice: &Slice<T>, query: &Params, cursor: impl Fn(&T) -> String) -> Pages {
+pub(crate) fn pages<T>(slice: &Slice<T>, query: &Params, cursor: impl Fn(&T) -> String) -> Pages {
     let newer = slice.rows.first().filter(|_| slice.has_newer).map(|row| query.with("newer", &cursor(row)));
     let older = slice.rows.last().filter(|_| slice.has_older).map(|row| query.with("older", &cursor(row)));
-    Pages { newer, older }
+    Pages { newer, older, exports: Vec::new() }
 }
 
 /// The days from `from` to `to`, both of them, on the clocks of the zone.
-fn days(query: &Params, zone: Tz) -> Made {
+pub(crate) fn days(query: &Params, zone: Tz) -> Made {
     let day = |name| query.get(name).parse::<NaiveDate>().ok();
     Made {
         from: day("from").and_then(|day| midnight(day, zone)),
@@ -74,7 +82,7 @@ fn days(query: &Params, zone: Tz) -> Made {
 }
 
 /// The days as conditions of a list.
-fn day_chips(shell: &Shell, query: &Params, made: Made) -> Vec<Chip> {
+pub(crate) fn day_chips(shell: &Shell, query: &Params, made: Made) -> Vec<Chip> {
     let chip = |name, word: &str, at: Option<DateTime<Utc>>| {
         let day = at?.with_timezone(&shell.zone).format(shell.t("%-d %b %Y", "%d.%m.%Y"));
         Some(Chip { says: format!("{word} {day}"), without: query.with(name, "") })
@@ -93,6 +101,13 @@ fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
     let begins = zone.from_local_datetime(&local).earliest();
     let begins = begins.or_else(|| zone.from_local_datetime(&(local + TimeDelta::hours(1))).earliest());
     begins.map(|at| at.with_timezone(&Utc))
+}
+
+/// The cookie of a session.
+fn session_cookie(core: &Core, cookie: &SecretString) -> String {
+    let secure = if core.https { "; Secure" } else { "" };
+    let (name, cookie) = (crate::access::cookie_name(core.https), cookie.expose_secret());
+    format!("{name}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }
 
 fn set_cookie(cookie: &str, to: &str) -> Response {

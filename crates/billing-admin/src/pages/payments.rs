@@ -3,14 +3,19 @@
 use askama::Template;
 use axum::extract::State;
 use billing::payment::PaymentState;
-use billing::store::browse::{self, PaymentFilter};
+use billing::store::StoreError;
+use billing::store::browse::{self, Part, PaymentFilter, Slice};
 use billing::store::payments::PaymentView;
 use billing::{AccountId, PaymentId};
+use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
+use futures_util::future::BoxFuture;
 
 use super::{Answer, ROWS, Shared, briefly, days, pages, part};
+use crate::list::List;
+use crate::list::export::Value;
 use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
-use crate::params::Asked;
+use crate::params::{Asked, Params};
 use crate::show::{self, When};
 use crate::words;
 
@@ -43,11 +48,7 @@ pub(super) struct Row {
 
 pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
     let shell = Shell::new(&core, Section::Payments, &viewer);
-    let filter = PaymentFilter {
-        state: query.get("state").parse().ok(),
-        reason_code: query.get("code").parse().ok(),
-        made: days(&query, shell.zone),
-    };
+    let filter = Payments::filter(&query, shell.zone);
     let part = part(&query, |text| text.parse().ok());
     let mut conn = core.services.db.conn().await?;
     let slice = conn
@@ -59,7 +60,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
         })
         .await?;
     drop(conn);
-    let pages = pages(&slice, &query, |row: &PaymentView| row.id.to_string());
+    let pages = pages(&slice, &query, |row: &PaymentView| row.id.to_string()).exported(&shell, Payments::NAME, &query);
     let choice = |state: &PaymentState| Choice {
         value: state.as_str(),
         word: words::payment(*state, shell.lang()).word.to_owned(),
@@ -95,5 +96,68 @@ pub(super) fn row(shell: &Shell, payment: &PaymentView) -> Row {
         code: payment.decline.as_ref().map(|decline| decline.code.to_string()).unwrap_or_default(),
         instrument: words::instrument(payment.instrument, lang),
         card: payment.card.as_ref().map(show::card).unwrap_or_default(),
+    }
+}
+
+/// What an export has of it.
+pub(crate) struct Payments;
+
+impl List for Payments {
+    type Filter = PaymentFilter;
+    type Row = PaymentView;
+    type Cursor = PaymentId;
+
+    const NAME: &'static str = "payments";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "invoice_no",
+        "created_at",
+        "account",
+        "bill",
+        "amount",
+        "currency",
+        "state",
+        "reason_code",
+        "instrument",
+        "card",
+        "transaction_id",
+    ];
+
+    fn filter(query: &Params, zone: Tz) -> PaymentFilter {
+        PaymentFilter {
+            state: query.get("state").parse().ok(),
+            reason_code: query.get("code").parse().ok(),
+            made: days(query, zone),
+        }
+    }
+
+    fn read<'a>(
+        conn: &'a mut AsyncPgConnection,
+        filter: &'a PaymentFilter,
+        part: Part<PaymentId>,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Slice<PaymentView>, StoreError>> {
+        Box::pin(browse::payments(conn, *filter, part, limit))
+    }
+
+    fn cursor(row: &PaymentView) -> PaymentId {
+        row.id
+    }
+
+    fn values(row: &PaymentView) -> Vec<Value> {
+        vec![
+            Value::Text(row.id.to_string()),
+            Value::Number(row.invoice_no),
+            Value::At(row.created_at),
+            Value::Text(row.account_id.to_string()),
+            Value::Text(row.bill_id.to_string()),
+            Value::Amount(row.amount, row.currency),
+            Value::Text(row.currency.to_string()),
+            Value::Text(row.state.to_string()),
+            Value::number(row.decline.as_ref().map(|decline| decline.code.into())),
+            Value::Text(row.instrument.to_string()),
+            Value::text(row.card.as_ref().map(show::card)),
+            Value::number(row.transaction_id),
+        ]
     }
 }

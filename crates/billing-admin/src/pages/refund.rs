@@ -8,17 +8,16 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use billing::models::RefundRow;
 use billing::refund::AccessEffect;
 use billing::staff::Right;
-use billing::store::refunds::{self, Ask, Listing, RefundError};
+use billing::store::refunds::{self, Ask, RefundError};
 use billing::store::staff::{RefundAsked, RefundPreview, approve_refund, ask_refund, preview_refund, withdraw_refund};
 use billing::tasks::RefundPayment;
 use billing::{Kopecks, PaymentId, RefundId, trail};
 use celeriac::SendOptions;
-use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
-use super::{Answer, ROWS, Shared, briefly};
+use super::{Answer, Shared};
 use crate::Core;
-use crate::page::{Chip, Choice, Problem, Section, Shell, Status, Viewer, html};
+use crate::page::{Choice, Problem, Section, Shell, Status, Viewer, html};
 use crate::params::{Asked, Params};
 use crate::show::{self, When};
 use crate::words;
@@ -246,17 +245,6 @@ fn cannot(shell: Shell, payment: PaymentId, form: &Params, why: String) -> Respo
     (StatusCode::CONFLICT, html(&page)).into_response()
 }
 
-#[derive(Template)]
-#[template(path = "refunds.html")]
-struct List {
-    shell: Shell,
-    waits: bool,
-    chips: Vec<Chip>,
-    rows: Vec<Row>,
-    older: Option<String>,
-    is_first: bool,
-}
-
 /// A refund in a list.
 pub(super) struct Row {
     pub(super) id: RefundId,
@@ -287,33 +275,6 @@ pub(super) fn row(shell: &Shell, refund: &RefundRow) -> Row {
         who: refund.requested_by.clone().unwrap_or_default(),
         reason: refund.reason.clone(),
     }
-}
-
-pub(crate) async fn list(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
-    let shell = Shell::new(&core, Section::Refunds, &viewer);
-    let waits = query.get("waits") == "yes";
-    let before = query.get("older").parse().ok();
-    let wanted = Listing { waiting_for_approval: waits, before, limit: ROWS + 1, ..Listing::default() };
-    let mut conn = core.services.db.conn().await?;
-    let mut found = conn
-        .build_transaction()
-        .read_only()
-        .run(async |conn: &mut AsyncPgConnection| {
-            briefly(conn).await?;
-            refunds::list(conn, &wanted).await
-        })
-        .await?;
-    drop(conn);
-    let more = found.len() > ROWS as usize;
-    found.truncate(ROWS as usize);
-    let older = found.last().filter(|_| more).map(|row| query.with("older", &row.id.to_string()));
-    let chip = Chip {
-        says: shell.t("waits for a second person", "ждёт второго лица").to_owned(),
-        without: query.with("waits", ""),
-    };
-    let chips = if waits { vec![chip] } else { Vec::new() };
-    let rows = found.iter().map(|refund| row(&shell, refund)).collect();
-    Ok(html(&List { shell, waits, chips, rows, older, is_first: before.is_none() }))
 }
 
 #[derive(Template)]

@@ -6,10 +6,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use billing::staff::{self, password};
-use billing::store::staff::{Entry, Failure, audit, begin, by_name, end, failed, succeeded, waits_until};
-use secrecy::{ExposeSecret as _, SecretString};
+use billing::store::StoreError;
+use billing::store::staff::{
+    By, Entry, Factor, Failure, Staff, audit, begin, by_name, end, factor, failed, succeeded, waits_until,
+};
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use secrecy::SecretString;
 
-use super::{Answer, Shared, back, set_cookie};
+use super::{Answer, Shared, back, session_cookie, set_cookie};
 use crate::Core;
 use crate::access::cookie_name;
 use crate::page::{Problem, Section, Shell, Viewer, html};
@@ -66,19 +71,28 @@ pub(crate) async fn sign_in(
         tracing::warn!(address = viewer.address, "somebody could not sign in");
         return Ok((StatusCode::FORBIDDEN, page(true, None)).into_response());
     };
-    succeeded(&mut conn, &failures[0]).await?;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let cookie = begin(&mut conn, found.id, &viewer.address, agent, db.now()).await?;
-    let by = billing::store::staff::By::staff(&found, &viewer.address);
-    audit(&mut conn, &by, &Entry::new("signed_in"), db.now()).await?;
-    let secure = if core.https { "; Secure" } else { "" };
-    let cookie = cookie.expose_secret();
-    let cookie = format!("{}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(core.https));
-    Ok(set_cookie(&cookie, if found.is_one_time { "/me" } else { back(form.get("to")) }))
+    if !matches!(factor(&mut conn, found.id).await?, Factor::Asked { .. }) {
+        come_in(&mut conn, &found, &viewer, db.now()).await?;
+    }
+    // Whoever has a second factor is asked for it there.
+    Ok(set_cookie(&session_cookie(&core, &cookie), if found.is_one_time { "/me" } else { back(form.get("to")) }))
+}
+
+/// They have shown all that is asked of them.
+pub(super) async fn come_in(
+    conn: &mut AsyncPgConnection,
+    staff: &Staff,
+    viewer: &Viewer,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    succeeded(conn, &Failure::of_name(&staff.name)).await?;
+    audit(conn, &By::staff(staff, &viewer.address), &Entry::new("signed_in"), now).await
 }
 
 /// On a thread of its own, and not many at a time.
-pub(super) async fn verify(core: &Core, given: SecretString, hash: Option<String>) -> bool {
+pub(crate) async fn verify(core: &Core, given: SecretString, hash: Option<String>) -> bool {
     let permit = core.passwords.clone().acquire_owned().await;
     let verifying = tokio::task::spawn_blocking(move || {
         let _permit = permit;

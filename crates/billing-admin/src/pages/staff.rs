@@ -5,10 +5,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Redirect};
-use billing::staff::{self, Role, password};
-use billing::store::staff::{Failure, StaffError, add, all, by_name, change_role, disable, failed, reset, waits_until};
+use billing::staff::{self, Role};
+use billing::store::staff::{
+    Failure, StaffError, all, by_name, change_role, disable, failed, invite, invite_again, waits_until,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::sign_in::verify;
@@ -26,17 +28,24 @@ struct Page {
     rows: Vec<Row>,
     roles: Vec<Choice>,
     wrong: String,
-    /// Whom somebody was just given a one-time password for. It is shown this once.
-    given: Option<(String, Given)>,
+    /// Who was just invited, by which link. It is shown this once.
+    given: Option<(String, Link)>,
 }
 
-/// A password that its owner comes in with once.
-struct Given(SecretString);
+/// A link by which its owner chooses a password, once.
+struct Link(SecretString);
 
-impl Given {
+impl Link {
     fn text(&self) -> &str {
         self.0.expose_secret()
     }
+}
+
+/// As the browser reaches this page, so it reaches the link.
+fn link(core: &Core, headers: &HeaderMap, uri: &Uri, token: &SecretString) -> Link {
+    let scheme = if core.https { "https" } else { "http" };
+    let host = crate::access::host(headers, uri).unwrap_or_default();
+    Link(format!("{scheme}://{host}/invite/{}", token.expose_secret()).into())
 }
 
 struct Row {
@@ -53,7 +62,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer) -> Answer {
     make(&core, &viewer, String::new(), None).await
 }
 
-async fn make(core: &Core, viewer: &Viewer, wrong: String, given: Option<(String, Given)>) -> Answer {
+async fn make(core: &Core, viewer: &Viewer, wrong: String, given: Option<(String, Link)>) -> Answer {
     let own = viewer.visitor()?.staff.id;
     let shell = Shell::new(core, Section::Staff, viewer);
     let everybody = all(&mut *core.services.db.conn().await?).await?;
@@ -108,16 +117,13 @@ async fn is_not_them(core: &Core, viewer: &Viewer, form: &Params) -> Result<Opti
     Ok(Some(wrong.to_owned()))
 }
 
-async fn one_time() -> Result<(SecretString, String), Problem> {
-    let made = tokio::task::spawn_blocking(|| {
-        let password = password::one_time();
-        let hash = password::hash(&password);
-        (password, hash)
-    });
-    made.await.map_err(|_| Problem::Defect)
-}
-
-pub(crate) async fn let_in(State(core): Shared, viewer: Viewer, Extension(form): Extension<Params>) -> Answer {
+pub(crate) async fn let_in(
+    State(core): Shared,
+    viewer: Viewer,
+    headers: HeaderMap,
+    uri: Uri,
+    Extension(form): Extension<Params>,
+) -> Answer {
     let lang = viewer.lang;
     let (Ok(name), Ok(role)) = (staff::name(form.get("name")), form.get("role").parse::<Role>()) else {
         let wrong = lang.of(
@@ -129,25 +135,25 @@ pub(crate) async fn let_in(State(core): Shared, viewer: Viewer, Extension(form):
     if let Some(wrong) = is_not_them(&core, &viewer, &form).await? {
         return make(&core, &viewer, wrong, None).await;
     }
-    let (password, hash) = one_time().await?;
     let (db, by) = (&core.services.db, viewer.visitor()?.by(&viewer.address));
-    let added = add(&mut *db.conn().await?, &name, role, &hash, &by, db.now()).await;
-    after(&core, &viewer, added.map(|_| Some((name, Given(password))))).await
+    let invited = invite(&mut *db.conn().await?, &name, role, &by, db.now()).await;
+    after(&core, &viewer, invited.map(|token| Some((name, link(&core, &headers, &uri, &token))))).await
 }
 
 pub(crate) async fn let_in_anew(
     State(core): Shared,
     viewer: Viewer,
     Path(name): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
     Extension(form): Extension<Params>,
 ) -> Answer {
     if let Some(wrong) = is_not_them(&core, &viewer, &form).await? {
         return make(&core, &viewer, wrong, None).await;
     }
-    let (password, hash) = one_time().await?;
     let (db, by) = (&core.services.db, viewer.visitor()?.by(&viewer.address));
-    let done = reset(&mut *db.conn().await?, &name, &hash, &by, db.now()).await;
-    after(&core, &viewer, done.map(|()| Some((name, Given(password))))).await
+    let invited = invite_again(&mut *db.conn().await?, &name, &by, db.now()).await;
+    after(&core, &viewer, invited.map(|token| Some((name, link(&core, &headers, &uri, &token))))).await
 }
 
 pub(crate) async fn put_out(
@@ -184,7 +190,7 @@ pub(crate) async fn give_role(
     after(&core, &viewer, done.map(|()| None)).await
 }
 
-async fn after(core: &Arc<Core>, viewer: &Viewer, done: Result<Option<(String, Given)>, StaffError>) -> Answer {
+async fn after(core: &Arc<Core>, viewer: &Viewer, done: Result<Option<(String, Link)>, StaffError>) -> Answer {
     let lang = viewer.lang;
     let wrong = match done {
         Ok(None) => return Ok(Redirect::to("/staff").into_response()),

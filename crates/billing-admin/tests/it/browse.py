@@ -43,15 +43,22 @@ PAGES = {
     "refund": f"/payments/{PAID}/refund",
     "refund-refused": f"/payments/{DECLINED}/refund",
     "refunds": "/refunds",
+    "tariffs": "/tariffs",
+    "receipts": "/receipts",
+    "notifications": "/notifications",
+    "differences": "/differences",
+    "events": "/events",
+    "events-none": "/events?kind=receipt_issued",
     "rules": "/rules",
     "rule": "/rules/5051",
     "find": "/find?q=what",
     "audit": "/audit",
     "me": "/me",
+    "second-factor": "/me/factor",
     "problem": "/nowhere",
 }
 # Which pictures are shown in the documentation.
-SHOWN = {"home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit"}
+SHOWN = {"home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me"}
 WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
 
 
@@ -229,6 +236,14 @@ def speaks_both(browser):
 def acts(browser):
     confirm(browser, f"/accounts/{ACCOUNT}/extend?days=3", "an outage on Monday", "Продлить на 3 дня")
     browser.shows("Выполнено", "перенесён вручную")
+    browser.open(f"/accounts/{ACCOUNT}/change_tariff")
+    browser.shows("Сначала выберите тариф")
+    browser.driver.find_elements(By.CSS_SELECTOR, "select[name=tariff] option")[-1].click()
+    browser.press("Показать, что произойдёт")
+    browser.shows("Тариф с этого списания")
+    browser.fill("#reason", "the customer wants more")
+    browser.press("Сменить тариф со следующего периода")
+    browser.shows("Выполнено", "Затем")
     # The same form twice: it is done once.
     browser.open(f"/accounts/{ACCOUNT}/cancel")
     browser.fill("#reason", "the customer called")

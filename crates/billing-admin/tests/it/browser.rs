@@ -180,7 +180,13 @@ async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() 
     let lines: Vec<_> = lines.iter().map(|line| line.text.trim()).filter(|line| !line.starts_with("staff_")).collect();
     assert_eq!(
         lines,
-        ["extend an outage on Monday", "cancel the customer called", "refund the film did not play", "refund_approved"]
+        [
+            "extend an outage on Monday",
+            "change_tariff the customer wants more",
+            "cancel the customer called",
+            "refund the film did not play",
+            "refund_approved"
+        ]
     );
     let wiped = diesel::sql_query("delete from audit_log").execute(&mut db.conn().await.unwrap()).await;
     assert!(wiped.is_err(), "the log takes new rows and nothing else");

@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub const MIN: usize = 12;
 /// The longest that is looked at, in bytes.
 pub const MAX: usize = 256;
+/// Stands in the place of a hash where no password was chosen yet: nothing fits it.
+pub const NONE: &str = "!";
 
 /// Why a password cannot be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +57,7 @@ pub fn hash(password: &SecretString) -> String {
 #[must_use]
 pub fn verify(password: &SecretString, hash: Option<&str>) -> bool {
     static NOBODY: LazyLock<String> = LazyLock::new(|| self::hash(&one_time()));
+    let hash = hash.filter(|hash| *hash != NONE);
     let text = password.expose_secret().as_bytes();
     let given = &text[..text.len().min(MAX + 1)];
     Argon2::default().verify_password(given, hash.unwrap_or(&NOBODY)).is_ok() && hash.is_some()
@@ -86,6 +89,7 @@ mod tests {
         assert!(verify(&password, Some(&hash)));
         assert!(!verify(&"correct horse batterY".into(), Some(&hash)));
         assert!(!verify(&password, None));
+        assert!(!verify(&NONE.into(), Some(NONE)));
         assert!(!verify(&password, Some("damaged")));
     }
 

@@ -2,8 +2,13 @@
 
 mod accounts;
 mod bills;
+mod differences;
+mod events;
 mod find;
+mod notifications;
 mod payments;
+mod refunds;
+mod tariffs;
 mod waiting;
 
 use chrono::{DateTime, Utc};
@@ -13,8 +18,13 @@ use super::StoreError;
 
 pub use self::accounts::{AccountCursor, AccountFilter, AccountLine, accounts};
 pub use self::bills::{BillFilter, WholeBill, bill, bills};
+pub use self::differences::{DifferenceCursor, DifferenceFilter, differences};
+pub use self::events::{EventFilter, events};
 pub use self::find::{Found, by_card, by_id, by_number};
+pub use self::notifications::{NotificationCursor, NotificationFilter, NotificationLine, notifications};
 pub use self::payments::{PaymentFilter, WholePayment, payment, payments};
+pub use self::refunds::{RefundFilter, refunds};
+pub use self::tariffs::{TariffLine, tariffs};
 pub use self::waiting::{MOST, Waiting, waiting};
 
 /// Which part of a list: it is sorted, the newest first.

@@ -275,7 +275,7 @@ impl NewRow {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = event, check_for_backend(diesel::pg::Pg))]
-struct EventRow {
+pub(super) struct EventRow {
     id: i64,
     at: DateTime<Utc>,
     kind: EventKind,

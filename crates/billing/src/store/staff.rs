@@ -2,6 +2,9 @@
 
 mod actions;
 mod audit;
+mod differences;
+mod factor;
+mod invitations;
 mod refunds;
 mod rules;
 mod sessions;
@@ -13,12 +16,20 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 pub use self::actions::{Action, ActionError, ActionKind, Done, MAX_DAYS, MAX_REASON, Order, Preview, act, preview};
 pub use self::audit::{AuditEntry, AuditFilter, By, Entry, audit, audit_entries};
+pub use self::differences::decide_difference;
+pub use self::factor::{
+    Code, Factor, RECOVERY_CODES, confirm_factor, factor, offer_factor, offered_factor, remove_factor,
+    renew_recovery_codes, use_code,
+};
+pub use self::invitations::{INVITED_FOR, accept_invitation, invite, invite_again, invited};
 pub use self::refunds::{RefundAsked, RefundPreview, approve_refund, ask_refund, preview_refund, withdraw_refund};
 pub use self::rules::{RuleChanged, change_rule, seen_rule};
-pub use self::sessions::{IDLE, LONGEST, Session, SessionKey, Visit, begin, end, end_all, sessions, visit};
+pub use self::sessions::{
+    IDLE, LONGEST, Session, SessionKey, Visit, begin, end, end_all, prove, renew, sessions, visit,
+};
 pub use self::sign_in::{Failure, MAX_FAILURES, failed, succeeded, waits_until};
 use super::StoreError;
-use crate::schema::staff;
+use crate::schema::{staff, staff_invitation};
 use crate::staff::{Role, StaffId};
 
 /// A person of the staff.
@@ -93,7 +104,8 @@ pub async fn add(
     .await
 }
 
-/// Gives somebody a one-time password, lets them in again if they were not, and ends their sessions.
+/// Gives somebody a one-time password, lets them in again if they were not, and ends their sessions. Their second factor is
+/// forgotten, and so is an invitation.
 ///
 /// # Errors
 /// [`StaffError::Unknown`], [`StaffError::Store`].
@@ -116,6 +128,8 @@ pub async fn reset(
             .execute(conn)
             .await?;
         end_all(conn, found.id, None).await?;
+        factor::forget_factor(conn, found.id).await?;
+        diesel::delete(staff_invitation::table.find(found.id)).execute(conn).await?;
         audit(conn, by, &Entry::new("staff_password_reset").target("staff", name), now).await?;
         Ok(())
     })

@@ -7,10 +7,12 @@ use billing::cipher::{Cipher, CipherError, Place};
 use billing::models::Trial;
 use billing::notification::{Notice, NoticeKind};
 use billing::payment::{CardMask, Outcome, PaymentState};
+use billing::staff::Role;
 use billing::store::keys::{self, Cursor, NotAdmitted, Resealed, Sealed};
 use billing::store::notifications::{self, NoticeKey, Received};
 use billing::store::payments::{Begin3ds, ChargeInstrument, NewPayment};
 use billing::store::receipts;
+use billing::store::staff::{self, By};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::{AccountId, Currency, Kopecks};
 use chrono::{DateTime, Duration, Utc};
@@ -84,6 +86,7 @@ impl Shop {
             Place::PaRes(_) => "an answer of the bank's page that was not passed on",
             Place::Notification(_) => "a token that the gateway told of",
             Place::Receipt(_) => "a receipt of an attempt that has not ended",
+            Place::StaffFactor(_) => "a second factor of the staff",
             Place::Own(_) => "the key of the trials' cards",
         };
         assert!(!sealed(Place::Token(subscriber)).is_empty());
@@ -109,6 +112,9 @@ impl Shop {
         let key = NoticeKey { kind: NoticeKind::Pay, gateway_id: "77".into(), body_sha256: [7; 32] };
         let received = Received { key, notice: Notice::default(), token: Some("tk_0001".into()) };
         notifications::receive(&mut *self.conn().await, &received, &self.cipher, noon()).await.unwrap();
+        let (mut conn, by) = (self.conn().await, By::command_line("a test"));
+        let ada = staff::add(&mut conn, "ada", Role::Support, "no hash", &by, noon()).await.unwrap();
+        staff::offer_factor(&mut conn, ada.id, &self.cipher, noon()).await.unwrap();
         subscriber
     }
 }
@@ -132,6 +138,7 @@ async fn everything_that_is_sealed_is_sealed_anew_and_opens_without_the_old_key(
         "notification.token",
         "receipt.sealed",
         "secret.sealed",
+        "staff_factor.sealed",
     ];
     assert!(every.iter().all(|column| columns.contains(column)), "{before:?}");
     assert_eq!(columns.len(), every.len(), "a column that holds secrets and is not known here: {before:?}");

@@ -15,17 +15,20 @@ use billing::decline::{DeclineGroup, Rule};
 use billing::event::{EventKind, NewEvent};
 use billing::ledger::{self, Entry, PaidOut, Return, ReturnedBy};
 use billing::models::{TariffPrice, Trial};
-use billing::notification::{Ids, Notice, NoticeKind};
+use billing::notification::{Ids, Notice, NoticeEffect, NoticeKind};
 use billing::payment::Instrument;
 use billing::payment::PaymentState;
 use billing::payment::identity::Terminal;
 use billing::payment::{CardMask, Outcome};
 use billing::receipt::OrderOutcome;
 use billing::reconciliation::{DifferenceState, Listed, ListedChargeback, ListedOperation, Phase, Range, RunKind};
-use billing::refund::{AccessEffect, RefundOutcome};
+use billing::refund::{AccessEffect, RefundOutcome, RefundState};
 use billing::resolve::ResolvePolicy;
-use billing::staff::Role;
-use billing::store::browse::{self, AccountFilter, BillFilter, Made, Part, PaymentFilter};
+use billing::staff::{Role, totp};
+use billing::store::browse::{
+    self, AccountFilter, BillFilter, DifferenceFilter, EventFilter, Made, NotificationCursor, NotificationFilter, Part,
+    PaymentFilter, RefundFilter,
+};
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
 use billing::store::gateway_calls::{self, CallOutcome, Ended};
@@ -46,6 +49,7 @@ use chrono_tz::Tz;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret as _;
 
 use crate::shop::{KEYS, Shop, month, purchase, refused, took, unknown, year};
 use crate::support::{hours, minutes, noon};
@@ -74,6 +78,9 @@ const SMALL: &[&str] = &[
     "secret",
     "staff",
     "staff_action",
+    "staff_factor",
+    "staff_invitation",
+    "staff_recovery_code",
     "staff_session",
     "staff_sign_in",
     "tariff",
@@ -187,6 +194,49 @@ const CALLS: &[(&str, Call)] = calls! {
             }
         }
     };
+    "browse::differences" => |conn, rows| {
+        let of = DifferenceFilter { state: Some(DifferenceState::Open), ..DifferenceFilter::default() };
+        let place = (rows.paid.created_at, DifferenceId::new());
+        for filter in [DifferenceFilter::default(), of] {
+            for part in [Part::First, Part::OlderThan(place), Part::NewerThan(place)] {
+                browse::differences(conn, filter, part, FEW).await.unwrap();
+            }
+        }
+    };
+    "browse::events" => |conn, rows| {
+        let of = EventFilter { account_id: Some(rows.account), ..EventFilter::default() };
+        for filter in [EventFilter::default(), of] {
+            for part in [Part::First, Part::OlderThan(9_000), Part::NewerThan(9_000)] {
+                browse::events(conn, filter, part, FEW).await.unwrap();
+            }
+        }
+    };
+    "browse::notifications" => |conn, rows| {
+        let receipts = NotificationFilter { kind: Some(NoticeKind::Receipt), ..NotificationFilter::default() };
+        let orphans = NotificationFilter { effect: Some(NoticeEffect::Orphan), ..NotificationFilter::default() };
+        let place = NotificationCursor {
+            received_at: rows.paid.created_at,
+            gateway_id: "77".into(),
+            body_sha256: vec![7; 32],
+            kind: NoticeKind::Pay,
+        };
+        for filter in [NotificationFilter::default(), receipts, orphans] {
+            for part in [Part::First, Part::OlderThan(place.clone()), Part::NewerThan(place.clone())] {
+                browse::notifications(conn, filter, &part, FEW).await.unwrap();
+            }
+        }
+    };
+    "browse::refunds" => |conn, rows| {
+        let waits = RefundFilter { waits: true, ..RefundFilter::default() };
+        let failed = RefundFilter { state: Some(RefundState::Unknown), ..RefundFilter::default() };
+        let place = RefundId::from(rows.paid.id.get());
+        for filter in [RefundFilter::default(), waits, failed] {
+            for part in [Part::First, Part::OlderThan(place), Part::NewerThan(place)] {
+                browse::refunds(conn, filter, part, FEW).await.unwrap();
+            }
+        }
+    };
+    "browse::tariffs" => |conn, _rows| browse::tariffs(conn, noon()).await.unwrap();
     "browse::by_card" => |conn, _rows| {
         browse::by_card(conn, "4242", today(), Some(Kopecks::new(59_900)), FEW).await.unwrap()
     };
@@ -297,6 +347,7 @@ const CALLS: &[(&str, Call)] = calls! {
         keys::page(conn, Cursor::Bills(behind), FEW).await.unwrap();
         keys::page(conn, Cursor::Verifications(behind), FEW).await.unwrap();
         keys::page(conn, Cursor::Receipts(behind), FEW).await.unwrap();
+        keys::page(conn, Cursor::StaffFactors, FEW).await.unwrap();
         keys::page(conn, Cursor::Notifications, FEW).await.unwrap()
     };
     "keys::reseal" => |conn, rows| {
@@ -650,6 +701,10 @@ const CALLS: &[(&str, Call)] = calls! {
         let claimed = roles::claim(conn, clock::now(), clock::now() + minutes(1), 1, 1).await.unwrap();
         roles::put_off(conn, &claimed.due[0], "unavailable", clock::now()).await.unwrap();
     };
+    "staff::accept_invitation" => |conn, _rows| {
+        let token = staff::invite(conn, "ada", Role::Support, &by(), noon()).await.unwrap();
+        staff::accept_invitation(conn, &token, "hash", "192.0.2.1", noon()).await.unwrap()
+    };
     "staff::act" => |conn, rows| {
         let (ada, _) = begin_session(conn).await;
         let action = extend(rows.account);
@@ -697,6 +752,18 @@ const CALLS: &[(&str, Call)] = calls! {
         let (ada, key) = begin_session(conn).await;
         staff::choose_password(conn, ada.id, "hash", &key, &by(), noon()).await.unwrap();
     };
+    "staff::confirm_factor" => |conn, rows| {
+        let ada = add_ada(conn).await;
+        staff::offer_factor(conn, ada.id, &rows.shop.cipher, noon()).await.unwrap();
+        let secret = staff::offered_factor(conn, ada.id, &rows.shop.cipher).await.unwrap().unwrap();
+        let code = totp::code(&secret, noon());
+        staff::confirm_factor(conn, ada.id, &code, &rows.shop.cipher, &by(), noon()).await.unwrap().unwrap()
+    };
+    "staff::decide_difference" => |conn, rows| {
+        let (_, id) = rows.difference(conn).await;
+        let (open, resolved) = (DifferenceState::Open, DifferenceState::Resolved);
+        staff::decide_difference(conn, id, open, resolved, "it is ours", &by(), noon()).await.unwrap()
+    };
     "staff::disable" => |conn, _rows| {
         add_ada(conn).await;
         staff::disable(conn, "ada", &by(), noon()).await.unwrap();
@@ -709,9 +776,44 @@ const CALLS: &[(&str, Call)] = calls! {
         let (ada, _) = begin_session(conn).await;
         staff::end_all(conn, ada.id, None).await.unwrap()
     };
+    "staff::factor" => |conn, _rows| {
+        let ada = add_ada(conn).await;
+        staff::factor(conn, ada.id).await.unwrap()
+    };
     "staff::failed" => |conn, _rows| staff::failed(conn, &[Failure::of_name("ada")], noon()).await.unwrap();
+    "staff::invite" => |conn, _rows| staff::invite(conn, "ada", Role::Support, &by(), noon()).await.unwrap();
+    "staff::invite_again" => |conn, _rows| {
+        add_ada(conn).await;
+        staff::invite_again(conn, "ada", &by(), noon()).await.unwrap()
+    };
+    "staff::invited" => |conn, _rows| staff::invited(conn, &"no such link".into(), noon()).await.unwrap();
+    "staff::offer_factor" => |conn, rows| {
+        let ada = add_ada(conn).await;
+        staff::offer_factor(conn, ada.id, &rows.shop.cipher, noon()).await.unwrap();
+    };
+    "staff::offered_factor" => |conn, rows| {
+        let ada = add_ada(conn).await;
+        staff::offered_factor(conn, ada.id, &rows.shop.cipher).await.unwrap()
+    };
     "staff::preview" => |conn, rows| staff::preview(conn, &extend(rows.account), noon()).await.unwrap();
     "staff::preview_refund" => |conn, rows| staff::preview_refund(conn, &panel_ask(rows)).await.unwrap();
+    "staff::prove" => |conn, _rows| {
+        let (_, key) = begin_session(conn).await;
+        staff::prove(conn, &key, noon()).await.unwrap();
+    };
+    "staff::remove_factor" => |conn, rows| {
+        let ada = add_ada(conn).await;
+        staff::offer_factor(conn, ada.id, &rows.shop.cipher, noon()).await.unwrap();
+        staff::remove_factor(conn, ada.id, &by(), noon()).await.unwrap();
+    };
+    "staff::renew" => |conn, _rows| {
+        let (_, key) = begin_session(conn).await;
+        staff::renew(conn, &key, noon()).await.unwrap()
+    };
+    "staff::renew_recovery_codes" => |conn, _rows| {
+        let ada = add_ada(conn).await;
+        staff::renew_recovery_codes(conn, ada.id, &by(), noon()).await.unwrap()
+    };
     "staff::reset" => |conn, _rows| {
         add_ada(conn).await;
         staff::reset(conn, "ada", "hash", &by(), noon()).await.unwrap();
@@ -721,6 +823,11 @@ const CALLS: &[(&str, Call)] = calls! {
         staff::sessions(conn, ada.id, noon()).await.unwrap()
     };
     "staff::succeeded" => |conn, _rows| staff::succeeded(conn, &Failure::of_name("ada")).await.unwrap();
+    "staff::use_code" => |conn, rows| {
+        let ada = add_ada(conn).await;
+        let codes = staff::renew_recovery_codes(conn, ada.id, &by(), noon()).await.unwrap();
+        staff::use_code(conn, ada.id, codes[0].expose_secret(), &rows.shop.cipher, noon()).await.unwrap()
+    };
     "staff::visit" => |conn, _rows| {
         let (_, key) = begin_session(conn).await;
         staff::visit(conn, &key, noon() + minutes(2)).await.unwrap()
@@ -1024,7 +1131,7 @@ async fn begin_session(conn: &mut AsyncPgConnection) -> (Staff, SessionKey) {
 }
 
 fn extend(account_id: AccountId) -> Action {
-    Action { kind: ActionKind::Extend, account_id, days: 3 }
+    Action { kind: ActionKind::Extend, account_id, days: 3, tariff_id: None }
 }
 
 fn panel_ask(rows: &Rows) -> Ask {

@@ -10,7 +10,8 @@ use super::super::notifications::NoticeKey;
 use super::super::{StoreError, secrets};
 use crate::cipher::{Cipher, CipherError, Place};
 use crate::notification::NoticeKind;
-use crate::schema::{account, bill, notification, receipt, secret};
+use crate::schema::{account, bill, notification, receipt, secret, staff_factor};
+use crate::staff::StaffId;
 use crate::{AccountId, BillId, ReceiptId};
 
 /// Where a page begins.
@@ -26,6 +27,8 @@ pub enum Cursor {
     Notifications,
     /// Receipts of what has not ended, behind this one.
     Receipts(Uuid),
+    /// Second factors of the staff: few, so they are one page.
+    StaffFactors,
     /// The system's own.
     Own,
 }
@@ -77,6 +80,7 @@ pub async fn page(conn: &mut AsyncPgConnection, from: Cursor, limit: i64) -> Res
         }
         Cursor::Notifications => notifications(conn).await,
         Cursor::Receipts(after) => receipts(conn, after, limit).await,
+        Cursor::StaffFactors => staff_factors(conn).await,
         Cursor::Own => own(conn).await,
     }
 }
@@ -142,7 +146,14 @@ async fn receipts(conn: &mut AsyncPgConnection, after: Uuid, limit: i64) -> Resu
         .await?;
     let next = rows.last().map(|(id, _)| Cursor::Receipts(id.get())).filter(|_| is_full(rows.len(), limit));
     let sealed = rows.into_iter().filter_map(|(id, text)| Some(Sealed { place: Place::Receipt(id), text: text? }));
-    Ok(Page { sealed: sealed.collect(), next: Some(next.unwrap_or(Cursor::Own)) })
+    Ok(Page { sealed: sealed.collect(), next: Some(next.unwrap_or(Cursor::StaffFactors)) })
+}
+
+async fn staff_factors(conn: &mut AsyncPgConnection) -> Result<Page, StoreError> {
+    let rows: Vec<(StaffId, String)> =
+        staff_factor::table.select((staff_factor::staff_id, staff_factor::sealed)).load(conn).await?;
+    let sealed = rows.into_iter().map(|(id, text)| Sealed { place: Place::StaffFactor(id), text });
+    Ok(Page { sealed: sealed.collect(), next: Some(Cursor::Own) })
 }
 
 async fn own(conn: &mut AsyncPgConnection) -> Result<Page, StoreError> {
@@ -170,7 +181,7 @@ struct Change<Row> {
 /// [`StoreError::Db`].
 pub async fn reseal(conn: &mut AsyncPgConnection, sealed: &[Sealed], cipher: &Cipher) -> Result<Resealed, StoreError> {
     let (mut tokens, mut cryptograms, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut told, mut receipts, mut own) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut told, mut receipts, mut factors, mut own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut lost = Vec::new();
     for Sealed { place, text } in sealed {
         let new = match cipher.reseal(*place, text) {
@@ -189,10 +200,12 @@ pub async fn reseal(conn: &mut AsyncPgConnection, sealed: &[Sealed], cipher: &Ci
             // The text itself tells the row: no two are alike.
             Place::Notification(_) => told.push(Change { row: (), old, new }),
             Place::Receipt(id) => receipts.push(Change { row: id.get(), old, new }),
+            Place::StaffFactor(id) => factors.push(Change { row: id.get(), old, new }),
             Place::Own(name) => own.push(Change { row: name, old, new }),
         }
     }
-    let planned = tokens.len() + cryptograms.len() + answers.len() + told.len() + receipts.len() + own.len();
+    let planned =
+        tokens.len() + cryptograms.len() + answers.len() + told.len() + receipts.len() + factors.len() + own.len();
     if planned == 0 {
         return Ok(Resealed { lost, ..Resealed::default() });
     }
@@ -203,6 +216,7 @@ pub async fn reseal(conn: &mut AsyncPgConnection, sealed: &[Sealed], cipher: &Ci
             done += write(conn, ANSWERS, answers).await?;
             done += write_told(conn, told).await?;
             done += write(conn, RECEIPTS, receipts).await?;
+            done += write(conn, FACTORS, factors).await?;
             done += write_own(conn, own).await?;
             Ok::<_, StoreError>(done)
         })
@@ -246,6 +260,14 @@ const RECEIPTS: &str = "
     update receipt set sealed = change.new
     from unnest($1, $2, $3) as change (id, old, new) join free using (id)
     where receipt.id = change.id and receipt.sealed = change.old";
+
+const FACTORS: &str = "
+    with free as (
+        select staff_id from staff_factor where staff_id = any($1) order by staff_id for no key update skip locked
+    )
+    update staff_factor set sealed = change.new
+    from unnest($1, $2, $3) as change (id, old, new) join free on free.staff_id = change.id
+    where staff_factor.staff_id = change.id and staff_factor.sealed = change.old";
 
 async fn write(conn: &mut AsyncPgConnection, statement: &str, changes: Vec<Change<Uuid>>) -> Result<usize, StoreError> {
     if changes.is_empty() {

@@ -94,6 +94,18 @@ pub async fn by_id(conn: &mut AsyncPgConnection, id: DifferenceId) -> Result<Opt
     Ok(difference::table.find(id).select(Difference::as_select()).first(conn).await.optional()?)
 }
 
+/// Likewise, and nobody else decides about it until the transaction ends.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub(in crate::store) async fn by_id_for_update(
+    conn: &mut AsyncPgConnection,
+    id: DifferenceId,
+) -> Result<Option<Difference>, StoreError> {
+    let row = difference::table.find(id).select(Difference::as_select()).for_no_key_update();
+    Ok(row.first(conn).await.optional()?)
+}
+
 /// What somebody decides about a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

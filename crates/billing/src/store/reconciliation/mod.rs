@@ -23,6 +23,7 @@ mod runs;
 
 pub use self::compare::{Compared, compare};
 pub use self::days::{Day, days};
+pub(in crate::store) use self::differences::by_id_for_update;
 pub use self::differences::{
     DecideError, Decision, Difference, Filter, RECONCILIATION, by_id, decide, list, settled, to_settle,
 };

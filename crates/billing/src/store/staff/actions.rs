@@ -19,7 +19,7 @@ use crate::schema::{payment, staff_action};
 use crate::staff::StaffId;
 use crate::store::subscriptions::{self, Request, Subscription, Verb, VerbError};
 use crate::store::{accounts, events};
-use crate::{AccountId, PaymentId};
+use crate::{AccountId, PaymentId, TariffId};
 
 /// The most days by which access is extended at a time.
 pub const MAX_DAYS: u16 = 366;
@@ -39,6 +39,8 @@ text_enum! {
         Extend = "extend",
         /// The gateway is asked about the payment in doubt now, not when it is due.
         AskGateway = "ask_gateway",
+        /// Another tariff is charged from the next period on.
+        ChangeTariff = "change_tariff",
     }
 }
 
@@ -49,6 +51,8 @@ pub struct Action {
     pub account_id: AccountId,
     /// By how many days, 1 to [`MAX_DAYS`], for [`ActionKind::Extend`].
     pub days: u16,
+    /// To which tariff, for [`ActionKind::ChangeTariff`].
+    pub tariff_id: Option<TariffId>,
 }
 
 /// What an action would do.
@@ -96,6 +100,9 @@ pub enum ActionError {
     /// By no days, or by too many.
     #[error("from 1 to {MAX_DAYS} days")]
     Days,
+    /// No tariff was chosen.
+    #[error("a tariff is to be chosen")]
+    NoTariff,
     /// No payment is in doubt, or it is asked about already.
     #[error("no payment of the account waits to be asked about")]
     NothingToAsk,
@@ -242,15 +249,19 @@ async fn attempt(
         ActionKind::Cancel => Some(Verb::Cancel),
         ActionKind::Resume => Some(Verb::Resume),
         ActionKind::ForgetCard => Some(Verb::ForgetCard),
-        ActionKind::Extend | ActionKind::AskGateway => None,
+        ActionKind::Extend | ActionKind::AskGateway | ActionKind::ChangeTariff => None,
     };
+    let request = Request { account_id, client: "admin panel".to_owned(), idempotency_key: id.to_string(), now };
     match action.kind {
         ActionKind::Extend => extend(conn, &before.account, action.days).await?,
         ActionKind::AskGateway => ask_gateway(conn, &before, now).await?,
+        ActionKind::ChangeTariff => {
+            let tariff_id = action.tariff_id.ok_or(ActionError::NoTariff)?;
+            subscriptions::change_tariff(conn, &request, tariff_id).await?;
+        }
         ActionKind::Cancel | ActionKind::Resume | ActionKind::ForgetCard => {}
     }
     if let Some(verb) = verb {
-        let request = Request { account_id, client: "admin panel".to_owned(), idempotency_key: id.to_string(), now };
         subscriptions::perform(conn, &request, verb).await?;
     }
     let after = read(conn, account_id).await?;
@@ -304,10 +315,12 @@ fn digest(action: &Action, before: &Subscription) -> String {
 /// What the audit log keeps of a subscription.
 fn facts(subscription: &Subscription) -> Value {
     let Subscription { account, .. } = subscription;
+    let next = subscription.pending.as_ref().or(subscription.tariff.as_ref());
     json!({
         "status": account.status.as_str(),
         "renews": account.renews(),
         "has_card": account.has_token,
+        "next_tariff": next.map(|tariff| &tariff.name),
         "paid_until": account.paid_until,
         "access_until": account.access_until,
         "next_charge_at": account.next_charge_at,

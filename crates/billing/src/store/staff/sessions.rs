@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Staff, StoreError};
-use crate::schema::{staff, staff_session};
+use crate::schema::{staff, staff_factor, staff_session};
 use crate::staff::StaffId;
 
 /// A session that nobody uses ends after this,
@@ -47,9 +47,16 @@ pub struct Session {
 pub struct Visit {
     pub staff: Staff,
     pub key: SessionKey,
+    /// The second factor was not shown yet: nothing but that is possible.
+    pub waits_for_code: bool,
+    /// They have one.
+    pub has_factor: bool,
+    /// When the password was typed last.
+    pub proved_at: DateTime<Utc>,
 }
 
-/// Begins a session; returns what goes into the cookie. Sessions that are over are forgotten on the way.
+/// Begins a session; returns what goes into the cookie. Whoever has a second factor has to show it next. Sessions that are
+/// over are forgotten on the way.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -62,8 +69,10 @@ pub async fn begin(
 ) -> Result<SecretString, StoreError> {
     let over = staff_session::last_seen_at.lt(now - IDLE).or(staff_session::created_at.lt(now - LONGEST));
     diesel::delete(staff_session::table.filter(over)).execute(conn).await?;
-    let cookie: SecretString = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).into();
+    let cookie = new_cookie();
     let agent: String = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
+    let has_factor = staff_factor::table.find(staff_id).filter(staff_factor::confirmed_at.is_not_null());
+    let has_factor: bool = diesel::select(diesel::dsl::exists(has_factor)).get_result(conn).await?;
     diesel::insert_into(staff_session::table)
         .values((
             staff_session::id.eq(SessionKey::of(&cookie).0),
@@ -72,6 +81,7 @@ pub async fn begin(
             staff_session::last_seen_at.eq(now),
             staff_session::address.eq(address),
             staff_session::agent.eq(agent),
+            staff_session::waits_for_code.eq(has_factor),
         ))
         .execute(conn)
         .await?;
@@ -87,22 +97,66 @@ pub async fn visit(
     key: &SessionKey,
     now: DateTime<Utc>,
 ) -> Result<Option<Visit>, StoreError> {
-    let found: Option<(Staff, DateTime<Utc>)> = staff_session::table
-        .inner_join(staff::table)
+    type Row = (Staff, DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<DateTime<Utc>>);
+    let found: Option<Row> = staff_session::table
+        .inner_join(staff::table.left_join(staff_factor::table))
         .filter(staff_session::id.eq(&key.0).and(staff::disabled_at.is_null()))
         .filter(staff_session::last_seen_at.ge(now - IDLE).and(staff_session::created_at.ge(now - LONGEST)))
-        .select((Staff::as_select(), staff_session::last_seen_at))
+        .select((
+            Staff::as_select(),
+            staff_session::last_seen_at,
+            staff_session::created_at,
+            staff_session::proved_at,
+            staff_session::waits_for_code,
+            staff_factor::confirmed_at.nullable(),
+        ))
         .first(conn)
         .await
         .optional()?;
-    let Some((staff, seen)) = found else { return Ok(None) };
+    let Some((staff, seen, began, proved_at, waits_for_code, confirmed)) = found else { return Ok(None) };
     if now - seen >= SEEN_EVERY {
         diesel::update(staff_session::table.find(&key.0))
             .set(staff_session::last_seen_at.eq(now))
             .execute(conn)
             .await?;
     }
-    Ok(Some(Visit { staff, key: key.clone() }))
+    let has_factor = confirmed.is_some();
+    let proved_at = proved_at.unwrap_or(began);
+    Ok(Some(Visit { staff, key: key.clone(), waits_for_code, has_factor, proved_at }))
+}
+
+/// A session goes on under another name: who has seen the old one has nothing. Nothing more is asked for in it; its owner has
+/// just shown who they are. Returns what goes into the cookie.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn renew(
+    conn: &mut AsyncPgConnection,
+    key: &SessionKey,
+    now: DateTime<Utc>,
+) -> Result<SecretString, StoreError> {
+    let cookie = new_cookie();
+    let renewed = (
+        staff_session::id.eq(SessionKey::of(&cookie).0),
+        staff_session::waits_for_code.eq(false),
+        staff_session::proved_at.eq(now),
+    );
+    diesel::update(staff_session::table.find(&key.0)).set(renewed).execute(conn).await?;
+    Ok(cookie)
+}
+
+/// Its owner has typed the password again.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn prove(conn: &mut AsyncPgConnection, key: &SessionKey, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let session = staff_session::table.find(&key.0);
+    diesel::update(session).set(staff_session::proved_at.eq(now)).execute(conn).await?;
+    Ok(())
+}
+
+fn new_cookie() -> SecretString {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).into()
 }
 
 /// Ends one.

@@ -35,6 +35,12 @@ impl Failure {
         Self::of("address", address)
     }
 
+    /// With a code of the second factor of somebody.
+    #[must_use]
+    pub fn of_code(name: &str) -> Self {
+        Self::of("code", name)
+    }
+
     fn of(kind: &str, text: &str) -> Self {
         Self(Sha256::digest([kind.as_bytes(), &[0], text.as_bytes()].concat()).to_vec())
     }

@@ -1,0 +1,104 @@
+//! Lists as tables, and what is decided about a difference.
+
+use billing::reconciliation::{Range, RunKind};
+use billing::store::reconciliation;
+use chrono::TimeDelta;
+
+use super::*;
+
+const HERE: &str = "http://127.0.0.1:1";
+
+impl Site {
+    async fn count(&self, of: &str) -> i64 {
+        #[derive(diesel::QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            n: i64,
+        }
+        let count = diesel::sql_query(format!("select count(*) as n from {of}"));
+        let mut conn = self.db.conn().await.expect("it answers");
+        let counted: Count = count.get_result(&mut *conn).await.expect("it counts");
+        counted.n
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_has_the_rows_of_its_list_and_is_in_the_log() {
+    let site = Site::open().await;
+    let who = Who::In(site.signed_in(Role::Accountant, false).await);
+    let many = format!(
+        "insert into account (id, created_at, updated_at, status, time_zone)
+         select gen_random_uuid(), now() - n * interval '1 second', now(), 'Inactive', 'Europe/Moscow'
+         from generate_series(1, {}) as n",
+        2_100
+    );
+    diesel::sql_query(many).execute(&mut site.db.conn().await.unwrap()).await.unwrap();
+    let seen = site.get("/accounts/export", &who).await;
+    let lines: Vec<&str> = seen.body.lines().collect();
+    assert_eq!(lines.len(), 1 + 2_101, "all of them, though they are read in parts");
+    assert!(lines[0].starts_with("id,created_at,status,"), "{}", lines[0]);
+    let ids: std::collections::BTreeSet<_> = lines[1..].iter().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(ids.len(), 2_101, "each once");
+
+    let seen = site.get("/payments/export?state=declined", &who).await;
+    assert_eq!(seen.body.lines().count(), 2, "{}", seen.body);
+    let seen = site.get("/payments/export?state=succeeded&format=excel", &who).await;
+    assert_eq!(
+        seen.body,
+        "\u{feff}id;invoice_no;created_at;account;bill;amount;currency;state;reason_code;instrument;card;transaction_id\r\n"
+    );
+    let taken = "audit_log where action = 'exported' and target in ('accounts', 'payments')";
+    assert_eq!(site.count(taken).await, 3);
+    let ended = "audit_log where action = 'export_ended' and target = 'accounts' and (after ->> 'rows')::int = 2101";
+    assert_eq!(site.count(ended).await, 1);
+
+    let formula =
+        "insert into refund (payment_id, amount, currency, state, source, effect, reason, request_id, finished_at)
+        select id, 1, 'RUB', 'failed', 'external', 'keep', '=HYPERLINK(1)', 'r', now() from payment";
+    diesel::sql_query(formula).execute(&mut site.db.conn().await.unwrap()).await.unwrap();
+    let seen = site.get("/refunds/export", &who).await;
+    assert!(seen.body.contains(",'=HYPERLINK(1)"), "{}", seen.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_is_decided_once_by_what_was_seen_of_it() {
+    let site = Site::open().await;
+    let who = site.signed_in(Role::Accountant, false).await;
+    let now = site.db.now();
+    let id = uuid::Uuid::now_v7();
+    {
+        let mut conn = site.db.conn().await.unwrap();
+        let range = Range { from: now - TimeDelta::days(1), to: now };
+        let run = reconciliation::ask(&mut conn, RunKind::Asked, range, "a test", now).await.unwrap();
+        let found = format!(
+            "insert into difference (id, kind, subject, created_at, found_by, seen_at, seen_by, at, payment_id,
+                our_amount, our_currency, their_amount, their_currency, their_status, state)
+             values ('{id}', 'amount', 'transaction:1', now(), '{0}', now(), '{0}', now(), '{1}', 39900, 'RUB', 39901, 'RUB',
+                $${SCRIPT}$$, 'open')",
+            run.id, site.payment
+        );
+        diesel::sql_query(found).execute(&mut *conn).await.unwrap();
+    }
+    let path = format!("/differences/{id}");
+    let (me, csrf) = (Who::In(who.clone()), access::csrf(&who));
+    let list = site.get("/differences?state=open", &me).await;
+    assert!(list.body.contains(&path) && list.body.contains("399,01"), "{}", list.body);
+    assert!(!site.get("/differences?state=resolved", &me).await.body.contains(&path));
+    let one = site.get(&path, &me).await;
+    assert!(one.body.contains("&#60;script&#62;") && !one.body.contains(SCRIPT), "{}", one.body);
+
+    let decide = async |reason: &str| {
+        let form = format!("csrf={csrf}&seen=open&state=resolved&reason={reason}");
+        site.ask(&Method::POST, &path, &me, HERE, &form).await
+    };
+    assert_eq!(decide("x").await.status, StatusCode::UNPROCESSABLE_ENTITY, "a reason is a reason");
+    assert_eq!(decide("booked by hand").await.to, path);
+    let again = decide("booked twice").await;
+    assert!(again.body.contains("кто-то уже принял решение"), "{}", again.body);
+    let decided = "difference where state = 'resolved' and reason = 'booked by hand' and decided_by is not null";
+    assert_eq!(site.count(decided).await, 1);
+    let logged = "audit_log where action = 'difference_decided' and reason = 'booked by hand'";
+    assert_eq!(site.count(logged).await, 1);
+    let auditor = Who::In(site.signed_in(Role::Auditor, false).await);
+    assert!(!site.get(&path, &auditor).await.body.contains("<form class=\"card\" method=\"post\">"), "who only looks");
+}

@@ -1,0 +1,61 @@
+//! Where the gateway's list and our rows do not agree.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::super::reconciliation::Difference;
+use super::{Made, Part, Slice, StoreError};
+use crate::DifferenceId;
+use crate::reconciliation::{DifferenceKind, DifferenceState};
+use crate::schema::difference;
+
+/// Which differences.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DifferenceFilter {
+    pub state: Option<DifferenceState>,
+    pub kind: Option<DifferenceKind>,
+    /// When the money moved.
+    pub moved: Made,
+}
+
+/// Where a row stands in the list.
+pub type DifferenceCursor = (DateTime<Utc>, DifferenceId);
+
+/// A part of the differences, the latest money first.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn differences(
+    conn: &mut AsyncPgConnection,
+    filter: DifferenceFilter,
+    part: Part<DifferenceCursor>,
+    limit: i64,
+) -> Result<Slice<Difference>, StoreError> {
+    let mut query = difference::table.into_boxed();
+    if let Some(state) = filter.state {
+        query = query.filter(difference::state.eq(state));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(difference::kind.eq(kind));
+    }
+    if let Some(from) = filter.moved.from {
+        query = query.filter(difference::at.ge(from));
+    }
+    if let Some(before) = filter.moved.before {
+        query = query.filter(difference::at.lt(before));
+    }
+    query = match part {
+        Part::First => query.order((difference::at.desc(), difference::id.desc())),
+        Part::OlderThan((at, id)) => query
+            .filter(difference::at.le(at))
+            .filter(difference::at.lt(at).or(difference::id.lt(id)))
+            .order((difference::at.desc(), difference::id.desc())),
+        Part::NewerThan((at, id)) => query
+            .filter(difference::at.ge(at))
+            .filter(difference::at.gt(at).or(difference::id.gt(id)))
+            .order((difference::at.asc(), difference::id.asc())),
+    };
+    let rows = query.limit(limit + 1).select(Difference::as_select()).load(conn).await?;
+    Ok(Slice::new(rows, &part, limit))
+}
