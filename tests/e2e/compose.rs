@@ -42,7 +42,7 @@ fn compose() -> Compose {
 #[test]
 fn the_whole_system_is_there_and_workers_can_be_scaled() {
     let services = compose().services;
-    for name in ["postgres", "rabbitmq", "redis", "api", "worker", "beat", "admin", "dashboard", "sandbox"] {
+    for name in ["postgres", "rabbitmq", "redis", "api", "worker", "beat", "admin", "dashboard", "flower", "sandbox"] {
         assert!(services.contains_key(name), "{name} is missing");
     }
     assert!(services["worker"].container_name.is_none(), "a name of its own allows only one worker");

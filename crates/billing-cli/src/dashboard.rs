@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use celeriac::App;
 use celeriac::beat::store;
-use celeriac_dashboard::{Bounds, Dashboard};
+use celeriac_dashboard::{Bounds, Dashboard, History, HistoryError, Retention};
 use chrono_tz::Tz;
 use clap::Args;
 use listener::{Limits, Listener};
@@ -58,6 +58,28 @@ pub struct DashboardArgs {
     /// How much memory what is remembered of tasks may take, in megabytes
     #[arg(long, env = "DASHBOARD_MAX_MEMORY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "MB")]
     pub dashboard_max_memory: u32,
+
+    /// The database that tasks, workers and what operators did are kept in, as libpq takes it; without it they are in memory
+    #[arg(long, env = "DASHBOARD_HISTORY_URL", hide_env_values = true, value_name = "URL")]
+    pub dashboard_history_url: Option<SecretString>,
+
+    /// How many days of tasks are kept there, today included
+    #[arg(long, env = "DASHBOARD_HISTORY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650), value_name = "DAYS")]
+    pub dashboard_history_days: u32,
+
+    /// How much disk they may take there, in gigabytes; above it the oldest days go first
+    #[arg(long, env = "DASHBOARD_HISTORY_MAX_SIZE", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "GB")]
+    pub dashboard_history_max_size: u32,
+}
+
+impl DashboardArgs {
+    fn history(&self) -> Result<Option<History>, HistoryError> {
+        let retention = Retention {
+            days: self.dashboard_history_days,
+            bytes: u64::from(self.dashboard_history_max_size) * 1_000_000_000,
+        };
+        self.dashboard_history_url.as_ref().map(|url| History::new(url, retention)).transpose()
+    }
 }
 
 /// What of a system its dashboard is about.
@@ -73,6 +95,7 @@ pub(crate) struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     args: DashboardArgs,
+    history: Option<History>,
 }
 
 impl Bound {
@@ -80,11 +103,13 @@ impl Bound {
         let wanted = args.dashboard_listen;
         Dashboard::check_access(args.dashboard_read_token.as_ref(), args.dashboard_act_token.as_ref(), wanted)
             .map_err(|error| setting(&error))?;
+        let history =
+            args.history().map_err(|error| Exit::configuration(anyhow::anyhow!("DASHBOARD_HISTORY_URL: {error}")))?;
         let listener = TcpListener::bind(wanted).await;
         let listener = listener.with_context(|| format!("DASHBOARD_LISTEN: cannot listen on {wanted}"));
         let listener = listener.map_err(Exit::unavailable)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, args })
+        Ok(Self { listener, address, args, history })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,7 +122,7 @@ impl Bound {
         about: About,
         stop: CancellationToken,
     ) -> Result<impl Future<Output = ()> + Send + 'static, Exit> {
-        let Self { listener, address, args } = self;
+        let Self { listener, address, args, history } = self;
         let store = store::connect(about.result_backend.expose_secret()).await.context("RESULT_BACKEND")?;
         let mut dashboard = Dashboard::builder(about.app)
             .title("Billing queues")
@@ -111,6 +136,9 @@ impl Bound {
             .schedule(store)
             .entries(billing_beat::entries(&about.timetable))
             .shutdown(stop.clone());
+        if let Some(history) = history {
+            dashboard = dashboard.history(history);
+        }
         if let Some(token) = args.dashboard_read_token {
             dashboard = dashboard.read_token(token);
         }

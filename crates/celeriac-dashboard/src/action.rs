@@ -1,10 +1,16 @@
 //! What operators can do. Each action is read from the fields of a form, says what it would do, and does exactly that.
 
+mod again;
+mod entry;
+mod queue;
+
 use celeriac::broker::BrokerError;
 use celeriac::control::Command;
 use celeriac::parking::Selection;
 use serde_json::Value;
 
+use self::entry::EntryAction;
+use self::queue::QueueAction;
 use crate::Core;
 use crate::cluster::PATIENCE;
 use crate::guard::Params;
@@ -16,23 +22,69 @@ const MAX_NAME: usize = 300;
 const MAX_POOL: u32 = 10_000;
 /// Messages of one selection.
 pub(crate) const MAX_SELECTED: usize = 100;
+/// Workers of one selection.
+const MAX_NODES: usize = 200;
 /// The longest reason, in characters.
 pub(crate) const MAX_REASON: usize = 500;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Shutdown { node: String },
-    Grow { node: String, by: u32 },
-    Shrink { node: String, by: u32 },
-    Autoscale { node: String, min: u32, max: u32 },
-    RateLimit { node: String, task: String, limit: String },
-    AddConsumer { node: String, queue: String },
-    CancelConsumer { node: String, queue: String },
-    Revoke { id: String },
-    Terminate { id: String },
-    Requeue { queue: String, ids: Vec<String> },
-    Discard { queue: String, ids: Vec<String> },
+    Shutdown {
+        node: String,
+    },
+    Grow {
+        node: String,
+        by: u32,
+    },
+    Shrink {
+        node: String,
+        by: u32,
+    },
+    Autoscale {
+        node: String,
+        min: u32,
+        max: u32,
+    },
+    RateLimit {
+        node: String,
+        task: String,
+        limit: String,
+    },
+    /// In seconds; empty: as the task has it.
+    TimeLimit {
+        node: String,
+        task: String,
+        soft: String,
+        hard: String,
+    },
+    AddConsumer {
+        node: String,
+        queue: String,
+    },
+    CancelConsumer {
+        node: String,
+        queue: String,
+    },
+    Revoke {
+        id: String,
+    },
+    Terminate {
+        id: String,
+    },
+    Requeue {
+        queue: String,
+        ids: Vec<String>,
+    },
+    Discard {
+        queue: String,
+        ids: Vec<String>,
+    },
+    Again {
+        id: String,
+    },
+    Queue(QueueAction),
+    Entry(EntryAction),
 }
 
 impl Action {
@@ -53,16 +105,25 @@ impl Action {
             "rate-limit" => {
                 Some(Self::RateLimit { node: read.name("node"), task: read.name("task"), limit: read.rate("limit") })
             }
+            "time-limit" => {
+                let (node, task) = (read.name("node"), read.name("task"));
+                Some(Self::TimeLimit { node, task, soft: read.seconds("soft"), hard: read.seconds("hard") })
+            }
+            "again" => Some(Self::Again { id: read.name("id") }),
             "add-consumer" => Some(Self::AddConsumer { node: read.name("node"), queue: read.name("queue") }),
             "cancel-consumer" => Some(Self::CancelConsumer { node: read.name("node"), queue: read.name("queue") }),
             "revoke" => Some(Self::Revoke { id: read.name("id") }),
             "terminate" => Some(Self::Terminate { id: read.name("id") }),
             "requeue" => Some(Self::Requeue { queue: read.name("queue"), ids: read.ids() }),
             "discard" => Some(Self::Discard { queue: read.name("queue"), ids: read.ids() }),
-            _ => {
-                read.wrong.push("do: is no action".to_owned());
-                None
-            }
+            what => match (QueueAction::read(what, &mut read), EntryAction::read(what, &mut read)) {
+                (Some(action), _) => Some(Self::Queue(action)),
+                (_, Some(action)) => Some(Self::Entry(action)),
+                (None, None) => {
+                    read.wrong.push("do: is no action".to_owned());
+                    None
+                }
+            },
         };
         action.filter(|_| read.wrong.is_empty()).ok_or(read.wrong)
     }
@@ -81,6 +142,12 @@ impl Action {
             Self::RateLimit { node, task, limit } => {
                 vec![of("rate-limit"), text("node", node), text("task", task), text("limit", limit)]
             }
+            Self::TimeLimit { node, task, soft, hard } => {
+                vec![of("time-limit"), text("node", node), text("task", task), text("soft", soft), text("hard", hard)]
+            }
+            Self::Again { id } => vec![of("again"), text("id", id)],
+            Self::Queue(action) => action.fields(),
+            Self::Entry(action) => action.fields(),
             Self::AddConsumer { node, queue } => vec![of("add-consumer"), text("node", node), text("queue", queue)],
             Self::CancelConsumer { node, queue } => {
                 vec![of("cancel-consumer"), text("node", node), text("queue", queue)]
@@ -104,6 +171,13 @@ impl Action {
             Self::Autoscale { node, min, max } => format!("Let {node} scale between {min} and {max}"),
             Self::RateLimit { node, task, limit } if limit == "0" => format!("Lift the rate limit of {task} on {node}"),
             Self::RateLimit { node, task, limit } => format!("Limit {task} on {node} to {limit}"),
+            Self::TimeLimit { node, task, soft, hard } => {
+                let limit = |limit: &str| if limit.is_empty() { "none".to_owned() } else { format!("{limit} s") };
+                format!("Time limits of {task} on {node}: soft {}, hard {}", limit(soft), limit(hard))
+            }
+            Self::Again { id } => format!("Run {id} again"),
+            Self::Queue(action) => action.name(),
+            Self::Entry(action) => action.name(),
             Self::AddConsumer { node, queue } => format!("Let {node} take tasks from {queue}"),
             Self::CancelConsumer { node, queue } => format!("Stop {node} taking tasks from {queue}"),
             Self::Revoke { id } => format!("Revoke {id}"),
@@ -129,6 +203,15 @@ impl Action {
                 "No more tasks of this kind begin on this worker in that time; those that wait stay in its memory, in their order.",
                 "It holds until the worker is started again.",
             ],
+            Self::TimeLimit { .. } => &[
+                "Tasks of this kind that begin on this worker from now on are ended when they run longer; those that run keep the limits they began with.",
+                "It holds until the worker is started again. A worker without such limits refuses.",
+            ],
+            Self::Again { .. } => &[
+                "A new task is sent with exactly what this one was called with. Nothing is undone of what this one has done: only a task that may be done twice should be.",
+            ],
+            Self::Queue(action) => action.effects(),
+            Self::Entry(action) => action.effects(),
             Self::AddConsumer { .. } => &[
                 "It takes tasks from this queue as well, until it is started again. A queue that does not exist is made.",
             ],
@@ -158,9 +241,13 @@ impl Action {
             | Self::Shrink { .. }
             | Self::Autoscale { .. }
             | Self::RateLimit { .. }
+            | Self::TimeLimit { .. }
             | Self::AddConsumer { .. }
             | Self::Revoke { .. }
             | Self::Requeue { .. } => false,
+            Self::Again { .. } => true,
+            Self::Queue(action) => action.needs_reason(),
+            Self::Entry(action) => action.needs_reason(),
         }
     }
 
@@ -169,6 +256,21 @@ impl Action {
         match self {
             Self::Requeue { ids, .. } | Self::Discard { ids, .. } => ids,
             _ => &[],
+        }
+    }
+
+    /// The workers that it is about, where there are several.
+    pub(crate) fn nodes(&self) -> &[String] {
+        if let Self::Queue(action) = self { action.nodes() } else { &[] }
+    }
+
+    /// What is to be known before it is confirmed. `Err`: it cannot be done, and why.
+    pub(crate) async fn foresee(&self, core: &Core) -> Result<Vec<String>, String> {
+        match self {
+            Self::Again { id } => again::call(core, id).await.map(|call| call.says()),
+            Self::Queue(action) => action.foresee(core).await,
+            Self::Entry(action) => action.foresee(core).await,
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -181,9 +283,12 @@ impl Action {
             | Self::Shrink { node, .. }
             | Self::Autoscale { node, .. }
             | Self::RateLimit { node, .. }
+            | Self::TimeLimit { node, .. }
             | Self::AddConsumer { node, .. }
             | Self::CancelConsumer { node, .. } => format!("/workers/{}", encoded(node)),
-            Self::Revoke { id } | Self::Terminate { id } => format!("/tasks/{}", encoded(id)),
+            Self::Queue(action) => action.came_from(),
+            Self::Entry(action) => action.came_from(),
+            Self::Revoke { id } | Self::Terminate { id } | Self::Again { id } => format!("/tasks/{}", encoded(id)),
             Self::Requeue { queue, .. } | Self::Discard { queue, .. } => format!("/parked/{}", encoded(queue)),
         }
     }
@@ -195,14 +300,28 @@ impl Action {
                 let told = core.control.cast(Command::shutdown().to([node])).await;
                 return vec![broker_says(told.map(|()| format!("{node} was told; it says nothing to this")))];
             }
-            Self::Grow { node, by } => ask(core, Command::pool_grow(*by), Some(node)).await,
-            Self::Shrink { node, by } => ask(core, Command::pool_shrink(*by), Some(node)).await,
-            Self::Autoscale { node, min, max } => ask(core, Command::autoscale(*max, *min), Some(node)).await,
-            Self::RateLimit { node, task, limit } => ask(core, Command::rate_limit(task, limit), Some(node)).await,
-            Self::AddConsumer { node, queue } => ask(core, Command::add_consumer(queue), Some(node)).await,
-            Self::CancelConsumer { node, queue } => ask(core, Command::cancel_consumer(queue), Some(node)).await,
-            Self::Revoke { id } => ask(core, Command::revoke([id]), None).await,
-            Self::Terminate { id } => ask(core, Command::terminate([id]), None).await,
+            Self::Grow { node, by } => to(core, Command::pool_grow(*by), node).await,
+            Self::Shrink { node, by } => to(core, Command::pool_shrink(*by), node).await,
+            Self::Autoscale { node, min, max } => to(core, Command::autoscale(*max, *min), node).await,
+            Self::RateLimit { node, task, limit } => to(core, Command::rate_limit(task, limit), node).await,
+            Self::TimeLimit { node, task, soft, hard } => {
+                to(core, Command::time_limit(task, soft.parse().ok(), hard.parse().ok()), node).await
+            }
+            Self::Queue(action) => return action.act(core).await,
+            Self::Entry(action) => return action.act(core).await,
+            Self::Again { id } => {
+                let sent = match again::call(core, id).await {
+                    Ok(call) => again::send(core, &call).await,
+                    Err(error) => Err(error),
+                };
+                let is_refusal = sent.is_err();
+                let said = sent.map_or_else(|error| error, |new| format!("sent as {new}"));
+                return vec![Answer { from: "the broker".to_owned(), said, is_refusal }];
+            }
+            Self::AddConsumer { node, queue } => to(core, Command::add_consumer(queue), node).await,
+            Self::CancelConsumer { node, queue } => to(core, Command::cancel_consumer(queue), node).await,
+            Self::Revoke { id } => everybody(core, Command::revoke([id])).await,
+            Self::Terminate { id } => everybody(core, Command::terminate([id])).await,
             Self::Requeue { queue, ids } => {
                 let count = core.app.parking(queue).requeue(&Selection::all().ids(ids)).await;
                 return vec![broker_says(count.map(|count| of_the_selected(count, ids, "requeued")))];
@@ -216,15 +335,35 @@ impl Action {
     }
 }
 
-/// Tells one worker, or all, and waits for what they say.
-async fn ask(core: &Core, command: Command, node: Option<&String>) -> Result<Vec<Answer>, BrokerError> {
-    let command = if let Some(node) = node { command.to([node]) } else { command };
-    let replies = core.control.call(command, PATIENCE).await?.collect().await;
-    let mut answers: Vec<_> = replies.iter().map(|reply| answer(&reply.node, reply.value.as_str())).collect();
+async fn to(core: &Core, command: Command, node: &str) -> Result<Vec<Answer>, BrokerError> {
+    let mut answers = ask(core, command.to([node]), 1).await?;
     if answers.is_empty() {
-        let from = node.map_or("the workers", String::as_str).to_owned();
-        let said = format!("no answer within {} s", PATIENCE.as_secs());
-        answers.push(Answer { from, said, is_refusal: true });
+        answers.push(silent(node));
+    }
+    Ok(answers)
+}
+
+async fn everybody(core: &Core, command: Command) -> Result<Vec<Answer>, BrokerError> {
+    let mut answers = ask(core, command, usize::MAX).await?;
+    if answers.is_empty() {
+        answers.push(silent("the workers"));
+    }
+    Ok(answers)
+}
+
+fn silent(from: &str) -> Answer {
+    let said = format!("no answer within {} s", PATIENCE.as_secs());
+    Answer { from: from.to_owned(), said, is_refusal: true }
+}
+
+/// Tells it and waits for what is said, no longer than until so many have spoken.
+async fn ask(core: &Core, command: Command, most: usize) -> Result<Vec<Answer>, BrokerError> {
+    let mut replies = core.control.call(command, PATIENCE).await?;
+    let mut answers = Vec::new();
+    while answers.len() < most
+        && let Some(reply) = replies.next().await
+    {
+        answers.push(answer(&reply.node, reply.value.as_str()));
     }
     answers.sort_by(|a, b| a.from.cmp(&b.from));
     Ok(answers)
@@ -293,6 +432,29 @@ impl Read<'_> {
         text.to_owned()
     }
 
+    /// A number of seconds above 0, or nothing.
+    fn seconds(&mut self, field: &str) -> String {
+        let text = self.form.get(field);
+        if !text.is_empty() && !text.parse::<f64>().is_ok_and(|seconds| (0.001..=1e7).contains(&seconds)) {
+            self.wrong.push(format!("{field}: expected a number of seconds, or nothing"));
+        }
+        text.to_owned()
+    }
+
+    fn nodes(&mut self) -> Vec<String> {
+        let mut nodes: Vec<_> = self.form.all("node").map(str::to_owned).filter(|node| !node.is_empty()).collect();
+        nodes.sort();
+        nodes.dedup();
+        if nodes.is_empty() {
+            self.wrong.push("node: no worker is chosen".to_owned());
+        } else if nodes.len() > MAX_NODES
+            || nodes.iter().any(|node| node.len() > MAX_NAME || node.chars().any(char::is_control))
+        {
+            self.wrong.push(format!("node: expected at most {MAX_NODES} names of workers"));
+        }
+        nodes
+    }
+
     fn ids(&mut self) -> Vec<String> {
         let mut ids: Vec<_> = self.form.all("id").map(str::to_owned).collect();
         ids.dedup();
@@ -325,6 +487,16 @@ mod tests {
             "do=add-consumer&node=a&queue=q",
             "do=cancel-consumer&node=a&queue=q",
             "do=revoke&id=x",
+            "do=again&id=x",
+            "do=time-limit&node=a&task=t&soft=1.5&hard=",
+            "do=pause-queue&queue=q&node=a&node=b",
+            "do=resume-queue&queue=q&node=a",
+            "do=purge&queue=q&typed=q",
+            "do=run-entry&entry=e",
+            "do=pause-entry&entry=e",
+            "do=resume-entry&entry=e",
+            "do=every&entry=e&seconds=1.5",
+            "do=crontab&entry=e&crontab=0+4+*+*+1&zone=Europe%2FMoscow",
             "do=terminate&id=x",
             "do=requeue&queue=q&id=x&id=y",
             "do=discard&queue=q&id=x",
@@ -347,6 +519,12 @@ mod tests {
             ("do=rate-limit&node=a&task=t&limit=5/d", &["limit"]),
             ("do=requeue&queue=q", &["id"]),
             ("do=revoke&id=%00", &["id"]),
+            ("do=time-limit&node=a&task=t&soft=soon", &["soft"]),
+            ("do=pause-queue&queue=q", &["node"]),
+            ("do=purge&queue=q&typed=other", &["typed"]),
+            ("do=every&entry=e&seconds=0", &["seconds"]),
+            ("do=every&entry=e&seconds=nan", &["seconds"]),
+            ("do=crontab&entry=e&crontab=61+*+*+*+*&zone=Mars", &["crontab", "zone"]),
         ] {
             let wrong = read(query).unwrap_err();
             let named: Vec<_> = wrong.iter().filter_map(|wrong| wrong.split(':').next()).collect();

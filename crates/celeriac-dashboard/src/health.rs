@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::history::Status;
 use crate::memory::{Picture, Presence};
 use crate::show::{counted, duration};
 
@@ -53,6 +54,18 @@ pub(crate) fn concerns(picture: &Picture, cluster: &Cluster, connected: bool, no
         say(format!("{} came too fast and were not counted", counted(picture.dropped, "event", "events")), "/tasks");
     }
     concerns
+}
+
+/// What is not well with the history.
+pub(crate) fn of_history(status: &Status, lost: u64) -> Vec<Concern> {
+    let trouble = status.trouble.as_ref().map(|trouble| format!("the history is not written: {trouble}"));
+    let lost = (lost > 0).then(|| {
+        format!(
+            "{} not in the history as they ended: they came faster than it is written",
+            counted(lost, "task is", "tasks are")
+        )
+    });
+    trouble.into_iter().chain(lost).map(|says| Concern { says, page: "/tasks" }).collect()
 }
 
 fn workers(picture: &Picture, cluster: &Cluster, now: f64, say: &mut impl FnMut(String, &'static str)) {

@@ -7,8 +7,10 @@ mod assets;
 mod chart;
 mod cluster;
 mod feed;
+mod find;
 mod guard;
 mod health;
+mod history;
 mod live;
 mod log;
 mod memory;
@@ -17,7 +19,7 @@ mod pages;
 mod routes;
 mod show;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ use self::log::Log;
 use self::memory::Picture;
 
 pub use self::access::AccessError;
+pub use self::history::{History, HistoryError, Retention};
 pub use self::memory::Bounds;
 
 /// Pages that stay open, each with its stream of news.
@@ -54,6 +57,9 @@ pub struct Link {
 
 /// Finds what a task is about, by its name and its keyword arguments as they are shown (`{'payment_id': '…'}`).
 type Linker = dyn Fn(&str, &str) -> Option<Link> + Send + Sync;
+
+/// Reads the keyword arguments of a task exactly, by its name and as they are printed; `None`: it cannot.
+type Rerunner = dyn Fn(&str, &str) -> Option<serde_json::Value> + Send + Sync;
 
 /// The dashboard of a cluster; begins with [`builder`](Self::builder).
 pub struct Dashboard;
@@ -75,6 +81,8 @@ impl Dashboard {
             store: None,
             entries: Vec::new(),
             linker: None,
+            rerunner: None,
+            history: None,
             stop: CancellationToken::new(),
         }
     }
@@ -110,6 +118,8 @@ pub struct Builder {
     store: Option<Arc<dyn ScheduleStore>>,
     entries: Vec<Entry>,
     linker: Option<Box<Linker>>,
+    rerunner: Option<Box<Rerunner>>,
+    history: Option<History>,
     stop: CancellationToken,
 }
 
@@ -187,6 +197,20 @@ impl Builder {
         self
     }
 
+    /// Says what a task was called with, by its name and its keyword arguments as they are printed (`{'id': '…'}`), so that it
+    /// can be run again where the result backend does not keep that. Only for tasks without positional arguments whose
+    /// keyword arguments can be read exactly, as ids can; anything else is `None`.
+    pub fn arguments(mut self, read: impl Fn(&str, &str) -> Option<serde_json::Value> + Send + Sync + 'static) -> Self {
+        self.rerunner = Some(Box::new(read));
+        self
+    }
+
+    /// Where everything is kept, so that a restart forgets nothing. Without it what was heard is in memory only.
+    pub fn history(mut self, history: History) -> Self {
+        self.history = Some(history);
+        self
+    }
+
     /// When this is cancelled, open pages are let go of and nothing is watched any more.
     pub fn shutdown(mut self, stop: CancellationToken) -> Self {
         self.stop = stop;
@@ -202,7 +226,7 @@ impl Builder {
         let gate = Gate::new(self.read_token, self.act_token, address, self.https)?;
         let control = Client::new(Arc::clone(self.app.broker()));
         let broker = self.app.broker().address().to_owned();
-        let timetable = self.store.map(|store| Timetable::new(store, &self.entries, self.zone));
+        let timetable = self.store.map(|store| Timetable::new(store, self.entries, self.zone));
         let core = Arc::new(Core {
             picture: RwLock::new(Picture::new(self.bounds, celeriac::clock::unix_seconds())),
             cluster: RwLock::new(Cluster::default()),
@@ -216,11 +240,15 @@ impl Builder {
             queues: self.queues,
             timetable,
             linker: self.linker,
+            rerunner: self.rerunner,
+            paused: parking_lot::Mutex::default(),
+            history: self.history,
             gate,
             log: Log::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
         });
+        history::start(&core);
         feed::start(&core);
         cluster::start(&core);
         Ok(routes::router(core))
@@ -241,6 +269,10 @@ pub(crate) struct Core {
     management: Option<Management>,
     timetable: Option<Timetable>,
     linker: Option<Box<Linker>>,
+    rerunner: Option<Box<Rerunner>>,
+    /// Queues that somebody has paused here, and the workers that took from them.
+    paused: parking_lot::Mutex<BTreeMap<String, Vec<String>>>,
+    history: Option<History>,
     gate: Gate,
     log: Log,
     streams: Arc<Semaphore>,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::Core;
 use crate::guard::Params;
+use crate::history::History;
 use crate::page::{Problem, Viewer, problem_page};
 use crate::pages;
 
@@ -32,7 +33,7 @@ pub(crate) async fn stream(
     viewer: Viewer,
     request: Request,
 ) -> Response {
-    open(core, page, String::new(), viewer, &request)
+    open(core, page, String::new(), viewer, request).await
 }
 
 pub(crate) async fn stream_of(
@@ -41,20 +42,21 @@ pub(crate) async fn stream_of(
     viewer: Viewer,
     request: Request,
 ) -> Response {
-    open(core, page, name, viewer, &request)
+    open(core, page, name, viewer, request).await
 }
 
-fn open(core: Arc<Core>, page: String, name: String, viewer: Viewer, request: &Request) -> Response {
+async fn open(core: Arc<Core>, page: String, name: String, viewer: Viewer, request: Request) -> Response {
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    drop(request);
     let Ok(place) = Arc::clone(&core.streams).try_acquire_owned() else {
         return problem_page(&core, &viewer, Problem::Full);
     };
-    let query = Params::read(request.uri().query().unwrap_or_default().as_bytes());
-    if fragment(&core, &viewer, &page, &name, &query).is_none() {
+    let query = Params::read(uri.query().unwrap_or_default().as_bytes());
+    if fragment(&core, &viewer, &page, &name, &query).await.is_none() {
         return problem_page(&core, &viewer, Problem::NotFound);
     }
     let mut every = interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let stop = core.stop.clone().cancelled_owned();
     let news = News { core, page, name, query, viewer, headers, uri, every, last: None, number: 0, _place: place };
     let news = news.stream().take_until(stop);
@@ -62,13 +64,14 @@ fn open(core: Arc<Core>, page: String, name: String, viewer: Viewer, request: &R
 }
 
 /// The part of a page that changes.
-fn fragment(core: &Core, viewer: &Viewer, page: &str, name: &str, query: &Params) -> Option<String> {
+async fn fragment(core: &Core, viewer: &Viewer, page: &str, name: &str, query: &Params) -> Option<String> {
     match page {
         "overview" => pages::overview::live(core, viewer),
         "workers" => pages::workers::live(core, viewer),
         "worker" => pages::worker::live(core, viewer, name),
-        "tasks" => pages::tasks::live(core, viewer, query),
-        "task" => pages::task::live(core, viewer, name),
+        "tasks" => pages::tasks::live(core, viewer, query).await,
+        "task" => pages::task::live(core, viewer, name).await,
+        "canvas" => pages::canvas::live(core, viewer, name).await,
         "queues" => pages::queues::live(core, viewer),
         "schedule" => pages::schedule::live(core, viewer),
         _ => None,
@@ -104,7 +107,12 @@ impl News {
             self.every.tick().await;
             // An open page does not keep a session alive, and does not outlive it.
             self.core.gate.visitor(&self.headers, &self.uri, Instant::now(), false)?;
-            let text = fragment(&self.core, &self.viewer, &self.page, &self.name, &self.query)?;
+            // Open pages do not queue up for the history: they are told at the next look.
+            let asks_history = matches!(self.page.as_str(), "tasks" | "task" | "canvas");
+            if asks_history && self.core.history.as_ref().is_some_and(History::is_busy) && self.last.is_some() {
+                continue;
+            }
+            let text = fragment(&self.core, &self.viewer, &self.page, &self.name, &self.query).await?;
             let digest = Sha256::digest(text.as_bytes()).into();
             if self.last.replace(digest) == Some(digest) {
                 continue;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Actions that the page shows.
@@ -14,7 +15,7 @@ const KEPT: usize = 500;
 pub(crate) struct Done {
     pub(crate) number: u64,
     /// Of the form that asked for it: sent twice, it is one action.
-    form: Uuid,
+    pub(crate) form: Uuid,
     /// Seconds since 1970.
     pub(crate) at: f64,
     pub(crate) who: String,
@@ -22,10 +23,12 @@ pub(crate) struct Done {
     pub(crate) why: String,
     /// `None`: it is under way.
     pub(crate) answers: Option<Vec<Answer>>,
+    /// The history has it as it is.
+    pub(crate) is_written: bool,
 }
 
 /// What one worker, or the broker, said to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) from: String,
     pub(crate) said: String,
@@ -51,7 +54,16 @@ impl Log {
         actions.last += 1;
         let number = actions.last;
         tracing::info!(number, who, what, why, "an operator acts");
-        actions.done.push_back(Done { number, form, at, who: who.to_owned(), what, why, answers: None });
+        actions.done.push_back(Done {
+            number,
+            form,
+            at,
+            who: who.to_owned(),
+            what,
+            why,
+            answers: None,
+            is_written: false,
+        });
         if actions.done.len() > KEPT {
             actions.done.pop_front();
         }
@@ -65,6 +77,32 @@ impl Log {
         }
         if let Some(done) = self.0.lock().done.iter_mut().find(|done| done.number == number) {
             done.answers = Some(answers);
+            done.is_written = false;
+        }
+    }
+
+    /// Takes in what was done before, the oldest first.
+    pub(crate) fn recall(&self, before: Vec<Done>) {
+        let mut actions = self.0.lock();
+        for done in before {
+            if actions.done.iter().all(|known| known.form != done.form) {
+                actions.last += 1;
+                let number = actions.last;
+                actions.done.push_back(Done { number, ..done });
+            }
+        }
+        actions.done.make_contiguous().sort_by(|a, b| a.at.total_cmp(&b.at));
+    }
+
+    /// What the history has not, or not as it is.
+    pub(crate) fn unwritten(&self) -> Vec<Done> {
+        self.0.lock().done.iter().filter(|done| !done.is_written).cloned().collect()
+    }
+
+    pub(crate) fn is_written(&self, written: &Done) {
+        let is_it = |done: &&mut Done| done.form == written.form && done.answers == written.answers;
+        if let Some(done) = self.0.lock().done.iter_mut().find(is_it) {
+            done.is_written = true;
         }
     }
 

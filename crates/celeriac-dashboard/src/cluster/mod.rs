@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Core;
 
 pub(crate) use self::management::Management;
-pub(crate) use self::schedule::{Planned, Schedule, Timetable};
+pub(crate) use self::schedule::{Planned, Schedule, Timetable, in_words};
 
 /// How long workers have to reply.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);

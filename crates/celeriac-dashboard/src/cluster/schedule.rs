@@ -4,21 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac::beat::store::Lease;
+use celeriac::App;
+use celeriac::beat::store::{Change, EntryDefinition, Lease};
 use celeriac::beat::{Entry, Schedule as Rule, ScheduleStore, StoreError};
 use celeriac::clock;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
 
 use crate::Core;
+use crate::show::duration;
 
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Where the schedule is found.
 pub(crate) struct Timetable {
     store: Arc<dyn ScheduleStore>,
-    in_code: Vec<(String, String, Rule)>,
+    in_code: Vec<Entry>,
+    zone: Tz,
 }
 
 /// The schedule at one time.
@@ -45,9 +49,8 @@ pub(crate) struct Planned {
 }
 
 impl Timetable {
-    pub(crate) fn new(store: Arc<dyn ScheduleStore>, entries: &[Entry], zone: Tz) -> Self {
-        let known = |entry: &Entry| (entry.name().to_owned(), entry.task().to_owned(), entry.schedule(zone));
-        Self { store, in_code: entries.iter().map(known).collect() }
+    pub(crate) fn new(store: Arc<dyn ScheduleStore>, in_code: Vec<Entry>, zone: Tz) -> Self {
+        Self { store, in_code, zone }
     }
 
     async fn read(&self, now: DateTime<Utc>) -> Schedule {
@@ -69,8 +72,9 @@ impl Timetable {
         for name in progress.keys() {
             entries.insert(name.clone(), (None, None, true));
         }
-        for (name, task, rule) in &self.in_code {
-            entries.insert(name.clone(), (Some(task.clone()), Some(rule.clone()), true));
+        for entry in &self.in_code {
+            let (task, rule) = (entry.task().to_owned(), entry.schedule(self.zone));
+            entries.insert(entry.name().to_owned(), (Some(task), Some(rule), true));
         }
         for entry in stored {
             entries.insert(entry.name, (Some(entry.task), Some(entry.schedule), entry.enabled));
@@ -81,6 +85,55 @@ impl Timetable {
             Planned { name, task, rule, enabled, last, next }
         };
         Ok(entries.into_iter().map(planned).collect())
+    }
+}
+
+/// An entry that somebody wants to do something to.
+pub(crate) struct Found {
+    /// It is in the store, where it can be changed, and not in the code of the beats.
+    pub(crate) is_stored: bool,
+    /// In words.
+    pub(crate) rule: Option<String>,
+}
+
+impl Timetable {
+    async fn stored(&self, name: &str) -> Result<Option<EntryDefinition>, StoreError> {
+        let stored = self.store.entries(None).await?.map_or_else(Vec::new, |stored| stored.entries);
+        Ok(stored.into_iter().find(|entry| entry.name == name))
+    }
+
+    pub(crate) async fn entry(&self, name: &str) -> Result<Option<Found>, StoreError> {
+        if let Some(stored) = self.stored(name).await? {
+            return Ok(Some(Found { is_stored: true, rule: Some(in_words(&stored.schedule)) }));
+        }
+        let entry = self.in_code.iter().find(|entry| entry.name() == name);
+        Ok(entry.map(|entry| Found { is_stored: false, rule: Some(in_words(&entry.schedule(self.zone))) }))
+    }
+
+    /// Sends the task of an entry once; returns its id.
+    pub(crate) async fn run(&self, app: &App, name: &str) -> Result<String, String> {
+        let stored = self.stored(name).await.map_err(|error| error.to_string())?.map(Entry::from);
+        let entry = stored.as_ref().or_else(|| self.in_code.iter().find(|entry| entry.name() == name));
+        let entry = entry.ok_or("there is no such entry any more")?;
+        let id = Uuid::new_v4().to_string();
+        entry.send_now(app, &id).await.map_err(|error| error.to_string())?;
+        Ok(id)
+    }
+
+    pub(crate) async fn change(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+        self.store.change(name, change).await
+    }
+}
+
+/// A rule as a person says it.
+pub(crate) fn in_words(rule: &Rule) -> String {
+    match rule {
+        Rule::Every(every) if every.as_secs() < 60 && every.subsec_nanos() == 0 => {
+            format!("every {} s", every.as_secs())
+        }
+        Rule::Every(every) => format!("every {}", duration(every.as_secs_f64())),
+        Rule::Crontab(crontab, zone) => format!("{crontab} ({zone})"),
+        Rule::Clocked(at) => format!("once, at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
     }
 }
 

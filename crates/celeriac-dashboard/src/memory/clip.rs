@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use celeriac::protocol::event::EventBody;
+use serde::{Deserialize, Serialize};
 
 /// The longest text that is kept, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -10,7 +11,7 @@ const MAX_TEXT: usize = 1024;
 const MAX_TRACEBACK: usize = 4096;
 
 /// A text of a task that may have been cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Text {
     Args,
     Kwargs,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use celeriac::protocol::event::EventBody;
+use serde::{Deserialize, Serialize};
 
 use super::Kept;
 
@@ -16,7 +17,7 @@ const LEAST: f64 = 1e-4;
 const BUCKETS: usize = 14 * 33;
 
 /// Durations by their size. What it takes does not grow with how many there are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Histogram {
     counts: Vec<u32>,
 }
@@ -66,7 +67,7 @@ impl Percentiles {
 }
 
 /// One minute.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Minute {
     /// Minutes since 1970.
     pub(crate) number: i64,
@@ -132,6 +133,23 @@ impl Minutes {
             }
         }
         self.0.back_mut().expect("one was put there")
+    }
+
+    /// Those since a minute, it included.
+    pub(crate) fn since(&self, number: i64) -> Vec<Minute> {
+        self.0.iter().filter(|minute| minute.number >= number).cloned().collect()
+    }
+
+    /// Takes in the minutes before those that are here, the oldest first.
+    pub(super) fn recall(&mut self, before: Vec<Minute>) {
+        let first = self.0.front().map_or(i64::MAX, |minute| minute.number);
+        for mut minute in before.into_iter().rev().filter(|minute| minute.number < first) {
+            for histogram in [&mut minute.waited, &mut minute.ran] {
+                histogram.counts.resize(if histogram.counts.is_empty() { 0 } else { BUCKETS }, 0);
+            }
+            self.0.push_front(minute);
+        }
+        self.0.truncate(KEPT);
     }
 
     /// The minutes of the hour up to `now`, the oldest first, without holes.

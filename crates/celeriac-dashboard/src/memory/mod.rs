@@ -1,19 +1,20 @@
 //! What is remembered of a cluster, within bounds. Pure: time is passed in, in seconds since 1970 by our own clock.
 
 mod clip;
+mod journal;
 mod minutes;
 mod tasks;
 mod workers;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use celeriac::protocol::event::{Event, EventBody};
 
 pub(crate) use self::clip::Text;
+use self::journal::Journal;
 pub(crate) use self::minutes::{Minute, Minutes, Percentiles};
-#[cfg(test)]
-use self::tasks::Page;
-pub(crate) use self::tasks::{Cursor, Direction, Filter, Kept, Tasks, Toward};
+pub(crate) use self::tasks::{Cursor, Direction, Filter, Kept, Key, Page, Tasks, Toward};
 pub(crate) use self::workers::{Known, Presence, Workers};
 
 /// Times at which nothing could be heard are remembered up to this many.
@@ -86,6 +87,62 @@ impl Picture {
                 let kept = self.tasks.hear(&uuid, &event, cuts, now);
                 self.minutes.count(&event.body, kept, now);
             }
+        }
+    }
+
+    /// From now on what changes is noted for a history, which may be so many tasks behind.
+    pub(crate) fn keeps_a_journal(&mut self, room: usize) {
+        self.tasks.journal = Some(Journal::new(room));
+    }
+
+    /// Nobody is to be told of what has changed so far.
+    pub(crate) fn tears_the_journal(&mut self) {
+        if let Some(journal) = &mut self.tasks.journal {
+            *journal = Journal { lost: journal.lost, ..Journal::new(journal.room) };
+        }
+    }
+
+    pub(crate) fn unread(&self, limit: usize) -> Vec<Arc<str>> {
+        self.tasks.unread(limit)
+    }
+
+    /// What the history said of those that it was asked for.
+    pub(crate) fn recalls(&mut self, asked: &[Arc<str>], found: Vec<Kept>) {
+        for kept in found {
+            self.tasks.recall(kept);
+        }
+        self.tasks.are_read(asked);
+    }
+
+    pub(crate) fn take_changed(&mut self, limit: usize) -> Vec<Kept> {
+        self.tasks.take_changed(limit)
+    }
+
+    pub(crate) fn put_back(&mut self, rows: Vec<Kept>) {
+        self.tasks.put_back(rows);
+    }
+
+    /// Tasks whose latest events are not in the history, and never will be.
+    pub(crate) fn lost(&self) -> u64 {
+        self.tasks.journal.as_ref().map_or(0, |journal| journal.lost)
+    }
+
+    /// So many tasks will not be in the history as they are now.
+    pub(crate) fn loses(&mut self, count: usize) {
+        if let Some(journal) = &mut self.tasks.journal {
+            journal.lost += count as u64;
+        }
+    }
+
+    /// What was known before this process began: minutes, workers, times at which nobody listened.
+    pub(crate) fn remembers(&mut self, minutes: Vec<Minute>, workers: Vec<Known>, gaps: Vec<(f64, f64)>) {
+        self.minutes.recall(minutes);
+        self.workers.recall(workers);
+        for (from, to) in gaps.into_iter().rev() {
+            self.gaps.push_front((from, Some(to)));
+        }
+        while self.gaps.len() > MAX_GAPS {
+            self.gaps.pop_front();
         }
     }
 

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use celeriac::events::Task;
 use celeriac::protocol::State;
 use celeriac::protocol::event::{Event, EventBody};
+use serde::{Deserialize, Serialize};
 
 use super::Bounds;
 use super::clip::Text;
+use super::journal::Journal;
 
 /// Steps of one task beyond this many push out those in the middle.
 const MAX_STEPS: usize = 200;
@@ -21,7 +23,7 @@ const OVERHEAD: usize = 800;
 pub(crate) type Key = (i64, Arc<str>);
 
 /// Something that happened to a task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Step {
     /// `sent`, `received`, …: the kind of the event.
     pub(crate) what: String,
@@ -44,9 +46,71 @@ pub(crate) struct Kept {
     /// Texts that were cut, and how many characters they had.
     pub(crate) cuts: Vec<(Text, usize)>,
     bytes: usize,
+    /// The history may know more of it, and has not been asked yet.
+    pub(super) is_unread: bool,
+}
+
+/// A task as the history keeps it.
+#[derive(Serialize, Deserialize)]
+struct Story {
+    task: Task,
+    steps: Vec<Step>,
+    left_out: usize,
+    cuts: Vec<(Text, usize)>,
 }
 
 impl Kept {
+    pub(super) fn new(id: &Arc<str>, now: f64) -> Self {
+        Self {
+            task: Task::new(id),
+            key: ((now * 1e6) as i64, Arc::clone(id)),
+            steps: Vec::new(),
+            left_out: 0,
+            cuts: Vec::new(),
+            bytes: 0,
+            is_unread: false,
+        }
+    }
+
+    /// Everything but its place, to be read by [`read`](Self::read).
+    pub(crate) fn written(&self) -> Result<String, serde_json::Error> {
+        let Self { task, steps, left_out, cuts, .. } = self.clone();
+        serde_json::to_string(&Story { task, steps, left_out, cuts })
+    }
+
+    pub(crate) fn read(key: Key, story: &str) -> Result<Self, serde_json::Error> {
+        let Story { task, steps, left_out, cuts } = serde_json::from_str(story)?;
+        let mut kept = Self { task, key, steps, left_out, cuts, bytes: 0, is_unread: false };
+        kept.bytes = kept.weigh();
+        Ok(kept)
+    }
+
+    /// It began before it was heard of this time: what was known of it then.
+    fn began_as(&mut self, before: Self) {
+        self.key = before.key;
+        let (now, was) = (&mut self.task, before.task);
+        macro_rules! fill {
+            ($($field:ident),*) => { $(if now.$field.is_none() { now.$field = was.$field; })* };
+        }
+        fill!(name, sent, received, started, succeeded, failed, retried, revoked, rejected, args, kwargs, result);
+        fill!(exception, traceback, runtime, eta, expires, retries, root_id, parent_id, queue, exchange, routing_key);
+        fill!(client, worker);
+        if was.timestamp > now.timestamp {
+            (now.state, now.timestamp, now.clock) = (was.state, was.timestamp, was.clock);
+        }
+        let mut steps = before.steps;
+        steps.append(&mut self.steps);
+        let too_many = steps.len().saturating_sub(MAX_STEPS);
+        steps.drain(MAX_STEPS / 2..MAX_STEPS / 2 + too_many);
+        self.steps = steps;
+        self.left_out += before.left_out + too_many;
+        for cut in before.cuts {
+            if !self.cuts.iter().any(|(which, _)| *which == cut.0) {
+                self.cuts.push(cut);
+            }
+        }
+    }
+
     /// From when it could have begun to when it did, in seconds: since it was sent, or received where nobody has told of
     /// its sending, or since its ETA. Never below 0: clocks differ.
     pub(crate) fn waited(&self) -> Option<f64> {
@@ -203,12 +267,14 @@ pub(crate) struct Tasks {
     bytes: usize,
     /// How many were forgotten to make room.
     pub(crate) forgotten: u64,
+    /// What the history has still to be told; `None`: there is none.
+    pub(super) journal: Option<Journal>,
 }
 
 impl Tasks {
     pub(super) fn new(bounds: Bounds) -> Self {
         let bounds = Bounds { tasks: bounds.tasks.max(1), ..bounds };
-        Self { bounds, by_id: HashMap::new(), in_order: BTreeSet::new(), bytes: 0, forgotten: 0 }
+        Self { bounds, by_id: HashMap::new(), in_order: BTreeSet::new(), bytes: 0, forgotten: 0, journal: None }
     }
 
     /// Takes in an event about a task; returns the task as it is now.
@@ -233,15 +299,17 @@ impl Tasks {
         self.bytes -= kept.bytes;
         kept.bytes = kept.weigh();
         self.bytes += kept.bytes;
+        if let Some(journal) = &mut self.journal {
+            journal.changed.insert(Arc::clone(&id));
+        }
         self.make_room(&id);
         &self.by_id[&id]
     }
 
     fn remember(&mut self, uuid: &str, now: f64) -> Arc<str> {
         let id: Arc<str> = uuid.into();
-        let key = ((now * 1e6) as i64, Arc::clone(&id));
-        self.in_order.insert(key.clone());
-        let kept = Kept { task: Task::new(uuid), key, steps: Vec::new(), left_out: 0, cuts: Vec::new(), bytes: 0 };
+        let kept = Kept { is_unread: self.journal.is_some(), ..Kept::new(&id, now) };
+        self.in_order.insert(kept.key.clone());
         self.by_id.insert(Arc::clone(&id), kept);
         id
     }
@@ -254,6 +322,70 @@ impl Tasks {
             if let Some(kept) = self.by_id.remove(&oldest.1) {
                 self.bytes -= kept.bytes;
                 self.forgotten += 1;
+                if let Some(journal) = &mut self.journal {
+                    journal.is_pushed_out(kept);
+                }
+            }
+        }
+    }
+
+    /// Takes in what the history knows of a task: of one that was heard of again, or of one that has not ended.
+    pub(super) fn recall(&mut self, before: Kept) {
+        let id = Arc::clone(&before.key.1);
+        let key = before.key.clone();
+        let Some(kept) = self.by_id.get_mut(&id) else {
+            self.bytes += before.bytes;
+            self.in_order.insert(key);
+            self.by_id.insert(Arc::clone(&id), before);
+            return self.make_room(&id);
+        };
+        if kept.is_unread {
+            self.in_order.remove(&kept.key);
+            self.in_order.insert(key);
+            kept.began_as(before);
+            kept.is_unread = false;
+            self.bytes -= kept.bytes;
+            kept.bytes = kept.weigh();
+            self.bytes += kept.bytes;
+        }
+    }
+
+    /// Those that the history is to be asked for before they are written, at most so many; afterwards they count as asked for.
+    pub(super) fn unread(&self, limit: usize) -> Vec<Arc<str>> {
+        let Some(journal) = &self.journal else { return Vec::new() };
+        let is_unread = |id: &&Arc<str>| self.by_id.get(*id).is_some_and(|kept| kept.is_unread);
+        journal.changed.iter().filter(is_unread).take(limit).cloned().collect()
+    }
+
+    pub(super) fn are_read(&mut self, ids: &[Arc<str>]) {
+        for id in ids {
+            if let Some(kept) = self.by_id.get_mut(id) {
+                kept.is_unread = false;
+            }
+        }
+    }
+
+    /// What has changed since it was written last, at most so many; they count as written.
+    pub(super) fn take_changed(&mut self, limit: usize) -> Vec<Kept> {
+        let Some(journal) = &mut self.journal else { return Vec::new() };
+        let mut taken: Vec<Kept> = journal.pushed_out.drain(..journal.pushed_out.len().min(limit)).collect();
+        let is_read = |id: &&Arc<str>| self.by_id.get(*id).is_some_and(|kept| !kept.is_unread);
+        let ids: Vec<_> = journal.changed.iter().filter(is_read).take(limit - taken.len()).cloned().collect();
+        for id in ids {
+            journal.changed.remove(&id);
+            taken.extend(self.by_id.get(&id).cloned());
+        }
+        taken
+    }
+
+    /// They could not be written.
+    pub(super) fn put_back(&mut self, rows: Vec<Kept>) {
+        let Some(journal) = &mut self.journal else { return };
+        for kept in rows {
+            let id = Arc::clone(&kept.key.1);
+            journal.changed.insert(Arc::clone(&id));
+            if !self.by_id.contains_key(&id) {
+                journal.is_pushed_out(kept);
             }
         }
     }
@@ -293,6 +425,11 @@ impl Tasks {
         };
         let rows = matching[from..to].iter().copied().cloned().collect();
         Page { rows, newer: from, older: matching.len() - to }
+    }
+
+    /// All that match, in no order.
+    pub(crate) fn all(&self, filter: &Filter) -> impl Iterator<Item = &Kept> {
+        self.by_id.values().filter(move |kept| filter.matches(kept))
     }
 
     /// How many are in these states.

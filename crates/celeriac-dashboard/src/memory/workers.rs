@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use celeriac::events::Worker;
 use celeriac::protocol::event::{Event, EventBody};
+use serde::{Deserialize, Serialize};
 
 /// Names beyond this many push out the one that has been gone the longest.
 const MAX_WORKERS: usize = 2_000;
@@ -41,7 +42,7 @@ impl Presence {
 }
 
 /// A worker and what became of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) told: Worker,
     stopped: Option<f64>,
@@ -113,6 +114,15 @@ impl Workers {
         });
         if let Some(name) = longest.map(|(name, _)| name.clone()) {
             self.0.remove(&name);
+        }
+    }
+
+    /// Takes in those of before that have not been heard of since.
+    pub(super) fn recall(&mut self, before: Vec<Known>) {
+        for known in before {
+            if self.0.len() < MAX_WORKERS {
+                self.0.entry(known.told.hostname.clone()).or_insert(known);
+            }
         }
     }
 

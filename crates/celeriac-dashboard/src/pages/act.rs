@@ -19,6 +19,8 @@ use crate::page::{Section, Shell, Viewer, html};
 struct Preview {
     shell: Shell,
     action: Result<Action, Vec<String>>,
+    /// What is to be known before it is confirmed.
+    foreseen: Vec<String>,
     /// This form does it once, however often it is sent.
     form: Uuid,
     reason: String,
@@ -26,17 +28,17 @@ struct Preview {
 }
 
 pub(crate) async fn preview(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Response {
-    shown(&core, &viewer, Action::read(&query), &query, None)
+    shown(&core, &viewer, Action::read(&query), &query, None).await
 }
 
 pub(crate) async fn act(State(core): Shared, viewer: Viewer, Extension(form): Extension<Params>) -> Response {
     let action = match Action::read(&form) {
         Ok(action) => action,
-        Err(wrong) => return shown(&core, &viewer, Err(wrong), &form, None),
+        Err(wrong) => return shown(&core, &viewer, Err(wrong), &form, None).await,
     };
     let why: String = form.get("why").chars().take(MAX_REASON).collect();
     if why.is_empty() && action.needs_reason() {
-        return shown(&core, &viewer, Ok(action), &form, Some("Say why: it stands in the log."));
+        return shown(&core, &viewer, Ok(action), &form, Some("Say why: it stands in the log.")).await;
     }
     let Ok(id) = form.get("form").parse::<Uuid>() else {
         return shown(
@@ -45,8 +47,12 @@ pub(crate) async fn act(State(core): Shared, viewer: Viewer, Extension(form): Ex
             Ok(action),
             &form,
             Some("The form was not complete. Nothing was done; confirm again."),
-        );
+        )
+        .await;
     };
+    if let Err(refusal) = action.foresee(&core).await {
+        return shown(&core, &viewer, Err(vec![refusal]), &form, None).await;
+    }
     let who = viewer.visitor.as_ref().map_or("", |visitor| &visitor.who);
     let number = match core.log.begin(id, unix_seconds(), who, action.name(), why) {
         Err(before) => before,
@@ -68,15 +74,22 @@ pub(crate) async fn act(State(core): Shared, viewer: Viewer, Extension(form): Ex
     Redirect::to(&format!("{}/log/{number}", core.base)).into_response()
 }
 
-fn shown(
+async fn shown(
     core: &Core,
     viewer: &Viewer,
     action: Result<Action, Vec<String>>,
     form: &Params,
     wrong: Option<&'static str>,
 ) -> Response {
+    let (action, foreseen) = match action {
+        Ok(action) => match action.foresee(core).await {
+            Ok(foreseen) => (Ok(action), foreseen),
+            Err(refusal) => (Err(vec![refusal]), Vec::new()),
+        },
+        Err(wrong) => (Err(wrong), Vec::new()),
+    };
     let status = if action.is_err() || wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let reason = form.get("why").chars().take(MAX_REASON).collect();
     let shell = Shell::new(core, Section::None, viewer);
-    (status, html(&Preview { shell, action, form: Uuid::new_v4(), reason, wrong })).into_response()
+    (status, html(&Preview { shell, action, foreseen, form: Uuid::new_v4(), reason, wrong })).into_response()
 }

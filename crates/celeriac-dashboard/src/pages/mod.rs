@@ -1,10 +1,14 @@
 //! The pages, one file each; what they say stands in the template of the same name.
 
 pub(crate) mod act;
+pub(crate) mod canvas;
+pub(crate) mod entry;
 pub(crate) mod log;
 pub(crate) mod overview;
 pub(crate) mod parked;
+pub(crate) mod queue;
 pub(crate) mod queues;
+pub(crate) mod ranking;
 pub(crate) mod schedule;
 pub(crate) mod sign_in;
 pub(crate) mod task;

@@ -66,7 +66,10 @@ fn made(core: &Core, shell: Shell) -> Page {
     let now = unix_seconds();
     let connected = core.app.broker().health().connected;
     let (picture, cluster) = (core.picture.read(), core.cluster.read());
-    let concerns = health::concerns(&picture, &cluster, connected, now);
+    let mut concerns = health::concerns(&picture, &cluster, connected, now);
+    if let Some(history) = &core.history {
+        concerns.extend(health::of_history(&history.status(), picture.lost()));
+    }
     let is_well = |page: &str| !concerns.iter().any(|concern| concern.page.starts_with(page));
 
     let workers = picture.workers.all();
@@ -176,7 +179,7 @@ fn made(core: &Core, shell: Shell) -> Page {
         ],
         minutes: minutes.iter().rev().filter(|minute| !minute.is_empty()).map(|m| minute_row(m, &clock)).collect(),
         gaps: picture.gaps.iter().map(gap).collect(),
-        heard: heard(&picture, shell.now),
+        heard: heard(core, &picture, shell.now),
         concerns,
         shell,
     }
@@ -205,7 +208,7 @@ fn minute_row(minute: &Minute, clock: &impl Fn(i64) -> String) -> MinuteRow {
 }
 
 /// How much was heard, and what was lost of it.
-fn heard(picture: &crate::memory::Picture, now: f64) -> String {
+fn heard(core: &Core, picture: &crate::memory::Picture, now: f64) -> String {
     let mut says = format!(
         "Listening for {}: {} heard",
         duration(now - picture.since),
@@ -221,6 +224,16 @@ fn heard(picture: &crate::memory::Picture, now: f64) -> String {
     ));
     if picture.tasks.forgotten > 0 {
         says.push_str(&format!(", {} older ones forgotten", number(picture.tasks.forgotten)));
+    }
+    if let Some(history) = &core.history {
+        let (status, retention) = (history.status(), history.retention());
+        says.push_str(&format!(
+            ". The history takes {} of {}, and goes back {} at most; {} lost to it",
+            show::bytes(status.bytes),
+            show::bytes(retention.bytes),
+            counted(u64::from(retention.days), "day", "days"),
+            counted(picture.lost(), "task was", "tasks were")
+        ));
     }
     says.push('.');
     says

@@ -24,6 +24,7 @@ struct Page {
 
 struct Row {
     name: String,
+    href: String,
     kind: String,
     exists: bool,
     ready: String,
@@ -66,6 +67,7 @@ fn row(base: &str, name: &str, depth: &Depth) -> Row {
     let depths: Vec<u64> = depth.trend.iter().map(|(_, ready)| *ready).collect();
     Row {
         name: name.to_owned(),
+        href: format!("{base}/queues/{}", encoded(name)),
         kind: depth.kind.clone().unwrap_or_else(unknown),
         exists: depth.exists,
         ready: number(depth.ready),

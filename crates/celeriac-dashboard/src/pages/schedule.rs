@@ -3,14 +3,13 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use celeriac::beat::Schedule as Rule;
 
 use super::Shared;
 use crate::Core;
-use crate::cluster::Planned;
+use crate::cluster::{Planned, in_words};
 use crate::guard::Asked;
 use crate::page::{Problem, Section, Shell, Viewer, html, problem_page};
-use crate::show::{Pill, When, duration};
+use crate::show::{Pill, When, duration, encoded};
 
 #[derive(Template)]
 #[template(path = "schedule.html", blocks = ["live"])]
@@ -30,6 +29,7 @@ enum Leader {
 
 struct Row {
     name: String,
+    href: String,
     task: String,
     rule: String,
     state: Pill,
@@ -63,8 +63,9 @@ fn made(core: &Core, shell: Shell) -> Page {
     let lag = schedule.lag().as_secs_f64();
     let row = |entry: &Planned| Row {
         name: entry.name.clone(),
+        href: format!("{}/schedule/{}", shell.base, encoded(&entry.name)),
         task: entry.task.clone().unwrap_or_else(|| "in the code of a beat".to_owned()),
-        rule: entry.rule.as_ref().map_or_else(|| "–".to_owned(), rule),
+        rule: entry.rule.as_ref().map_or_else(|| "–".to_owned(), in_words),
         state: if !entry.enabled {
             Pill::new("idle", "–", "off")
         } else if entry.next.is_some_and(|next| next < schedule.at) {
@@ -77,15 +78,4 @@ fn made(core: &Core, shell: Shell) -> Page {
     };
     let rows = schedule.entries.iter().map(row).collect();
     Page { leader, lag: (lag >= 1.0).then(|| duration(lag)), rows, is_asked: true, shell }
-}
-
-fn rule(rule: &Rule) -> String {
-    match rule {
-        Rule::Every(every) if every.as_secs() < 60 && every.subsec_nanos() == 0 => {
-            format!("every {} s", every.as_secs())
-        }
-        Rule::Every(every) => format!("every {}", duration(every.as_secs_f64())),
-        Rule::Crontab(crontab, zone) => format!("{crontab} ({zone})"),
-        Rule::Clocked(at) => format!("once, at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
-    }
 }

@@ -8,14 +8,14 @@ use celeriac::clock::unix_seconds;
 use celeriac::protocol::{ResultMeta, State as TaskState};
 
 use super::Shared;
+use super::canvas::{self, Workflow};
+use crate::find;
 use crate::guard::Asked;
 use crate::memory::{Kept, Picture, Text};
 use crate::page::{Section, Shell, Viewer, html};
-use crate::show::{Pill, When, duration, encoded, number, shortened};
+use crate::show::{Pill, When, duration, encoded, number};
 use crate::{Core, Link};
 
-/// Tasks of a workflow that are drawn.
-const MAX_TREE: usize = 200;
 /// The longest text from the result backend, in characters.
 const MAX_TEXT: usize = 1_000;
 
@@ -47,8 +47,7 @@ struct Heard {
     result: Option<Clipped>,
     error: Option<Clipped>,
     traceback: Option<Clipped>,
-    tree: Vec<Branch>,
-    not_drawn: usize,
+    workflow: Workflow,
 }
 
 struct StepRow {
@@ -66,15 +65,6 @@ struct Clipped {
     was: Option<String>,
 }
 
-struct Branch {
-    depth: usize,
-    name: String,
-    short: String,
-    id: String,
-    href: Option<String>,
-    state: Option<Pill>,
-}
-
 struct Stored {
     state: Pill,
     result: String,
@@ -84,7 +74,7 @@ struct Stored {
 
 pub(crate) async fn page(State(core): Shared, Path(id): Path<String>, viewer: Viewer, Asked(query): Asked) -> Response {
     let shell = Shell::new(&core, Section::Tasks, &viewer).live(&format!("/task/{}", encoded(&id)), &query);
-    let mut page = made(&core, shell, id);
+    let mut page = made(&core, shell, id).await;
     if page.heard.is_none() {
         page.shell.live = None;
         match core.app.result::<()>(page.id.as_str()).meta().await {
@@ -96,24 +86,26 @@ pub(crate) async fn page(State(core): Shared, Path(id): Path<String>, viewer: Vi
     (if is_known { StatusCode::OK } else { StatusCode::NOT_FOUND }, html(&page)).into_response()
 }
 
-pub(crate) fn live(core: &Core, viewer: &Viewer, id: &str) -> Option<String> {
-    let page = made(core, Shell::new(core, Section::Tasks, viewer), id.to_owned());
+pub(crate) async fn live(core: &Core, viewer: &Viewer, id: &str) -> Option<String> {
+    let page = made(core, Shell::new(core, Section::Tasks, viewer), id.to_owned()).await;
     page.heard.as_ref()?;
     page.as_live().render().ok()
 }
 
-fn made(core: &Core, shell: Shell, id: String) -> Page {
-    let picture = core.picture.read();
-    let kept = picture.tasks.get(&id);
-    let heard = kept.map(|kept| heard(core, &picture, kept));
-    let link = kept.and_then(|kept| {
+async fn made(core: &Core, shell: Shell, id: String) -> Page {
+    let kept = find::task(core, &id).await;
+    let workflow = match &kept {
+        Some(kept) => Some(canvas::workflow(core, kept.task.root_id.as_deref().unwrap_or(&id), &id).await),
+        None => None,
+    };
+    let heard = kept.as_ref().zip(workflow).map(|(kept, workflow)| heard(core, &core.picture.read(), kept, workflow));
+    let link = kept.as_ref().and_then(|kept| {
         let (name, kwargs) = (kept.task.name.as_deref()?, kept.task.kwargs.as_deref().unwrap_or("{}"));
         core.linker.as_ref()?(name, kwargs)
     });
     let link = link.filter(|link| {
         (link.href.starts_with('/') && !link.href.starts_with("//")) || link.href.starts_with("https://")
     });
-    drop(picture);
     Page { shell, id, heard, stored: None, no_result: None, link }
 }
 
@@ -126,7 +118,7 @@ fn stored(core: &Core, meta: &ResultMeta) -> Stored {
     }
 }
 
-fn heard(core: &Core, picture: &Picture, kept: &Kept) -> Heard {
+fn heard(core: &Core, picture: &Picture, kept: &Kept, workflow: Workflow) -> Heard {
     let task = &kept.task;
     let now = unix_seconds();
     let clipped = |which: Text, text: &Option<String>| {
@@ -151,8 +143,6 @@ fn heard(core: &Core, picture: &Picture, kept: &Kept) -> Heard {
     if let Some(retries) = task.retries {
         facts.push(("Tried before", retries.to_string()));
     }
-    let root = task.root_id.as_deref().unwrap_or(&task.uuid);
-    let (tree, not_drawn) = tree(core, picture, root, &task.uuid);
     let failed = matches!(task.state, TaskState::Failure | TaskState::Retry | TaskState::Revoked | TaskState::Rejected);
     Heard {
         name: task.name.clone().unwrap_or_else(|| "name not heard".to_owned()),
@@ -175,8 +165,7 @@ fn heard(core: &Core, picture: &Picture, kept: &Kept) -> Heard {
         result: clipped(Text::Result, &task.result),
         error: clipped(Text::Exception, &task.exception).filter(|_| failed),
         traceback: clipped(Text::Traceback, &task.traceback).filter(|_| failed),
-        tree,
-        not_drawn,
+        workflow,
     }
 }
 
@@ -200,46 +189,4 @@ fn steps(core: &Core, picture: &Picture, kept: &Kept, now: f64) -> Vec<StepRow> 
         });
     }
     rows
-}
-
-/// The tasks of a workflow, each below the one that sent it; and how many are not drawn. Nothing is drawn of a task that is
-/// alone.
-fn tree(core: &Core, picture: &Picture, root: &str, here: &str) -> (Vec<Branch>, usize) {
-    let (all, count) = picture.tasks.of_workflow(root, MAX_TREE);
-    let mut branches = Vec::with_capacity(all.len());
-    let known = |id: &str| all.iter().find(|kept| kept.task.uuid == id).copied();
-    let branch = |id: &str, depth| {
-        let kept = known(id);
-        Branch {
-            depth,
-            name: kept
-                .and_then(|kept| kept.task.name.clone())
-                .unwrap_or_else(|| "not heard of, or forgotten".to_owned()),
-            short: shortened(id),
-            id: id.to_owned(),
-            href: kept.filter(|_| id != here).map(|_| format!("{}/tasks/{}", core.base, encoded(id))),
-            state: kept.map(|kept| Pill::of(&kept.task.state)),
-        }
-    };
-    let mut drawn = std::collections::HashSet::new();
-    let mut waiting: Vec<(&str, usize)> = vec![(root, 0)];
-    // Whoever's sender is not there hangs on the root.
-    let is_orphan =
-        |kept: &&Kept| kept.task.uuid != root && kept.task.parent_id.as_deref().is_none_or(|id| known(id).is_none());
-    let orphans: Vec<&Kept> = all.iter().copied().filter(is_orphan).collect();
-    while let Some((id, depth)) = waiting.pop() {
-        if !drawn.insert(id) {
-            continue;
-        }
-        branches.push(branch(id, depth));
-        let children = all.iter().filter(|kept| kept.task.parent_id.as_deref() == Some(id) && kept.task.uuid != id);
-        let children = children.map(|kept| kept.task.uuid.as_str());
-        let orphans = orphans.iter().filter(|_| depth == 0).map(|kept| kept.task.uuid.as_str());
-        let below: Vec<_> = children.chain(orphans).map(|id| (id, depth + 1)).collect();
-        waiting.extend(below.into_iter().rev());
-    }
-    if branches.len() < 2 {
-        return (Vec::new(), 0);
-    }
-    (branches, count.saturating_sub(all.len()))
 }

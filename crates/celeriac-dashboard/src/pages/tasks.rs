@@ -8,10 +8,12 @@ use chrono::{NaiveDateTime, TimeZone as _};
 use chrono_tz::Tz;
 
 use super::Shared;
+use crate::find::{self, Found};
 use crate::guard::{Asked, Params};
-use crate::memory::{Cursor, Direction, Filter, Kept, Picture, Toward};
+use crate::history::MOST_COUNTED;
+use crate::memory::{self, Cursor, Direction, Filter, Kept, Picture, Toward};
 use crate::page::{Section, Shell, Viewer, html};
-use crate::show::{Pill, When, duration, encoded, number, shortened};
+use crate::show::{Pill, When, counted, duration, encoded, number, shortened};
 use crate::{Core, health};
 
 const PER_PAGE: usize = 50;
@@ -39,6 +41,8 @@ struct Page {
     list: List,
     remembered: String,
     silence: Option<&'static str>,
+    /// Why these are only those that memory has.
+    trouble: Option<String>,
 }
 
 /// A condition that can be taken away.
@@ -55,7 +59,7 @@ struct List {
     newer_page: Option<String>,
     older_page: Option<String>,
     /// How many have come since the page was opened, and where they are.
-    news: Option<(usize, String)>,
+    news: Option<(String, String)>,
     /// The page is empty, and there are others.
     first_page: Option<String>,
 }
@@ -88,37 +92,30 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
     if !wanted.is_empty() {
         return Redirect::to(&format!("{}/tasks/{}", core.base, encoded(wanted))).into_response();
     }
-    let picture = core.picture.read();
     let (filter, wrong) = read_filter(&query, core.zone);
-    let list = list(&core, &picture, &filter, &query);
+    let found = find::page(&core, &filter, &direction(&query), PER_PAGE).await;
     // What is shown stays where it is; what is new is only told of.
-    let first = first_key(&picture, &filter, &query);
+    let first = found.page.rows.first().map(|first| Cursor(first.key.clone()));
     let mut live = query.without(&["live", "find", "before", "after", "top"]);
     live.0.push(("top".to_owned(), first.map_or_else(|| "0-".to_owned(), |key| key.to_string())));
     let shell = Shell::new(&core, Section::Tasks, &viewer).live(&format!("/tasks?{}", live.written()), &query);
-    drop(picture);
-    html(&made(&core, shell, query, list, wrong))
+    html(&made(&core, shell, query, found, wrong))
 }
 
-pub(crate) fn live(core: &Core, viewer: &Viewer, query: &Params) -> Option<String> {
+pub(crate) async fn live(core: &Core, viewer: &Viewer, query: &Params) -> Option<String> {
     let (filter, wrong) = read_filter(query, core.zone);
-    let list = list(core, &core.picture.read(), &filter, query);
+    let found = find::page(core, &filter, &direction(query), PER_PAGE).await;
     let shell = Shell::new(core, Section::Tasks, viewer);
-    made(core, shell, query.clone(), list, wrong).as_live().render().ok()
+    made(core, shell, query.clone(), found, wrong).as_live().render().ok()
 }
 
-fn made(core: &Core, shell: Shell, query: Params, list: List, wrong: Vec<String>) -> Page {
+fn made(core: &Core, shell: Shell, query: Params, found: Found, wrong: Vec<String>) -> Page {
+    let list = list(core, &found.page, &query);
     let picture = core.picture.read();
     let connected = core.app.broker().health().connected;
     let silence = health::silence(&picture, &core.cluster.read(), connected, shell.now);
-    let oldest = picture.tasks.oldest().map(|at| When::short(at, shell.now, shell.zone));
-    let oldest = oldest.and_then(|when| when.render().ok());
-    let remembered = format!(
-        "{} remembered, at most {}{}.",
-        number(picture.tasks.len() as u64),
-        number(core.bounds.tasks as u64),
-        oldest.map_or_else(String::new, |oldest| format!("; the oldest was heard of at {oldest}"))
-    );
+    let silence = silence.filter(|_| list.rows.is_empty());
+    let remembered = remembered(core, &picture, &shell);
     drop(picture);
     let chip = |(name, label): &(&'static str, &'static str)| {
         let value = query.get(name);
@@ -126,11 +123,27 @@ fn made(core: &Core, shell: Shell, query: Params, list: List, wrong: Vec<String>
         (!value.is_empty()).then(|| Chip { says: format!("{label}: {value}"), without: format!("?{without}") })
     };
     let chips = CONDITIONS.iter().filter_map(chip).collect();
-    Page { shell, chips, wrong, list, remembered, silence, query }
+    Page { shell, chips, wrong, list, remembered, silence, trouble: found.trouble, query }
 }
 
-fn list(core: &Core, picture: &Picture, filter: &Filter, query: &Params) -> List {
-    let page = picture.tasks.page(filter, &direction(query), PER_PAGE);
+/// How far back the list goes.
+fn remembered(core: &Core, picture: &Picture, shell: &Shell) -> String {
+    let moment = |at: f64| When::short(at, shell.now, shell.zone).render().unwrap_or_default();
+    if let Some(history) = &core.history {
+        let since = history.status().since.map(|micros| format!(", those since {}", moment(micros as f64 / 1e6)));
+        let days = u64::from(history.retention().days);
+        return format!("Kept for {}{}.", counted(days, "day", "days"), since.unwrap_or_default());
+    }
+    let oldest = picture.tasks.oldest().map(moment);
+    format!(
+        "{} remembered, at most {}{}.",
+        number(picture.tasks.len() as u64),
+        number(core.bounds.tasks as u64),
+        oldest.map_or_else(String::new, |oldest| format!("; the oldest was heard of at {oldest}"))
+    )
+}
+
+fn list(core: &Core, page: &memory::Page, query: &Params) -> List {
     let now = unix_seconds();
     let base_query = query.without(&["before", "after", "top", "live", "find"]);
     let with = |name: &str, value: &str| {
@@ -143,21 +156,17 @@ fn list(core: &Core, picture: &Picture, filter: &Filter, query: &Params) -> List
     let cursor = |kept: &Kept| Cursor(kept.key.clone()).to_string();
     let total = page.newer + page.rows.len() + page.older;
     let is_at_top = query.get("before").is_empty() && query.get("after").is_empty();
-    let counted = match page.rows.len() {
+    let range = match page.rows.len() {
         0 => String::new(),
-        rows => format!(
-            "{}–{} of {}",
-            number(page.newer as u64 + 1),
-            number((page.newer + rows) as u64),
-            number(total as u64)
-        ),
+        rows if page.newer > MOST_COUNTED => format!("{rows} of {}", many(total)),
+        rows => format!("{}–{} of {}", number(page.newer as u64 + 1), number((page.newer + rows) as u64), many(total)),
     };
     List {
-        counted,
+        counted: range,
         newer_page: page.rows.first().filter(|_| page.newer > 0).map(|first| with("after", &cursor(first))),
         older_page: page.rows.last().filter(|_| page.older > 0).map(|last| with("before", &cursor(last))),
         // Only a page that was opened at the top is told what has come above it.
-        news: (is_at_top && !query.get("top").is_empty() && page.newer > 0).then(|| (page.newer, with("", ""))),
+        news: (is_at_top && !query.get("top").is_empty() && page.newer > 0).then(|| (many(page.newer), with("", ""))),
         first_page: (page.rows.is_empty() && total > 0).then(|| with("", "")),
         rows: page.rows.iter().map(|kept| row(core, kept, now)).collect(),
     }
@@ -195,9 +204,9 @@ fn direction(query: &Params) -> Direction {
     }
 }
 
-fn first_key(picture: &Picture, filter: &Filter, query: &Params) -> Option<Cursor> {
-    let page = picture.tasks.page(filter, &direction(query), PER_PAGE);
-    page.rows.first().map(|first| Cursor(first.key.clone()))
+/// Nobody reads larger numbers, and the history does not count further.
+fn many(count: usize) -> String {
+    if count > MOST_COUNTED { format!("more than {}", number(MOST_COUNTED as u64)) } else { number(count as u64) }
 }
 
 /// Reads the conditions; what is wrong with them is told, and does not count.

@@ -37,10 +37,14 @@ PAGES = {
     "task": "/tasks/charged",
     "task-failed": "/tasks/failed",
     "task-unknown": "/tasks/nobody",
+    "canvas": "/canvas/charged",
+    "ranking": "/ranking",
     "queues": "/queues",
+    "queue": "/queues/python",
     "parked": "/parked",
     "parked-queue": "/parked/shop?look=yes",
     "schedule": "/schedule",
+    "entry": "/schedule/stored",
     "log": "/log",
     "sign-in": "/sign-in",
     "problem": "/nowhere",
@@ -51,10 +55,14 @@ ACTS = {
     "preview": "/act?do=shutdown&node=w%40rust",
     "preview-wrong": "/act?do=grow&by=0",
     "parked-actions": "/parked/shop?look=yes",
+    "queue-actions": "/queues/python",
+    "entry-actions": "/schedule/stored",
+    "preview-again": "/act?do=again&id=added",
+    "preview-again-refused": "/act?do=again&id=refused",
 }
 WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
 # Which pictures are shown in the documentation.
-SHOWN = {"overview", "workers", "worker-actions", "tasks", "task", "task-failed", "queues", "parked-actions", "schedule"}
+SHOWN = {"overview", "workers", "worker-actions", "tasks", "task", "task-failed", "queues", "parked-actions", "schedule", "canvas", "ranking", "queue-actions", "entry-actions", "preview-again"}
 
 
 class Browser:
@@ -237,9 +245,77 @@ def act(browser):
     browser.find("button[value=discard]").click()
     confirm(browser, "nobody needs it")
     browser.shows("1 message discarded")
+    again(browser)
+    queue(browser)
+    entry(browser)
     browser.open("/log")
     browser.shows("Terminate running", "it hangs", "Discard 1 message", "nobody needs it")
     assert not browser.complaints(), browser.complaints()
+
+
+def again(browser):
+    """A task is run again with what is known exactly; what is only printed is refused."""
+    browser.open("/tasks/added")
+    browser.find("button[value=again]").click()
+    browser.shows("python.add is sent to python, with a new id", "[1, 2]")
+    confirm(browser, "to see the sum again")
+    browser.shows("sent as")
+    sent = browser.text().split("sent as ")[1].split()[0]
+    browser.open(f"/tasks/{sent}")
+    browser.shows("SUCCESS", "python.add")
+    browser.open("/act?do=again&id=refused")
+    browser.shows("Nothing was done", "not known exactly")
+
+
+def queue(browser):
+    browser.open("/queues/python")
+    browser.find("button[value=pause-queue]").click()
+    browser.shows("These workers, and no others", "w@python")
+    confirm(browser, "to look at it")
+    browser.shows("no longer consuming from python")
+    browser.once("it is not taken from", lambda: browser.open("/queues/python") or "Let them take" in browser.text())
+    assert browser.driver.find_elements(By.CSS_SELECTOR, "input[value='w@python']:checked")
+    browser.fill("input[name=typed]", "shop")
+    browser.find("button[value=purge]").click()
+    browser.shows("Nothing was done", "type the name of the queue")
+    browser.open("/queues/python")
+    browser.fill("input[name=typed]", "python")
+    browser.find("button[value=purge]").click()
+    browser.shows("0 messages wait there now")
+    confirm(browser, "nobody needs them")
+    browser.shows("0 messages were thrown away")
+    browser.open("/queues/python")
+    browser.find("button[value=resume-queue]").click()
+    confirm(browser)
+    browser.shows("consumer")
+    browser.open("/workers/w%40python")
+    form = browser.find("input[name=soft]")
+    browser.driver.execute_script("arguments[0].form.elements.task.value = 'python.add'", form)
+    browser.fill("input[name=soft]", "5")
+    browser.fill("input[name=hard]", "9")
+    browser.find("input[name=hard]").send_keys(Keys.ENTER)
+    confirm(browser)
+    browser.shows("time limits set successfully")
+
+
+def entry(browser):
+    browser.open("/schedule/tidy-up")
+    assert not browser.driver.find_elements(By.CSS_SELECTOR, "button[value=pause-entry]")
+    browser.find("button[value=run-entry]").click()
+    confirm(browser)
+    browser.shows("sent as")
+    browser.open("/schedule/stored")
+    browser.find("button[value=pause-entry]").click()
+    confirm(browser, "it is wrong")
+    browser.shows("changed")
+    browser.once("it is off", lambda: browser.open("/schedule/stored") or browser.find("button[value=resume-entry]"))
+    browser.fill("input[name=crontab]", "0 4 * * 1")
+    browser.fill("input[name=zone]", "Europe/Moscow")
+    browser.find("button[value=crontab]").click()
+    browser.shows("Now: every 1 h")
+    confirm(browser, "mondays are enough")
+    browser.open("/schedule/stored")
+    browser.shows("0 4 * * 1 (Europe/Moscow)")
 
 
 def without_scripts(browser):

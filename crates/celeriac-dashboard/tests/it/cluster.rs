@@ -97,6 +97,7 @@ impl Cluster {
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let bound = tcp.local_addr().expect("a port");
         let schedule = store::connect(redis.url()).await.expect("Redis is there");
+        store_an_entry(redis.url()).await;
         let tidy_up = || Entry::every("tidy-up", Duration::from_secs(3), Tidy {});
         let pages = Dashboard::builder(app.clone())
             .title("Shop queues")
@@ -184,6 +185,16 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// As an operator would: an entry that is in no code.
+async fn store_an_entry(url: &str) {
+    let client = redis::Client::open(url).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis is there");
+    let entry = r#"{"task": "shop.tidy", "queue": "shop", "every": 3600}"#;
+    let mut change = redis::pipe();
+    change.hset("celeriac:{beat}:entries", "stored", entry).incr("celeriac:{beat}:version", 1);
+    change.exec_async(&mut connection).await.expect("Redis takes it");
 }
 
 /// What stands there, or is told from there.

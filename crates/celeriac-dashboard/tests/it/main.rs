@@ -4,4 +4,5 @@
 
 mod browser;
 mod cluster;
+mod history;
 mod streams;

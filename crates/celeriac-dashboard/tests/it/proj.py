@@ -6,6 +6,7 @@ from celery import Celery
 
 app = Celery("proj", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_BACKEND"])
 app.conf.task_default_queue = "python"
+app.conf.result_extended = True
 
 
 @app.task(name="python.add")

@@ -205,6 +205,14 @@ impl Entry {
         })
     }
 
+    /// Sends its task once, besides its ticks, with an id that is not that of a tick.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send_now(&self, app: &App, task_id: &str) -> Result<(), SendError> {
+        (self.send)(app.clone(), self.options.clone().task_id(task_id)).await
+    }
+
     /// Sends the task of one tick. `again`: it may have been sent before.
     pub(super) fn send(&self, app: &App, tick: DateTime<Utc>, again: bool) -> Sending {
         let mut options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
@@ -212,6 +220,13 @@ impl Entry {
             options = options.header(super::SENT_AGAIN, true);
         }
         (self.send)(app.clone(), options)
+    }
+}
+
+/// An entry of a [store](super::ScheduleStore).
+impl From<EntryDefinition> for Entry {
+    fn from(definition: EntryDefinition) -> Self {
+        Self::stored(definition)
     }
 }
 

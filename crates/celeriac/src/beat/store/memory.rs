@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
+use super::{Change, EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
 
 /// Remembers as long as it lives: after a restart nothing was ever handled, so that no missed tick is caught up. Beats of
 /// one process that share one (in an [`Arc`](std::sync::Arc)) have one leader; it costs no round trip.
@@ -133,6 +133,14 @@ impl ScheduleStore for MemoryScheduleStore {
 
     async fn progress(&self) -> Result<HashMap<String, Progress>, StoreError> {
         Ok(self.0.lock().progress.clone())
+    }
+
+    async fn change(&self, entry: &str, change: &Change) -> Result<bool, StoreError> {
+        let mut state = self.0.lock();
+        let Some(definition) = state.entries.get_mut(entry) else { return Ok(false) };
+        change.apply(definition);
+        state.version += 1;
+        Ok(true)
     }
 
     async fn record(&self, lease: &Lease, records: &[Record]) -> Result<(), StoreError> {

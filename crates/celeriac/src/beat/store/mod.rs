@@ -19,6 +19,7 @@ pub use self::memory::MemoryScheduleStore;
 pub use self::postgres::PostgresScheduleStore;
 pub use self::redis::RedisScheduleStore;
 use crate::backend::{BackendError, BackendOptions};
+use crate::beat::Schedule;
 
 /// Keeps the entries that are not in code, up to where each entry was handled, and the lease of the beat that leads.
 ///
@@ -48,6 +49,34 @@ pub trait ScheduleStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::NotLeading`]: nothing was written, and nothing may be sent any more.
     async fn record(&self, lease: &Lease, records: &[Record]) -> Result<(), StoreError>;
+
+    /// Changes an entry that this store has, as a person wants it; beats see it within 5 seconds. `false`: it has none of this
+    /// name.
+    ///
+    /// # Errors
+    /// The store cannot be asked, or lets nobody change it, which is so unless it says otherwise.
+    async fn change(&self, entry: &str, change: &Change) -> Result<bool, StoreError> {
+        let _ = (entry, change);
+        Err(StoreError::Unavailable("this store lets nobody change its entries".to_owned()))
+    }
+}
+
+/// What a person wants to be otherwise about an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Whether anything is sent of it.
+    Enabled(bool),
+    /// When it is sent.
+    Schedule(Schedule),
+}
+
+impl Change {
+    fn apply(&self, entry: &mut EntryDefinition) {
+        match self {
+            Self::Enabled(enabled) => entry.enabled = *enabled,
+            Self::Schedule(schedule) => entry.schedule = schedule.clone(),
+        }
+    }
 }
 
 /// The right to send.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redis::Script;
 use serde::Deserialize;
 
-use super::{EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
+use super::{Change, EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
 use crate::backend::BackendError;
 use crate::backend::redis::link::Link;
 
@@ -63,6 +63,16 @@ end
 return 1
 ";
 
+/// KEYS: entries, version. ARGV: the name of an entry, its JSON as it was, and as it shall be.
+const CHANGE: &str = r"
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('INCR', KEYS[2])
+return 1
+";
+/// How often an entry is read again that others change at the same time.
+const MAX_CHANGES: usize = 8;
+
 /// A schedule in Redis, shared by all beats that use the same database and prefix (`celeriac:{beat}:` by default):
 ///
 /// | key | what |
@@ -91,6 +101,7 @@ struct Scripts {
     lead: Script,
     resign: Script,
     record: Script,
+    change: Script,
 }
 
 impl RedisScheduleStore {
@@ -100,7 +111,12 @@ impl RedisScheduleStore {
     /// See [`connect`](super::connect).
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, BackendError> {
         let link = Link::connect(url, None, timeout).await?;
-        let scripts = Scripts { lead: Script::new(LEAD), resign: Script::new(RESIGN), record: Script::new(RECORD) };
+        let scripts = Scripts {
+            lead: Script::new(LEAD),
+            resign: Script::new(RESIGN),
+            record: Script::new(RECORD),
+            change: Script::new(CHANGE),
+        };
         Ok(Self { link, prefix: "celeriac:{beat}:".to_owned(), scripts, texts: Mutex::default() })
     }
 
@@ -209,6 +225,26 @@ impl ScheduleStore for RedisScheduleStore {
             (name, Progress { handled, sending })
         };
         Ok(self.hash("progress").await?.into_iter().map(read).collect())
+    }
+
+    async fn change(&self, entry: &str, change: &Change) -> Result<bool, StoreError> {
+        for _ in 0..MAX_CHANGES {
+            let mut ask = redis::cmd("HGET");
+            let before = ask.arg(self.key("entries")).arg(entry).query_async(&mut self.link.connection()).await;
+            let before: Option<String> = before.map_err(|error| self.link.failed(&error))?;
+            let Some(before) = before else { return Ok(false) };
+            let definition = EntryDefinition::from_json(entry, &before);
+            let mut definition = definition.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            change.apply(&mut definition);
+            let mut call = self.scripts.change.key(self.key("entries"));
+            call.key(self.key("version")).arg(entry).arg(before).arg(definition.to_json());
+            let changed = call.invoke_async(&mut self.link.connection()).await;
+            let changed: i64 = changed.map_err(|error| self.link.failed(&error))?;
+            if changed == 1 {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Unavailable("somebody else changes the entry all the time".to_owned()))
     }
 
     async fn record(&self, lease: &Lease, records: &[Record]) -> Result<(), StoreError> {

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::State;
 use crate::protocol::event::{Event, EventBody, TaskReceived, TaskSent};
 
 /// A task as its events tell it. What no event has told is `None`. Times are seconds since 1970.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// The task's id.
     pub uuid: String,

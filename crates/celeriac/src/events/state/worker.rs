@@ -1,5 +1,7 @@
 //! One worker.
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::event::{Event, EventBody, WorkerStatus};
 
 /// A worker that says nothing for twice the time between its heartbeats is dead (`HEARTBEAT_EXPIRE_WINDOW`).
@@ -8,7 +10,7 @@ const EXPIRE_WINDOW: f64 = 2.0;
 const DEFAULT_FREQ: f64 = 60.0;
 
 /// A worker as its events tell it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     /// The node's name, for instance `celery@host`.
     pub hostname: String,

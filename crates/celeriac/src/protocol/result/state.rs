@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The state of a task.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum State {
     /// Nothing is known: not begun, or never heard of.
     Pending,
@@ -78,6 +81,12 @@ impl From<&str> for State {
 impl From<String> for State {
     fn from(name: String) -> Self {
         Self::from(name.as_str())
+    }
+}
+
+impl From<State> for String {
+    fn from(state: State) -> Self {
+        state.as_str().to_owned()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac::beat::store::{EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError};
+use celeriac::beat::store::{Change, EntryDefinition, Lease, Progress, Record, ScheduleStore, StoreError};
 use celeriac::beat::{MemoryScheduleStore, PostgresScheduleStore, RedisScheduleStore, Schedule};
 use chrono::{DateTime, Utc};
 use testkit::{RedisDb, TestDatabase};
@@ -223,4 +223,30 @@ async fn what_was_sent_is_counted_once_and_a_one_off_entry_is_switched_off(mut p
     let changed = place.store.entries(Some(&version)).await.unwrap().unwrap();
     assert_eq!(changed.entries.iter().filter(|entry| entry.enabled).count(), 1);
     assert!(!place.entry("y").await.enabled);
+}
+
+/// What a person changes from a page: seen by beats, as Django's admin pages would have written it.
+#[tokio::test]
+async fn entries_are_switched_and_moved_by_a_person() {
+    for mut place in [Place::memory(), Place::redis().await, Place::postgres().await] {
+        let store = Arc::clone(&place.store);
+        let nothing = Change::Enabled(false);
+        assert!(!store.change("report", &nothing).await.unwrap(), "there is none");
+        place.put(&EntryDefinition::new("report", "shop.report", Schedule::Every(Duration::from_secs(60)))).await;
+        let version = store.entries(None).await.unwrap().unwrap().version;
+
+        assert!(store.change("report", &Change::Enabled(false)).await.unwrap());
+        let changed = store.entries(Some(&version)).await.unwrap().expect("the change is seen");
+        assert!(!changed.entries[0].enabled);
+        assert!(store.change("report", &Change::Enabled(true)).await.unwrap());
+
+        let mondays = Schedule::Crontab("30 4 * * 1".parse().unwrap(), chrono_tz::Europe::Moscow);
+        for schedule in
+            [mondays, Schedule::Every(Duration::from_millis(1_500)), Schedule::Every(Duration::from_secs(60))]
+        {
+            assert!(store.change("report", &Change::Schedule(schedule.clone())).await.unwrap());
+            let entries = store.entries(None).await.unwrap().unwrap().entries;
+            assert_eq!((entries.len(), entries[0].enabled, &entries[0].schedule), (1, true, &schedule));
+        }
+    }
 }

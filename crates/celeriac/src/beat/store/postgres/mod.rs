@@ -1,5 +1,6 @@
 //! A schedule in the tables of django-celery-beat, which its admin pages edit.
 
+mod change;
 mod row;
 mod schema;
 mod session;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::session::Session;
-use super::{Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
+use super::{Change, Lease, Progress, Record, ScheduleStore, StoreError, StoredEntries};
 use crate::backend::BackendError;
 use crate::backend::postgres::{Link, Server};
 
@@ -80,6 +81,10 @@ impl ScheduleStore for PostgresScheduleStore {
 
     async fn progress(&self) -> Result<HashMap<String, Progress>, StoreError> {
         Ok(self.link.run(|session| async move { session.progress().await }).await?.into_iter().collect())
+    }
+
+    async fn change(&self, entry: &str, change: &Change) -> Result<bool, StoreError> {
+        Ok(self.link.run(|session| async move { session.change(entry, change).await }).await?)
     }
 
     async fn record(&self, lease: &Lease, records: &[Record]) -> Result<(), StoreError> {

@@ -105,6 +105,10 @@ impl Prepared for Session {
 }
 
 impl Session {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The term, if the lease is had for so many seconds.
     pub(super) async fn lead(&self, beat: &str, ttl: f64) -> Result<Option<i64>, Error> {
         let row = self.client.query_typed_opt(LEAD, &[(&beat, Type::TEXT), (&ttl, Type::FLOAT8)]).await?;
