@@ -1,6 +1,7 @@
 //! Where tasks are found: in the history if there is one, in memory otherwise, and also while the history does not answer.
 
 use crate::Core;
+use crate::history::Trouble;
 use crate::memory::{Direction, Filter, Kept, Page};
 
 /// A page of tasks.
@@ -25,7 +26,7 @@ pub(crate) async fn page(core: &Core, filter: &Filter, direction: &Direction, li
 pub(crate) async fn task(core: &Core, id: &str) -> Option<Kept> {
     let remembered = core.picture.read().tasks.get(id).cloned();
     match (remembered, &core.history) {
-        (None, Some(history)) => history.task(id).await.inspect_err(|error| silent(error)).ok().flatten(),
+        (None, Some(history)) => history.task(id).await.inspect_err(silent).ok().flatten(),
         (remembered, _) => remembered,
     }
 }
@@ -38,7 +39,7 @@ pub(crate) async fn workflow(core: &Core, root: &str, limit: usize) -> (Vec<Kept
         (now.into_iter().cloned().collect::<Vec<_>>(), count)
     };
     let Some(history) = &core.history else { return (now, count) };
-    let Ok((mut all, kept)) = history.of_workflow(root, limit).await.inspect_err(|error| silent(error)) else {
+    let Ok((mut all, kept)) = history.of_workflow(root, limit).await.inspect_err(silent) else {
         return (now, count);
     };
     // What memory has is newer.
@@ -56,6 +57,6 @@ pub(crate) async fn workflow(core: &Core, root: &str, limit: usize) -> (Vec<Kept
     (all, (kept + new).max(count))
 }
 
-fn silent(error: &impl std::fmt::Display) {
+fn silent(error: &Trouble) {
     tracing::warn!(%error, "the history of the dashboard does not answer");
 }

@@ -59,7 +59,7 @@ pub(crate) async fn call(core: &Core, id: &str) -> Result<Call, String> {
 pub(crate) async fn send(core: &Core, call: &Call) -> Result<String, String> {
     let id = Uuid::new_v4().to_string();
     let options = SendOptions::new().task_id(&id);
-    let options = call.queue.iter().fold(options, |options, queue| options.queue(queue));
+    let options = call.queue.iter().fold(options, SendOptions::queue);
     let sent = core.app.send_named(&call.name, &call.args, &call.kwargs, options).await;
     sent.map(|_| id).map_err(|error| error.to_string())
 }

@@ -60,7 +60,7 @@ struct Story {
 }
 
 impl Kept {
-    pub(super) fn new(id: &Arc<str>, now: f64) -> Self {
+    pub(crate) fn new(id: &Arc<str>, now: f64) -> Self {
         Self {
             task: Task::new(id),
             key: ((now * 1e6) as i64, Arc::clone(id)),
