@@ -12,6 +12,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::proxy::ProxyHeader;
+
 /// A shorter token could be guessed.
 const SHORTEST_TOKEN: usize = 12;
 /// A session that nobody uses ends after this,
@@ -35,6 +37,9 @@ pub enum AccessError {
     /// Whoever may look could act.
     #[error("the read token and the act token are the same")]
     Same,
+    /// What a reverse proxy says could not be trusted.
+    #[error("{0}")]
+    Proxy(String),
 }
 
 /// What a page or an action asks of who comes.
@@ -59,6 +64,15 @@ pub(crate) struct Visitor {
     pub(crate) is_signed_in: bool,
 }
 
+/// What a request says of who sends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct From<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) uri: &'a Uri,
+    /// The other end of the connection, where the server tells.
+    pub(crate) peer: Option<IpAddr>,
+}
+
 type Key = [u8; 32];
 
 #[derive(Debug)]
@@ -78,6 +92,9 @@ impl Session {
 pub(crate) struct Gate {
     read: Option<Key>,
     act: Option<Key>,
+    proxy: Option<ProxyHeader>,
+    /// Makes the tokens of the forms of who comes through the proxy.
+    secret: String,
     /// Cookies are sent by https only.
     pub(crate) https: bool,
     /// Who comes without a session; nobody where a token is needed to look.
@@ -90,6 +107,7 @@ impl Gate {
     pub(crate) fn new(
         read: Option<SecretString>,
         act: Option<SecretString>,
+        proxy: Option<ProxyHeader>,
         address: SocketAddr,
         https: bool,
     ) -> Result<Self, AccessError> {
@@ -103,21 +121,21 @@ impl Gate {
         if read.is_some() && read == act {
             return Err(AccessError::Same);
         }
-        if read.is_none() && !address.ip().is_loopback() {
+        if read.is_none() && proxy.is_none() && !address.ip().is_loopback() {
             return Err(AccessError::Unprotected(address));
         }
-        let anybody = read.is_none().then(|| Visitor {
+        let anybody = (read.is_none() && proxy.is_none()).then(|| Visitor {
             may: Access::Read,
             csrf: secret(),
             who: "anybody".to_owned(),
             is_signed_in: false,
         });
-        Ok(Self { read, act, https, anybody, sessions: Mutex::default() })
+        Ok(Self { read, act, proxy, secret: secret(), https, anybody, sessions: Mutex::default() })
     }
 
     /// Whether anybody may act who has the token for it.
     pub(crate) fn can_act(&self) -> bool {
-        self.act.is_some()
+        self.act.is_some() || self.proxy.as_ref().is_some_and(ProxyHeader::lets_act)
     }
 
     /// Begins a session; returns what goes into the cookie. `None`: no such token.
@@ -155,7 +173,13 @@ impl Gate {
     }
 
     /// Who comes. `None`: they have to sign in first. `used`: it keeps a session alive.
-    pub(crate) fn visitor(&self, headers: &HeaderMap, uri: &Uri, now: Instant, used: bool) -> Option<Visitor> {
+    pub(crate) fn visitor(&self, from: &From<'_>, now: Instant, used: bool) -> Option<Visitor> {
+        let From { headers, uri, peer } = *from;
+        if let Some((who, acts)) = self.proxy.as_ref().and_then(|proxy| proxy.who(headers, peer)) {
+            let may = if acts { Access::Act } else { Access::Read };
+            let csrf = digest(&format!("{} {who}", self.secret)).iter().map(|byte| format!("{byte:02x}")).collect();
+            return Some(Visitor { may, csrf, who, is_signed_in: true });
+        }
         if let Some(cookie) = cookie(headers, self.cookie_name())
             && let Some(session) = self.sessions.lock().get_mut(&digest(cookie))
             && !session.is_over(now)
@@ -221,7 +245,7 @@ mod tests {
     const ACT: &str = "act-act-act-act";
 
     fn gate(read: Option<&str>, act: Option<&str>, address: &str) -> Result<Gate, AccessError> {
-        Gate::new(read.map(Into::into), act.map(Into::into), address.parse().unwrap(), false)
+        Gate::new(read.map(Into::into), act.map(Into::into), None, address.parse().unwrap(), false)
     }
 
     fn request(host: &str, cookie: Option<&str>) -> HeaderMap {
@@ -234,7 +258,8 @@ mod tests {
     }
 
     fn visits(gate: &Gate, headers: &HeaderMap, now: Instant) -> Option<Access> {
-        gate.visitor(headers, &Uri::from_static("/"), now, true).map(|visitor| visitor.may)
+        let from = From { headers, uri: &Uri::from_static("/"), peer: None };
+        gate.visitor(&from, now, true).map(|visitor| visitor.may)
     }
 
     #[test]
@@ -245,6 +270,28 @@ mod tests {
         }
         assert_eq!(gate(Some("short"), None, HOME).err(), Some(AccessError::Short("read")));
         assert_eq!(gate(Some(ACT), Some(ACT), HOME).err(), Some(AccessError::Same));
+    }
+
+    #[test]
+    fn who_comes_through_a_trusted_proxy_is_who_it_says_and_nobody_else_comes_without_a_token() {
+        let proxy = ProxyHeader::new("x-user", ["10.0.0.1"], ["ada".to_owned()]).unwrap();
+        let gate = Gate::new(None, None, Some(proxy), "0.0.0.0:5555".parse().unwrap(), false).unwrap();
+        let mut headers = request("queues.example", None);
+        headers.insert("x-user", "ada".parse().unwrap());
+        let uri = Uri::from_static("/");
+        let come = |headers: &HeaderMap, peer: &str| {
+            gate.visitor(&From { headers, uri: &uri, peer: peer.parse().ok() }, Instant::now(), true)
+        };
+        let ada = come(&headers, "10.0.0.1").unwrap();
+        assert_eq!((ada.may, ada.who.as_str()), (Access::Act, "ada"));
+        assert_eq!(come(&headers, "10.0.0.1").unwrap().csrf, ada.csrf, "a form is good for the next request");
+        assert!(come(&headers, "10.0.0.2").is_none());
+        headers.insert("x-user", "bob".parse().unwrap());
+        let bob = come(&headers, "10.0.0.1").unwrap();
+        assert_eq!(bob.may, Access::Read);
+        assert_ne!(bob.csrf, ada.csrf);
+        // Without a token nobody is anybody, on this machine neither.
+        assert!(come(&request(HOME, None), "127.0.0.1").is_none());
     }
 
     #[test]

@@ -267,7 +267,7 @@ impl Action {
     /// What is to be known before it is confirmed. `Err`: it cannot be done, and why.
     pub(crate) async fn foresee(&self, core: &Core) -> Result<Vec<String>, String> {
         match self {
-            Self::Again { id } => again::call(core, id).await.map(|call| call.says()),
+            Self::Again { id } => again::call(core, id).await.map(|call| call.says(&core.hiding)),
             Self::Queue(action) => action.foresee(core).await,
             Self::Entry(action) => action.foresee(core).await,
             _ => Ok(Vec::new()),

@@ -1,9 +1,10 @@
 //! What every request passes before a handler sees it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -73,7 +74,9 @@ pub(crate) async fn guard(
     if posts && !is_from_here(request.headers(), request.uri()) {
         return page::refused(&core, Problem::Foreign);
     }
-    let visitor = core.gate.visitor(request.headers(), request.uri(), Instant::now(), true);
+    let peer = peer(&request);
+    let from = access::From { headers: request.headers(), uri: request.uri(), peer };
+    let visitor = core.gate.visitor(&from, Instant::now(), true);
     let may = visitor.as_ref().map_or(Access::Open, |visitor| visitor.may);
     if may < needed {
         let needs_session = visitor.as_ref().is_none_or(|visitor| !visitor.is_signed_in);
@@ -106,6 +109,12 @@ pub(crate) async fn guard(
         parts.extensions.insert::<Visitor>(visitor);
     }
     next.run(Request::from_parts(parts, Body::empty())).await
+}
+
+/// The other end, where the server tells it.
+pub(crate) fn peer(request: &Request) -> Option<IpAddr> {
+    let connected = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    connected.map(|ConnectInfo(address)| address.ip())
 }
 
 /// A browser says where a form comes from; other programs say nothing, and have no cookie that they did not mean to send.

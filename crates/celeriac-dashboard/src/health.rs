@@ -68,14 +68,23 @@ pub(crate) fn of_history(status: &Status, lost: u64) -> Vec<Concern> {
     trouble.into_iter().chain(lost).map(|says| Concern { says, page: "/tasks" }).collect()
 }
 
+/// Neither is one heard, nor does one reply.
+pub(crate) fn has_no_worker(picture: &Picture, cluster: &Cluster, now: f64) -> bool {
+    let is_there = |presence| matches!(presence, Presence::Here | Presence::Late(_));
+    answering(cluster, now) == 0 && !picture.workers.all().iter().any(|worker| is_there(worker.presence(now)))
+}
+
+fn answering(cluster: &Cluster, now: f64) -> usize {
+    cluster.workers.values().filter(|facts| now - facts.at < 30.0).count()
+}
+
 fn workers(picture: &Picture, cluster: &Cluster, now: f64, say: &mut impl FnMut(String, &'static str)) {
     let known = picture.workers.all();
     let of = |is: fn(Presence, f64) -> bool| known.iter().filter(|worker| is(worker.presence(now), now)).count() as u64;
     let here = of(|presence, _| presence == Presence::Here);
     let late = of(|presence, _| matches!(presence, Presence::Late(_)));
     let vanished = of(|presence, now| matches!(presence, Presence::Vanished(at) if now - at < RECENTLY));
-    let answering = cluster.workers.values().filter(|facts| now - facts.at < 30.0).count();
-    if here + late == 0 && answering == 0 {
+    if here + late == 0 && answering(cluster, now) == 0 {
         say("no worker is there".to_owned(), "/workers");
     }
     if late > 0 {

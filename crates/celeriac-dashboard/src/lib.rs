@@ -3,6 +3,7 @@
 
 mod access;
 mod action;
+mod alerts;
 mod assets;
 mod chart;
 mod cluster;
@@ -10,12 +11,14 @@ mod feed;
 mod find;
 mod guard;
 mod health;
+mod hiding;
 mod history;
 mod live;
 mod log;
 mod memory;
 mod page;
 mod pages;
+mod proxy;
 mod routes;
 mod show;
 
@@ -36,12 +39,15 @@ use url::Url;
 
 use self::access::Gate;
 use self::cluster::{Cluster, Management, Timetable};
+use self::hiding::Hiding;
 use self::log::Log;
 use self::memory::Picture;
 
 pub use self::access::AccessError;
+pub use self::alerts::Alerts;
 pub use self::history::{History, HistoryError, Retention};
 pub use self::memory::Bounds;
+pub use self::proxy::ProxyHeader;
 
 /// Pages that stay open, each with its stream of news.
 const MAX_STREAMS: usize = 200;
@@ -82,6 +88,9 @@ impl Dashboard {
             entries: Vec::new(),
             linker: None,
             rerunner: None,
+            alerts: None,
+            proxy: None,
+            hiding: Hiding::default(),
             history: None,
             stop: CancellationToken::new(),
         }
@@ -96,9 +105,10 @@ impl Dashboard {
     pub fn check_access(
         read_token: Option<&SecretString>,
         act_token: Option<&SecretString>,
+        proxy: Option<&ProxyHeader>,
         address: SocketAddr,
     ) -> Result<(), AccessError> {
-        Gate::new(read_token.cloned(), act_token.cloned(), address, false).map(drop)
+        Gate::new(read_token.cloned(), act_token.cloned(), proxy.cloned(), address, false).map(drop)
     }
 }
 
@@ -119,6 +129,9 @@ pub struct Builder {
     entries: Vec<Entry>,
     linker: Option<Box<Linker>>,
     rerunner: Option<Box<Rerunner>>,
+    alerts: Option<Alerts>,
+    proxy: Option<ProxyHeader>,
+    hiding: Hiding,
     history: Option<History>,
     stop: CancellationToken,
 }
@@ -205,6 +218,32 @@ impl Builder {
         self
     }
 
+    /// What is wrong is told to a webhook.
+    pub fn alerts(mut self, alerts: Alerts) -> Self {
+        self.alerts = Some(alerts);
+        self
+    }
+
+    /// A reverse proxy says who comes. The server must put the address of the other end among the extensions of each request,
+    /// as [`axum::extract::ConnectInfo`] (`into_make_service_with_connect_info`).
+    pub fn proxy_header(mut self, header: ProxyHeader) -> Self {
+        self.proxy = Some(header);
+        self
+    }
+
+    /// What these tasks are called with and return is not kept and not shown: names, in which `*` is anything. What went wrong
+    /// is shown as the task says it.
+    pub fn hide_arguments_of<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.hiding.names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Who may only look sees no arguments and no results, and does not find tasks by them.
+    pub fn hide_arguments_from_readers(mut self, hide: bool) -> Self {
+        self.hiding.from_readers = hide;
+        self
+    }
+
     /// Where everything is kept, so that a restart forgets nothing. Without it what was heard is in memory only.
     pub fn history(mut self, history: History) -> Self {
         self.history = Some(history);
@@ -223,7 +262,7 @@ impl Builder {
     /// # Errors
     /// [`AccessError`]: everybody could look. Without tokens a dashboard is for a loopback address only.
     pub fn into_router(self, address: SocketAddr) -> Result<Router, AccessError> {
-        let gate = Gate::new(self.read_token, self.act_token, address, self.https)?;
+        let gate = Gate::new(self.read_token, self.act_token, self.proxy, address, self.https)?;
         let control = Client::new(Arc::clone(self.app.broker()));
         let broker = self.app.broker().address().to_owned();
         let timetable = self.store.map(|store| Timetable::new(store, self.entries, self.zone));
@@ -241,6 +280,7 @@ impl Builder {
             timetable,
             linker: self.linker,
             rerunner: self.rerunner,
+            hiding: self.hiding,
             paused: parking_lot::Mutex::default(),
             history: self.history,
             gate,
@@ -249,6 +289,10 @@ impl Builder {
             stop: self.stop,
         });
         history::start(&core);
+        core.picture.write().hides(core.hiding.clone());
+        if let Some(alerts) = self.alerts {
+            alerts::start(&core, alerts);
+        }
         feed::start(&core);
         cluster::start(&core);
         Ok(routes::router(core))
@@ -270,6 +314,7 @@ pub(crate) struct Core {
     timetable: Option<Timetable>,
     linker: Option<Box<Linker>>,
     rerunner: Option<Box<Rerunner>>,
+    hiding: Hiding,
     /// Queues that somebody has paused here, and the workers that took from them.
     paused: parking_lot::Mutex<BTreeMap<String, Vec<String>>>,
     history: Option<History>,

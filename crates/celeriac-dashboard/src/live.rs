@@ -2,6 +2,7 @@
 //! changed.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::Core;
-use crate::guard::Params;
+use crate::access;
+use crate::guard::{self, Params};
 use crate::history::History;
 use crate::page::{Problem, Viewer, problem_page};
 use crate::pages;
@@ -47,6 +49,7 @@ pub(crate) async fn stream_of(
 
 async fn open(core: Arc<Core>, page: String, name: String, viewer: Viewer, request: Request) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    let peer = guard::peer(&request);
     drop(request);
     let Ok(place) = Arc::clone(&core.streams).try_acquire_owned() else {
         return problem_page(&core, &viewer, Problem::Full);
@@ -58,7 +61,8 @@ async fn open(core: Arc<Core>, page: String, name: String, viewer: Viewer, reque
     let mut every = interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = core.stop.clone().cancelled_owned();
-    let news = News { core, page, name, query, viewer, headers, uri, every, last: None, number: 0, _place: place };
+    let news =
+        News { core, page, name, query, viewer, headers, uri, peer, every, last: None, number: 0, _place: place };
     let news = news.stream().take_until(stop);
     Sse::new(news).keep_alive(KeepAlive::new().interval(COMMENT_EVERY)).into_response()
 }
@@ -87,6 +91,7 @@ struct News {
     viewer: Viewer,
     headers: HeaderMap,
     uri: Uri,
+    peer: Option<IpAddr>,
     every: Interval,
     last: Option<[u8; 32]>,
     number: u64,
@@ -106,7 +111,8 @@ impl News {
         loop {
             self.every.tick().await;
             // An open page does not keep a session alive, and does not outlive it.
-            self.core.gate.visitor(&self.headers, &self.uri, Instant::now(), false)?;
+            let from = access::From { headers: &self.headers, uri: &self.uri, peer: self.peer };
+            self.core.gate.visitor(&from, Instant::now(), false)?;
             // Open pages do not queue up for the history: they are told at the next look.
             let asks_history = matches!(self.page.as_str(), "tasks" | "task" | "canvas");
             if asks_history && self.core.history.as_ref().is_some_and(History::is_busy) && self.last.is_some() {

@@ -147,6 +147,12 @@ impl Viewer {
     }
 }
 
+impl Viewer {
+    pub(crate) fn may_act(&self) -> bool {
+        self.visitor.as_ref().is_some_and(|visitor| visitor.may >= Access::Act)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Viewer {
     type Rejection = std::convert::Infallible;
 

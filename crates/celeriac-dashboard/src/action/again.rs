@@ -6,6 +6,7 @@ use celeriac::protocol::RawJson;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::hiding::{HIDDEN, Hiding};
 use crate::memory::{Kept, Text};
 use crate::{Core, find};
 
@@ -19,15 +20,17 @@ pub(crate) struct Call {
 
 impl Call {
     /// In words, for the preview.
-    pub(crate) fn says(&self) -> Vec<String> {
+    pub(crate) fn says(&self, hiding: &Hiding) -> Vec<String> {
+        let shown =
+            |json: &RawValue| if hiding.hides(Some(&self.name)) { HIDDEN.to_owned() } else { json.get().to_owned() };
         let queue = self
             .queue
             .as_ref()
             .map_or_else(|| "where the application sends it".to_owned(), |queue| format!("to {queue}"));
         vec![
             format!("{} is sent {queue}, with a new id.", self.name),
-            format!("Positional arguments: {}", self.args.get()),
-            format!("Keyword arguments: {}", self.kwargs.get()),
+            format!("Positional arguments: {}", shown(&self.args)),
+            format!("Keyword arguments: {}", shown(&self.kwargs)),
         ]
     }
 }

@@ -16,6 +16,7 @@ use self::journal::Journal;
 pub(crate) use self::minutes::{Minute, Minutes, Percentiles};
 pub(crate) use self::tasks::{Cursor, Direction, Filter, Kept, Key, Page, Tasks, Toward};
 pub(crate) use self::workers::{Known, Presence, Workers};
+use crate::hiding::Hiding;
 
 /// Times at which nothing could be heard are remembered up to this many.
 const MAX_GAPS: usize = 20;
@@ -88,6 +89,11 @@ impl Picture {
                 self.minutes.count(&event.body, kept, now);
             }
         }
+    }
+
+    /// What tasks were called with is not kept of those that are hidden.
+    pub(crate) fn hides(&mut self, hiding: Hiding) {
+        self.tasks.hiding = hiding;
     }
 
     /// From now on what changes is noted for a history, which may be so many tasks behind.

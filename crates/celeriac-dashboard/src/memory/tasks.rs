@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Bounds;
 use super::clip::Text;
 use super::journal::Journal;
+use crate::hiding::{HIDDEN, Hiding};
 
 /// Steps of one task beyond this many push out those in the middle.
 const MAX_STEPS: usize = 200;
@@ -127,6 +128,18 @@ impl Kept {
     pub(crate) fn ran(&self) -> Option<f64> {
         let ended = self.task.succeeded.or(self.task.failed);
         self.task.runtime.or_else(|| Some((ended? - self.task.started?).max(0.0)))
+    }
+
+    /// As it is shown to somebody who may see what it was called with, or not.
+    pub(crate) fn shown(&self, arguments: bool) -> Self {
+        let mut kept = self.clone();
+        if !arguments {
+            for text in [&mut kept.task.args, &mut kept.task.kwargs, &mut kept.task.result].into_iter().flatten() {
+                HIDDEN.clone_into(text);
+            }
+            kept.cuts.clear();
+        }
+        kept
     }
 
     fn weigh(&self) -> usize {
@@ -269,12 +282,21 @@ pub(crate) struct Tasks {
     pub(crate) forgotten: u64,
     /// What the history has still to be told; `None`: there is none.
     pub(super) journal: Option<Journal>,
+    pub(super) hiding: Hiding,
 }
 
 impl Tasks {
     pub(super) fn new(bounds: Bounds) -> Self {
         let bounds = Bounds { tasks: bounds.tasks.max(1), ..bounds };
-        Self { bounds, by_id: HashMap::new(), in_order: BTreeSet::new(), bytes: 0, forgotten: 0, journal: None }
+        Self {
+            bounds,
+            by_id: HashMap::new(),
+            in_order: BTreeSet::new(),
+            bytes: 0,
+            forgotten: 0,
+            journal: None,
+            hiding: Hiding::default(),
+        }
     }
 
     /// Takes in an event about a task; returns the task as it is now.
@@ -290,6 +312,12 @@ impl Tasks {
         kept.task.apply(event);
         if let Some(ended) = ended {
             kept.task = Task { retried: kept.task.retried, ..ended };
+        }
+        if self.hiding.hides(kept.task.name.as_deref()) {
+            let task = &mut kept.task;
+            for text in [&mut task.args, &mut task.kwargs, &mut task.result].into_iter().flatten() {
+                HIDDEN.clone_into(text);
+            }
         }
         for (text, was) in cuts {
             kept.cuts.retain(|(which, _)| *which != text);

@@ -8,6 +8,7 @@ use celeriac::parking::ParkedMessage;
 use super::Shared;
 use crate::action::MAX_SELECTED;
 use crate::guard::Asked;
+use crate::hiding::HIDDEN;
 use crate::page::{Problem, Section, Shell, Viewer, html, problem_page};
 use crate::show::{When, encoded, number};
 
@@ -63,7 +64,8 @@ pub(crate) async fn queue(
     let messages = if query.get("look") == "yes" {
         let most = u16::try_from(MAX_SELECTED).unwrap_or(u16::MAX);
         let listed = core.app.parking(queue.as_str()).list(most).await;
-        let shown = |messages: Vec<ParkedMessage>| messages.into_iter().map(|message| told(&core, message)).collect();
+        let shown =
+            |messages: Vec<ParkedMessage>| messages.into_iter().map(|message| told(&core, &viewer, message)).collect();
         Some(listed.map(shown).map_err(|error| error.to_string()))
     } else {
         None
@@ -73,13 +75,14 @@ pub(crate) async fn queue(
     html(&Queue { shell, queue, count, most: MAX_SELECTED, messages })
 }
 
-fn told(core: &crate::Core, message: ParkedMessage) -> Message {
+fn told(core: &crate::Core, viewer: &Viewer, message: ParkedMessage) -> Message {
+    let shows = core.hiding.shows_to(viewer) && !core.hiding.hides(message.task.as_deref());
     let (args, kwargs) = (message.argsrepr.unwrap_or_default(), message.kwargsrepr.unwrap_or_default());
     Message {
         href: message.id.as_ref().map(|id| format!("{}/tasks/{}", core.base, encoded(id))),
         id: message.id,
         task: message.task.unwrap_or_else(|| "cannot be read".to_owned()),
-        arguments: format!("{args} {kwargs}").chars().take(300).collect(),
+        arguments: if shows { format!("{args} {kwargs}").chars().take(300).collect() } else { HIDDEN.to_owned() },
         reason: message.reason.to_string(),
         error: message.error,
         since: message.since.map(|at| When::to_the_second(at, core.zone)),

@@ -11,6 +11,7 @@ use super::Shared;
 use super::canvas::{self, Workflow};
 use crate::find;
 use crate::guard::Asked;
+use crate::hiding::HIDDEN;
 use crate::memory::{Kept, Picture, Text};
 use crate::page::{Section, Shell, Viewer, html};
 use crate::show::{Pill, When, duration, encoded, number};
@@ -74,11 +75,11 @@ struct Stored {
 
 pub(crate) async fn page(State(core): Shared, Path(id): Path<String>, viewer: Viewer, Asked(query): Asked) -> Response {
     let shell = Shell::new(&core, Section::Tasks, &viewer).live(&format!("/task/{}", encoded(&id)), &query);
-    let mut page = made(&core, shell, id).await;
+    let mut page = made(&core, &viewer, shell, id).await;
     if page.heard.is_none() {
         page.shell.live = None;
         match core.app.result::<()>(page.id.as_str()).meta().await {
-            Ok(meta) => page.stored = meta.map(|meta| stored(&core, &meta)),
+            Ok(meta) => page.stored = meta.map(|meta| stored(&core, &viewer, &meta)),
             Err(error) => page.no_result = Some(error.to_string()),
         }
     }
@@ -87,18 +88,22 @@ pub(crate) async fn page(State(core): Shared, Path(id): Path<String>, viewer: Vi
 }
 
 pub(crate) async fn live(core: &Core, viewer: &Viewer, id: &str) -> Option<String> {
-    let page = made(core, Shell::new(core, Section::Tasks, viewer), id.to_owned()).await;
+    let page = made(core, viewer, Shell::new(core, Section::Tasks, viewer), id.to_owned()).await;
     page.heard.as_ref()?;
     page.as_live().render().ok()
 }
 
-async fn made(core: &Core, shell: Shell, id: String) -> Page {
+async fn made(core: &Core, viewer: &Viewer, shell: Shell, id: String) -> Page {
     let kept = find::task(core, &id).await;
+    let shows = core.hiding.shows_to(viewer);
     let workflow = match &kept {
         Some(kept) => Some(canvas::workflow(core, kept.task.root_id.as_deref().unwrap_or(&id), &id).await),
         None => None,
     };
-    let heard = kept.as_ref().zip(workflow).map(|(kept, workflow)| heard(core, &core.picture.read(), kept, workflow));
+    let heard = kept
+        .as_ref()
+        .zip(workflow)
+        .map(|(kept, workflow)| heard(core, &core.picture.read(), &kept.shown(shows), workflow));
     let link = kept.as_ref().and_then(|kept| {
         let (name, kwargs) = (kept.task.name.as_deref()?, kept.task.kwargs.as_deref().unwrap_or("{}"));
         core.linker.as_ref()?(name, kwargs)
@@ -109,10 +114,12 @@ async fn made(core: &Core, shell: Shell, id: String) -> Page {
     Page { shell, id, heard, stored: None, no_result: None, link }
 }
 
-fn stored(core: &Core, meta: &ResultMeta) -> Stored {
+fn stored(core: &Core, viewer: &Viewer, meta: &ResultMeta) -> Stored {
+    // Whose result it is nobody says: where some are hidden, it is too.
+    let is_hidden = !core.hiding.shows_to(viewer) || core.hiding.hides(None);
     Stored {
         state: Pill::of(&meta.state),
-        result: meta.result.as_str().chars().take(MAX_TEXT).collect(),
+        result: if is_hidden { HIDDEN.to_owned() } else { meta.result.as_str().chars().take(MAX_TEXT).collect() },
         traceback: meta.traceback.as_ref().map(|text| text.chars().take(MAX_TEXT * 4).collect()),
         ended: meta.date_done.map(|at| When::to_the_second(at, core.zone)),
     }

@@ -92,7 +92,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
     if !wanted.is_empty() {
         return Redirect::to(&format!("{}/tasks/{}", core.base, encoded(wanted))).into_response();
     }
-    let (filter, wrong) = read_filter(&query, core.zone);
+    let (filter, wrong) = allowed(&core, &viewer, read_filter(&query, core.zone));
     let found = find::page(&core, &filter, &direction(&query), PER_PAGE).await;
     // What is shown stays where it is; what is new is only told of.
     let first = found.page.rows.first().map(|first| Cursor(first.key.clone()));
@@ -103,7 +103,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
 }
 
 pub(crate) async fn live(core: &Core, viewer: &Viewer, query: &Params) -> Option<String> {
-    let (filter, wrong) = read_filter(query, core.zone);
+    let (filter, wrong) = allowed(core, viewer, read_filter(query, core.zone));
     let found = find::page(core, &filter, &direction(query), PER_PAGE).await;
     let shell = Shell::new(core, Section::Tasks, viewer);
     made(core, shell, query.clone(), found, wrong).as_live().render().ok()
@@ -207,6 +207,15 @@ fn direction(query: &Params) -> Direction {
 /// Nobody reads larger numbers, and the history does not count further.
 fn many(count: usize) -> String {
     if count > MOST_COUNTED { format!("more than {}", number(MOST_COUNTED as u64)) } else { number(count as u64) }
+}
+
+/// Who may not see arguments does not find out about them by searching.
+fn allowed(core: &Core, viewer: &Viewer, (mut filter, mut wrong): (Filter, Vec<String>)) -> (Filter, Vec<String>) {
+    if !filter.text.is_empty() && !core.hiding.shows_to(viewer) {
+        filter.text.clear();
+        wrong.push("text: arguments are not shown to you".to_owned());
+    }
+    (filter, wrong)
 }
 
 /// Reads the conditions; what is wrong with them is told, and does not count.

@@ -12,6 +12,7 @@ use super::workers::{Row, row};
 use crate::Core;
 use crate::cluster::PATIENCE;
 use crate::guard::Asked;
+use crate::hiding::HIDDEN;
 use crate::page::{Problem, Section, Shell, Viewer, html, problem_page};
 use crate::show::{When, duration, encoded, shortened};
 
@@ -69,7 +70,7 @@ pub(crate) async fn page(
         return problem_page(&core, &viewer, Problem::NotFound);
     }
     let shell = Shell::new(&core, Section::Workers, &viewer).live(&format!("/worker/{}", encoded(&name)), &query);
-    let answers = ask(&core, &name).await;
+    let answers = ask(&core, &viewer, &name).await;
     html(&Page { answers: Some(answers), ..made(&core, shell, name) })
 }
 
@@ -84,7 +85,7 @@ fn made(core: &Core, shell: Shell, name: String) -> Page {
     Page { shell, name, row, answers: None }
 }
 
-async fn ask(core: &Core, node: &str) -> Answers {
+async fn ask(core: &Core, viewer: &Viewer, node: &str) -> Answers {
     let one = async |command: Command| -> Option<Value> {
         let reply = core.control.call(command.to([node]), PATIENCE).await.ok()?.next().await?;
         serde_json::from_slice(reply.value.as_bytes()).ok()
@@ -104,9 +105,9 @@ async fn ask(core: &Core, node: &str) -> Answers {
     };
     let is_silent = active.is_none() && stats.is_none() && queues.is_none();
     Answers {
-        active: active.map(|said| tasks(core, &said)),
-        reserved: reserved.map(|said| tasks(core, &said)),
-        scheduled: scheduled.map(|said| tasks(core, &said)),
+        active: active.map(|said| tasks(core, viewer, &said)),
+        reserved: reserved.map(|said| tasks(core, viewer, &said)),
+        scheduled: scheduled.map(|said| tasks(core, viewer, &said)),
         queues: queues.map(|said| crate::cluster::queue_names_of(&said)),
         registered: registered.map(|said| names(&said)),
         stats: stats.map(|said| pretty(&said)),
@@ -122,7 +123,7 @@ fn pretty(said: &Value) -> String {
 }
 
 /// The tasks in a reply. Those that wait for their time stand in a `request`.
-fn tasks(core: &Core, said: &Value) -> Tasks {
+fn tasks(core: &Core, viewer: &Viewer, said: &Value) -> Tasks {
     let all: Vec<&Value> = said.as_array().into_iter().flatten().collect();
     let left_out = all.len().saturating_sub(MAX_TASKS);
     let now = unix_seconds();
@@ -141,8 +142,12 @@ fn tasks(core: &Core, said: &Value) -> Tasks {
         Task {
             short: shortened(&id),
             href: format!("{}/tasks/{}", core.base, encoded(&id)),
+            arguments: if core.hiding.shows_to(viewer) && !core.hiding.hides(Some(&text("name"))) {
+                arguments
+            } else {
+                HIDDEN.to_owned()
+            },
             name: text("name"),
-            arguments,
             began: began.map(|at| When::short(at, now, core.zone)),
             age: match (began, due) {
                 (_, Some(due)) => format!("due {due}"),
