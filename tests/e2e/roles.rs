@@ -114,6 +114,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("worker", "AUTH_URL", "nonsense"),
     ("worker", "RECEIPTS_TAXATION_SYSTEM", "6"),
     ("worker", "RECEIPTS_TAXATION_SYSTEM", "general"),
+    ("worker", "RECEIPTS_INN", "77000000"),
     ("worker", "AUTH_URL", "ftp://127.0.0.1"),
     ("worker", "ROLES_MAX_IN_FLIGHT", "0"),
     ("worker", "ROLES_TIMEOUT", "5m"),

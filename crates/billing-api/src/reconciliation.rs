@@ -167,6 +167,7 @@ fn difference(found: Difference) -> proto::Difference {
         DifferenceKind::RefundMissingThere => Kind::RefundMissingThere,
         DifferenceKind::RefundAmount => Kind::RefundAmount,
         DifferenceKind::Chargeback => Kind::Chargeback,
+        DifferenceKind::Ledger => Kind::Ledger,
     };
     let state = match found.state {
         DifferenceState::Open => State::Open,

@@ -42,6 +42,9 @@ pub struct SetStages {
     /// 1: taken at once; 2: held, then taken or let go
     #[arg(value_parser = clap::value_parser!(u8).range(1..=2))]
     pub stages: u8,
+    /// In two stages: so many days after it was held the money is taken, and access begins then
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=i64::from(tariffs::MAX_CONFIRM_AFTER)), value_name = "DAYS")]
+    pub confirm_after: i32,
 }
 
 #[derive(Args, Debug)]
@@ -93,7 +96,8 @@ pub(crate) async fn run(config: TariffsConfig) -> Result<u8, Exit> {
             }
         }
         TariffsVerb::Stages(set) => {
-            if !tariffs::set_two_stages(&mut conn, set.tariff, set.stages == 2, now).await? {
+            let confirm_after = (set.stages == 2).then_some(set.confirm_after);
+            if !tariffs::set_two_stages(&mut conn, set.tariff, confirm_after, now).await? {
                 return Err(refused(SetPriceError::UnknownTariff(set.tariff)));
             }
             writeln!(out, "{} works in {} stage(s)", set.tariff, set.stages)?;

@@ -11,7 +11,8 @@ mod vat;
 pub(crate) use self::entry::day_of;
 pub use self::entry::{Entry, EntryKind, LedgerAccount, Posting, Subject};
 pub use self::money::{
-    PaidOut, Return, ReturnedBy, Standing, Taken, earned, paid_out, place, returned, set_aside, taken,
+    PaidOut, Return, ReturnedBy, Standing, Taken, earned, key_of_return, paid_out, place, place_return, returned,
+    set_aside, set_aside_return, taken,
 };
 pub use self::recognition::Deferral;
 pub use self::vat::{NotARate, SaleTerms, VatRate};

@@ -80,6 +80,8 @@ text_enum! {
         RefundAmount = "refund_amount",
         /// A bank took money back.
         Chargeback = "chargeback",
+        /// Of a day the ledger's clearing account comes to something else than the list.
+        Ledger = "ledger",
     }
 }
 
@@ -182,6 +184,10 @@ pub struct Listed {
     pub test_mode: Option<bool>,
     /// Whether it is of the kind of terminal that we charge on.
     pub on_our_terminal: bool,
+    /// The day on which the gateway has paid it out.
+    pub payout_on: Option<NaiveDate>,
+    /// What it has paid out of it, in minor units.
+    pub payout_amount: Option<i64>,
 }
 
 /// A chargeback as the gateway lists it.

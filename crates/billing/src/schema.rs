@@ -341,6 +341,8 @@ diesel::table! {
         test_mode -> Nullable<Bool>,
         on_our_terminal -> Bool,
         listed_at -> Timestamptz,
+        payout_on -> Nullable<Date>,
+        payout_amount -> Nullable<Int8>,
     }
 }
 
@@ -695,6 +697,7 @@ diesel::table! {
         #[max_length = 3]
         trial_currency -> Nullable<Bpchar>,
         two_stages -> Bool,
+        confirm_after -> Int4,
     }
 }
 

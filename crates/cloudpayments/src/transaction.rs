@@ -1,6 +1,6 @@
 //! What the gateway tells about an operation.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
@@ -70,6 +70,10 @@ pub struct Transaction {
     pub authorized_at: Option<DateTime<Utc>>,
     /// When it was completed.
     pub confirmed_at: Option<DateTime<Utc>>,
+    /// The day on which the gateway has paid it out, by the gateway's calendar.
+    pub payout_on: Option<NaiveDate>,
+    /// What it has paid out of it, its fee taken off, in the same currency.
+    pub payout_amount: Option<Amount>,
     /// The bank's authorization code.
     pub auth_code: Option<String>,
     /// The bank's reference number.
@@ -111,12 +115,19 @@ impl Transaction {
             created_at: either_date(fields, "CreatedDate", "CreatedDateIso"),
             authorized_at: either_date(fields, "AuthDate", "AuthDateIso"),
             confirmed_at: either_date(fields, "ConfirmDate", "ConfirmDateIso"),
+            payout_on: day(fields, "PayoutDateIso", "PayoutDate"),
+            payout_amount: fields.amount("PayoutAmount"),
             auth_code: fields.text("AuthCode"),
             rrn: fields.text("Rrn"),
             gateway_name: fields.text("GatewayName"),
             test_mode: fields.boolean("TestMode"),
         })
     }
+}
+
+/// A date without a time: the day that is written, or else that of the moment.
+fn day(fields: &Fields<'_>, iso: &str, exact: &str) -> Option<NaiveDate> {
+    fields.moment(iso).or_else(|| fields.moment(exact)).map(|at| at.date_naive())
 }
 
 /// The first is exact to the millisecond, the second to the second.

@@ -65,6 +65,7 @@ fn payment(told: &Payment) -> Notice {
         currency: told.currency.clone(),
         test_mode: told.test_mode,
         is_other_operation: !told.is_payment,
+        may_be_check: told.may_be_check,
         status: told.status_name.clone(),
         fallback_of: told.fallback_declined_transaction_id,
         card: Some(CardMask {

@@ -57,6 +57,8 @@ fn stray(transaction_id: i64, run: &store::Run) -> Listed {
         refunded: None,
         test_mode: Some(true),
         on_our_terminal: true,
+        payout_on: None,
+        payout_amount: None,
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) fn listed(transaction: &Transaction, terminal: Terminal, unless_told:
         test_mode: transaction.test_mode,
         // What does not say is counted: rather a difference too many.
         on_our_terminal: transaction.test_mode.is_none_or(|test| test == (terminal == Terminal::Test)),
+        payout_on: transaction.payout_on,
+        payout_amount: minor(transaction.payout_amount, transaction.currency.as_deref()),
     }
 }
 

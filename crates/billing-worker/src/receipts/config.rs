@@ -22,7 +22,7 @@ pub struct ReceiptsConfig {
     pub receipts_taxation_system: Option<u8>,
 
     /// Our taxpayer number (INN), 10 or 12 digits: in whose name the cash register makes receipts that it is asked for alone
-    #[arg(long, env = "RECEIPTS_INN", value_name = "DIGITS")]
+    #[arg(long, env = "RECEIPTS_INN", value_parser = inn, value_name = "DIGITS")]
     pub receipts_inn: Option<String>,
 
     /// The address of our site, as receipts name the place of the sale
@@ -42,9 +42,6 @@ impl ReceiptsConfig {
         let place = self.receipts_place.as_deref().filter(|place| !place.is_empty());
         let place: Arc<str> = place.ok_or_else(|| missing("RECEIPTS_PLACE"))?.into();
         let inn = self.receipts_inn.as_deref().filter(|inn| !inn.is_empty()).ok_or_else(|| missing("RECEIPTS_INN"))?;
-        if !matches!(inn.len(), 10 | 12) || !inn.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(ConfigError::Receipts { variable: "RECEIPTS_INN", problem: "has 10 or 12 digits" });
-        }
         let inn: Arc<str> = inn.into();
         let fallback = self.receipts_fallback_email.clone().filter(|address| !address.expose_secret().is_empty());
         let fallback = fallback.ok_or_else(|| missing("RECEIPTS_FALLBACK_EMAIL"))?;
@@ -55,4 +52,9 @@ impl ReceiptsConfig {
         let contacts = auth.connection()?.map(Contacts::new);
         Ok(Some(Receipts { seller: Seller { taxation_system, inn, place }, fallback, contacts }))
     }
+}
+
+fn inn(text: &str) -> Result<String, &'static str> {
+    let is_inn = matches!(text.len(), 10 | 12) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_inn.then(|| text.to_owned()).ok_or("expected 10 or 12 digits")
 }

@@ -94,3 +94,36 @@ async fn a_tariff_of_two_stages_holds_first_and_takes_what_is_still_wanted() {
     assert_eq!(world.count("gateway_call where path = '/payments/tokens/auth'").await, 1);
     world.assert_charged(payment.account_id, 2).await;
 }
+
+/// A tariff may have the money taken some days after it was held; what is not wanted any more does not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_is_taken_later_is_held_until_then_and_let_go_at_once_if_nobody_wants_it() {
+    let world = World::start().await;
+    world.sql("update tariff set two_stages = true, confirm_after = 3").await;
+    let (kept, closed) = (world.pays(PAYS).await, world.pays(PAYS).await);
+    for payment in [&kept, &closed] {
+        world.ends_as(payment.id, PaymentState::Authorized).await;
+    }
+    let waits = "payment where state = 'authorized' and look_again_at = first_sent_at + interval '3 days'";
+    testkit::eventually(SOON, || async {
+        let waiting = world.count(waits).await;
+        if waiting == 2 { Ok(()) } else { Err(waiting) }
+    })
+    .await;
+    assert_eq!(world.tick(EndHolds {}).await, json!(0), "not before");
+    assert_eq!(world.count("gateway_call where path = '/payments/confirm'").await, 0);
+    assert!(!world.has_access(kept.account_id).await);
+
+    world.sql(&format!("update account set closed_at = now() where id = '{}'", closed.account_id)).await;
+    let soon = "update payment set look_again_at = null where state = 'authorized'";
+    world.sql(soon).await;
+    world.tick(EndHolds {}).await;
+    world.ends_as(closed.id, PaymentState::Voided).await;
+    assert_eq!(world.payment(kept.id).await.state, PaymentState::Authorized);
+
+    world.sql("update payment set first_sent_at = first_sent_at - interval '3 days' where state = 'authorized'").await;
+    world.sql(soon).await;
+    world.tick(EndHolds {}).await;
+    world.ends_as(kept.id, PaymentState::Succeeded).await;
+    assert!(world.has_access(kept.account_id).await);
+}

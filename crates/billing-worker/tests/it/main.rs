@@ -13,6 +13,7 @@ mod history;
 mod holds;
 mod identity;
 mod in_doubt;
+mod late_notifications;
 mod looks;
 mod places;
 mod planning;

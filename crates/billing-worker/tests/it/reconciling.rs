@@ -181,3 +181,46 @@ async fn the_timetable_compares_the_last_closed_days_once_a_day() {
     .await;
     assert_eq!(world.count("reconciliation where kind = 'daily' and is_stable").await, 8);
 }
+
+/// Each step is kept with its place, so whoever goes on finds what was done, and does it no second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_die_in_the_middle_of_a_run_leave_nothing_undone_and_nothing_twice() {
+    let world = World::start().await;
+    world.stop();
+    for n in 0..12 {
+        world.charge_behind_our_back(&format!("another-system-{n}"), "somebody", json!({ "order": n })).await;
+    }
+    let now = clock::now();
+    let range = Range { from: now - TimeDelta::hours(1), to: now + TimeDelta::hours(1) };
+    let run = {
+        let mut conn = world.services.db.conn().await.unwrap();
+        store::ask(&mut conn, RunKind::Asked, range, "anna", now).await.unwrap()
+    };
+    let middles = [
+        ("/v2/payments/list", "pages >= 1"),
+        ("/payments/get", "phase = 'settling' and cursor_difference is not null"),
+    ];
+    for (path, reached) in middles {
+        world.order(json!({ "match": { "path": path }, "fault": "delay", "delay_ms": 250, "times": 12 })).await;
+        let victim = world.another(&format!("dies at {path}"));
+        world.services.app.send(Reconcile { reconciliation_id: run.id }).await.unwrap();
+        testkit::eventually(SOON, || async {
+            let there = world.count(&format!("reconciliation where ended_at is null and {reached}")).await;
+            if there == 1 { Ok(()) } else { Err(there) }
+        })
+        .await;
+        victim.abort();
+        assert!(victim.await.is_err(), "it has died, not ended");
+        world.mend().await;
+        // What it had leased nobody waits for here.
+        world.sql("update reconciliation set leased_until = now() - interval '1 second' where ended_at is null").await;
+    }
+    let last = world.another("goes on");
+    world.services.app.send(Reconcile { reconciliation_id: run.id }).await.unwrap();
+    let run = world.ended(run.id).await;
+    assert_eq!((run.transactions, run.found, run.is_stable), (12, 12, Some(true)));
+    assert_eq!(world.count("difference where kind = 'missing_here' and state = 'open'").await, 12);
+    assert_eq!(world.count("event where kind = 'needs_attention'").await, 12, "each is told once");
+    assert_eq!((world.count("orphan").await, world.count("journal_entry where kind = 'suspense'").await), (12, 12));
+    last.abort();
+}

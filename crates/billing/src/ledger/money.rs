@@ -89,6 +89,41 @@ pub fn set_aside(transaction_id: i64, amount: Kopecks, currency: Currency, at: D
     )
 }
 
+/// The gateway has given money back of which it is not known whose it was.
+#[must_use]
+pub fn set_aside_return(
+    transaction_id: i64,
+    amount: Kopecks,
+    currency: Currency,
+    at: DateTime<Utc>,
+    zone: Tz,
+) -> Entry {
+    let subject = Subject { transaction_id: Some(transaction_id), ..Subject::default() };
+    Entry::new(EntryKind::Suspense, key_of_return(transaction_id), currency, subject, at, zone).post(
+        Account::Suspense,
+        Account::GatewayClearing,
+        amount,
+    )
+}
+
+/// It is a refund of ours after all, which is entered by itself.
+#[must_use]
+pub fn place_return(transaction_id: i64, amount: Kopecks, currency: Currency, at: DateTime<Utc>, zone: Tz) -> Entry {
+    let subject = Subject { transaction_id: Some(transaction_id), ..Subject::default() };
+    let key = format!("placed_return:{transaction_id}");
+    Entry::new(EntryKind::Suspense, key, currency, subject, at, zone).post(
+        Account::GatewayClearing,
+        Account::Suspense,
+        amount,
+    )
+}
+
+/// Under which a return stands that fits nothing.
+#[must_use]
+pub fn key_of_return(transaction_id: i64) -> String {
+    format!("returned:{transaction_id}")
+}
+
 /// What the ledger has of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {

@@ -29,6 +29,8 @@ pub struct Notice {
     pub test_mode: Option<bool>,
     /// It calls itself another kind of operation than a payment.
     pub is_other_operation: bool,
+    /// It says no more than a question whether a payment may be made would.
+    pub may_be_check: bool,
     /// By the gateway's name; also one that we do not know.
     pub status: Option<String>,
     pub reason_code: Option<i32>,

@@ -71,6 +71,10 @@ fn taken(notice: &Notice, status: Option<OperationStatus>, attempt: &Payment, ou
     if notice.is_other_operation {
         return orphan("no payment, but another kind of operation");
     }
+    // What only asks whether it may be made takes nothing, whatever address it was sent to.
+    if notice.may_be_check {
+        return Plan::Look { strange: None };
+    }
     match notice.operation(transaction_id, status).means(ours) {
         Meaning::Of(outcome @ (Outcome::Completed { .. } | Outcome::Authorized { .. })) => {
             Plan::Take { outcome, strange: None }

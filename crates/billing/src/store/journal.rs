@@ -19,6 +19,7 @@ pub use self::months::{AFTER_MIDNIGHT, CloseError, balances, close_month, deferr
 pub use self::rates::{SetVatError, set_vat};
 pub use self::recognition::{next_revenue_day, recognize};
 pub use self::returns::enter_return;
+pub(in crate::store) use self::returns::{place_return, set_return_aside};
 use super::StoreError;
 use super::orphans::Orphan;
 use super::payments::load::Locked;

@@ -141,19 +141,26 @@ pub async fn set_price(
     .await
 }
 
-/// Sets whether a tariff's charges hold the money first, and take it once the bill still wants it. It reaches bills that open
-/// from then on. Returns whether there is such a tariff.
+/// The longest that money is held before it is taken, in days: after seven the gateway lets it go.
+pub const MAX_CONFIRM_AFTER: i32 = 6;
+
+/// Sets whether a tariff's charges hold the money first, and take it once the bill still wants it: `confirm_after` days after it
+/// was held, [`MAX_CONFIRM_AFTER`] at most; `None`: they take it at once. It reaches bills that open from then on, and the days
+/// also what is held then. Returns whether there is such a tariff.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn set_two_stages(
     conn: &mut AsyncPgConnection,
     id: TariffId,
-    two_stages: bool,
+    confirm_after: Option<i32>,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let changing =
-        diesel::update(tariff::table.find(id)).set((tariff::two_stages.eq(two_stages), tariff::updated_at.eq(now)));
+    let changing = diesel::update(tariff::table.find(id)).set((
+        tariff::two_stages.eq(confirm_after.is_some()),
+        tariff::confirm_after.eq(confirm_after.unwrap_or_default()),
+        tariff::updated_at.eq(now),
+    ));
     Ok(changing.execute(conn).await? > 0)
 }
 

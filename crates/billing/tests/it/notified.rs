@@ -292,7 +292,7 @@ impl Shop {
         format!("{states:?} {numbers:?} {bill:?} {account:?} {told:?} {entered:?}")
     }
 
-    async fn notify(&self, kind: NoticeKind, notice: Notice) {
+    pub(crate) async fn notify(&self, kind: NoticeKind, notice: Notice) {
         let digest = format!("{kind} {notice:?}");
         let mut body_sha256 = [0_u8; 32];
         for (at, byte) in digest.bytes().enumerate() {

@@ -489,6 +489,9 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "reconciliation::end" => |conn, rows| {
         let run = rows.run(conn, Phase::Settling).await;
+        // A day of which there is little: what there is of its own days it adds up.
+        let range = Range::of_day("2025-01-01".parse().unwrap());
+        let run = Run { range_from: range.from, range_to: range.to, ..run };
         reconciliation::end(conn, &run, noon()).await.unwrap()
     };
     "reconciliation::end_reading" => |conn, rows| {
@@ -879,7 +882,7 @@ const CALLS: &[(&str, Call)] = calls! {
     "tariffs::list" => |conn, _rows| tariffs::list(conn, noon()).await.unwrap();
     "tariffs::price_list" => |conn, _rows| tariffs::price_list(conn, [month()]).await.unwrap();
     "tariffs::set_price" => |conn, _rows| tariffs::set_price(conn, coming_price(), Duration::days(1), noon()).await.unwrap();
-    "tariffs::set_two_stages" => |conn, _rows| tariffs::set_two_stages(conn, month(), true, noon()).await.unwrap();
+    "tariffs::set_two_stages" => |conn, _rows| tariffs::set_two_stages(conn, month(), Some(3), noon()).await.unwrap();
     "tariffs::set_trial" => |conn, _rows| {
         let trial = Trial { days: 7, amount: Kopecks::new(100), currency: Currency::RUB };
         tariffs::set_trial(conn, month(), Some(trial), noon()).await.unwrap();
@@ -1108,6 +1111,8 @@ impl Rows {
             refunded: None,
             test_mode: Some(true),
             on_our_terminal: true,
+            payout_on: None,
+            payout_amount: None,
         }
     }
 

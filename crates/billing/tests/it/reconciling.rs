@@ -36,11 +36,13 @@ pub(crate) fn listed(payment: &PaymentView, transaction_id: i64) -> Listed {
         refunded: None,
         test_mode: Some(true),
         on_our_terminal: true,
+        payout_on: None,
+        payout_amount: None,
     }
 }
 
 /// Of nobody here.
-fn stray(transaction_id: i64) -> Listed {
+pub(crate) fn stray(transaction_id: i64) -> Listed {
     Listed {
         transaction_id,
         created_at: noon(),
@@ -56,6 +58,8 @@ fn stray(transaction_id: i64) -> Listed {
         refunded: None,
         test_mode: Some(true),
         on_our_terminal: true,
+        payout_on: None,
+        payout_amount: None,
     }
 }
 
@@ -64,7 +68,7 @@ fn around_noon() -> Range {
 }
 
 impl Shop {
-    async fn has_paid(&self, transaction_id: i64) -> PaymentView {
+    pub(crate) async fn has_paid(&self, transaction_id: i64) -> PaymentView {
         let payment = self.created().await;
         self.charge(payment.id, took(&payment, transaction_id), noon()).await.payment
     }
@@ -92,12 +96,12 @@ impl Shop {
     }
 
     /// Likewise, to its end, with nothing put right.
-    async fn reconciled(&self, range: Range, list: &[Listed], now: DateTime<Utc>) -> Run {
+    pub(crate) async fn reconciled(&self, range: Range, list: &[Listed], now: DateTime<Utc>) -> Run {
         let run = self.compared(range, list, &[], now).await;
         store::end(&mut *self.conn().await, &run, now).await.unwrap()
     }
 
-    async fn differences(&self, filter: Filter) -> Vec<Difference> {
+    pub(crate) async fn differences(&self, filter: Filter) -> Vec<Difference> {
         store::list(&mut *self.conn().await, filter, 1_000).await.unwrap()
     }
 }

@@ -35,6 +35,9 @@ pub struct Payment {
     pub operation: Option<Operation>,
     /// Whether it calls itself a payment, or says nothing of that (Confirm does not).
     pub is_payment: bool,
+    /// It has the fields of a Check, and not the one (`GatewayName`) that a payment which was made must have: the address
+    /// of another kind may have been given for it in the gateway's cabinet.
+    pub may_be_check: bool,
     /// Our number of the attempt.
     pub invoice_id: Option<String>,
     /// Our customer.
@@ -81,6 +84,7 @@ impl Payment {
             status_name: fields.text("Status"),
             operation,
             is_payment: operation == Some(Operation::Payment) || !fields.has("OperationType"),
+            may_be_check: fields.has("OperationType") && fields.text("GatewayName").is_none(),
             invoice_id: fields.text("InvoiceId"),
             account_id: fields.text("AccountId"),
             subscription_id: fields.text("SubscriptionId"),

@@ -91,3 +91,21 @@ async fn a_subscription_of_the_gateways_own_is_an_orphan_and_a_receipt_is_kept()
     drop(conn);
     assert_eq!(world.count("notification").await, 1, "the receipt stays");
 }
+
+/// Whoever has the address of a Check set to that of Pay, or repeats a Check there, has paid for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_sent_to_another_address_pays_for_nothing_and_has_the_gateway_asked() {
+    let world = World::notified().await;
+    let payment = world.sending().await;
+    // All that a Check has, and nothing that only comes with a payment that was made.
+    let check = pay(&payment, 455, &[("GatewayName", ""), ("Token", "")]);
+    for kind in ["pay", "confirm"] {
+        assert_eq!(world.notify(kind, &check).await, Reply::accepted(), "{kind}");
+        let state = world.state_of(payment.id).await;
+        assert!(matches!(state, PaymentState::Sending | PaymentState::Unknown), "{kind}: {state}");
+    }
+    assert_eq!(world.count("journal_entry").await, 0, "no money has moved");
+    assert_eq!(world.count("notification where effect in ('look', 'nothing_new')").await, 2);
+    assert_eq!(world.notify("pay", &pay(&payment, 455, &[])).await, Reply::accepted());
+    assert_eq!(world.state_of(payment.id).await, PaymentState::Succeeded);
+}

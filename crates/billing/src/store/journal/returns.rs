@@ -8,7 +8,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::StoreError;
 use super::{plan, write};
-use crate::ledger::{self, Return, Standing, Subject};
+use crate::ledger::{self, LedgerAccount, Return, Standing, Subject};
+use crate::schema::{gateway_transaction, journal_entry, journal_line};
 use crate::{AccountId, BillId, Currency, Kopecks, PaymentId, TariffId};
 
 /// Enters that so much of a payment went back, unless it was entered before, and ends the plan of what it would have earned.
@@ -105,4 +106,50 @@ impl Known {
             unearned: Kopecks::new(unearned),
         }
     }
+}
+
+/// Enters that the gateway has given money back of which it is not known whose it was, as its list has it. What the list does not
+/// have yet is entered when it has.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub(in crate::store) async fn set_return_aside(
+    conn: &mut AsyncPgConnection,
+    transaction_id: i64,
+    zone: Tz,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let listed = gateway_transaction::table
+        .find(transaction_id)
+        .filter(gateway_transaction::operation.eq("refund").and(gateway_transaction::status.eq("Completed")))
+        .filter(gateway_transaction::on_our_terminal.eq(true))
+        .select((gateway_transaction::amount, gateway_transaction::currency));
+    let listed: Option<(Option<i64>, Option<String>)> = listed.first(conn).await.optional()?;
+    let money = listed.and_then(|(amount, currency)| {
+        let amount = amount.filter(|amount| *amount > 0)?;
+        Some((Kopecks::new(amount), currency?.parse::<Currency>().ok()?))
+    });
+    if let Some((amount, currency)) = money {
+        write(conn, &ledger::set_aside_return(transaction_id, amount, currency, now, zone)).await?;
+    }
+    Ok(())
+}
+
+/// A refund was entered: if it had been set aside before, it is there no more.
+pub(in crate::store) async fn place_return(
+    conn: &mut AsyncPgConnection,
+    transaction_id: i64,
+    zone: Tz,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let set_aside = journal_line::table
+        .inner_join(journal_entry::table.on(journal_entry::id.eq(journal_line::entry_id)))
+        .filter(journal_entry::key.eq(ledger::key_of_return(transaction_id)))
+        .filter(journal_line::account.eq(LedgerAccount::Suspense))
+        .select((journal_line::amount, journal_entry::currency));
+    let found: Option<(Kopecks, Currency)> = set_aside.first(conn).await.optional()?;
+    if let Some((amount, currency)) = found {
+        write(conn, &ledger::place_return(transaction_id, amount, currency, now, zone)).await?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Money that is held and not taken: on a terminal of two stages a charge only does that.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl::{exists, not, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use super::load::{Locked, lock_known};
 use crate::PaymentId;
 use crate::breaker::Circuit;
 use crate::payment::{Instrument, PaymentState};
-use crate::schema::{payment, refund};
+use crate::schema::{payment, refund, tariff};
 
 /// A hold to be ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub async fn holds(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64)
 }
 
 /// Begins to end one hold, if it is still one and nobody else is at it: it is ours until `leased_until`. Not while the gateway
-/// is left alone, a refund is about to let it go, or a restore is not reconciled.
+/// is left alone, a refund is about to let it go, a restore is not reconciled, or its tariff has the money taken later.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -58,12 +58,26 @@ pub async fn claim_hold(
         if !is_due || under_way || restores::is_held(conn).await? {
             return Ok(None);
         }
+        let hold = hold(&locked);
+        // What is not wanted any more is let go at once.
+        if hold.is_wanted
+            && let Some(at) = taken_from(conn, &locked).await?.filter(|at| *at > now)
+        {
+            diesel::update(payment::table.find(id)).set(payment::look_again_at.eq(at)).execute(conn).await?;
+            return Ok(None);
+        }
         let rests = circuits::get(conn, Circuit::Gateway).await?.rests_until(now);
         let until = rests.unwrap_or(leased_until);
         diesel::update(payment::table.find(id)).set(payment::look_again_at.eq(until)).execute(conn).await?;
-        Ok(rests.is_none().then(|| hold(&locked)))
+        Ok(rests.is_none().then_some(hold))
     })
     .await
+}
+
+/// From when on its tariff has the money taken.
+async fn taken_from(conn: &mut AsyncPgConnection, locked: &Locked) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let days: i32 = tariff::table.find(locked.bill.tariff_id).select(tariff::confirm_after).first(conn).await?;
+    Ok(locked.payment.first_sent_at.map(|at| at + TimeDelta::days(days.into())))
 }
 
 /// As the index has it.

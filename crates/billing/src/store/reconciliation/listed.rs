@@ -14,28 +14,33 @@ use crate::schema::{gateway_chargeback, reconciliation};
 
 const KEEP: &str = "
     insert into gateway_transaction (transaction_id, created_at, operation, status, amount, currency, invoice_id,
-        invoice_no, account_id, payment_id, bill_id, original_id, refunded, test_mode, on_our_terminal, listed_at)
+        invoice_no, account_id, payment_id, bill_id, original_id, refunded, test_mode, on_our_terminal, payout_on, payout_amount,
+        listed_at)
     select distinct on (transaction_id) transaction_id, created_at, operation, status, amount, left(currency, 255),
         left(invoice_id, 255), case when invoice_id ~ '^[1-9][0-9]{0,17}$' then invoice_id::bigint end,
-        left(account_id, 255), payment_id, bill_id, original_id, refunded, test_mode, on_our_terminal, $2
+        left(account_id, 255), payment_id, bill_id, original_id, refunded, test_mode, on_our_terminal,
+        payout_on, payout_amount, $2
     from jsonb_to_recordset($1) as listed (transaction_id bigint, created_at timestamptz, operation text, status text,
         amount bigint, currency text, invoice_id text, account_id text, payment_id uuid, bill_id uuid,
-        original_id bigint, refunded boolean, test_mode boolean, on_our_terminal boolean)
+        original_id bigint, refunded boolean, test_mode boolean, on_our_terminal boolean, payout_on date,
+        payout_amount bigint)
     order by transaction_id
     on conflict (transaction_id) do update set
         created_at = excluded.created_at, operation = excluded.operation, status = excluded.status,
         amount = excluded.amount, currency = excluded.currency, invoice_id = excluded.invoice_id,
         invoice_no = excluded.invoice_no, account_id = excluded.account_id, payment_id = excluded.payment_id,
         bill_id = excluded.bill_id, original_id = excluded.original_id, refunded = excluded.refunded,
-        test_mode = excluded.test_mode, on_our_terminal = excluded.on_our_terminal, listed_at = excluded.listed_at
+        test_mode = excluded.test_mode, on_our_terminal = excluded.on_our_terminal,
+        payout_on = excluded.payout_on, payout_amount = excluded.payout_amount, listed_at = excluded.listed_at
     where (gateway_transaction.created_at, gateway_transaction.operation, gateway_transaction.status,
            gateway_transaction.amount, gateway_transaction.currency, gateway_transaction.invoice_id,
            gateway_transaction.account_id, gateway_transaction.payment_id, gateway_transaction.original_id,
-           gateway_transaction.refunded, gateway_transaction.test_mode, gateway_transaction.on_our_terminal)
+           gateway_transaction.refunded, gateway_transaction.test_mode, gateway_transaction.on_our_terminal,
+           gateway_transaction.payout_on, gateway_transaction.payout_amount)
         is distinct from
           (excluded.created_at, excluded.operation, excluded.status, excluded.amount, excluded.currency,
            excluded.invoice_id, excluded.account_id, excluded.payment_id, excluded.original_id, excluded.refunded,
-           excluded.test_mode, excluded.on_our_terminal)";
+           excluded.test_mode, excluded.on_our_terminal, excluded.payout_on, excluded.payout_amount)";
 
 /// Keeps a page, and that the next one is to be read. `None`: somebody else has kept it.
 ///

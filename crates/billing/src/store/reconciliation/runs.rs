@@ -7,6 +7,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::super::{StoreError, restores};
+use super::compare::compare_days;
 use super::differences;
 use crate::ReconciliationId;
 use crate::reconciliation::{Phase, Range, RunKind, closed_days, today};
@@ -237,13 +238,17 @@ pub async fn end_reading(conn: &mut AsyncPgConnection, run: &Run) -> Result<Opti
     Ok(ended.optional()?)
 }
 
-/// Ends a run: everything was compared, and what could be put right was. Open differences of its range that it has not seen
-/// are none any more. After a restore charging goes on from here.
+/// Ends a run: everything was compared, and what could be put right was. What is left to compare is the ledger, day by day. Open
+/// differences of its range that it has not seen are none any more. After a restore charging goes on from here.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn end(conn: &mut AsyncPgConnection, run: &Run, now: DateTime<Utc>) -> Result<Run, StoreError> {
     conn.transaction(async |conn| {
+        // After a restore people wait, and what it leaves open the next night finds.
+        if run.kind != RunKind::Restore {
+            compare_days(conn, run, now).await?;
+        }
         differences::close_what_is_gone(conn, run, now).await?;
         let ending = diesel::sql_query(
             "update reconciliation

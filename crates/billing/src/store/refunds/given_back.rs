@@ -95,7 +95,11 @@ async fn record(
         amount: row.amount,
         transaction_id: row.gateway_tx_id,
     };
-    journal::enter_return(conn, row.payment_id, &back, locked.account.machine().time_zone, now).await?;
+    let zone = locked.account.machine().time_zone;
+    journal::enter_return(conn, row.payment_id, &back, zone, now).await?;
+    if let Some(transaction_id) = row.gateway_tx_id {
+        journal::place_return(conn, transaction_id, zone, now).await?;
+    }
     Ok(())
 }
 

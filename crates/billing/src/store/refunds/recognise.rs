@@ -6,12 +6,13 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use super::super::orphans::{self, Orphan};
 use super::super::payments::load::{Locked, lock_known};
-use super::super::{StoreError, events};
+use super::super::{StoreError, events, journal};
 use super::given_back::{self, NewMoney};
 use super::{apply, get, of_payment};
 use crate::event::EventKind;
 use crate::models::{NewRefund, RefundRow};
 use crate::payment::PaymentState;
+use crate::reconciliation::GATEWAY_ZONE;
 use crate::refund::{AccessEffect, RefundOutcome, RefundSource, RefundState, refund_in};
 use crate::schema::{payment, refund};
 use crate::{Currency, Kopecks, PaymentId};
@@ -94,7 +95,7 @@ pub async fn recognise(
     conn.transaction(async |conn| {
         let found = payment_of(conn, told.payment_tx_id, told.invoice_id.as_deref()).await?;
         let Some((payment_id, _)) = found else {
-            return orphan(conn, None, told, "a refund of no payment of ours", now).await;
+            return orphan(conn, None, told, from, "a refund of no payment of ours", now).await;
         };
         let mut locked = lock_known(conn, payment_id).await?;
         let known = refund::table.filter(refund::gateway_tx_id.eq(told.gateway_tx_id)).select(RefundRow::as_select());
@@ -102,14 +103,14 @@ pub async fn recognise(
             return Ok(Recognised::Known(Box::new(known)));
         }
         if !is_named_rightly(&locked, told) {
-            return orphan(conn, Some(&locked), told, "a refund that names another's payment as ours", now).await;
+            return orphan(conn, Some(&locked), told, from, "a refund that names another's payment as ours", now).await;
         }
         let recognised = match ours(conn, &locked, told).await? {
             Some(row) => {
                 let done = RefundOutcome::Done { gateway_tx_id: Some(told.gateway_tx_id) };
                 Recognised::New(Box::new(apply::settle(conn, &mut locked, row, done, now).await?.refund))
             }
-            None => external(conn, &mut locked, told, now).await?,
+            None => external(conn, &mut locked, told, from, now).await?,
         };
         if from != KnownFrom::Look {
             wake(conn, &locked, now).await?;
@@ -144,6 +145,7 @@ async fn external(
     conn: &mut AsyncPgConnection,
     locked: &mut Locked,
     told: &GatewayRefund,
+    from: KnownFrom,
     now: DateTime<Utc>,
 ) -> Result<Recognised, StoreError> {
     let before = of_payment(conn, locked.payment.id).await?;
@@ -153,7 +155,7 @@ async fn external(
     let back: Vec<RefundRow> = before.into_iter().filter(|refund| refund.state == RefundState::Succeeded).collect();
     let left = given_back::left(&locked.payment, &back);
     if told.amount > left || Kopecks::billable(told.amount.get()).is_err() {
-        return orphan(conn, Some(locked), told, "a refund of more than was taken", now).await;
+        return orphan(conn, Some(locked), told, from, "a refund of more than was taken", now).await;
     }
     let effect = AccessEffect::by_default(told.amount == left, given_back::is_of_present_period(locked));
     let money = (told.amount, locked.payment.currency);
@@ -216,6 +218,7 @@ async fn orphan(
     conn: &mut AsyncPgConnection,
     locked: Option<&Locked>,
     told: &GatewayRefund,
+    from: KnownFrom,
     what: &str,
     now: DateTime<Utc>,
 ) -> Result<Recognised, StoreError> {
@@ -232,6 +235,10 @@ async fn orphan(
         test_mode: None,
     };
     let is_new = orphans::set_aside(conn, &found, now).await?;
+    // The list knows in which currency, and whether money has moved at all.
+    if from == KnownFrom::Reconciliation {
+        journal::set_return_aside(conn, told.gateway_tx_id, GATEWAY_ZONE, now).await?;
+    }
     if let Some(locked) = locked.filter(|_| is_new) {
         let attention = given_back::about(locked, EventKind::NeedsAttention);
         events::append(conn, vec![attention.with("transaction_id", told.gateway_tx_id)], now).await?;

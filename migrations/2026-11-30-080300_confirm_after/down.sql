@@ -1,0 +1,1 @@
+alter table tariff drop column confirm_after;
