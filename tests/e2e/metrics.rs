@@ -140,6 +140,10 @@ async fn prometheus_reads_what_dashboards_and_alerts_ask_for() {
     for (query, expected) in [
         (r#"sum(billing_payments_total{state="succeeded"})"#, 1.0),
         (r#"sum(billing_payments_total{state="declined",reason_group="soft"})"#, 1.0),
+        ("max(billing_receipts_missing)", 0.0),
+        ("max(billing_reconciliation_open)", 0.0),
+        (r#"sum(billing_refunds_total{state="failed",source="ours"})"#, 0.0),
+        (r#"sum(billing_notifications_total{kind="pay",verdict="orphan"})"#, 0.0),
         (r#"sum(messaging_client_sent_messages_total{messaging_destination_name="payments",error_type=""})"#, 2.0),
     ] {
         eventually(PATIENCE, async || match prometheus.value(query).await {

@@ -5,6 +5,7 @@
 //! is replied to from the rows, on connections of its own, and writes nothing.
 
 mod config;
+mod figures;
 mod networks;
 mod request;
 mod words;
@@ -15,12 +16,12 @@ use std::sync::Arc;
 
 use billing::db::{Db, DbError};
 use billing::event::Source;
-use billing::notification::CheckReply;
+use billing::notification::{CheckReply, Notice, NoticeEffect, NoticeKind};
 use billing::payment::identity::Terminal;
 use billing::store::StoreError;
 use billing::store::notifications::{self, Received, Rules};
 use billing::trail::{self, Trail};
-use billing::{Services, notification::Notice, wake};
+use billing::{Services, wake};
 use bytes::Bytes;
 use cloudpayments::notification::{Kind, Reply};
 use http::header::CONTENT_TYPE;
@@ -43,6 +44,7 @@ use crate::start::StartError;
 /// Refusals are told of once, however many.
 static REFUSED: Outages = Outages::new();
 static UNAVAILABLE: Outages = Outages::new();
+static MISDIRECTED: Outages = Outages::new();
 
 /// The port, held and not served yet.
 pub(crate) struct Bound {
@@ -95,6 +97,7 @@ impl Bound {
             url = format!("{scheme}://{address}{}", request::PATH),
             "notifications of the gateway are taken"
         );
+        figures::begin();
         let limits =
             Limits { body: config.timeout, per_address: MAX_CONNECTIONS, in_all: MAX_CONNECTIONS, ..Limits::default() };
         let desk = Arc::new(Desk {
@@ -149,9 +152,11 @@ struct Desk {
 
 impl Desk {
     async fn respond(self: Arc<Self>, request: Request<Body>) -> Response<Full<Bytes>> {
+        let kind = request::kind(&request).map_or("unknown", Kind::as_str);
         let (status, reply) = match self.reply(request).await {
             Ok(reply) => (http::StatusCode::OK, reply),
             Err(refused) => {
+                figures::count(kind, figures::refusal(&refused));
                 tell(&refused);
                 (refused.status(), Reply::NotAcceptable)
             }
@@ -185,7 +190,9 @@ impl Desk {
             let mut conn = self.checks_db.conn().await?;
             notifications::check(&mut conn, notice, self.rules.terminal).await
         };
-        match checking.await.map_err(unavailable)? {
+        let reply = checking.await.map_err(unavailable)?;
+        figures::count("check", verdict(reply));
+        match reply {
             CheckReply::Accepted => Ok(Reply::Accepted),
             reply => {
                 tracing::info!(invoice_id = notice.invoice_id, ?reply, "a payment is not to be made");
@@ -203,6 +210,11 @@ impl Desk {
 
     /// Writes it down, and lets it have its effect. It is not begun anew for whoever has hung up, nor broken off.
     async fn take(self: &Arc<Self>, received: Received) -> Result<Reply, Refused> {
+        let is_taken_for_made = matches!(received.key.kind, NoticeKind::Pay | NoticeKind::Confirm);
+        if is_taken_for_made && received.notice.may_be_check && MISDIRECTED.begins() {
+            let notification = &received.key;
+            tracing::error!(%notification, "it looks like a Check: correct the addresses in the gateway's cabinet");
+        }
         let desk = Arc::clone(self);
         let trail = Trail::of(Source::Notification);
         let taking = self.tracker.spawn(trail::follow(trail, async move { desk.write_down(received).await }));
@@ -221,6 +233,7 @@ impl Desk {
         let Ok(_writing) = self.writing.acquire().await else { return Ok(()) };
         let mut conn = db.conn().await?;
         if !notifications::receive(&mut conn, &received, cipher, db.now()).await? {
+            figures::count(received.key.kind.as_str(), "again");
             tracing::debug!(notification = %received.key, "told again");
             return Ok(());
         }
@@ -231,12 +244,14 @@ impl Desk {
             Err(error) if error.is_transient() => return Err(error),
             // It is kept, and told again it would fare no better: the timetable tries, and a person must look.
             Err(error) => {
+                figures::count(key.kind.as_str(), "later");
                 tracing::error!(notification = %key, %error, "a notification has no effect yet");
                 notifications::put_off(&mut conn, key, db.now()).await?;
                 return Ok(());
             }
         };
         drop(conn);
+        figures::count(key.kind.as_str(), acted.effect.map_or("later", NoticeEffect::as_str));
         if trail::take_news() {
             self.services.bell.ring();
         }
@@ -244,6 +259,17 @@ impl Desk {
         let (app, now) = (self.services.app.clone(), db.now());
         self.tracker.spawn(async move { wake::after_notification(&app, &acted, now).await });
         Ok(())
+    }
+}
+
+const fn verdict(reply: CheckReply) -> &'static str {
+    match reply {
+        CheckReply::Accepted => "accepted",
+        CheckReply::WrongInvoice => "wrong_invoice",
+        CheckReply::WrongAccount => "wrong_account",
+        CheckReply::WrongAmount => "wrong_amount",
+        CheckReply::NotAcceptable => "not_acceptable",
+        CheckReply::Expired => "expired",
     }
 }
 

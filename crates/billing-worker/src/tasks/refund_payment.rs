@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use super::charge::request_id;
 use super::look_for_refund::{Found, look_for};
 use crate::desk::Desk;
+use crate::figures;
 use crate::gateway::{self, signals};
 
 pub(crate) async fn refund_payment(task: RefundPayment, cx: Context<Desk>) -> TaskResult<RefundReceipt> {
@@ -131,6 +132,9 @@ async fn applied_to(task: RefundPayment, applied: AppliedRefund, cx: &Context<De
     desk.tell_news();
     let AppliedRefund { refund, moved, needs_attention } = applied;
     let (refund_id, payment_id) = (refund.id, refund.payment_id);
+    if moved {
+        figures::refund_moved(&refund);
+    }
     if needs_attention {
         let why = refund.info.clone().unwrap_or_default();
         tracing::error!(%refund_id, %payment_id, why, "a refund came to nothing: a person must look");

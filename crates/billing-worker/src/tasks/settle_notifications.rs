@@ -7,6 +7,7 @@ use billing::wake;
 use celeriac::{Context, TaskResult};
 
 use crate::desk::Desk;
+use crate::figures;
 
 const CHUNK: i64 = 100;
 
@@ -49,6 +50,9 @@ async fn settle(key: &NoticeKey, cx: &Context<Desk>) -> TaskResult<bool> {
         }
     };
     desk.tell_news();
+    if let Some(effect) = acted.effect {
+        figures::notified(key.kind, effect);
+    }
     acted.tell(key);
     wake::after_notification(cx.app(), &acted, desk.now()).await;
     Ok(true)
