@@ -250,6 +250,7 @@ pub(crate) const fn difference(kind: DifferenceKind, lang: Lang) -> &'static str
         DifferenceKind::RefundMissingThere => lang.of("Refund missing at the gateway", "Возврата нет у шлюза"),
         DifferenceKind::RefundAmount => lang.of("Another amount went back", "Возвращена другая сумма"),
         DifferenceKind::Chargeback => lang.of("Taken back by a bank", "Отозвано банком (chargeback)"),
+        DifferenceKind::Ledger => lang.of("The ledger of a day differs", "Книги за день не сходятся"),
     }
 }
 
