@@ -6,6 +6,7 @@
 
 mod access;
 mod assets;
+mod chart;
 mod config;
 mod guard;
 mod lang;
@@ -13,6 +14,7 @@ mod list;
 mod page;
 mod pages;
 mod params;
+mod report;
 mod routes;
 mod show;
 mod story;

@@ -26,6 +26,7 @@ pub(crate) enum Section {
     Payments,
     Refunds,
     Rules,
+    Reports,
     Tariffs,
     Notifications,
     Receipts,
@@ -142,6 +143,7 @@ impl Shell {
             sections.push((Section::Rules, "/rules", lang.of("Refusals", "Отказы")));
         }
         if visitor.has(SeeBooks) {
+            sections.push((Section::Reports, "/reports", lang.of("Reports", "Отчёты")));
             sections.push((Section::Receipts, "/receipts", lang.of("Receipts", "Чеки")));
             sections.push((Section::Notifications, "/notifications", lang.of("Notifications", "Уведомления")));
             sections.push((Section::Differences, "/differences", lang.of("Differences", "Расхождения")));

@@ -17,6 +17,7 @@ pub(crate) mod payment;
 pub(crate) mod payments;
 pub(crate) mod refund;
 pub(crate) mod refunds;
+pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod second_factor;
 pub(crate) mod sign_in;

@@ -109,7 +109,11 @@ impl Site {
             path if path.starts_with("/bills") => self.bill.to_string(),
             _ => self.payment.to_string(),
         };
-        let name = if path.starts_with("/assets") { crate::assets::STYLE_NAME.as_str() } else { "nobody" };
+        let name = match path {
+            path if path.starts_with("/assets") => crate::assets::STYLE_NAME.as_str(),
+            path if path.starts_with("/reports") => "recovery",
+            _ => "nobody",
+        };
         path.replace("{id}", &id).replace("{code}", &id).replace("{name}", name).replace("{token}", "no-such-link")
     }
 

@@ -19,7 +19,10 @@ use crate::cluster::SOON;
 
 /// A chat, or whatever takes webhooks. It is not there at first.
 #[derive(Clone, Default)]
-struct Chat(Arc<Mutex<Vec<(Option<String>, Value)>>>);
+struct Chat(Arc<Mutex<Vec<Told>>>);
+
+/// The authorization of a request, and its body.
+type Told = (Option<String>, Value);
 
 async fn take(State(chat): State<Chat>, headers: HeaderMap, Json(notice): Json<Value>) -> StatusCode {
     let token = headers.get("authorization").and_then(|token| token.to_str().ok()).map(str::to_owned);

@@ -35,7 +35,7 @@ pub async fn tariffs(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result
         .load(conn)
         .await?;
     let line = |id: TariffId| {
-        let next = coming.iter().find(|price| price.tariff_id == id).cloned();
+        let next = coming.iter().find(|price| price.tariff_id == id).copied();
         Some(TariffLine { tariff: prices.get(id, now)?, next })
     };
     Ok(ids.into_iter().filter_map(line).collect())
