@@ -314,12 +314,11 @@ fn is_approved(label: &str) -> bool {
 fn approval(n: &Numbers, lang: Lang) -> Report {
     let approved = |sum: &Sum| sum.figure == Figure::Attempt && is_approved(&sum.label);
     let by = |instrument: &'static str| move |sum: &Sum| sum.label.starts_with(instrument);
-    let share = |sums: &dyn Fn(&dyn Fn(&Sum) -> bool) -> Pair, instrument: &'static str| {
+    let share = |sums: &[Sum], instrument: &'static str| {
         let of = by(instrument);
-        percent(sums(&|sum: &Sum| approved(sum) && of(sum)).0, sums(&|sum: &Sum| of(sum)).0)
+        let all = Numbers::of(sums, n.currency, |sum| of(sum)).0;
+        percent(Numbers::of(sums, n.currency, |sum| approved(sum) && of(sum)).0, all)
     };
-    let now = |fits: &dyn Fn(&Sum) -> bool| n.total(fits);
-    let before = |fits: &dyn Fn(&Sum) -> bool| n.earlier(fits);
     let kinds = [
         ("", lang.of("All approved", "Одобрено всего")),
         ("cryptogram", lang.of("By the customer", "С участием абонента")),
@@ -327,7 +326,7 @@ fn approval(n: &Numbers, lang: Lang) -> Report {
     ];
     let headlines = kinds
         .iter()
-        .map(|(kind, name)| Headline { name, value: share(&now, kind), before: share(&before, kind) })
+        .map(|(kind, name)| Headline { name, value: share(&n.totals, kind), before: share(&n.before, kind) })
         .collect();
     let all = n.total(|_| true).0;
     let rows = n

@@ -261,7 +261,7 @@ fn ids(task: &str, kwargs: &str) -> Option<serde_json::Value> {
         let quoted = |text: &str| Some(text.strip_prefix('\'')?.strip_suffix('\'')?.to_owned());
         let (name, value) = (quoted(name)?, quoted(value)?);
         let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        (is_name && value.parse::<uuid::Uuid>().is_ok()).then(|| (name, serde_json::Value::String(value)))
+        (is_name && value.parse::<uuid::Uuid>().is_ok()).then_some((name, serde_json::Value::String(value)))
     });
     pairs.collect::<Option<serde_json::Map<_, _>>>().map(serde_json::Value::Object)
 }

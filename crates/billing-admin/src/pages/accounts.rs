@@ -94,21 +94,6 @@ fn cursor(text: &str) -> Option<AccountCursor> {
     Some((DateTime::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_in_the_list_survives_the_address() {
-        let at = "2026-03-10T09:00:00.123456Z".parse().unwrap();
-        let place = (at, AccountId::new());
-        assert_eq!(cursor(&written(place)), Some(place));
-        for wrong in ["", "1", "1.2", "x.y", "99999999999999999999.0"] {
-            assert_eq!(cursor(wrong), None, "{wrong}");
-        }
-    }
-}
-
 /// What an export has of it.
 pub(crate) struct Accounts;
 
@@ -162,5 +147,20 @@ impl List for Accounts {
             Value::Number(row.declines.into()),
             Value::text(row.card.as_ref().map(show::card)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_list_survives_the_address() {
+        let at = "2026-03-10T09:00:00.123456Z".parse().unwrap();
+        let place = (at, AccountId::new());
+        assert_eq!(cursor(&written(place)), Some(place));
+        for wrong in ["", "1", "1.2", "x.y", "99999999999999999999.0"] {
+            assert_eq!(cursor(wrong), None, "{wrong}");
+        }
     }
 }

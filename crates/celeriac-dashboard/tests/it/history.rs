@@ -245,7 +245,8 @@ async fn days_go_when_they_are_too_old_and_when_all_is_too_much_and_today_is_tol
     site.close().await;
     let client = database(&postgres).await;
     let day = async |days_ago: i64| {
-        let today = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).date_naive();
+        let today = client.query_one("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')", &[]).await.unwrap();
+        let today: chrono::NaiveDate = today.get::<_, String>(0).parse().unwrap();
         let day = today - chrono::Days::new(days_ago.unsigned_abs());
         let from = day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
         let (name, to) = (day.format("task_%Y_%m_%d").to_string(), from + 86_400_000_000);
