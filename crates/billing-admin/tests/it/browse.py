@@ -51,6 +51,10 @@ PAGES = {
     "events-none": "/events?kind=receipt_issued",
     "rules": "/rules",
     "rule": "/rules/5051",
+    "reports": "/reports",
+    "reports-subscribers": "/reports/subscribers",
+    "reports-approval": "/reports/approval",
+    "reports-recovery": "/reports/recovery",
     "find": "/find?q=what",
     "audit": "/audit",
     "me": "/me",
@@ -58,7 +62,7 @@ PAGES = {
     "problem": "/nowhere",
 }
 # Which pictures are shown in the documentation.
-SHOWN = {"home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me"}
+SHOWN = {"home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me", "reports", "reports-subscribers"}
 WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
 
 
@@ -231,6 +235,7 @@ def speaks_both(browser):
     browser.press("Тёмная")
     browser.once("dark", lambda: browser.find("html").get_attribute("data-theme") == "dark")
     browser.press("Как в системе")
+    browser.once("as the system has it", lambda: not browser.find("html").get_attribute("data-theme"))
 
 
 def acts(browser):

@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use clap::Parser;
 use diesel::sql_types::Text;
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use secrecy::ExposeSecret as _;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -137,6 +137,8 @@ async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() 
     for _ in 0..60 {
         month.account(now - TimeDelta::days(5)).await;
     }
+
+    db.conn().await.unwrap().batch_execute(include_str!("figures.sql")).await.unwrap();
 
     let by = By::command_line("a test");
     let mut passwords = Vec::new();
