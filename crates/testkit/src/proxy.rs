@@ -180,8 +180,8 @@ async fn connection(mut client: TcpStream, upstream: &str, mut weather: watch::R
     let in_order = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let requests = pump(client_read, server_write, weather.clone());
-        let replies = pump(server_read, client_write, weather.clone());
+        let requests = pump(client_read, server_write, weather.clone(), cuts);
+        let replies = pump(server_read, client_write, weather.clone(), cuts);
         tokio::select! {
             ended = async { tokio::try_join!(requests, replies) } => ended.is_ok(),
             _ = weather.wait_for(|weather| weather.cuts != cuts) => false,
@@ -199,11 +199,19 @@ fn reset(socket: &TcpStream) {
     let _ = socket.set_zero_linger();
 }
 
-/// One direction, until its end.
-async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut weather: watch::Receiver<Weather>) -> io::Result<()> {
+/// One direction, until its end. Nothing that was written after a cut arrives, however busy the machine is.
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut weather: watch::Receiver<Weather>,
+    cuts: u64,
+) -> io::Result<()> {
     let mut piece = vec![0; 64 * 1024];
     loop {
         let length = from.read(&mut piece).await?;
+        if weather.borrow().cuts != cuts {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let delay = weather.borrow().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
