@@ -203,7 +203,10 @@ async fn a_message_that_the_broker_refuses_is_found_among_many() {
 #[tokio::test]
 async fn a_message_over_which_the_broker_closes_the_connection_is_found_among_many_and_refused_alone() {
     let setup = Setup::classic().await;
-    let broker = setup.with_queue().await;
+    // RabbitMQ takes seconds for each crash when the machine is busy.
+    let options = ConnectOptions { publish_timeout: Duration::from_secs(120), ..ConnectOptions::default() };
+    let broker = connect(&setup.url, options).await.unwrap();
+    declare(&*broker, setup.queue("q")).await;
     let mut stream = durable("stream");
     stream.arguments.insert("x-queue-type", "stream");
     declare(&*broker, stream).await;
