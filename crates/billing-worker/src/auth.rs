@@ -8,7 +8,7 @@ use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 
-use crate::config::ConfigError;
+use crate::setting::ConfigError;
 
 pub(crate) mod proto {
     #![expect(unreachable_pub, reason = "generated")]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use billing::breaker::BreakerPolicy;
 use billing::duration;
 use billing::payment::identity::Terminal;
-use chrono::TimeDelta;
 use clap::{ArgAction, Args};
 use secrecy::SecretString;
 
 use crate::life::LifeConfig;
 use crate::receipts::ReceiptsConfig;
 use crate::roles::RolesConfig;
+use crate::setting::{ConfigError, at_least_one, delta};
 use crate::shares::Shares;
 
 /// Options of `billing worker`.
@@ -278,13 +278,6 @@ impl BreakerConfig {
     }
 }
 
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=100_000) => Ok(number),
-        _ => Err("expected a number from 1 to 100000".to_owned()),
-    }
-}
-
 fn revokes(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1_000_000) => Ok(number),
@@ -305,41 +298,6 @@ fn at_least_days(text: &str, days: u64) -> Result<Duration, String> {
         Ok(kept) if kept >= Duration::from_secs(days * 24 * 60 * 60) => Ok(kept),
         Ok(_) => Err(format!("must be {days}d or more")),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// A setting that cannot be worked with. Names the variable; what is wrong with it may stand in the source.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{setting}", setting = variable(.0))]
-    Gateway(#[from] cloudpayments::ConfigError),
-    #[error("GATEWAY_BREAKER_PAUSE: more than 0 and at most an hour")]
-    BreakerPause,
-    #[error("{variable}: too long")]
-    TooLong { variable: &'static str },
-    #[error("WORKER_QUEUES: one of the names is empty")]
-    NamelessQueue,
-    #[error(
-        "WORKER_RENEWALS_CONCURRENCY and WORKER_LOOKUPS_CONCURRENCY: together they must leave some of GATEWAY_MAX_IN_FLIGHT ({max_in_flight}) for payments"
-    )]
-    NothingForPayments { max_in_flight: usize },
-    #[error("{variable}: {problem}")]
-    Auth { variable: &'static str, problem: String },
-    #[error("{variable}: {problem}")]
-    Receipts { variable: &'static str, problem: &'static str },
-    #[error("WORKER_NAME, WORKER_STATEDB, WORKER_EXCLUDE_QUEUES, WORKER_AUTOSCALE or BROKER_API: {0}")]
-    Worker(String),
-}
-
-/// Which of our settings the client complains about.
-fn variable(error: &cloudpayments::ConfigError) -> &'static str {
-    use cloudpayments::ConfigError as E;
-    match error {
-        E::BaseUrl(_) | E::Http(_) | E::Tls(_) => "GATEWAY_URL",
-        E::PublicId => "CLOUDPAYMENTS_PUBLIC_ID",
-        E::ApiSecret => "CLOUDPAYMENTS_API_SECRET",
-        E::Zero("max_in_flight") => "GATEWAY_MAX_IN_FLIGHT",
-        E::Zero(_) => "GATEWAY_TIMEOUT",
     }
 }
 
@@ -375,8 +333,7 @@ impl Config {
         Ok(())
     }
 
-    /// The gateway itself speaks nothing but https.
-    /// What kind of terminal ours is.
+    /// What kind of terminal ours is: the gateway itself speaks nothing but https.
     #[must_use]
     pub fn terminal(&self) -> Terminal {
         let is_plain =
@@ -394,10 +351,6 @@ impl Config {
             max_in_flight: self.max_in_flight(),
         })?)
     }
-}
-
-pub(crate) fn delta(variable: &'static str, duration: Duration) -> Result<TimeDelta, ConfigError> {
-    TimeDelta::from_std(duration).map_err(|_| ConfigError::TooLong { variable })
 }
 
 #[cfg(test)]

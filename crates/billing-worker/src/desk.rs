@@ -14,8 +14,9 @@ use cloudpayments::{Client, Doubt, Error, NotProcessed};
 use secrecy::SecretString;
 
 use crate::allowance::Allowance;
-use crate::config::{Config, ConfigError, delta};
+use crate::config::Config;
 use crate::receipts::Receipts;
+use crate::setting::{ConfigError, delta};
 
 /// The state of the worker: connections and rules, the same for all tasks. Cheap to clone.
 #[derive(Clone)]

@@ -13,6 +13,7 @@ mod gateway;
 mod life;
 mod receipts;
 mod roles;
+mod setting;
 mod shares;
 mod tasks;
 
@@ -24,13 +25,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use circuits::Circuits;
-pub use config::{Config, ConfigError};
+pub use config::Config;
 use desk::Desk;
 pub use figures::describe as describe_metrics;
 pub use life::LifeConfig;
 pub use receipts::ReceiptsConfig;
 use roles::Roles;
 pub use roles::RolesConfig;
+pub use setting::ConfigError;
 
 /// What tells a worker to end.
 #[derive(Clone, Debug, Default)]

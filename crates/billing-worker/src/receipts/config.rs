@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Receipts;
 use super::contacts::{self, Contacts};
 use super::content::Seller;
-use crate::config::ConfigError;
 use crate::roles::RolesConfig;
+use crate::setting::ConfigError;
 
 /// Options of receipts.
 #[derive(Debug, Clone, Args)]

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::client::Client;
 use crate::auth::Connection;
-use crate::config::{ConfigError, at_least_one};
+use crate::setting::{ConfigError, at_least_one};
 
 /// Options of the push of roles.
 #[derive(Debug, Clone, Args)]

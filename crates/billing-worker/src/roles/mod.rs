@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::Client;
 pub use self::config::RolesConfig;
-use crate::config::{ConfigError, delta};
+use crate::setting::{ConfigError, delta};
 
 /// How many events are read at once.
 const BATCH: i64 = 1_000;

@@ -20,7 +20,7 @@ use crate::gateway::{self, ChargeRequest, Heard, signals};
 pub(super) async fn charge(payment_id: PaymentId, cx: &Context<Desk>) -> TaskResult<PaymentReceipt> {
     let desk = cx.state();
     if let Some(receipts) = &desk.receipts {
-        receipts.of_charge(payment_id, desk).await?;
+        receipts.of_charge(payment_id, &desk.services).await?;
     }
     let begun = {
         let mut conn = desk.services.db.conn().await?;

@@ -21,7 +21,7 @@ use crate::gateway::{self, signals};
 pub(crate) async fn refund_payment(task: RefundPayment, cx: Context<Desk>) -> TaskResult<RefundReceipt> {
     let desk = cx.state();
     if let Some(receipts) = &desk.receipts {
-        receipts.of_refund(task.refund_id, desk).await?;
+        receipts.of_refund(task.refund_id, &desk.services).await?;
     }
     // Before it is written ahead: a request that is committed as on its way leaves at once.
     let _place = desk.allowance.beside_payments(None).await;

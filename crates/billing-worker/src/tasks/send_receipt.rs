@@ -21,7 +21,7 @@ pub(crate) async fn send_receipt(task: SendReceipt, cx: Context<Desk>) -> TaskRe
         tracing::error!(%receipt_id, "a receipt waits: RECEIPTS_TAXATION_SYSTEM is not set for this worker");
         return Ok(());
     };
-    settings.of_order(receipt_id, desk).await?;
+    settings.of_order(receipt_id, &desk.services).await?;
     // Before it is written ahead: a request that is committed as on its way leaves at once.
     let _place = desk.allowance.beside_payments(None).await;
     let now = desk.now();
