@@ -113,6 +113,8 @@ pub(crate) fn table() -> Vec<Route> {
         confirm("/accounts/{id}/ask_gateway", MendSubscriptions, ActionKind::AskGateway),
         preview("/accounts/{id}/change_tariff", MendSubscriptions, ActionKind::ChangeTariff),
         confirm("/accounts/{id}/change_tariff", MendSubscriptions, ActionKind::ChangeTariff),
+        preview("/accounts/{id}/retry_now", MendSubscriptions, ActionKind::RetryNow),
+        confirm("/accounts/{id}/retry_now", MendSubscriptions, ActionKind::RetryNow),
         route(GET, "/bills", Has(SeeCustomers), pages::bills::page),
         route(GET, "/bills/{id}", Has(SeeCustomers), pages::bill::page),
         route(GET, "/payments", Has(SeeCustomers), pages::payments::page),

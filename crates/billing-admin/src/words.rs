@@ -212,6 +212,7 @@ pub(crate) const fn action(kind: ActionKind, lang: Lang) -> &'static str {
             lang.of("Another tariff from the next period on", "Сменить тариф со следующего периода")
         }
         ActionKind::AskGateway => lang.of("Ask the gateway now", "Спросить шлюз сейчас"),
+        ActionKind::RetryNow => lang.of("Charge again now", "Списать ещё раз сейчас"),
     }
 }
 

@@ -154,6 +154,10 @@ fn offered(of: &Subscription, id: AccountId, visitor: &Visitor, lang: Lang) -> V
         (ActionKind::Resume, serves && is_open && account.cancel_at_period_end),
         (ActionKind::Extend, mends && is_open),
         (ActionKind::AskGateway, mends && live.is_some_and(|(view, _)| view.state == PaymentState::Unknown)),
+        (
+            ActionKind::RetryNow,
+            mends && is_open && account.declines + account.faults > 0 && account.next_charge_at.is_some(),
+        ),
         (ActionKind::ChangeTariff, mends && is_open && !account.cancel_at_period_end),
         (ActionKind::ForgetCard, serves && account.has_token),
     ];

@@ -4,16 +4,22 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Redirect};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use billing::models::Tariff;
+use billing::payment::PaymentState;
+use billing::store::renewals::NoRetry;
 use billing::store::staff::{Action, ActionError, ActionKind, Done, MAX_REASON, Order, Preview, act, preview};
-use billing::store::subscriptions::{Subscription, VerbError};
+use billing::store::subscriptions::{self, Subscription, VerbError};
 use billing::store::tariffs;
+use billing::tasks::ChargeRenewal;
 use billing::{AccountId, TariffId, trail};
+use celeriac::SendOptions;
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::{Answer, Shared};
+use crate::Core;
 use crate::page::{Problem, Section, Shell, Viewer, html};
 use crate::params::{Asked, Params};
 use crate::{show, words};
@@ -52,10 +58,10 @@ struct Offer {
 }
 
 /// A fact before and after.
-struct Row {
-    name: &'static str,
-    before: String,
-    after: String,
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) before: String,
+    pub(super) after: String,
 }
 
 #[derive(Template)]
@@ -141,6 +147,9 @@ pub(crate) async fn confirm(
     }
     match done {
         Ok(Done::Now | Done::Before) => {
+            if kind == ActionKind::RetryNow {
+                wake(&core, account_id).await?;
+            }
             Ok(Redirect::to(&format!("/accounts/{account_id}?done={kind}")).into_response())
         }
         Ok(Done::Changed(shown)) => {
@@ -153,6 +162,18 @@ pub(crate) async fn confirm(
         }
         Err(error) => refused(shell, &action, offers, error),
     }
+}
+
+/// Tells the workers of the charge that was opened; should that fail, the timetable finds it.
+async fn wake(core: &Core, account_id: AccountId) -> Result<(), Problem> {
+    let found = subscriptions::get(&mut *core.services.db.conn().await?, account_id).await?;
+    let open = found.and_then(|subscription| subscription.open?.payment);
+    let Some((payment, _)) = open.filter(|(payment, _)| payment.state == PaymentState::Created) else { return Ok(()) };
+    let options = SendOptions::new().task_id(ChargeRenewal::task_id(payment.id));
+    if let Err(error) = core.services.app.send_with(ChargeRenewal { payment_id: payment.id }, options).await {
+        tracing::warn!(payment_id = %payment.id, %error, "not told to the workers; the timetable will");
+    }
+    Ok(())
 }
 
 /// What may be chosen, where something is to be chosen.
@@ -211,7 +232,7 @@ fn button(action: &Action, shell: &Shell) -> String {
     }
 }
 
-fn rows(before: &Subscription, after: &Subscription, shell: &Shell) -> Vec<Row> {
+pub(super) fn rows(before: &Subscription, after: &Subscription, shell: &Shell) -> Vec<Row> {
     let lang = shell.lang();
     let when = |at: Option<chrono::DateTime<chrono::Utc>>| {
         let local = at.map(|at| at.with_timezone(&shell.zone));
@@ -279,6 +300,10 @@ fn refused(shell: Shell, action: &Action, tariffs: Vec<Offer>, error: ActionErro
             "No payment is in doubt, or the gateway is being asked already.",
             "Неизвестных платежей нет, или шлюз уже спрашивают.",
         ),
+        ActionError::NoRetry(refused) => {
+            let why = no_retry(*refused, &shell);
+            return Ok(cannot(shell, action, tariffs, why));
+        }
         ActionError::Days => lang.of("From 1 to 366 days.", "От 1 до 366 дней."),
         ActionError::FormReused => lang.of(
             "This form was used for something else. Open the action again.",
@@ -292,15 +317,60 @@ fn refused(shell: Shell, action: &Action, tariffs: Vec<Offer>, error: ActionErro
         }
         ActionError::Verb(_) => lang.of("Something else is under way.", "Сейчас выполняется другое действие."),
     };
+    let why = why.to_owned();
+    Ok(cannot(shell, action, tariffs, why))
+}
+
+/// Why a renewal is not charged again now.
+fn no_retry(refused: NoRetry, shell: &Shell) -> String {
+    let lang = shell.lang();
+    let until = |why: &str, at: DateTime<Utc>| {
+        let local = at.with_timezone(&shell.zone).format(lang.of("%-d %b %Y, %H:%M", "%d.%m.%Y %H:%M"));
+        format!("{why} {local}.")
+    };
+    match refused {
+        NoRetry::NotPlanned => lang
+            .of(
+                "No further charge of a refused renewal is planned.",
+                "Повторное списание отклонённого продления не запланировано.",
+            )
+            .to_owned(),
+        NoRetry::NoCard => {
+            lang.of("No card is kept that could be charged.", "Нет сохранённой карты для списания.").to_owned()
+        }
+        NoRetry::InWork => lang.of("A payment must end first.", "Сначала должен завершиться платёж.").to_owned(),
+        NoRetry::CardRests(at) => until(
+            lang.of(
+                "The card was charged twice within 24 hours; the next charge is allowed from",
+                "С карты уже списывали дважды за 24 часа; следующее списание разрешено с",
+            ),
+            at,
+        ),
+        NoRetry::GatewayForbids(at) => until(
+            lang.of("With the refusal the gateway has said: not before", "Вместе с отказом шлюз сообщил: не раньше"),
+            at,
+        ),
+        NoRetry::GatewayRests(at) => until(
+            lang.of(
+                "The gateway is left alone now, or this account has money there that is not explained; not before",
+                "Шлюз сейчас не тревожат, или у абонента там есть необъяснённые деньги; не раньше",
+            ),
+            at,
+        ),
+    }
+}
+
+fn cannot(shell: Shell, action: &Action, tariffs: Vec<Offer>, why: String) -> Response {
+    let lang = shell.lang();
     let page = Refused {
         account: action.account_id,
         short: show::short(action.account_id),
         title: words::action(action.kind, lang),
-        why: why.to_owned(),
+        why,
         kind: action.kind,
         days: action.days,
         tariffs,
         shell,
     };
-    Ok((StatusCode::CONFLICT, html(&page)).into_response())
+    (StatusCode::CONFLICT, html(&page)).into_response()
 }

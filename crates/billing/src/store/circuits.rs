@@ -97,28 +97,10 @@ pub(super) async fn admit(
     by_itself: Option<AccountId>,
     now: DateTime<Utc>,
 ) -> Result<Admitted, StoreError> {
-    // One round trip for all of it.
-    let is_held = exists(restore::table.filter(restore::lifted_at.is_null()));
-    let is_unexplained = sql::<Bool>(
-        "exists (select from difference where kind = 'missing_here' and state = 'open' and lower(account_id) = ",
-    )
-    .bind::<Nullable<Text>, _>(by_itself.map(|account| account.to_string()))
-    .sql(")");
-    let found: Vec<(Row, bool, bool)> = circuit::table
-        .filter(circuit::name.eq_any(of))
-        .order(circuit::name)
-        .select((Row::as_select(), is_held, is_unexplained))
-        .prepared()
-        .load(conn)
-        .await?;
-    if found.iter().any(|(_, is_held, _)| *is_held) {
-        return Ok(Admitted::Wait(now + HELD_FOR));
-    }
-    if found.iter().any(|(.., is_unexplained)| *is_unexplained) {
-        return Ok(Admitted::Wait(now + UNEXPLAINED_FOR));
-    }
-    let rows = found.into_iter().map(|(row, ..)| row);
-    let standing: Vec<Standing> = rows.map(Standing::from).collect();
+    let standing = match read(conn, of, by_itself, now).await? {
+        Read::Standing(standing) => standing,
+        Read::Held(until) => return Ok(Admitted::Wait(until)),
+    };
     let mut watch =
         Watch { gateway: false, kept_cards: false, is_sound: standing.iter().all(|at| at.breaker.is_sound()) };
     let mut probes = Vec::new();
@@ -140,6 +122,60 @@ pub(super) async fn admit(
         }
     }
     Ok(Admitted::Send(watch))
+}
+
+/// What a request would find.
+enum Read {
+    Standing(Vec<Standing>),
+    /// Nothing is sent before then, however the circuits stand.
+    Held(DateTime<Utc>),
+}
+
+async fn read(
+    conn: &mut AsyncPgConnection,
+    of: &[Circuit],
+    by_itself: Option<AccountId>,
+    now: DateTime<Utc>,
+) -> Result<Read, StoreError> {
+    // One round trip for all of it.
+    let is_held = exists(restore::table.filter(restore::lifted_at.is_null()));
+    let is_unexplained = sql::<Bool>(
+        "exists (select from difference where kind = 'missing_here' and state = 'open' and lower(account_id) = ",
+    )
+    .bind::<Nullable<Text>, _>(by_itself.map(|account| account.to_string()))
+    .sql(")");
+    let found: Vec<(Row, bool, bool)> = circuit::table
+        .filter(circuit::name.eq_any(of))
+        .order(circuit::name)
+        .select((Row::as_select(), is_held, is_unexplained))
+        .prepared()
+        .load(conn)
+        .await?;
+    if found.iter().any(|(_, is_held, _)| *is_held) {
+        return Ok(Read::Held(now + HELD_FOR));
+    }
+    if found.iter().any(|(.., is_unexplained)| *is_unexplained) {
+        return Ok(Read::Held(now + UNEXPLAINED_FOR));
+    }
+    let rows = found.into_iter().map(|(row, ..)| row);
+    Ok(Read::Standing(rows.map(Standing::from).collect()))
+}
+
+/// Until when a request that these circuits are of would have to wait, if it would. Claims nothing.
+pub(super) async fn waits_until(
+    conn: &mut AsyncPgConnection,
+    of: &[Circuit],
+    by_itself: Option<AccountId>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let waits = |standing: &Standing| match standing.breaker.admit(now) {
+        Admission::Wait(until) => Some(until),
+        Admission::Pass | Admission::Probe(_) => None,
+    };
+    Ok(match read(conn, of, by_itself, now).await? {
+        Read::Held(until) => Some(until),
+        Read::Standing(standing) => standing.iter().filter_map(waits).max(),
+    })
 }
 
 /// Makes a request the probe, unless another has become it.

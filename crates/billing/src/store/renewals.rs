@@ -2,6 +2,7 @@
 //! the chunk.
 
 mod chunk;
+mod retry;
 
 use std::collections::HashMap;
 
@@ -12,6 +13,8 @@ use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use self::chunk::Chunk;
+pub use self::retry::NoRetry;
+pub(in crate::store) use self::retry::retry_now;
 use super::{StoreError, owed, tariffs};
 use crate::account::AccountStatus;
 use crate::decline::CHARGES_COUNT_FOR;

@@ -49,6 +49,7 @@ mod renewing;
 mod replacing;
 mod reports;
 mod resolving;
+mod retrying_now;
 mod revenue;
 mod roles;
 mod services;

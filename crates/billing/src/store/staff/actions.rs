@@ -17,6 +17,7 @@ use crate::macros::text_enum;
 use crate::payment::PaymentState;
 use crate::schema::{payment, staff_action};
 use crate::staff::StaffId;
+use crate::store::renewals::{self, NoRetry};
 use crate::store::subscriptions::{self, Request, Subscription, Verb, VerbError};
 use crate::store::{accounts, events};
 use crate::{AccountId, PaymentId, TariffId};
@@ -41,6 +42,8 @@ text_enum! {
         AskGateway = "ask_gateway",
         /// Another tariff is charged from the next period on.
         ChangeTariff = "change_tariff",
+        /// A renewal that was refused is charged now, not when its next try is planned.
+        RetryNow = "retry_now",
     }
 }
 
@@ -106,6 +109,9 @@ pub enum ActionError {
     /// No payment is in doubt, or it is asked about already.
     #[error("no payment of the account waits to be asked about")]
     NothingToAsk,
+    /// The renewal is not charged now.
+    #[error(transparent)]
+    NoRetry(#[from] NoRetry),
     /// It would change nothing.
     #[error("it is so already")]
     AlreadySo,
@@ -249,12 +255,15 @@ async fn attempt(
         ActionKind::Cancel => Some(Verb::Cancel),
         ActionKind::Resume => Some(Verb::Resume),
         ActionKind::ForgetCard => Some(Verb::ForgetCard),
-        ActionKind::Extend | ActionKind::AskGateway | ActionKind::ChangeTariff => None,
+        ActionKind::Extend | ActionKind::AskGateway | ActionKind::ChangeTariff | ActionKind::RetryNow => None,
     };
     let request = Request { account_id, client: "admin panel".to_owned(), idempotency_key: id.to_string(), now };
     match action.kind {
         ActionKind::Extend => extend(conn, &before.account, action.days).await?,
         ActionKind::AskGateway => ask_gateway(conn, &before, now).await?,
+        ActionKind::RetryNow => {
+            renewals::retry_now(conn, account_id, now).await??;
+        }
         ActionKind::ChangeTariff => {
             let tariff_id = action.tariff_id.ok_or(ActionError::NoTariff)?;
             subscriptions::change_tariff(conn, &request, tariff_id).await?;

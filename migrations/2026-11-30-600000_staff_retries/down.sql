@@ -1,0 +1,5 @@
+-- What was done stays in audit_log; these rows only say which forms have acted.
+delete from staff_action where kind = 'retry_now';
+alter table staff_action drop constraint staff_action_kind_check;
+alter table staff_action add constraint staff_action_kind_check
+    check (kind in ('cancel', 'resume', 'forget_card', 'extend', 'ask_gateway', 'change_tariff'));
