@@ -11,7 +11,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## the whole system in one process, nothing installed: plays the demo, then stays up (ARGS=… go to it)
-	$(CARGO) run --bin billing -- standalone --demo $(ARGS)
+	$(CARGO) run --bin billing -- standalone --demo --demo-month $(ARGS)
 
 demo: ## the same, but ends with the demo and its exit status
 	$(CARGO) run --bin billing -- standalone --demo-and-exit $(ARGS)

@@ -30,7 +30,6 @@ impl Amount {
     /// A billion roubles: far above any real payment, far below where sums of amounts could overflow.
     pub(crate) const MAX: Self = Self(100_000_000_000);
 
-    #[cfg(test)]
     pub(crate) const fn from_kopecks(kopecks: i64) -> Self {
         Self(kopecks)
     }

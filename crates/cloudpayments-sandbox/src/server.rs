@@ -9,7 +9,7 @@ use std::{
 
 use chrono::TimeDelta;
 use listener::{Limits, Listener};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
@@ -143,6 +143,10 @@ impl Bound {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        self.gateway.books.lock()
     }
 
     /// Answers until told to stop, then lets requests under way end (a delayed one is cut) for at most three seconds.

@@ -2,6 +2,7 @@
 
 mod browser;
 mod customer;
+pub(crate) mod month;
 mod narrator;
 mod sandbox;
 mod scenes;

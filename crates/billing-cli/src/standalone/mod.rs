@@ -38,6 +38,10 @@ pub struct StandaloneConfig {
     #[arg(long, env = "STANDALONE_DEMO")]
     pub demo: bool,
 
+    /// Before all else play a month of 500 subscribers, for the panel to show, if nobody has paid here yet
+    #[arg(long, env = "STANDALONE_DEMO_MONTH")]
+    pub demo_month: bool,
+
     /// Play the demo, then end with its exit status
     #[arg(long, env = "STANDALONE_DEMO_AND_EXIT")]
     pub demo_and_exit: bool,
@@ -91,6 +95,7 @@ pub(crate) async fn run(config: StandaloneConfig, signals: Signals) -> Result<u8
     let began = Instant::now();
     let mut system = System::start(config, &signals).await?;
     system.introduce(began.elapsed(), !demo_and_exit);
+    system.tell_month();
     let mut status = exit::OK;
     if demo || demo_and_exit {
         let config = system.demo_config()?;

@@ -21,6 +21,7 @@ use super::postgres::EmbeddedPostgres;
 use super::{ACT_TOKEN, EMBEDDED, SANDBOX, StandaloneConfig, browser_key};
 use crate::dashboard::{About, Bound};
 use crate::demo::DemoConfig;
+use crate::demo::month::{self, Month};
 use crate::exit::{self, Exit};
 use crate::roles;
 use crate::signals::Signals;
@@ -36,6 +37,8 @@ pub(crate) struct System {
     /// The name of somebody of the staff and the password that lets them in once, until they have chosen their own.
     first_staff: Option<(&'static str, SecretString)>,
     sandbox: SocketAddr,
+    /// What was played before the roles began.
+    month: Option<Month>,
     data_dir: PathBuf,
     /// Held as long as the system runs.
     _data_lock: File,
@@ -89,6 +92,7 @@ impl System {
         store::tariffs::seed(&mut *services.db.conn().await?, &store::tariffs::defaults(), services.db.now()).await?;
 
         let first_staff = first_staff(&services).await?;
+        let month = if config.demo_month { play_month(&sandbox, &services).await? } else { None };
 
         let (stop_roles, stop_sandbox) = (CancellationToken::new(), CancellationToken::new());
         let sandbox_task = tokio::spawn({
@@ -124,6 +128,7 @@ impl System {
             admin: admin_address,
             first_staff,
             sandbox: sandbox_address,
+            month,
             data_dir: config.data_dir,
             _data_lock: data_lock,
             roles: running,
@@ -169,6 +174,18 @@ impl System {
         );
     }
 
+    /// Where a newcomer to the panel may begin.
+    #[expect(clippy::print_stdout, reason = "this is for the person who started it")]
+    pub(crate) fn tell_month(&self) {
+        let Some(Month { subscribers, cases }) = &self.month else { return };
+        println!(
+            "\n{subscribers} subscribers have come and gone in the last weeks. Find out in the panel why this one"
+        );
+        for (id, what) in cases {
+            println!("  {what}\n    http://{}/accounts/{id}", self.admin);
+        }
+    }
+
     /// Until a signal, or until a role ends that should not; answers the exit status that stands for it.
     pub(crate) async fn wait(&mut self, signals: &Signals) -> u8 {
         tokio::select! {
@@ -210,6 +227,15 @@ impl System {
             () = signals.stop.soft.cancelled() => Ok(()),
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "this is for the person who started it")]
+async fn play_month(sandbox: &cloudpayments_sandbox::Bound, services: &Services) -> anyhow::Result<Option<Month>> {
+    let db = &services.db;
+    let mut conn = db.conn().await?;
+    println!("Playing a month of subscribers for the panel. Once, and then it is there …");
+    let played = month::play(&mut conn, sandbox, &services.cipher, services.time_zone, db.now()).await;
+    played.context("the month of the demo cannot be played")
 }
 
 /// Lets somebody into the panel who has not chosen a password yet, with a new one at each start.

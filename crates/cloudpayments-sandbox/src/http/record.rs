@@ -16,7 +16,7 @@ const REORDERED_MS: u64 = 60_000;
 
 impl Books {
     /// Writes changes to the file and makes them true, or neither.
-    pub(super) fn record(&mut self, changes: Vec<Change>) -> io::Result<()> {
+    pub(crate) fn record(&mut self, changes: Vec<Change>) -> io::Result<()> {
         if let Some(journal) = &mut self.journal
             && !changes.is_empty()
         {

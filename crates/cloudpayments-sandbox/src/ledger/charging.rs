@@ -113,7 +113,7 @@ impl Ledger {
     }
 
     /// The bank has answered. A card that pays leaves a token, if the merchant said whose it is and saves cards.
-    fn settle(&self, mut payment: Transaction, reason: Reason, now: DateTime<Utc>) -> Decision {
+    pub(super) fn settle(&self, mut payment: Transaction, reason: Reason, now: DateTime<Utc>) -> Decision {
         payment.decide(reason, now);
         let verdict = Verdict::Transaction(payment.id);
         let mut changes = Vec::new();

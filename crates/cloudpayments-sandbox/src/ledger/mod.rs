@@ -14,6 +14,7 @@ mod decide;
 pub(crate) mod notices;
 pub(crate) mod order;
 mod ordering;
+pub(crate) mod past;
 mod query;
 pub(crate) mod receipt;
 mod recurring;
