@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use secrecy::SecretString;
 
+use crate::ledger::payout::Fee;
+
 const LISTEN: &str = "127.0.0.1:8090";
 const PUBLIC_ID: &str = "pk_sandbox";
 const API_SECRET: &str = "sk_sandbox";
@@ -125,6 +127,17 @@ pub struct Config {
     )]
     pub strict: bool,
 
+    /// Percent of each payment that the gateway keeps: 2.8. The rest is transferred to the shop's bank at midnight in Moscow,
+    /// and lists show when and how much. Without it nothing is transferred, as on a test terminal
+    #[arg(
+        id = "sandbox_fee",
+        value_name = "PERCENT",
+        long = "sandbox-fee",
+        env = "SANDBOX_FEE",
+        value_parser = Fee::parse
+    )]
+    pub fee: Option<Fee>,
+
     /// A terminal of two stages: a charge only holds the money, until it is confirmed or, after seven days, let go
     #[arg(
         id = "sandbox_two_stage",
@@ -150,6 +163,7 @@ impl Default for Config {
             notification_timeout: Duration::from_secs(30),
             clock_speed: 1,
             strict: false,
+            fee: None,
             two_stage: false,
         }
     }
@@ -240,6 +254,7 @@ mod tests {
             ["--sandbox-latency", "soon"],
             ["--sandbox-notifications-url", "shop"],
             ["--sandbox-clock-speed", "0"],
+            ["--sandbox-fee", "101"],
         ] {
             let error = parse(&arguments).unwrap_err().to_string();
             assert!(error.contains(arguments[0]), "{error}");

@@ -30,5 +30,6 @@ mod wire;
 pub use cards::{BankAnswer, Brand, TEST_CARDS, TestCard};
 pub use config::Config;
 pub use cryptogram::{CardError, cryptogram};
+pub use ledger::payout::Fee;
 pub use past::{ChargedBy, PastAnswer, PastCharge, PastError};
 pub use server::{Bound, Sandbox, StartError, bind, run};

@@ -62,6 +62,11 @@ impl Amount {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// So many parts of so many, rounded half up.
+    pub(crate) const fn share(self, parts: i64, of: i64) -> Self {
+        Self((self.0 * parts * 2 + of) / (of * 2))
+    }
+
     /// Zero rather than negative.
     pub(crate) const fn minus(self, other: Self) -> Self {
         if self.0 > other.0 { Self(self.0 - other.0) } else { Self::ZERO }

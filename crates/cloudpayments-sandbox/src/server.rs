@@ -96,7 +96,7 @@ pub async fn bind(config: Config) -> Result<Bound, StartError> {
     };
     let books = open_books(&config, &base_url, &clock)?;
     let gateway = Gateway {
-        terminal: Terminal { public_id: config.public_id, base_url },
+        terminal: Terminal { public_id: config.public_id, fee: config.fee, base_url },
         api_secret: config.api_secret,
         strict: config.strict,
         two_stage: config.two_stage,

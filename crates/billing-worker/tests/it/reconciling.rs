@@ -89,6 +89,31 @@ async fn what_agrees_leaves_no_difference_and_what_does_not_leaves_one() {
     assert!(found[0].at <= clock::now());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_transfers_comes_to_the_bank_less_its_fee() {
+    let fee = Some(cloudpayments_sandbox::Fee::parse("2.8").unwrap());
+    let world = World::beside(cloudpayments_sandbox::Config { fee, ..World::sandbox() }, &[]).await;
+    let payment = world.pays(PAYS).await;
+    world.ends_as(payment.id, PaymentState::Succeeded).await;
+    let payouts = "journal_entry where kind = 'payout'";
+    world.reconciled().await;
+    assert_eq!(world.count(payouts).await, 0, "not transferred yet");
+
+    let clock = reqwest::Client::new().post(format!("{}/sandbox/clock", world.sandbox.url()));
+    let moved = clock.json(&json!({ "advance_ms": 24 * 3_600_000 })).send().await.unwrap();
+    assert!(moved.status().is_success());
+    for _ in 0..2 {
+        assert_eq!(world.reconciled().await.found, 0);
+    }
+    assert_eq!(world.count(payouts).await, 1);
+    let kept = (payment.amount.get() * 28 + 500) / 1_000;
+    for (account, amount) in [("bank", payment.amount.get() - kept), ("fees", kept), ("gateway_clearing", 0)] {
+        let sum =
+            format!("(select from journal_line where account = '{account}' having sum(amount) = {amount}) as sum");
+        assert_eq!(world.count(&sum).await, 1, "{account} comes to {amount}");
+    }
+}
+
 /// C32: a person has closed it, and the money turns up in the list of the next night.
 #[tokio::test(flavor = "multi_thread")]
 async fn money_of_a_payment_believed_dead_is_taken() {

@@ -15,6 +15,7 @@ pub(crate) mod notices;
 pub(crate) mod order;
 mod ordering;
 pub(crate) mod past;
+pub(crate) mod payout;
 mod query;
 pub(crate) mod receipt;
 mod recurring;

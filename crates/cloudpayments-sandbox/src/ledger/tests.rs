@@ -79,7 +79,7 @@ impl Books {
     }
 
     fn printed(&self, reply: &Reply) -> String {
-        let terminal = Terminal { public_id: "pk".to_owned(), base_url: "http://sandbox".to_owned() };
+        let terminal = Terminal { public_id: "pk".to_owned(), fee: None, base_url: "http://sandbox".to_owned() };
         terminal.print(reply, self.ledger.secret())
     }
 }

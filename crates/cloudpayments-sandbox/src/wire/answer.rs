@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{model::Model, orders, recurring};
 use crate::ledger::{
     Answer, IssuedToken, Reply,
+    payout::Fee,
     secret::Secret,
     transaction::{Status, Transaction, TransactionId},
 };
@@ -15,6 +16,8 @@ use crate::ledger::{
 #[derive(Clone, Debug)]
 pub(crate) struct Terminal {
     pub(crate) public_id: String,
+    /// What is kept of each payment; without one nothing is transferred to the shop.
+    pub(crate) fee: Option<Fee>,
     /// Where browsers reach the sandbox, without a slash at the end.
     pub(crate) base_url: String,
 }
@@ -114,7 +117,7 @@ impl Terminal {
     }
 
     fn model<'a>(&'a self, transaction: &'a Transaction, at: DateTime<Utc>) -> Model<'a> {
-        Model::new(transaction, &self.public_id, &self.base_url, at)
+        Model::new(transaction, self, at)
     }
 
     fn three_ds(&self, transaction: &Transaction, secret: &Secret) -> ThreeDs {

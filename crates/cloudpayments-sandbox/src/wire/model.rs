@@ -1,14 +1,20 @@
-//! The transaction model with every field of the documentation's examples. The sandbox has no bank, no GeoIP and no
-//! fees: those fields hold what the examples show for a local address and a test terminal.
+//! The transaction model with every field of the documentation's examples. The sandbox has no bank, and no
+//! GeoIP: those fields hold what the examples show for a local address and a test terminal.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::dates::{DotNetDate, IsoDate};
+use super::{
+    answer::Terminal,
+    dates::{DotNetDate, IsoDate},
+};
 use crate::{
     cards::Brand,
-    ledger::transaction::{Kind, Transaction, TransactionId},
-    money::Roubles,
+    ledger::{
+        payout,
+        transaction::{Kind, Transaction, TransactionId},
+    },
+    money::{Amount, Roubles},
     reason::Reason,
 };
 
@@ -37,9 +43,9 @@ pub(super) struct Model<'a> {
     description: Option<&'a str>,
     json_data: Option<&'a str>,
     created_date: DotNetDate,
-    payout_date: Null,
-    payout_date_iso: Null,
-    payout_amount: Null,
+    payout_date: Option<DotNetDate>,
+    payout_date_iso: Option<IsoDate>,
+    payout_amount: Option<Roubles>,
     created_date_iso: IsoDate,
     auth_date: Option<DotNetDate>,
     auth_date_iso: Option<IsoDate>,
@@ -82,7 +88,7 @@ pub(super) struct Model<'a> {
     android_pay: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     wallet_type: Option<&'a str>,
-    total_fee: u8,
+    total_fee: Roubles,
     vat_above_total_fee: u8,
     processor_and_partner_fee: u8,
     vat_within_processor_fee: u8,
@@ -104,16 +110,17 @@ struct ListFields {
 }
 
 impl<'a> Model<'a> {
-    pub(super) fn new(transaction: &'a Transaction, public_id: &'a str, base_url: &'a str, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(transaction: &'a Transaction, terminal: &'a Terminal, now: DateTime<Utc>) -> Self {
         let purpose = &transaction.purpose;
         let (currency, currency_code) = (purpose.currency.as_str(), purpose.currency.code());
         let card = transaction.card.as_ref();
         let brand = card.and_then(|card| Brand::of(&card.first_six));
         let status = transaction.status(now);
+        let paid_out = terminal.fee.and_then(|rate| payout::paid_out(rate, transaction, now));
         Self {
             reason_code: transaction.reason.map(Reason::code),
-            public_id,
-            terminal_url: base_url,
+            public_id: &terminal.public_id,
+            terminal_url: &terminal.base_url,
             transaction_id: transaction.id,
             amount: Roubles(purpose.amount),
             currency,
@@ -128,9 +135,9 @@ impl<'a> Model<'a> {
             description: purpose.description.as_deref(),
             json_data: purpose.json_data.as_deref(),
             created_date: DotNetDate(transaction.created_at),
-            payout_date: (),
-            payout_date_iso: (),
-            payout_amount: (),
+            payout_date: paid_out.map(|paid_out| DotNetDate(paid_out.at)),
+            payout_date_iso: paid_out.map(|paid_out| IsoDate(paid_out.at)),
+            payout_amount: paid_out.map(|paid_out| Roubles(paid_out.amount)),
             created_date_iso: IsoDate(transaction.created_at),
             auth_date: transaction.authorized_at.map(DotNetDate),
             auth_date_iso: transaction.authorized_at.map(IsoDate),
@@ -172,7 +179,7 @@ impl<'a> Model<'a> {
             gateway_name: "Test",
             android_pay: false,
             wallet_type: Some(""),
-            total_fee: 0,
+            total_fee: terminal.fee.map_or(Roubles(Amount::ZERO), |rate| Roubles(payout::fee(rate, transaction, now))),
             vat_above_total_fee: 0,
             processor_and_partner_fee: 0,
             vat_within_processor_fee: 0,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cloudpayments_sandbox::{Config, Fee};
 use serde_json::{Value, json};
 
 use crate::shop::{Shop, VISA, VISA_3DS, VISA_POOR, charge, outcome, refusal, token_charge};
@@ -149,4 +150,30 @@ async fn the_ledger_can_be_asked_for_one_account_or_the_end() {
         (&last["json_data"], &last["amount"], &last["type"]),
         (&json!("{\"bill\":7}"), &json!(10), &json!("Payment"))
     );
+}
+
+#[tokio::test]
+async fn what_was_taken_is_transferred_at_the_next_midnight_in_moscow_less_the_fee() {
+    let shop = Shop::with(Config { fee: Some(Fee::parse("2.8").unwrap()), ..Config::for_tests() }).await;
+    let paid = shop.pay(VISA).await["Model"]["TransactionId"].clone();
+    let refund = shop.call("/payments/refund", json!({ "TransactionId": paid, "Amount": 1 })).await;
+    let refund = refund["Model"]["TransactionId"].clone();
+    shop.pay(VISA_POOR).await;
+    let payout = async |id: &Value| {
+        let model = shop.call("/payments/get", json!({ "TransactionId": id })).await["Model"].clone();
+        ["PayoutDateIso", "PayoutAmount", "TotalFee"].map(|field| model[field].clone())
+    };
+    assert_eq!(payout(&paid).await, [json!(null), json!(null), json!(0.28)]);
+
+    let clock = shop.http.post(shop.url("/sandbox/clock")).json(&json!({ "advance_ms": 24 * 3_600_000 }));
+    assert!(clock.send().await.unwrap().status().is_success());
+    let [at, amount, fee] = payout(&paid).await;
+    assert!(at.as_str().unwrap().ends_with("T21:00:00"), "midnight in Moscow: {at}");
+    assert_eq!((amount, fee), (json!(9.72), json!(0.28)));
+    let [_, amount, fee] = payout(&refund).await;
+    assert_eq!((amount, fee), (json!(1), json!(0)), "the fee is not returned");
+    let period = json!({ "CreatedDateGte": "2020-01-01", "CreatedDateLte": "2100-01-01", "PageNumber": 1 });
+    let listed = shop.call("/v2/payments/list", period).await;
+    let amounts: Vec<_> = listed["Model"].as_array().unwrap().iter().map(|one| one["PayoutAmount"].clone()).collect();
+    assert_eq!(amounts, [json!(9.72), json!(1), json!(null)]);
 }
