@@ -13,6 +13,7 @@ mod publish;
 mod queue;
 mod router;
 mod size;
+mod traced;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -40,6 +41,7 @@ use crate::canvas::Signature;
 use crate::protocol::{Due, JsonError, RawJson, TaskMessage};
 use crate::result::AsyncResult;
 use crate::task::{Task, TaskOptions};
+use crate::trace::Propagator;
 use crate::worker::Run;
 
 /// A handle to a broker and a result backend. Cloning it is cheap; all clones share the connections.
@@ -254,6 +256,12 @@ impl App {
     pub async fn close(&self) {
         self.inner.broker.close().await;
         self.inner.backend.close().await;
+    }
+
+    /// What keeps traces, if something does.
+    #[must_use]
+    pub fn propagator(&self) -> Option<&Arc<dyn Propagator>> {
+        self.inner.config.propagator.as_ref()
     }
 
     /// Whether figures are kept of what its workers do.

@@ -11,6 +11,7 @@
 //! | [`canvas`] | workflows |
 //! | [`events`], [`control`], [`parking`] | what operators see and do |
 //! | [`metrics`] | figures for whatever watches the program |
+//! | [`trace`] | traces that go on from program to program |
 //! | [`broker`], [`backend`] | the servers behind it, and how to bring another one |
 //! | [`tagged`] | decimals, times and UUIDs as Python's own |
 //! | [`protocol`] | the wire format, without I/O |
@@ -35,6 +36,7 @@ pub mod result;
 pub mod tagged;
 pub mod task;
 pub mod testing;
+pub mod trace;
 pub mod worker;
 
 pub use app::{App, AppBuilder, BuildError, PublishError, QueueDefinition, QueueType, Route, SendError, SendOptions};

@@ -44,6 +44,7 @@ mod shared;
 mod shutdown;
 mod state;
 mod statedb;
+mod spans;
 mod supervise;
 mod threads;
 mod trial;

@@ -10,11 +10,13 @@ use super::measured::Measured;
 use super::queue::{QueueDefinition, QueueType, Route};
 use super::router::Routers;
 use super::size::MAX_MESSAGE_SIZE;
+use super::traced::Traced;
 use super::{App, host_name};
 use crate::backend::{self, BackendError, BackendOptions, ResultBackend};
 use crate::broker::{self, Broker, BrokerError, ConnectOptions};
 use crate::protocol::json::TypeTags;
 use crate::protocol::{Compression, TaskMessage};
+use crate::trace::Propagator;
 
 /// Settings of an [`App`]. Those that are not given are Celery's defaults.
 ///
@@ -49,6 +51,7 @@ pub struct AppBuilder {
     wrong_route: Option<String>,
     sent_events: bool,
     metrics: bool,
+    propagator: Option<Arc<dyn Propagator>>,
     native_delay: Option<bool>,
     delay_queue_type: Option<QueueType>,
     max_message_size: Option<usize>,
@@ -242,6 +245,12 @@ impl AppBuilder {
         self
     }
 
+    /// Takes the messages that are sent, and the tasks that run, into traces ([`trace`](crate::trace)); none by default.
+    pub fn propagator(mut self, propagator: Arc<dyn Propagator>) -> Self {
+        self.propagator = Some(propagator);
+        self
+    }
+
     /// Keeps figures of what is sent, and in workers and beats of this application of what runs, with the recorder of
     /// [`metrics`](crate::metrics) that is installed when this is built. Off by default.
     pub fn metrics(mut self, metrics: bool) -> Self {
@@ -307,6 +316,10 @@ impl AppBuilder {
         let origin = format!("gen{}@{}", std::process::id(), host_name());
         let broker = if self.sent_events { Arc::new(Announcing::new(broker, origin.clone()).await?) } else { broker };
         let broker = if self.metrics { Arc::new(Measured::new(broker)) } else { broker };
+        let broker = match &self.propagator {
+            Some(propagator) => Arc::new(Traced::new(broker, Arc::clone(propagator))),
+            None => broker,
+        };
         let any_quorum = self.queue_type == QueueType::Quorum || self.queues.values().any(QueueDefinition::is_quorum);
         let max_message_size = self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE);
         let config = Config {
@@ -322,6 +335,7 @@ impl AppBuilder {
             type_tags: self.type_tags,
             sent_events: self.sent_events,
             metrics: self.metrics,
+            propagator: self.propagator,
             results: self.backend_options,
         };
         Ok(App::new(broker, backend, config, origin))
@@ -344,6 +358,7 @@ pub(super) struct Config {
     pub(super) sent_events: bool,
     /// Figures are kept.
     pub(super) metrics: bool,
+    pub(super) propagator: Option<Arc<dyn Propagator>>,
     pub(super) results: BackendOptions,
 }
 

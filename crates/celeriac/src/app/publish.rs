@@ -7,8 +7,7 @@ use crate::broker::Publication;
 use crate::canvas::{
     Canvas, CanvasError, ChordSize, KnownTask, Parent, Plan, Publish, Publisher, Step, added_to_chord, replacement,
 };
-use crate::protocol::trace::pass_on;
-use crate::protocol::{Json, TaskMessage};
+use crate::protocol::{Headers, Json};
 use crate::result::{GetError, GroupResult, Published};
 use crate::worker::Run;
 
@@ -43,9 +42,9 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// The messages belong to the trace of the task that sends them.
-    pub(crate) fn trace(&mut self, task: &TaskMessage) {
+    pub(crate) fn trace(&mut self, pass_on: impl Fn(&mut Headers)) {
         for publication in &mut self.publications {
-            pass_on(&task.headers, &mut publication.message.headers);
+            pass_on(&mut publication.message.headers);
         }
     }
 }
@@ -118,7 +117,7 @@ impl App {
         }
         let mut prepared = self.prepare_plan(&plan).await?;
         if let Some(run) = &run {
-            prepared.trace(&run.request);
+            prepared.trace(|headers| run.pass_on_trace(headers));
         }
         for (id, group) in &prepared.groups {
             self.backend().save_group(id, group).await?;

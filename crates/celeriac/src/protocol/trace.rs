@@ -6,14 +6,15 @@ use super::Headers;
 /// W3C trace context and baggage as OpenTelemetry's instrumentation of Celery writes them, and Sentry's own.
 const TRACE: [&str; 4] = ["traceparent", "tracestate", "baggage", "sentry-trace"];
 
-/// Adds the trace of one message to another, unless that has one.
-pub(crate) fn pass_on(from: &Headers, to: &mut Headers) {
-    if from.is_empty() || TRACE.iter().any(|name| to.get(name).is_some()) {
-        return;
+/// Adds the trace of one message to another, unless that has one; tells whether it had none.
+pub(crate) fn pass_on(from: &Headers, to: &mut Headers) -> bool {
+    if TRACE.iter().any(|name| to.get(name).is_some()) {
+        return false;
     }
     for name in TRACE {
         if let Some(value) = from.get(name) {
             to.push(name, value.clone());
         }
     }
+    true
 }

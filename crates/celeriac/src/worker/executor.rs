@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
-use tracing::Instrument as _;
 
 use super::conclusion::Outcome;
 use super::run::{Begun, Limits, Run};
@@ -16,7 +15,7 @@ use crate::task::{Failure, TaskError};
 
 /// Runs a body to its end: its answer, or that it was dropped.
 pub(super) async fn execute(run: &Arc<Run>, begun: Begun) -> Outcome {
-    let body = Arc::clone(run).scope(run.task.run(Arc::clone(run))).instrument(span(run));
+    let body = Arc::clone(run).scope(run.task.run(Arc::clone(run)));
     let body = AssertUnwindSafe(body).catch_unwind();
     tokio::pin!(body);
 
@@ -46,19 +45,6 @@ pub(super) async fn execute(run: &Arc<Run>, begun: Begun) -> Outcome {
             }
         }
     }
-}
-
-/// What the body logs is said of this task. Fields for those who follow a trace are there if its message has one.
-fn span(run: &Run) -> tracing::Span {
-    let request = &run.request;
-    tracing::info_span!(
-        "task",
-        task = request.task,
-        id = request.id,
-        queue = request.delivery_info.routing_key,
-        retries = request.retries,
-        traceparent = request.headers.get("traceparent").and_then(crate::protocol::Value::as_str),
-    )
 }
 
 /// Waits for a limit; for ever if there is none.

@@ -36,6 +36,14 @@ use crate::task::{Failure, TaskError};
 /// # ; }
 /// ```
 pub trait TaskHooks: Send + Sync + 'static {
+    /// The span in which the body runs and its end is told of, if it is to be another than
+    /// [celeriac's own](crate::trace): one that says more of the task, in the fields of that one and some more. The first hook
+    /// that has one decides.
+    fn span(&self, request: &Request) -> Option<tracing::Span> {
+        let _ = request;
+        None
+    }
+
     /// The body begins (`task_prerun`).
     fn on_start(&self, request: &Request) {
         let _ = request;
@@ -181,7 +189,7 @@ pub(super) fn tell(hooks: &[Box<dyn TaskHooks>], request: &Request, conclusion: 
             tags.queue = request.delivery_info.routing_key,
             tags.retries = request.retries,
             tags.exc_type = failure.exc_type,
-            id = request.id,
+            task_id = request.id,
             error = failure.repr(),
             "task failed unexpectedly"
         );

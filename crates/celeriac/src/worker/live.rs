@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use super::admission::{Admission, admit, tell_dropped};
 use super::attempts;
@@ -13,6 +14,7 @@ use super::cluster::{self, Claims, Turn};
 use super::conclusion::{Case, Conclusion, Outcome, Report};
 use super::executor::execute;
 use super::hooks;
+use super::spans::begin_span;
 use super::parking::parked;
 use super::pool::Ticket;
 use super::rate::{self, Token};
@@ -98,8 +100,12 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
     {
         token.spend();
     }
+    let mut span = Span::none();
     let (outcome, permit) = match start {
-        Start::Now(permit) => (Some(perform(&run).await), Some(permit)),
+        Start::Now(permit) => {
+            span = begin_span(&run);
+            (Some(perform(&run).instrument(span.clone()).await), Some(permit))
+        }
         Start::Succeeded => (Some(Outcome::Deduplicated), None),
         Start::Spent(deliveries) => (Some(Outcome::Poison { deliveries }), None),
         Start::Never(why) => {
@@ -119,7 +125,7 @@ pub(super) async fn live(run: Arc<Run>, place: Place) {
         run.leave();
     }
     if let Some(outcome) = outcome {
-        let is_over = conclude(&run, outcome, permit, None).await;
+        let is_over = conclude(&run, outcome, permit, None).instrument(span).await;
         if is_over && attempts::is_of_interest(&run) {
             Box::pin(attempts::end(&run)).await;
         }
@@ -263,6 +269,9 @@ async fn conclude(
     }
     let is_poison = matches!(outcome, Outcome::Poison { .. });
     let mut conclusion = case.conclude(outcome);
+    if let (Some(retry), Some(place)) = (&mut conclusion.retry, run.trace.get()) {
+        place.write(&mut retry.headers);
+    }
     if is_poison {
         conclusion = park(run, conclusion);
     }
@@ -274,6 +283,7 @@ async fn conclude(
     hooks::tell(listening, &run.request, &conclusion, unexpected);
     if let Some(begun) = run.begun() {
         let (end, runtime) = hooks::ended(said, &conclusion.report, begun.at.elapsed());
+        Span::current().record("outcome", end.as_str());
         for hook in listening {
             hook.on_end(&run.request, end, runtime);
         }

@@ -22,7 +22,8 @@ use crate::broker::DeliveryTag;
 use crate::canvas::{KnownTask, Parent};
 use crate::context::Request;
 use crate::protocol::trace::pass_on;
-use crate::protocol::{RawJson, ResultMeta, ResultTuple, TaskMessage};
+use crate::protocol::{Headers, RawJson, ResultMeta, ResultTuple, TaskMessage};
+use crate::trace::TraceContext;
 
 tokio::task_local! {
     /// The task whose body is running.
@@ -56,6 +57,8 @@ pub(crate) struct Run {
     /// Cancelled once STARTED is stored, if that is to be stored.
     recorded: OnceLock<CancellationToken>,
     children: Mutex<Vec<ResultTuple>>,
+    /// Where its span stands, if something keeps traces.
+    pub(super) trace: OnceLock<TraceContext>,
 }
 
 /// The message of a run, while it is not settled.
@@ -127,6 +130,7 @@ impl Run {
             begun: OnceLock::new(),
             recorded: OnceLock::new(),
             children: Mutex::default(),
+            trace: OnceLock::new(),
         }
     }
 
@@ -283,8 +287,17 @@ impl Run {
         let _ = CURRENT.try_with(|parent| {
             message.root_id = Some(parent.request.root_id.clone().unwrap_or_else(|| parent.request.id.clone()));
             message.parent_id = Some(parent.request.id.clone());
-            pass_on(&parent.request.headers, &mut message.headers);
+            parent.pass_on_trace(&mut message.headers);
         });
+    }
+
+    /// What is sent belongs to the trace of this task, unless it belongs to another.
+    pub(crate) fn pass_on_trace(&self, headers: &mut Headers) {
+        if pass_on(&self.request.headers, headers)
+            && let Some(place) = self.trace.get()
+        {
+            place.write(headers);
+        }
     }
 
     /// Shows nothing of what a task hides that the worker of the sending task knows.

@@ -30,6 +30,7 @@ use crate::backend::{BackendError, ChordPart, StoredResult};
 use crate::broker::{BrokerError, DeliveryTag};
 use crate::canvas::{Broken, CanvasError, Parent, Plan, Publisher, Signature, after_failure, after_success};
 use crate::context::Request;
+use crate::protocol::trace::pass_on;
 use crate::protocol::{RawJson, ResultMeta, ResultTuple, Revocation, State, TaskMessage};
 use crate::task::Failure;
 
@@ -285,7 +286,12 @@ impl<'a> Ending<'a> {
         loop {
             match self.shared.app.prepare_plan(plan).await {
                 Ok(mut prepared) => {
-                    prepared.trace(self.request);
+                    prepared.trace(|headers| match self.run {
+                        Some(run) => run.pass_on_trace(headers),
+                        None => {
+                            pass_on(&self.request.headers, headers);
+                        }
+                    });
                     return Ok(prepared);
                 }
                 Err(error @ (SendError::Timeout { .. } | SendError::Unavailable { .. })) => {
