@@ -28,5 +28,6 @@ mod steps;
 mod stops;
 mod system;
 mod tariffs;
+mod telemetry;
 mod verb_steps;
 mod verbs;

@@ -174,6 +174,9 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("worker", "LOG", "a=b=c"),
     ("worker", "LOG_FORMAT", "xml"),
     ("worker", "SENTRY_DSN", "nonsense"),
+    ("worker", "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+    ("worker", "OTEL_TRACES_SAMPLER", "sometimes"),
+    ("worker", "OTEL_TRACES_SAMPLER_ARG", "2"),
     ("standalone", "GATEWAY_URL", "ftp://127.0.0.1"),
     ("standalone", "BILLING_DATA_DIR", "/proc/nowhere"),
 ];

@@ -187,7 +187,7 @@ fn a_secret_is_found_in_every_spelling() {
 }
 
 #[track_caller]
-fn assert_none_is_told(text: &str, secrets: &[String], what: &str) {
+pub(crate) fn assert_none_is_told(text: &str, secrets: &[String], what: &str) {
     for secret in secrets {
         for spelling in spellings(secret) {
             let at = text.find(&spelling);

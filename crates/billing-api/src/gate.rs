@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use billing::event::Source;
 use billing::trail::{self, Trail};
+use celeriac::trace::{Propagator, TRACEPARENT, TRACESTATE, TraceContext};
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use listener::{Peer, Place};
 use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,7 +20,8 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::auth::{Clients, Shown};
@@ -53,6 +56,8 @@ pub(crate) struct Rules {
     pub(crate) of_one_client: PerClient,
     /// How many streams are open that need no token.
     pub(crate) public_streams: Arc<Semaphore>,
+    /// What keeps traces, if something does.
+    pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
 
 /// Counts as a request being served while any copy of it lives. Found in the extensions of a request, so that a write
@@ -83,6 +88,26 @@ impl Rules {
         }
     }
 
+    /// Takes a request into the trace that its caller began, and tells its id. A page begins none of ours: whoever reads it
+    /// could have every request of his kept.
+    fn join_trace(&self, headers: &HeaderMap, span: &Span) -> Option<String> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let of_a_page = headers.contains_key(ORIGIN);
+        let from =
+            text(TRACEPARENT).filter(|_| !of_a_page).and_then(|said| TraceContext::parse(said, text(TRACESTATE)));
+        let place = match (&self.propagator, from) {
+            (None, from) => from,
+            (Some(propagator), from) => {
+                if let Some(from) = &from {
+                    propagator.continue_from(span, from);
+                }
+                propagator.context(span)
+            }
+        }?;
+        span.record("trace_id", place.trace_id());
+        Some(place.trace_id().to_owned())
+    }
+
     async fn caller(&self, shown: Shown, scope: Scope) -> Result<Caller, Denied> {
         let (browsers, token) = match (shown, &self.browsers) {
             (Shown::Client(caller), _) => return Ok(caller),
@@ -97,7 +122,7 @@ impl Rules {
     }
 
     fn admit_caller(&self, request: &mut Request<Body>, caller: Caller) -> Result<(), ApiError> {
-        tracing::Span::current().record("client", &*caller.name);
+        Span::current().record("client", &*caller.name);
         let one = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
         let of_caller = self.of_one_client.take(&caller).map_err(|limit| ApiError::TooManyRequests { limit })?;
         // What is still open when the token expires ends with it.
@@ -209,9 +234,13 @@ where
             "request",
             method = request.uri().path().trim_start_matches('/'),
             request_id = %id.to_str().unwrap_or_default(),
-            client = tracing::field::Empty,
+            client = Empty,
+            payment_id = Empty,
+            trace_id = Empty,
+            code = Empty,
         );
-        let trace_id = id.to_str().ok().map(str::to_owned);
+        let trace_id = rules.join_trace(request.headers(), &span);
+        let trace_id = trace_id.or_else(|| id.to_str().ok().map(str::to_owned));
         let trail = Trail { trace_id, ..Trail::of(Source::Api) };
         let received = Instant::now();
         Box::pin(
@@ -244,10 +273,11 @@ fn request_id(request: &Request<Body>) -> HeaderValue {
 fn log(response: &Response<Body>, took: Duration) {
     // A refusal has its status in the headers; what has none went well so far.
     let code = response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    Span::current().record("code", tracing::field::debug(code));
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if code == Code::Ok {
-        tracing::debug!(?code, took_ms, "served");
+        tracing::debug!(took_ms, "served");
     } else {
-        tracing::info!(?code, took_ms, "refused");
+        tracing::info!(took_ms, "refused");
     }
 }

@@ -67,6 +67,7 @@ impl Payments for PaymentsApi {
 
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
         let id = validation::payment_id(&request.get_ref().payment_id)?;
+        concerns(id);
         Ok(Response::new(watch::read(&self.services, id, Caller::of(request.extensions())?).await?))
     }
 
@@ -75,6 +76,7 @@ impl Payments for PaymentsApi {
         request: Request<WatchPaymentRequest>,
     ) -> Result<Response<Self::WatchPaymentStream>, Status> {
         let id = validation::payment_id(&request.get_ref().payment_id)?;
+        concerns(id);
         let watch = self.watch(id, request.extensions()).await?;
         Ok(Response::new(watch.into_stream().boxed()))
     }
@@ -82,6 +84,7 @@ impl Payments for PaymentsApi {
     async fn submit_three_ds(&self, request: Request<SubmitThreeDsRequest>) -> Result<Response<Payment>, Status> {
         let (_, extensions, message) = request.into_parts();
         let form = ThreeDsForm::try_from(message)?;
+        concerns(form.payment_id);
         // Whose it is never changes, so it need not be looked at under the lock.
         watch::read(&self.services, form.payment_id, Caller::of(&extensions)?).await?;
         let payment = self.writes.finish(&extensions, submit(self.services.clone(), form)).await?;
@@ -97,6 +100,11 @@ impl PaymentsApi {
         let watched = Watched { id, caller: caller.clone() };
         Watch::open(self.services.clone(), watched, self.reread, deadline, self.shutdown.clone(), permit).await
     }
+}
+
+/// What is logged of this request from here on names the payment.
+fn concerns(id: PaymentId) {
+    tracing::Span::current().record("payment_id", tracing::field::display(id));
 }
 
 /// Stores bill and payment, commits, and only then tells the workers: none can see a payment that is not there.
@@ -121,8 +129,9 @@ async fn create(services: Services, gateway: GatewayRest, form: NewPaymentForm) 
     drop(conn);
 
     let PaymentView { id, account_id, state, .. } = created.payment;
+    concerns(id);
     if !created.replayed {
-        tracing::info!(payment_id = %id, %account_id, "payment created");
+        tracing::info!(%account_id, "payment created");
     }
     // Also when replayed: the first call may have failed to send it. A second message does no harm.
     if state == PaymentState::Created {
@@ -140,7 +149,7 @@ async fn submit(services: Services, form: ThreeDsForm) -> Result<PaymentView, Ap
 
     let payment = match submitted {
         Ok(payment) => {
-            tracing::info!(payment_id = %id, "3-D Secure answered");
+            tracing::info!("3-D Secure answered");
             payment
         }
         Err(SubmitError::NotAwaiting(payment)) => posted_before(*payment, md)?,

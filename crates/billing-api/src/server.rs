@@ -132,6 +132,7 @@ impl Bound {
             timeout: self.config.request_timeout,
             clients: self.clients,
             browsers: self.browsers.clone(),
+            propagator: services.app.propagator().cloned(),
         };
         let service = ServiceBuilder::new()
             .layer(self.cors)

@@ -12,6 +12,7 @@ use crate::dashboard::{About, Bound, DashboardArgs};
 use crate::exit::{self, Exit};
 use crate::probes::{self, Probes, ProbesConfig};
 use crate::signals::Signals;
+use crate::telemetry;
 
 #[derive(Args, Debug)]
 pub struct ApiConfig {
@@ -85,7 +86,7 @@ pub struct CryptogramConfig {
 /// Connects to database, broker and result backend; tries again until `CONNECT_WITHIN` is over or a signal comes.
 pub(crate) async fn connect(config: ServicesConfig, signals: &Signals) -> Result<Services, Exit> {
     tokio::select! {
-        connected = config.connect() => connected.map_err(services_error),
+        connected = config.with_propagator(telemetry::propagator()).connect() => connected.map_err(services_error),
         () = signals.stop.warm.cancelled() => Err(stopped_while_connecting()),
     }
 }
@@ -161,7 +162,7 @@ pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Ex
     let probes = Probes::listen(&config.probes)?;
     let services = connect(config.services.with_metrics(config.probes.are_asked()), signals).await?;
     let app = services.app.clone();
-    let beat = billing_beat::prepare(config.beat, services).await?;
+    let beat = telemetry::watched(billing_beat::prepare(config.beat, services).await?);
     let handle = beat.handle();
     probes.tell(move || probes::of_beat(&handle));
     beat.run(signals.stop.warm.clone()).await;
@@ -172,6 +173,7 @@ pub(crate) async fn beat(config: BeatConfig, signals: &Signals) -> Result<u8, Ex
 /// Needs broker and result backend, and no database.
 pub(crate) async fn dashboard(config: DashboardConfig, signals: &Signals) -> Result<u8, Exit> {
     let DashboardConfig { dashboard, timetable, services } = config;
+    let services = services.with_propagator(telemetry::propagator());
     let bound = Bound::bind(dashboard).await?;
     let app = tokio::select! {
         connected = services.connect_app() => connected.map_err(services_error)?,

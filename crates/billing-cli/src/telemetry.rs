@@ -1,6 +1,9 @@
-//! Logs and error reports. Started once, before any role.
+//! Logs, traces and error reports. Started once, before any role.
 
+mod check_ins;
 mod reports;
+mod scrub;
+mod traces;
 
 use std::io::IsTerminal as _;
 
@@ -12,6 +15,10 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+pub(crate) use self::check_ins::watched;
+pub(crate) use self::traces::propagator;
+use self::traces::{Traces, TracesConfig};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
@@ -32,6 +39,13 @@ pub struct TelemetryConfig {
     /// The environment that Sentry files reports under
     #[arg(long, env = "SENTRY_ENVIRONMENT", default_value = "development", global = true, value_name = "NAME")]
     sentry_environment: String,
+
+    /// The release that Sentry files reports under [default: billing@ and the version]
+    #[arg(long, env = "SENTRY_RELEASE", global = true, value_name = "NAME")]
+    sentry_release: Option<String>,
+
+    #[command(flatten)]
+    traces: TracesConfig,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -63,13 +77,14 @@ fn colors() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|said| said.is_empty())
 }
 
-/// Keeps error reporting alive; dropping it sends what is still waiting.
+/// Keeps traces and error reporting alive; dropping it sends what is still waiting.
 pub struct Telemetry {
+    _traces: Option<Traces>,
     _sentry: Option<ClientInitGuard>,
 }
 
 impl TelemetryConfig {
-    /// Starts logging to standard error and, with a DSN, reporting to Sentry.
+    /// Starts logging to standard error and, if they are set, traces and reporting to Sentry.
     pub fn start(&self, default_log: &str) -> anyhow::Result<Telemetry> {
         let filter = EnvFilter::builder()
             .parse(self.log.as_deref().unwrap_or(default_log))
@@ -81,20 +96,23 @@ impl TelemetryConfig {
             LogFormat::Json => lines.json().boxed(),
         };
         let sentry = self.sentry_dsn.as_ref().map(|dsn| self.start_sentry(&dsn.to_string()));
+        let traces = self.traces.start()?;
         tracing_subscriber::registry()
             .with(lines.with_filter(filter.and(filter_fn(may_be_written))))
             // What happened before goes along with each error.
             .with(sentry.as_ref().map(|_| BreadcrumbLayer::new().with_filter(LevelFilter::INFO)))
             .with(sentry.as_ref().map(|_| reports::Reports::default().with_filter(filter_fn(reports::concerns))))
+            .with(traces.as_ref().map(Traces::layer))
             .init();
-        Ok(Telemetry { _sentry: sentry })
+        Ok(Telemetry { _traces: traces, _sentry: sentry })
     }
 
     fn start_sentry(&self, dsn: &str) -> ClientInitGuard {
+        let release =
+            self.sentry_release.clone().unwrap_or_else(|| concat!("billing@", env!("CARGO_PKG_VERSION")).to_owned());
         // Headers and bodies may hold what must not leave this process.
         let options = sentry::ClientOptions::new().send_default_pii(false);
-        sentry::init(
-            options.dsn(dsn).maybe_release(sentry::release_name!()).environment(self.sentry_environment.clone()),
-        )
+        let options = options.before_send(|event| Some(scrub::scrubbed(event)));
+        sentry::init(options.dsn(dsn).release(release).environment(self.sentry_environment.clone()))
     }
 }

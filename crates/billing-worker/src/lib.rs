@@ -15,6 +15,7 @@ mod receipts;
 mod roles;
 mod setting;
 mod shares;
+mod spans;
 mod tasks;
 
 use anyhow::Context as _;
@@ -70,6 +71,7 @@ pub fn prepare(
     let shares = config.shares();
     let builder = Worker::builder(app)
         .state(desk.clone())
+        .hooks(spans::Spans)
         .concurrency(config.worker_concurrency)
         .queue_concurrency(RENEWALS, shares.renewals)
         .queue_concurrency(LOOKUPS, shares.lookups)

@@ -5,6 +5,7 @@
 
 mod difference;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use diesel_async::pooled_connection::{
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
+use tracing::Span;
 
 use self::difference::{Following, measure};
 use crate::clock::Difference;
@@ -42,8 +44,26 @@ const SESSION: &str = "set timezone = 'UTC';
     set lock_timeout = '10s';
     set idle_in_transaction_session_timeout = '60s'";
 
-/// A connection out of the pool; goes back when dropped.
-pub type Conn = Object<AsyncPgConnection>;
+/// A connection out of the pool; goes back when dropped. Of what keeps traces it is a span: for so long the database was
+/// at work for us.
+pub struct Conn {
+    object: Object<AsyncPgConnection>,
+    _span: Span,
+}
+
+impl Deref for Conn {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.object
+    }
+}
+
+impl DerefMut for Conn {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.object
+    }
+}
 
 /// What a caller is to do about a database that did not answer as hoped.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +128,11 @@ impl From<PoolError> for DbError {
             other => Self::Unavailable(other.to_string()),
         }
     }
+}
+
+/// That of a connection, if it is taken for something that has a span: what the process does for itself is no trace.
+fn span() -> Span {
+    if Span::current().is_none() { Span::none() } else { tracing::trace_span!("database") }
 }
 
 /// The database. Cheap to clone.
@@ -186,7 +211,7 @@ impl Db {
     /// [`DbError::Unavailable`] after half a minute of waiting, or when none can be made.
     pub async fn conn(&self) -> Result<Conn, DbError> {
         match tokio::time::timeout(WAIT_WITHIN, self.pool.get()).await {
-            Ok(conn) => Ok(conn?),
+            Ok(conn) => Ok(Conn { object: conn?, _span: span() }),
             Err(_) => Err(DbError::Unavailable(format!("no connection to {} became free", self.address))),
         }
     }
@@ -207,7 +232,7 @@ impl Db {
     pub async fn migrate(&self) -> Result<Vec<String>, DbError> {
         let mut conn = self.conn().await?;
         conn.batch_execute(LOCK_MIGRATIONS).await?;
-        let mut harness = AsyncMigrationHarness::new(conn);
+        let mut harness = AsyncMigrationHarness::new(conn.object);
         let applied = harness
             .run_pending_migrations(MIGRATIONS)
             .map(|versions| versions.iter().map(ToString::to_string).collect())

@@ -1,11 +1,13 @@
 //! What every role needs: database, queue, keys. One per process, shared by all roles in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac::App;
 use celeriac::app::{BuildError, QueueType};
 use celeriac::backend::BackendError;
 use celeriac::broker::BrokerError;
+use celeriac::trace::Propagator;
 use chrono_tz::Tz;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
@@ -96,6 +98,9 @@ pub struct ServicesConfig {
 
     #[arg(skip)]
     metrics: bool,
+
+    #[arg(skip)]
+    propagator: Option<Arc<dyn Propagator>>,
 }
 
 /// See [`QueueType`].
@@ -139,6 +144,13 @@ impl ServicesConfig {
     #[must_use]
     pub fn with_metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// Takes tasks into the traces that this keeps, if there is one ([`celeriac::trace`]).
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: Option<Arc<dyn Propagator>>) -> Self {
+        self.propagator = propagator;
         self
     }
 
@@ -208,7 +220,11 @@ impl ServicesConfig {
             QueueKind::Classic => QueueType::Classic,
         };
         loop {
-            let building = App::builder()
+            let builder = match &self.propagator {
+                Some(propagator) => App::builder().propagator(Arc::clone(propagator)),
+                None => App::builder(),
+            };
+            let building = builder
                 .broker(self.broker_url.expose_secret())
                 .backend(self.result_backend.expose_secret())
                 .queue_type(queue_type)

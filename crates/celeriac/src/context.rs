@@ -12,6 +12,7 @@ use crate::canvas::Canvas;
 use crate::protocol::{JsonError, ResultMeta, ResultTuple, TaskMessage};
 use crate::result::Published;
 use crate::task::{Failure, TaskError, TaskResult};
+use crate::trace::TraceContext;
 use crate::worker::Run;
 
 /// What the body of a task knows about its own run, and the state that all bodies of a worker share. Cloning it is
@@ -67,6 +68,12 @@ impl<S> Context<S> {
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.run.request
+    }
+
+    /// The trace that this run is part of, if it is part of one.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.run.trace.get()
     }
 
     /// The tasks and groups that this task has sent until now.

@@ -42,7 +42,7 @@ pub struct TraceContext {
 ///
 /// For OpenTelemetry with `tracing-opentelemetry` each method is one of its `OpenTelemetrySpanExt`: `context`, `set_parent`
 /// and `add_link`.
-pub trait Propagator: Send + Sync + 'static {
+pub trait Propagator: fmt::Debug + Send + Sync + 'static {
     /// Where a span stands; `None` if it is in no trace.
     fn context(&self, span: &tracing::Span) -> Option<TraceContext>;
 
@@ -109,6 +109,12 @@ impl TraceContext {
         self.tracestate.as_deref()
     }
 
+    /// Whoever began it keeps it, and asks those who come after to keep it too.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.traceparent[53..], 16).is_ok_and(|flags| flags & 1 == 1)
+    }
+
     /// The trace, in 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> &str {
@@ -144,6 +150,11 @@ mod tests {
         assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(context.span_id(), "b7ad6b7169203331");
         assert_eq!((context.traceparent(), context.tracestate()), (PARENT, Some("vendor=1")));
+        // The first bit counts, whatever the others say (Python's SDK sets the second).
+        for (flags, is_sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
+            let said = PARENT.replace("-01", &format!("-{flags}"));
+            assert_eq!(TraceContext::parse(&said, None).unwrap().is_sampled(), is_sampled, "{flags}");
+        }
         // A later version, with more behind it, is read as what is known of it.
         let later = PARENT.replacen("00-", "cc-", 1);
         for known in [later.clone(), format!("{later}-what-comes")] {

@@ -45,6 +45,19 @@ pub enum Error {
     Unauthorized,
 }
 
+impl Error {
+    /// Which one it is, in a word for figures and traces.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Declined(_) => "declined",
+            Self::SafeToRetry { .. } => "safe_to_retry",
+            Self::OutcomeUnknown { .. } => "unknown",
+            Self::OurFault { .. } | Self::Unauthorized => "our_fault",
+        }
+    }
+}
+
 /// Reasons that prove the request was not processed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotProcessed {

@@ -34,6 +34,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 pub use self::config::NotificationsConfig;
 use self::request::Refused;
@@ -153,7 +155,15 @@ struct Desk {
 impl Desk {
     async fn respond(self: Arc<Self>, request: Request<Body>) -> Response<Full<Bytes>> {
         let kind = request::kind(&request).map_or("unknown", Kind::as_str);
-        let (status, reply) = match self.reply(request).await {
+        let span = tracing::info_span!("notification", kind, payment_id = Empty, trace_id = Empty);
+        let place = self.services.app.propagator().and_then(|propagator| propagator.context(&span));
+        if let Some(place) = &place {
+            span.record("trace_id", place.trace_id());
+        }
+        let trail =
+            Trail { trace_id: place.map(|place| place.trace_id().to_owned()), ..Trail::of(Source::Notification) };
+        let reply = trail::follow(trail, self.reply(request)).instrument(span);
+        let (status, reply) = match reply.await {
             Ok(reply) => (http::StatusCode::OK, reply),
             Err(refused) => {
                 figures::count(kind, figures::refusal(&refused));
@@ -216,8 +226,8 @@ impl Desk {
             tracing::error!(%notification, "it looks like a Check: correct the addresses in the gateway's cabinet");
         }
         let desk = Arc::clone(self);
-        let trail = Trail::of(Source::Notification);
-        let taking = self.tracker.spawn(trail::follow(trail, async move { desk.write_down(received).await }));
+        let taking = async move { desk.write_down(received).await };
+        let taking = self.tracker.spawn(trail::follow(trail::current(), taking).in_current_span());
         match taking.await {
             Ok(Ok(())) => Ok(Reply::Accepted),
             Ok(Err(error)) => Err(unavailable(error)),
@@ -251,13 +261,17 @@ impl Desk {
             }
         };
         drop(conn);
+        if let Some((id, _)) = acted.payment {
+            Span::current().record("payment_id", tracing::field::display(id));
+        }
         figures::count(key.kind.as_str(), acted.effect.map_or("later", NoticeEffect::as_str));
         if trail::take_news() {
             self.services.bell.ring();
         }
         acted.tell(key);
         let (app, now) = (self.services.app.clone(), db.now());
-        self.tracker.spawn(async move { wake::after_notification(&app, &acted, now).await });
+        let waking = async move { wake::after_notification(&app, &acted, now).await };
+        self.tracker.spawn(waking.in_current_span());
         Ok(())
     }
 }

@@ -79,7 +79,11 @@ pub(super) async fn run(args: CallArgs) -> Result<(), Failure> {
             "kombu.exceptions.SerializerNotInstalled: No encoder installed for {name}"
         )));
     }
-    let app = App::builder()
+    let builder = match crate::telemetry::propagator() {
+        Some(propagator) => App::builder().propagator(propagator),
+        None => App::builder(),
+    };
+    let app = builder
         .broker_instance(args.global.connect().await?)
         // Nothing is asked of it here.
         .backend("memory://")

@@ -121,7 +121,13 @@ impl System {
         running.spawn(async move { ("api", api.run(for_api, stop_api).await) });
         let stop_worker = Stop { warm: stop_worker, ..signals.stop.clone() };
         running.spawn(async move { ("worker", billing_worker::run(config.worker, for_worker, stop_worker).await) });
-        running.spawn(async move { ("beat", billing_beat::run(config.beat, for_beat, stop_beat).await) });
+        running.spawn(async move {
+            let beat = async {
+                crate::telemetry::watched(billing_beat::prepare(config.beat, for_beat).await?).run(stop_beat).await;
+                anyhow::Ok(())
+            };
+            ("beat", beat.await)
+        });
         Ok(Self {
             api: api_address,
             dashboard: dashboard_address,

@@ -1,4 +1,4 @@
-//! What Sentry is told of an error, beside the error itself.
+//! What Sentry is told: errors, each with what it happened in, and that the timetable is kept.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,23 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Reports errors. What they happened in – the request and its id, the task and its id – goes along as tags, by which
-/// reports can be searched.
+use super::check_ins;
+use super::scrub::{TAGS, kind_of};
+
+/// Reports errors. What they happened in – the request and its id, the task, its payment, the trace – goes along as tags, by
+/// which reports can be searched. Reports of one kind are one issue, whatever ids they have.
 #[derive(Default)]
 pub(super) struct Reports {
     errors: ErrorLayer,
 }
 
-/// The fields of a span.
+/// Fields of a span or an event.
 #[derive(Default)]
-struct Tags(BTreeMap<&'static str, String>);
+struct Fields(BTreeMap<&'static str, String>);
 
-/// What [`Reports`] has to see: spans for their fields, and errors.
+/// What [`Reports`] has to see: our spans for their fields, and errors.
 pub(super) fn concerns(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() || *metadata.level() == Level::ERROR
+    metadata.is_span() && *metadata.level() <= Level::INFO || *metadata.level() == Level::ERROR
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Reports {
@@ -32,15 +35,21 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Reports {
         if !super::is_ours(span.metadata()) {
             return;
         }
-        let mut tags = Tags::default();
-        attributes.record(&mut tags);
-        span.extensions_mut().insert(tags);
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
         let Some(span) = ctx.span(id) else { return };
-        if let Some(tags) = span.extensions_mut().get_mut::<Tags>() {
-            values.record(tags);
+        let mut extensions = span.extensions_mut();
+        let Some(fields) = extensions.get_mut::<Fields>() else { return };
+        let had_ended = fields.get("outcome").is_some();
+        values.record(fields);
+        if let (false, Some(monitor), Some(task_id), Some(outcome)) =
+            (had_ended, fields.get("monitor"), fields.get("task_id"), fields.get("outcome"))
+        {
+            check_ins::end(monitor, task_id, outcome);
         }
     }
 
@@ -48,21 +57,49 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Reports {
         if *event.metadata().level() != Level::ERROR {
             return;
         }
-        let mut tags = BTreeMap::new();
+        let mut said = Fields::default();
+        event.record(&mut said);
+        let mut tags: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, value) in &said.0 {
+            let name = name.strip_prefix("tags.").unwrap_or(name);
+            if TAGS.contains(&name) {
+                tags.insert(name, value.clone());
+            }
+        }
         for span in ctx.event_scope(event).into_iter().flatten() {
-            if let Some(Tags(of_span)) = span.extensions().get::<Tags>() {
+            if let Some(Fields(of_span)) = span.extensions().get::<Fields>() {
                 // The innermost knows best.
-                for (name, value) in of_span {
+                for (name, value) in of_span.iter().filter(|(name, _)| TAGS.contains(name)) {
                     tags.entry(*name).or_insert_with(|| value.clone());
                 }
             }
         }
-        let tag = |scope: &mut sentry::Scope| tags.iter().for_each(|(name, value)| scope.set_tag(name, value));
-        sentry::with_scope(tag, || self.errors.on_event(event, ctx));
+        let fingerprint = fingerprint(event.metadata().target(), &said, &tags);
+        let fingerprint: Vec<&str> = fingerprint.iter().map(String::as_str).collect();
+        let about = |scope: &mut sentry::Scope| {
+            tags.iter().for_each(|(name, value)| scope.set_tag(name, value));
+            scope.set_fingerprint(Some(&fingerprint));
+        };
+        sentry::with_scope(about, || self.errors.on_event(event, ctx));
     }
 }
 
-impl Visit for Tags {
+/// What kind of failure it is: a task's by its name and the kind of error, any other by where it is told and in which words.
+fn fingerprint(target: &str, said: &Fields, tags: &BTreeMap<&str, String>) -> Vec<String> {
+    if let (Some(task), Some(kind)) = (said.get("tags.task"), said.get("tags.exc_type")) {
+        return vec!["task".to_owned(), task.to_owned(), kind.to_owned()];
+    }
+    let whose = tags.get("task").or_else(|| tags.get("method")).cloned().unwrap_or_default();
+    vec![target.to_owned(), whose, kind_of(said.get("message").unwrap_or_default())]
+}
+
+impl Fields {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.0.insert(field.name(), value.to_owned());
     }

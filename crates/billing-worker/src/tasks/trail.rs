@@ -5,7 +5,8 @@ use std::pin::Pin;
 use billing::event::Source;
 use billing::trail::{self, Trail};
 use celeriac::protocol::Value;
-use celeriac::{Context, Request, TaskResult};
+use celeriac::trace::TraceContext;
+use celeriac::{Context, TaskResult};
 
 use crate::desk::Desk;
 
@@ -19,7 +20,7 @@ where
     R: 'static,
 {
     move |task, cx| {
-        let trail = of(source, cx.request());
+        let trail = of(source, &cx);
         let desk = cx.state().clone();
         let running = body(task, cx);
         Box::pin(trail::follow(trail, async move {
@@ -34,24 +35,20 @@ where
 const MAX_TASK_ID: usize = 255;
 const MAX_TRACE_ID: usize = 64;
 
-fn of(source: Source, request: &Request) -> Trail {
+fn of(source: Source, cx: &Context<Desk>) -> Trail {
+    let request = cx.request();
     Trail {
         task_id: Some(request.id.chars().take(MAX_TASK_ID).collect()),
-        trace_id: trace_id(request),
+        trace_id: trace_id(cx),
         worker: Some(request.hostname.to_string()),
         attempt: i32::try_from(request.retries).unwrap_or(i32::MAX).saturating_add(1),
         ..Trail::of(source)
     }
 }
 
-/// As OpenTelemetry's `traceparent` has it (`version-trace-parent-flags`), or Sentry's own header (`trace-span-sampled`).
-fn trace_id(request: &Request) -> Option<String> {
-    let header = |name| match request.headers.get(name) {
-        Some(Value::Str(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let id = header("traceparent")
-        .and_then(|text| text.split('-').nth(1))
-        .or_else(|| header("sentry-trace").and_then(|text| text.split('-').next()))?;
+/// That of OpenTelemetry, or the one of Sentry's own header (`trace-span-sampled`).
+fn trace_id(cx: &Context<Desk>) -> Option<String> {
+    let sentrys = || cx.request().headers.get("sentry-trace").and_then(Value::as_str)?.split('-').next();
+    let id = cx.trace().map(TraceContext::trace_id).or_else(sentrys)?;
     (!id.is_empty()).then(|| id.replace('\0', "").chars().take(MAX_TRACE_ID).collect())
 }

@@ -18,6 +18,25 @@ use crate::task::Task;
 /// The sending of one tick.
 pub(super) type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
 
+/// A tick that is about to be sent.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct DueTick<'a> {
+    /// The name of its entry.
+    pub entry: &'a str,
+    /// The name of the task that is sent.
+    pub task: &'a str,
+    /// When the entry is due.
+    pub schedule: &'a Schedule,
+    /// The time of the tick, which may be over.
+    pub time: DateTime<Utc>,
+    /// The id of the task: the same should the tick be sent a second time.
+    pub task_id: &'a str,
+}
+
+/// What wants to know of each tick before it is sent.
+pub(super) type Tell = dyn Fn(&DueTick<'_>, SendOptions) -> SendOptions + Send + Sync;
+
 /// A task and the times at which it is sent.
 ///
 /// ```
@@ -214,10 +233,22 @@ impl Entry {
     }
 
     /// Sends the task of one tick. `again`: it may have been sent before.
-    pub(super) fn send(&self, app: &App, tick: DateTime<Utc>, again: bool) -> Sending {
-        let mut options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
+    pub(super) fn send(&self, app: &App, tick: DateTime<Utc>, again: bool, told: Option<(&Tell, Tz)>) -> Sending {
+        let options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
+        // As django-celery-beat says it of its entries.
+        let mut options = options.header("periodic_task_name", self.name.as_str());
         if again {
             options = options.header(super::SENT_AGAIN, true);
+        }
+        if let Some((tell, zone)) = told {
+            let due = DueTick {
+                entry: &self.name,
+                task: &self.task,
+                schedule: &self.schedule(zone),
+                time: tick,
+                task_id: &task_id(&self.name, tick),
+            };
+            options = tell(&due, options);
         }
         (self.send)(app.clone(), options)
     }

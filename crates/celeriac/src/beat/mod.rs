@@ -26,7 +26,7 @@ pub mod store;
 mod ticker;
 
 pub use self::crontab::{Crontab, CrontabError};
-pub use self::entry::Entry;
+pub use self::entry::{DueTick, Entry};
 pub use self::readiness::{BeatHandle, BeatReadiness, BeatUnready};
 pub use self::schedule::{CatchUp, Schedule};
 pub use self::service::{Beat, BeatBuilder};

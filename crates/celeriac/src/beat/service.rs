@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::entry::{DueTick, Tell};
 use super::lease::{Tenure, Terms};
 use super::readiness::{BeatHandle, Seen};
 use super::store::{Lease, MemoryScheduleStore, ScheduleStore, StoreError};
@@ -64,6 +65,7 @@ pub struct Beat {
     name: String,
     terms: Terms,
     seen: Arc<Mutex<Seen>>,
+    tell: Option<Box<Tell>>,
 }
 
 /// Settings of a [`Beat`].
@@ -86,8 +88,20 @@ impl Beat {
                 name,
                 terms: Terms { ttl: LEASE },
                 seen: Arc::default(),
+                tell: None,
             },
         }
+    }
+
+    /// Tells of each tick before it is sent, as what it is told says: to add headers, or to tell whatever watches that the
+    /// timetable is kept. It happens on the tick's way: do not block.
+    #[must_use]
+    pub fn before_send(
+        mut self,
+        tell: impl Fn(&DueTick<'_>, SendOptions) -> SendOptions + Send + Sync + 'static,
+    ) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
     }
 
     /// Looks at the beat while it runs.
@@ -360,14 +374,15 @@ impl Reign<'_> {
     fn begin_to_send(&mut self) {
         let Some(ends) = self.ends() else { return };
         let Some(Loaded { stored, ticker, .. }) = &mut self.schedule else { return };
-        let Beat { app, entries, .. } = self.beat;
+        let Beat { app, entries, tell, zone, .. } = self.beat;
+        let told = tell.as_deref().map(|tell| (tell, *zone));
         for tick in ticker.take_claimed(Instant::now()) {
             let in_code = || entries.iter().find(|entry| entry.name == tick.entry);
             let Some(entry) = stored.get(&tick.entry).or_else(in_code) else {
                 ticker.failed(&tick, Instant::now());
                 continue;
             };
-            let sending = entry.send(app, tick.time, tick.again);
+            let sending = entry.send(app, tick.time, tick.again, told);
             self.sends.push(Box::pin(async move {
                 let outcome = timeout_at(ends, sending).await;
                 (tick, outcome)

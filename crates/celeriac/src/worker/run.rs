@@ -57,8 +57,8 @@ pub(crate) struct Run {
     /// Cancelled once STARTED is stored, if that is to be stored.
     recorded: OnceLock<CancellationToken>,
     children: Mutex<Vec<ResultTuple>>,
-    /// Where its span stands, if something keeps traces.
-    pub(super) trace: OnceLock<TraceContext>,
+    /// Where its span stands, or else what its message says.
+    pub(crate) trace: OnceLock<TraceContext>,
 }
 
 /// The message of a run, while it is not settled.

@@ -13,8 +13,9 @@ pub(super) fn begin_span(run: &Run) -> Span {
     let span = shared.hooks.iter().find_map(|hook| hook.span(request)).unwrap_or_else(|| plain(request));
     let from = TraceContext::of(&request.headers);
     let Some(propagator) = shared.app.propagator() else {
-        if let Some(from) = &from {
+        if let Some(from) = from {
             span.record("trace_id", from.trace_id());
+            let _ = run.trace.set(from);
         }
         return span;
     };

@@ -252,7 +252,8 @@ async fn only_failures_that_nobody_foresaw_are_errors_in_the_log_with_tags_and_w
     testkit::eventually(SOON, async || !errors.0.lock().is_empty()).await;
     worker.settled("celery").await;
     let seen = errors.0.lock().clone();
-    for field in ["tags.task=\"t.unexpected\"", "tags.queue=\"celery\"", "tags.retries=0", &format!("id=\"{id}\"")] {
+    for field in ["tags.task=\"t.unexpected\"", "tags.queue=\"celery\"", "tags.retries=0", &format!("task_id=\"{id}\"")]
+    {
         assert!(seen.iter().any(|line| line == field), "{field} in {seen:?}");
     }
     assert!(!seen.iter().any(|line| line.contains("PaymentDeclined") || line.contains("args")), "{seen:?}");
