@@ -19,7 +19,7 @@ struct About {
 
 impl TaskHooks for Spans {
     fn span(&self, request: &Request) -> Option<Span> {
-        let header = |name| request.headers.get(name).and_then(Value::as_str);
+        let monitor = request.headers.get("sentry-monitor-slug").and_then(Value::as_str);
         let span = tracing::info_span!(
             "task",
             task = request.task,
@@ -28,8 +28,7 @@ impl TaskHooks for Spans {
             retries = request.retries,
             payment_id = Empty,
             refund_id = Empty,
-            entry = header("periodic_task_name"),
-            monitor = header("sentry-monitor-slug"),
+            monitor,
             trace_id = Empty,
             outcome = Empty,
         );

@@ -234,9 +234,7 @@ impl Entry {
 
     /// Sends the task of one tick. `again`: it may have been sent before.
     pub(super) fn send(&self, app: &App, tick: DateTime<Utc>, again: bool, told: Option<(&Tell, Tz)>) -> Sending {
-        let options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
-        // As django-celery-beat says it of its entries.
-        let mut options = options.header("periodic_task_name", self.name.as_str());
+        let mut options = self.options.clone().task_id(task_id(&self.name, tick)).header("celery_beat_task", true);
         if again {
             options = options.header(super::SENT_AGAIN, true);
         }

@@ -90,7 +90,7 @@ const CONVENTIONS: [Convention; 6] = [
             ("queue", "messaging.destination.name"),
             ("retries", "celery.retries"),
             ("outcome", "celeriac.outcome"),
-            ("entry", "celeriac.entry"),
+            ("monitor", "celeriac.entry"),
             ("payment_id", "billing.payment_id"),
             ("refund_id", "billing.refund_id"),
         ],
