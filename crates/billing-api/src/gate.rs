@@ -230,7 +230,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
 
         let id = request_id(&request);
-        let span = tracing::info_span!(
+        // Of this level, lines say whose they are however little `LOG` asks for.
+        let span = tracing::error_span!(
             "request",
             method = request.uri().path().trim_start_matches('/'),
             request_id = %id.to_str().unwrap_or_default(),

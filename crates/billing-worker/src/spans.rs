@@ -20,7 +20,8 @@ struct About {
 impl TaskHooks for Spans {
     fn span(&self, request: &Request) -> Option<Span> {
         let monitor = request.headers.get("sentry-monitor-slug").and_then(Value::as_str);
-        let span = tracing::info_span!(
+        // Of this level, lines say whose they are however little `LOG` asks for.
+        let span = tracing::error_span!(
             "task",
             task = request.task,
             task_id = request.id,

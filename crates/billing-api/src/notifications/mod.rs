@@ -155,7 +155,7 @@ struct Desk {
 impl Desk {
     async fn respond(self: Arc<Self>, request: Request<Body>) -> Response<Full<Bytes>> {
         let kind = request::kind(&request).map_or("unknown", Kind::as_str);
-        let span = tracing::info_span!("notification", kind, payment_id = Empty, trace_id = Empty);
+        let span = tracing::error_span!("notification", kind, payment_id = Empty, trace_id = Empty);
         let place = self.services.app.propagator().and_then(|propagator| propagator.context(&span));
         if let Some(place) = &place {
             span.record("trace_id", place.trace_id());
