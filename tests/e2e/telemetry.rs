@@ -11,7 +11,7 @@ use std::time::Duration;
 use billing_api::proto::period::Length;
 use billing_api::proto::{CreatePaymentRequest, PaymentStatus, payments_client::PaymentsClient};
 use celeriac::beat::store::{self, Lease, Progress, Record};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::Value;
 use testkit::{Process, eventually};
 use tokio_postgres::NoTls;
@@ -34,8 +34,7 @@ async fn is_overdue(results: &str, entry: &str) {
     let store = store::connect(results).await.unwrap();
     let term = store.lead("the one before", Duration::from_secs(5)).await.unwrap().expect("nobody leads");
     let lease = Lease { beat: "the one before".to_owned(), term };
-    let handled: Option<DateTime<Utc>> = Some(std::time::SystemTime::now().into());
-    let progress = Progress { handled: handled.map(|now| now - TimeDelta::hours(2)), sending: None };
+    let progress = Progress { handled: Some(billing::clock::now() - TimeDelta::hours(2)), sending: None };
     let record = Record { entry: entry.to_owned(), progress: Some(progress), sent_at: None, disable: false };
     store.record(&lease, &[record]).await.unwrap();
     store.resign(&lease).await.unwrap();
