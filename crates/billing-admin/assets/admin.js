@@ -8,6 +8,9 @@
   });
   // Whoever comes back to a page finds its forms as they were.
   addEventListener("pageshow", () => document.querySelectorAll("button:disabled").forEach((b) => (b.disabled = false)));
+  // What goes on by itself is looked at again, unless its reader is elsewhere.
+  const again = document.querySelector("a[data-again]");
+  if (again) setInterval(() => document.hidden || location.assign(again.href), again.dataset.again * 1000);
   addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;

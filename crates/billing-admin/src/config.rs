@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use url::Url;
 
 /// How the panel is served.
 #[derive(Args, Clone, Debug)]
@@ -24,10 +25,24 @@ pub struct Config {
     #[arg(long, env = "ADMIN_SECOND_FACTOR")]
     pub admin_second_factor: bool,
 
+    /// Where the dashboard of the queue is, as the browsers of the staff reach it: the story of a payment links to its tasks there
+    #[arg(long, env = "ADMIN_DASHBOARD", value_parser = web_address, value_name = "URL")]
+    pub admin_dashboard: Option<Url>,
+
     /// Serves an address that is no loopback one without https as well: for containers on a machine of one's own, whose port
     /// is published on the loopback interface only
     #[arg(long, env = "ADMIN_INSECURE")]
     pub admin_insecure: bool,
+}
+
+fn web_address(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    let is_plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    if matches!(url.scheme(), "http" | "https") && is_plain {
+        Ok(url)
+    } else {
+        Err("expected an address as in https://queues.example".to_owned())
+    }
 }
 
 /// Why the panel is not served.
@@ -44,6 +59,11 @@ pub enum StartError {
 }
 
 impl Config {
+    /// The dashboard's address, to which paths are added.
+    pub(crate) fn queues(&self) -> Option<String> {
+        self.admin_dashboard.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
+    }
+
     /// # Errors
     /// [`StartError::InTheClear`].
     pub fn check(&self) -> Result<(), StartError> {

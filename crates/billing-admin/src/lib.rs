@@ -74,6 +74,7 @@ impl Bound {
             https: config.admin_https,
             proxies: config.admin_proxies,
             needs_factor: config.admin_second_factor,
+            queues: config.queues(),
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
         });
         let serving = Listener::new(listener, LIMITS).serve(routes::router(core), stop.clone());
@@ -93,5 +94,7 @@ pub(crate) struct Core {
     proxies: u8,
     /// Everybody needs a second factor.
     needs_factor: bool,
+    /// Where the dashboard of the queue is, without a slash at its end.
+    queues: Option<String>,
     passwords: Arc<Semaphore>,
 }

@@ -5,7 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use billing::staff::Right::{ManageStaff, SeeAudit, SeeBooks, SeeCustomers};
+use billing::staff::Right::{GiveBack, ManageStaff, SeeAudit, SeeBooks, SeeCustomers};
 use billing::store::StoreError;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -31,6 +31,8 @@ pub(crate) enum Section {
     Notifications,
     Receipts,
     Differences,
+    Bulk,
+    Approvals,
     Events,
     Staff,
     Audit,
@@ -92,12 +94,21 @@ pub(crate) struct Shell {
     pub(crate) now: DateTime<Utc>,
     /// What was looked for.
     pub(crate) query: String,
+    /// Where the dashboard of the queue is, as browsers reach it.
+    queues: Option<String>,
 }
 
 impl Shell {
     pub(crate) fn new(core: &Core, section: Section, viewer: &Viewer) -> Self {
         let (zone, now) = (core.services.time_zone, core.services.db.now());
-        Self { section, viewer: viewer.clone(), zone, now, query: String::new() }
+        let queues = core.queues.clone();
+        Self { section, viewer: viewer.clone(), zone, now, query: String::new(), queues }
+    }
+
+    /// The page of a task in the dashboard of the queue.
+    pub(crate) fn task_page(&self, id: &str) -> Option<String> {
+        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        self.queues.as_ref().map(|queues| format!("{queues}/tasks/{}", id.replace('+', "%20")))
     }
 
     /// The one of two texts that is in the language of who looks.
@@ -134,6 +145,9 @@ impl Shell {
         if visitor.is_through() {
             sections.push((Section::Home, "/", lang.of("To do", "Дела")));
         }
+        if visitor.has(GiveBack) {
+            sections.push((Section::Approvals, "/approvals", lang.of("To be agreed to", "Согласования")));
+        }
         if visitor.has(SeeCustomers) {
             sections.push((Section::Accounts, "/accounts", lang.of("Accounts", "Абоненты")));
             sections.push((Section::Bills, "/bills", lang.of("Bills", "Счета")));
@@ -147,6 +161,7 @@ impl Shell {
             sections.push((Section::Receipts, "/receipts", lang.of("Receipts", "Чеки")));
             sections.push((Section::Notifications, "/notifications", lang.of("Notifications", "Уведомления")));
             sections.push((Section::Differences, "/differences", lang.of("Differences", "Расхождения")));
+            sections.push((Section::Bulk, "/bulk", lang.of("Bulk", "Массовые")));
             sections.push((Section::Events, "/events", lang.of("Events", "События")));
         }
         if visitor.has(ManageStaff) {
@@ -336,6 +351,7 @@ pub(crate) fn problem_page(viewer: &Viewer, problem: Problem) -> Response {
         zone: Tz::UTC,
         now: DateTime::UNIX_EPOCH,
         query: String::new(),
+        queues: None,
     };
     (problem.status(), html(&ProblemPage { shell, problem })).into_response()
 }

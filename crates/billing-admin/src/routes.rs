@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use billing::staff::Right;
 use billing::staff::Right::{
-    ChangeRules, GiveBack, ManageStaff, MendSubscriptions, SeeAudit, SeeBooks, SeeCustomers, ServeCustomers,
+    Agree, ChangeRules, GiveBack, ManageStaff, MendSubscriptions, SeeAudit, SeeBooks, SeeCustomers, ServeCustomers,
     SettleDifferences,
 };
 use billing::store::staff::ActionKind;
@@ -21,6 +21,7 @@ use crate::page::{Problem, Viewer};
 use crate::pages::accounts::Accounts;
 use crate::pages::audit::Audit;
 use crate::pages::bills::Bills;
+use crate::pages::bulk::{BulkRows, Bulks};
 use crate::pages::differences::Differences;
 use crate::pages::events::Events;
 use crate::pages::notifications::{Notifications, Receipts};
@@ -121,11 +122,35 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/payments/{id}", Has(SeeCustomers), pages::payment::page),
         route(GET, "/payments/{id}/refund", Has(GiveBack), pages::refund::preview),
         route(POST, "/payments/{id}/refund", Has(GiveBack), pages::refund::confirm).delicate(),
+        route(GET, "/payments/{id}/close", Has(MendSubscriptions), pages::closing::preview),
+        route(POST, "/payments/{id}/close", Has(MendSubscriptions), pages::closing::ask).delicate(),
+        route(GET, "/closings/{id}", Has(MendSubscriptions), pages::closing::one),
+        route(POST, "/closings/{id}/approve", Has(Agree), pages::closing::approve).delicate(),
+        route(POST, "/closings/{id}/withdraw", Has(MendSubscriptions), pages::closing::withdraw),
+        route(GET, "/approvals", Has(GiveBack), pages::approvals::page),
+        route(GET, "/accounts/extend", Has(MendSubscriptions), pages::bulk::extend),
+        route(POST, "/accounts/extend", Has(MendSubscriptions), pages::bulk::freeze_extension),
+        route(GET, "/payments/refund", Has(GiveBack), pages::bulk::refund),
+        route(POST, "/payments/refund", Has(GiveBack), pages::bulk::freeze_refund),
+        list::<Bulks>("/bulk", SeeBooks),
+        export::<Bulks>("/bulk/export", SeeBooks),
+        export::<BulkRows>("/bulk/rows/export", SeeBooks),
+        route(GET, "/bulk/{id}", Has(SeeBooks), pages::bulk::one),
+        route(POST, "/bulk/{id}/ask", Has(GiveBack), pages::bulk::ask).delicate(),
+        route(POST, "/bulk/{id}/approve", Has(Agree), pages::bulk::approve).delicate(),
+        route(POST, "/bulk/{id}/pause", Has(GiveBack), pages::bulk::pause),
+        route(POST, "/bulk/{id}/resume", Has(GiveBack), pages::bulk::resume),
+        route(POST, "/bulk/{id}/stop", Has(GiveBack), pages::bulk::stop),
+        route(POST, "/bulk/{id}/withdraw", Has(GiveBack), pages::bulk::withdraw),
         route(GET, "/refunds/{id}", Has(SeeCustomers), pages::refund::one),
         route(POST, "/refunds/{id}/approve", Has(GiveBack), pages::refund::approve).delicate(),
         route(POST, "/refunds/{id}/withdraw", Has(GiveBack), pages::refund::withdraw),
         list::<Refunds>("/refunds", SeeCustomers),
         list::<Tariffs>("/tariffs", SeeCustomers),
+        route(GET, "/payments/{id}/receipts", Has(SeeBooks), pages::again::receipts),
+        route(POST, "/payments/{id}/receipts", Has(MendSubscriptions), pages::again::send_receipts),
+        route(GET, "/notifications/{id}", Has(SeeBooks), pages::again::notification),
+        route(POST, "/notifications/{id}/again", Has(MendSubscriptions), pages::again::take_again),
         list::<Receipts>("/receipts", SeeBooks),
         list::<Notifications>("/notifications", SeeBooks),
         list::<Events>("/events", SeeBooks),

@@ -26,6 +26,11 @@ impl When {
         Self::new(at, zone, lang.of("%-d %b %Y, %H:%M:%S", "%d.%m.%Y %H:%M:%S"))
     }
 
+    /// As people read it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     fn new(at: DateTime<Utc>, zone: Tz, format: &str) -> Self {
         let local = at.with_timezone(&zone);
         Self {

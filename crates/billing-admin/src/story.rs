@@ -3,6 +3,8 @@
 use billing::event::{Event, EventKind};
 use billing::explain::{Explanation, Next, When as Due, Whom};
 use billing::store::gateway_calls::GatewayCall;
+use billing::store::notifications::Kept;
+use billing::store::staff::AuditEntry;
 use billing::{Currency, Kopecks, PaymentId};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
@@ -24,6 +26,8 @@ pub(crate) struct Line {
     /// What the customer was told, in their words.
     pub(crate) told: String,
     pub(crate) facts: Vec<(&'static str, String)>,
+    /// The task that did it, with its page in the dashboard of the queue, where there is one.
+    pub(crate) task: Option<(Option<String>, String)>,
     /// Bodies of a request and its response, as far as they may be kept.
     pub(crate) bodies: Vec<(&'static str, String)>,
 }
@@ -66,9 +70,6 @@ pub(crate) fn event(event: &Event, names_payment: bool, shell: &Shell) -> Line {
         _ => None,
     };
     let mut facts = detail(&event.detail, lang);
-    if let Some(task) = &event.task_id {
-        facts.push((lang.of("Task", "Задача"), task.clone()));
-    }
     if let Some(trace) = &event.trace_id {
         facts.push((lang.of("Trace", "Трасса"), trace.clone()));
     }
@@ -81,6 +82,7 @@ pub(crate) fn event(event: &Event, names_payment: bool, shell: &Shell) -> Line {
         link,
         told: told(&event.detail, lang),
         facts,
+        task: event.task_id.clone().map(|id| (shell.task_page(&id), id)),
         bodies: Vec::new(),
     }
 }
@@ -128,7 +130,6 @@ pub(crate) fn call(call: &GatewayCall, of: Option<PaymentId>, shell: &Shell) -> 
         ("X-Request-ID", call.request_id.clone()),
         ("HTTP", call.http_status.map(|status| status.to_string())),
         (lang.of("Worker", "Обработчик"), call.worker.clone()),
-        (lang.of("Task", "Задача"), call.task_id.clone()),
         (lang.of("Attempt", "Попытка"), (call.attempt > 0).then(|| call.attempt.to_string())),
     ];
     let bodies =
@@ -142,6 +143,48 @@ pub(crate) fn call(call: &GatewayCall, of: Option<PaymentId>, shell: &Shell) -> 
         link: of.map(|payment| (format!("/payments/{payment}"), show::short(payment))),
         told: String::new(),
         facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        task: call.task_id.clone().map(|id| (shell.task_page(&id), id)),
         bodies: bodies.into_iter().filter_map(|(name, body)| Some((name, body?))).collect(),
+    }
+}
+
+/// What somebody of the staff did, and why.
+pub(crate) fn done(entry: &AuditEntry, shell: &Shell) -> Line {
+    let lang = shell.lang();
+    let fact = |name, value: Option<&String>| Some((name, value?.clone()));
+    Line {
+        order: entry.at,
+        at: shell.exactly(&entry.at),
+        lane: lang.of("Staff", "Сотрудник"),
+        what: format!("{}: {}", entry.name, words::audited(&entry.action, lang)),
+        pill: None,
+        link: None,
+        told: String::new(),
+        facts: fact(lang.of("Why", "Причина"), entry.reason.as_ref()).into_iter().collect(),
+        task: None,
+        bodies: Vec::new(),
+    }
+}
+
+/// What the gateway has told by itself.
+pub(crate) fn notice(kept: &Kept, shell: &Shell) -> Line {
+    let lang = shell.lang();
+    let facts = [
+        (lang.of("Transaction", "Транзакция"), kept.notice.transaction_id.map(|id| id.to_string())),
+        (lang.of("Status at the gateway", "Статус у шлюза"), kept.notice.status.clone()),
+        (lang.of("Reason code", "Код причины"), kept.notice.reason_code.map(|code| code.to_string())),
+        (lang.of("The bank\u{2019}s word", "Слово банка"), kept.notice.provider_message.clone()),
+    ];
+    Line {
+        order: kept.received_at,
+        at: shell.exactly(&kept.received_at),
+        lane: lang.of("Gateway", "Шлюз"),
+        what: format!("{}: {}", lang.of("Notification", "Уведомление"), words::notice(kept.kind, lang)),
+        pill: Some(words::notice_effect(kept.effect, lang)),
+        link: None,
+        told: String::new(),
+        facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        task: None,
+        bodies: Vec::new(),
     }
 }

@@ -4,13 +4,16 @@ use billing::account::AccountStatus;
 use billing::bill::{BillKind, BillStatus};
 use billing::decline::DeclineGroup;
 use billing::event::{EventKind, Source};
+use billing::ledger::LedgerAccount;
 use billing::notification::{NoticeEffect, NoticeKind};
+use billing::payment::evidence::Ending;
 use billing::payment::{Instrument, PaymentState};
+use billing::receipt::ReceiptKind;
 use billing::reconciliation::{DifferenceKind, DifferenceState};
 use billing::refund::{AccessEffect, RefundSource, RefundState};
 use billing::staff::Role;
 use billing::store::gateway_calls::CallOutcome;
-use billing::store::staff::ActionKind;
+use billing::store::staff::{ActionKind, BulkState, ClosingState, ItemState, Refusal};
 
 use crate::lang::Lang;
 use crate::show::Pill;
@@ -286,6 +289,17 @@ pub(crate) fn audited(action_name: &str, lang: Lang) -> &str {
         "decline_rule" => lang.of("Changed what a refusal means", "Изменено значение отказа"),
         "refund" => lang.of("Asked for a refund", "Запрошен возврат"),
         "refund_approved" => lang.of("Agreed to a refund", "Возврат согласован"),
+        "notification_again" => lang.of("Had a notification taken again", "Уведомление принято ещё раз"),
+        "receipts_again" => lang.of("Asked the register again", "Касса запрошена ещё раз"),
+        "closing_asked" => lang.of("Asked to close a payment in doubt", "Запрошено закрытие неизвестного платежа"),
+        "closing_approved" => lang.of("Closed a payment in doubt", "Неизвестный платёж закрыт"),
+        "closing_withdrawn" => lang.of("Took a closing back", "Запрос на закрытие отозван"),
+        "bulk_asked" => lang.of("Asked for an action on many", "Запрошено массовое действие"),
+        "bulk_approved" => lang.of("Agreed to an action on many", "Массовое действие согласовано"),
+        "bulk_paused" => lang.of("Paused an action on many", "Массовое действие приостановлено"),
+        "bulk_resumed" => lang.of("Let an action on many go on", "Массовое действие продолжено"),
+        "bulk_stopped" => lang.of("Stopped an action on many", "Массовое действие остановлено"),
+        "bulk_withdrawn" => lang.of("Took an action on many back", "Массовое действие отозвано"),
         "refund_withdrawn" => lang.of("Took a refund back", "Возврат отозван"),
         other => other,
     }
@@ -299,5 +313,82 @@ pub(crate) const fn group(group: DeclineGroup, lang: Lang) -> &'static str {
         DeclineGroup::Conditional => lang.of("May pass once", "Может пройти один раз"),
         DeclineGroup::CustomerAction => lang.of("The customer must act", "Нужно действие абонента"),
         DeclineGroup::Configuration => lang.of("Ours to mend", "Наша настройка"),
+    }
+}
+
+pub(crate) const fn ending(ending: Ending, lang: Lang) -> &'static str {
+    match ending {
+        Ending::Taken => lang.of("The money was taken", "Деньги взяты"),
+        Ending::Declined => lang.of("A refusal", "Отказ"),
+        Ending::NotTaken => lang
+            .of("Nothing, neither by number nor in the list of the day", "Ничего: ни по номеру, ни в списке за день"),
+    }
+}
+
+pub(crate) const fn closing(state: ClosingState, lang: Lang) -> &'static str {
+    match state {
+        ClosingState::Waiting => lang.of("waits for a second person", "ждёт второго лица"),
+        ClosingState::Done => lang.of("closed", "закрыт"),
+        ClosingState::Withdrawn => lang.of("taken back", "отозвано"),
+        ClosingState::Expired => lang.of("nobody agreed in time", "никто не согласился вовремя"),
+    }
+}
+
+pub(crate) const fn bulk(state: BulkState, lang: Lang) -> Pill {
+    match state {
+        BulkState::Draft => pill("idle", "○", lang.of("Not asked for yet", "Ещё не запрошено")),
+        BulkState::Waiting => pill("person", "■", lang.of("Waits for a second person", "Ждёт второго лица")),
+        BulkState::Running => pill("run", "▶", lang.of("Under way", "Выполняется")),
+        BulkState::Paused => pill("doubt", "◷", lang.of("Paused", "Приостановлено")),
+        BulkState::Stopped => pill("bad", "✕", lang.of("Stopped", "Остановлено")),
+        BulkState::Done => pill("ok", "✓", lang.of("Done", "Выполнено")),
+        BulkState::Withdrawn => pill("idle", "–", lang.of("Taken back", "Отозвано")),
+    }
+}
+
+pub(crate) const fn bulk_item(state: ItemState, lang: Lang) -> Pill {
+    match state {
+        ItemState::Waiting => pill("idle", "○", lang.of("To come", "Впереди")),
+        ItemState::Done => pill("ok", "✓", lang.of("Done", "Выполнено")),
+        ItemState::Refused => pill("bad", "✕", lang.of("Refused", "Отказано")),
+        ItemState::Left => pill("idle", "–", lang.of("Left", "Не начато")),
+    }
+}
+
+pub(crate) const fn bulk_refusal(why: Refusal, lang: Lang) -> &'static str {
+    match why {
+        Refusal::NothingPaid => lang.of("Nothing is paid that could be extended", "Нечего продлевать: не оплачено"),
+        Refusal::Closed => lang.of("The account is closed", "Аккаунт закрыт"),
+        Refusal::NotTaken => lang.of("No money was taken", "Деньги не были взяты"),
+        Refusal::TooOld => lang.of("Older than a year", "Старше года"),
+        Refusal::Unfinished => lang.of("Another refund of it is under way", "Идёт другой возврат"),
+        Refusal::LessLeft => lang.of("Less is left by now", "Осталось уже меньше"),
+        Refusal::ChargedBack => lang.of("The bank has taken it back", "Отозвано банком"),
+        Refusal::OverLimit => lang.of("Above the limits of both roles", "Выше лимитов обеих ролей"),
+        Refusal::Defect => {
+            lang.of("Its rows contradict each other: see the log", "Данные противоречат друг другу: см. журнал")
+        }
+    }
+}
+
+pub(crate) const fn ledger(account: LedgerAccount, lang: Lang) -> &'static str {
+    match account {
+        LedgerAccount::Receivable => lang.of("Receivable", "Расчёты с абонентами"),
+        LedgerAccount::GatewayClearing => lang.of("At the gateway", "Расчёты со шлюзом"),
+        LedgerAccount::Bank => lang.of("Bank", "Банк"),
+        LedgerAccount::DeferredRevenue => lang.of("Deferred revenue", "Доходы будущих периодов"),
+        LedgerAccount::Revenue => lang.of("Revenue", "Выручка"),
+        LedgerAccount::Vat => lang.of("VAT", "НДС"),
+        LedgerAccount::RefundsPayable => lang.of("Refunds payable", "К возврату"),
+        LedgerAccount::Fees => lang.of("Fees", "Комиссии"),
+        LedgerAccount::Chargebacks => lang.of("Chargebacks", "Отозвано банками"),
+        LedgerAccount::Suspense => lang.of("Suspense", "Невыясненное"),
+    }
+}
+
+pub(crate) const fn receipt(kind: ReceiptKind, lang: Lang) -> &'static str {
+    match kind {
+        ReceiptKind::Income => lang.of("Of a payment", "Приход"),
+        ReceiptKind::IncomeReturn => lang.of("Of a refund", "Возврат прихода"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing::tasks::{
     Announce, EndHolds, ExpireThreeDs, KeepHistory, OpenRenewals, RecognizeRevenue, ReconcileDays, RepublishStranded,
-    ResolveUnknown, ResumeRefunds, RollUpReports, SettleNotifications, WatchReceipts, WipeTraces,
+    ResolveUnknown, ResumeRefunds, RollUpReports, RunBulks, SettleNotifications, WatchReceipts, WipeTraces,
 };
 use billing::{Services, duration};
 use celeriac::beat::{Beat, BeatBuilder, CatchUp, Crontab, Entry, store};
@@ -69,6 +69,10 @@ pub struct Config {
     #[arg(long, env = "WIPE_TRACES_EVERY", default_value = "1h", value_parser = interval, value_name = "DURATION")]
     pub wipe_traces_every: Duration,
 
+    /// How often actions of the staff on many rows are looked for that nobody goes through, as after the death of a worker
+    #[arg(long, env = "RUN_BULKS_EVERY", default_value = "60s", value_parser = interval, value_name = "DURATION")]
+    pub run_bulks_every: Duration,
+
     /// How often it is looked for closed days that were not compared with the gateway's list today, and for comparisons that
     /// were left in the middle; each of the last eight days is compared once a day
     #[arg(long, env = "RECONCILE_EVERY", default_value = "10m", value_parser = interval, value_name = "DURATION")]
@@ -119,6 +123,7 @@ pub fn entries(config: &Config) -> Vec<Entry> {
         Entry::every("keep-history", config.keep_history_every, KeepHistory {}).catch_up(CatchUp::Once),
         Entry::crontab("recognize-revenue", after_midnight(), RecognizeRevenue {}).catch_up(CatchUp::Once),
         Entry::crontab("roll-up-reports", hourly(), RollUpReports {}).catch_up(CatchUp::Once),
+        Entry::every("run-bulks", config.run_bulks_every, RunBulks {}),
         Entry::every("wipe-traces", config.wipe_traces_every, WipeTraces {}).catch_up(CatchUp::Once),
         Entry::every("reconcile", config.reconcile_every, ReconcileDays {}).catch_up(CatchUp::Once),
     ]

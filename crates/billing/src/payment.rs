@@ -5,6 +5,7 @@
 //! * **unknown is never failed by age** – only by evidence from the gateway;
 //! * **money nobody owes goes back** – a success on a bill already settled is a duplicate, to be refunded.
 
+pub mod evidence;
 mod expiry;
 pub mod identity;
 pub mod operation;

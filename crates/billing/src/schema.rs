@@ -99,6 +99,48 @@ diesel::table! {
 }
 
 diesel::table! {
+    bulk (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        kind -> Text,
+        days -> Nullable<Int4>,
+        effect -> Nullable<Text>,
+        conditions -> Text,
+        staff_id -> Uuid,
+        made_by -> Text,
+        made_role -> Text,
+        address -> Text,
+        reason -> Nullable<Text>,
+        items -> Int4,
+        left_out -> Int4,
+        total -> Int8,
+        #[max_length = 3]
+        currency -> Nullable<Bpchar>,
+        state -> Text,
+        asked_at -> Nullable<Timestamptz>,
+        approved_by -> Nullable<Text>,
+        approved_role -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+        lease_until -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    bulk_item (bulk_id, no) {
+        bulk_id -> Uuid,
+        no -> Int4,
+        account_id -> Uuid,
+        payment_id -> Nullable<Uuid>,
+        amount -> Nullable<Int8>,
+        state -> Text,
+        why -> Nullable<Text>,
+        refund_id -> Nullable<Uuid>,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     card (id) {
         id -> Uuid,
         created_at -> Timestamptz,
@@ -445,6 +487,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    payment_closing (id) {
+        id -> Uuid,
+        payment_id -> Uuid,
+        asked_at -> Timestamptz,
+        asked_by -> Text,
+        ending -> Text,
+        transaction_id -> Nullable<Int8>,
+        happened_on -> Nullable<Date>,
+        amount -> Nullable<Int8>,
+        reason_code -> Nullable<Int4>,
+        said -> Text,
+        state -> Text,
+        ended_at -> Nullable<Timestamptz>,
+        ended_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     receipt (id) {
         payment_id -> Uuid,
         created_at -> Timestamptz,
@@ -631,6 +691,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff_errand (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        staff_id -> Uuid,
+        kind -> Text,
+        target -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
     staff_factor (staff_id) {
         staff_id -> Uuid,
         created_at -> Timestamptz,
@@ -749,6 +820,11 @@ diesel::joinable!(attempt_card -> payment (payment_id));
 diesel::joinable!(audit_log -> staff (staff_id));
 diesel::joinable!(bill -> account (account_id));
 diesel::joinable!(bill -> tariff (tariff_id));
+diesel::joinable!(bulk -> staff (staff_id));
+diesel::joinable!(bulk_item -> account (account_id));
+diesel::joinable!(bulk_item -> bulk (bulk_id));
+diesel::joinable!(bulk_item -> payment (payment_id));
+diesel::joinable!(bulk_item -> refund (refund_id));
 diesel::joinable!(card -> account (account_id));
 diesel::joinable!(chargeback -> payment (payment_id));
 diesel::joinable!(closed_balance -> closed_month (month));
@@ -757,6 +833,7 @@ diesel::joinable!(difference -> payment (payment_id));
 diesel::joinable!(notification -> payment (payment_id));
 diesel::joinable!(orphan -> payment (payment_id));
 diesel::joinable!(payment -> bill (bill_id));
+diesel::joinable!(payment_closing -> payment (payment_id));
 diesel::joinable!(receipt -> payment (payment_id));
 diesel::joinable!(receipt -> refund (refund_id));
 diesel::joinable!(refund -> payment (payment_id));
@@ -765,6 +842,7 @@ diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(staff_action -> account (account_id));
 diesel::joinable!(staff_action -> staff (staff_id));
+diesel::joinable!(staff_errand -> staff (staff_id));
 diesel::joinable!(staff_factor -> staff (staff_id));
 diesel::joinable!(staff_invitation -> staff (staff_id));
 diesel::joinable!(staff_recovery_code -> staff (staff_id));
@@ -781,6 +859,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     attempt_card,
     audit_log,
     bill,
+    bulk,
+    bulk_item,
     card,
     chargeback,
     circuit,
@@ -804,6 +884,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     notification,
     orphan,
     payment,
+    payment_closing,
     receipt,
     reconciliation,
     refund,
@@ -816,6 +897,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     skipped_period,
     staff,
     staff_action,
+    staff_errand,
     staff_factor,
     staff_invitation,
     staff_recovery_code,

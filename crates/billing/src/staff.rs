@@ -41,6 +41,8 @@ pub enum Right {
     MendSubscriptions,
     /// To give money back, as far as the limits of the role go, and to speak as the second person.
     GiveBack,
+    /// To agree, as the second person, to what another asks for: a payment in doubt closed by hand, an action on many rows.
+    Agree,
     /// To change what refusals mean.
     ChangeRules,
     /// What the staff did.
@@ -58,6 +60,7 @@ impl Right {
         Self::ServeCustomers,
         Self::MendSubscriptions,
         Self::GiveBack,
+        Self::Agree,
         Self::ChangeRules,
         Self::SeeAudit,
         Self::ManageStaff,
@@ -76,7 +79,7 @@ impl Role {
             Right::MendSubscriptions | Right::GiveBack | Right::SettleDifferences => {
                 matches!(self, Accountant | ChiefAccountant)
             }
-            Right::ChangeRules => matches!(self, ChiefAccountant),
+            Right::Agree | Right::ChangeRules => matches!(self, ChiefAccountant),
             Right::SeeAudit => matches!(self, ChiefAccountant | Auditor | Administrator),
             Right::ManageStaff => matches!(self, Administrator),
         }

@@ -209,6 +209,12 @@ pub struct RecognizeRevenue {}
 #[task(name = "billing.roll_up_reports", queue = "billing", acks_late, ignore_result)]
 pub struct RollUpReports {}
 
+/// Goes through actions of the staff on many rows that were agreed to, until each has its end. Where they stand is in their rows,
+/// so nothing is lost by a worker that dies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
+#[task(name = "billing.run_bulks", queue = "billing", acks_late, ignore_result)]
+pub struct RunBulks {}
+
 /// Forgets the persons behind accounts that were closed long enough ago.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Task, Serialize, Deserialize)]
 #[task(name = "billing.wipe_traces", queue = "billing", acks_late, ignore_result)]

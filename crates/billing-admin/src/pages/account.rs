@@ -9,10 +9,11 @@ use billing::event::Event;
 use billing::payment::PaymentState;
 use billing::staff::Right;
 use billing::store::gateway_calls::{self, GatewayCall};
-use billing::store::staff::ActionKind;
+use billing::store::staff::{self, ActionKind, AuditEntry};
 use billing::store::subscriptions::{self, Subscription};
 use billing::store::{StoreError, events};
 use billing::{AccountId, PaymentId};
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 
 use super::{Answer, Shared, bills, briefly, payments};
@@ -26,6 +27,8 @@ use crate::words;
 
 /// Events of the story on a page.
 const STORY: i64 = 50;
+/// What the staff did to it, the latest.
+const DONE: i64 = 200;
 /// Bills and payments beside it.
 const LATEST: i64 = 10;
 
@@ -61,6 +64,8 @@ struct Read {
     subscription: Subscription,
     events: Vec<Event>,
     calls: Vec<(PaymentId, GatewayCall)>,
+    /// What the staff did to the account.
+    done: Vec<AuditEntry>,
     bills: Vec<subscriptions::BillView>,
     payments: Vec<billing::store::payments::PaymentView>,
 }
@@ -78,7 +83,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(id): Path<Str
         })
         .await?;
     drop(conn);
-    let Read { subscription, mut events, calls, bills, payments } = read.ok_or(Problem::NotFound)?;
+    let Read { subscription, mut events, calls, done, bills, payments } = read.ok_or(Problem::NotFound)?;
     let shell = Shell::new(&core, Section::Accounts, &viewer);
     let lang = shell.lang();
     let explained = subscription.explained(&core.services.times, shell.now);
@@ -94,11 +99,14 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(id): Path<Str
     let mut story: Vec<Line> = events.iter().map(|event| story::event(event, true, &shell)).collect();
     // Calls of the payments on this page, within its time.
     let (last, first) = (events.first().map(|event| event.at), events.last().map(|event| event.at));
-    let within = |call: &GatewayCall| {
-        first.is_some_and(|first| call.started_at >= first)
-            && (before.is_none() || last.is_some_and(|last| call.started_at <= last))
+    let is_on_page = |at: DateTime<Utc>| {
+        let is_the_last = older.is_none();
+        (is_the_last || first.is_some_and(|first| at >= first))
+            && (before.is_none() || last.is_some_and(|last| at <= last))
     };
+    let within = |call: &GatewayCall| is_on_page(call.started_at);
     story.extend(calls.iter().filter(|(_, call)| within(call)).map(|(of, call)| story::call(call, Some(*of), &shell)));
+    story.extend(done.iter().filter(|entry| is_on_page(entry.at)).map(|entry| story::done(entry, &shell)));
     // Events of one moment stay in their order.
     story.sort_by_key(|line| std::cmp::Reverse(line.order));
     Ok(html(&Page {
@@ -131,12 +139,14 @@ async fn read(conn: &mut AsyncPgConnection, id: AccountId, before: Option<i64>) 
     let events = events::story_of_account(conn, id, before, STORY + 1).await?;
     let of: BTreeSet<PaymentId> = events.iter().filter_map(|event| event.payment_id).collect();
     let calls = gateway_calls::of_payments(conn, &Vec::from_iter(of)).await?;
+    let done = staff::audited_about(conn, &id.to_string(), DONE).await?;
     let bills = subscriptions::bills(conn, id, None, LATEST).await?;
     let payments = subscriptions::payments(conn, id, None, LATEST).await?;
     Ok(Some(Read {
         subscription,
         events,
         calls,
+        done,
         bills: bills.map(|page| page.rows).unwrap_or_default(),
         payments: payments.map(|page| page.rows).unwrap_or_default(),
     }))

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use billing::AccountId;
 use billing::account::AccountStatus;
+use billing::staff::Right;
 use billing::store::StoreError;
 use billing::store::browse::{self, AccountCursor, AccountFilter, AccountLine, Part, Slice};
 use chrono::DateTime;
@@ -27,6 +28,8 @@ struct Page {
     chips: Vec<Chip>,
     rows: Vec<Row>,
     pages: Pages,
+    /// Where all of the list is extended, for whoever may.
+    bulk: Option<String>,
 }
 
 struct Row {
@@ -66,7 +69,9 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
     let chips = statuses.iter().filter(|choice| choice.is_on);
     let chips = chips.map(|choice| Chip { says: choice.word.clone(), without: query.with("status", "") }).collect();
     let rows = slice.rows.into_iter().map(|line| row(&shell, line)).collect();
-    Ok(html(&Page { shell, statuses, chips, rows, pages }))
+    let may = viewer.visitor()?.has(Right::MendSubscriptions);
+    let bulk = may.then(|| format!("/accounts/extend{}", query.with("", "")));
+    Ok(html(&Page { shell, statuses, chips, rows, pages, bulk }))
 }
 
 fn row(shell: &Shell, line: AccountLine) -> Row {

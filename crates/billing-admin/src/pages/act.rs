@@ -11,7 +11,7 @@ use billing::store::renewals::NoRetry;
 use billing::store::staff::{Action, ActionError, ActionKind, Done, MAX_REASON, Order, Preview, act, preview};
 use billing::store::subscriptions::{self, Subscription, VerbError};
 use billing::store::tariffs;
-use billing::tasks::ChargeRenewal;
+use billing::tasks::{ChargeRenewal, ResolveUnknown};
 use billing::{AccountId, TariffId, trail};
 use celeriac::SendOptions;
 use chrono::{DateTime, Utc};
@@ -147,8 +147,10 @@ pub(crate) async fn confirm(
     }
     match done {
         Ok(Done::Now | Done::Before) => {
-            if kind == ActionKind::RetryNow {
-                wake(&core, account_id).await?;
+            match kind {
+                ActionKind::RetryNow => charge(&core, account_id).await?,
+                ActionKind::AskGateway => look(&core, form_id).await,
+                _ => {}
             }
             Ok(Redirect::to(&format!("/accounts/{account_id}?done={kind}")).into_response())
         }
@@ -165,7 +167,7 @@ pub(crate) async fn confirm(
 }
 
 /// Tells the workers of the charge that was opened; should that fail, the timetable finds it.
-async fn wake(core: &Core, account_id: AccountId) -> Result<(), Problem> {
+async fn charge(core: &Core, account_id: AccountId) -> Result<(), Problem> {
     let found = subscriptions::get(&mut *core.services.db.conn().await?, account_id).await?;
     let open = found.and_then(|subscription| subscription.open?.payment);
     let Some((payment, _)) = open.filter(|(payment, _)| payment.state == PaymentState::Created) else { return Ok(()) };
@@ -174,6 +176,14 @@ async fn wake(core: &Core, account_id: AccountId) -> Result<(), Problem> {
         tracing::warn!(payment_id = %payment.id, %error, "not told to the workers; the timetable will");
     }
     Ok(())
+}
+
+/// Has the gateway asked about what is due, without waiting for the timetable: one message for one form.
+async fn look(core: &Core, form_id: Uuid) {
+    let options = SendOptions::new().task_id(form_id.to_string());
+    if let Err(error) = core.services.app.send_with(ResolveUnknown {}, options).await {
+        tracing::warn!(%error, "not told to the workers; the timetable will");
+    }
 }
 
 /// What may be chosen, where something is to be chosen.

@@ -6,7 +6,7 @@ use billing::staff::Right;
 use billing::store::browse::{self, MOST, Waiting};
 use diesel_async::AsyncPgConnection;
 
-use super::{Answer, Shared, briefly};
+use super::{Answer, Shared, approvals, briefly};
 use crate::page::{Section, Shell, Viewer, html};
 use crate::show::When;
 
@@ -65,6 +65,16 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer) -> Answer {
                 "The gateway did not understand us: settings of the terminal, or ours.",
                 "Шлюз нас не понял: настройки терминала или наши.",
             ),
+        ));
+    }
+    if viewer.visitor()?.has(Right::Agree) {
+        let waits = approvals::for_me(&core, &shell).await?;
+        rows.extend(row(
+            &shell,
+            waits,
+            "/approvals",
+            shell.t("Waits for you to agree", "Ждёт вашего согласия"),
+            shell.t("Another has asked for it; it needs a second person.", "Это запросил другой; нужно второе лицо."),
         ));
     }
     Ok(html(&Page { shell, rows, sees_customers }))

@@ -3,9 +3,13 @@
 pub(crate) mod account;
 pub(crate) mod accounts;
 pub(crate) mod act;
+pub(crate) mod again;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod bill;
 pub(crate) mod bills;
+pub(crate) mod bulk;
+pub(crate) mod closing;
 pub(crate) mod differences;
 pub(crate) mod events;
 pub(crate) mod find;

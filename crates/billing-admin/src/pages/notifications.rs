@@ -3,12 +3,14 @@
 use billing::notification::{NoticeEffect, NoticeKind};
 use billing::store::StoreError;
 use billing::store::browse::{self, NotificationCursor, NotificationFilter, NotificationLine, Part, Slice};
+use billing::store::notifications::NoticeKey;
 use billing::{Currency, Kopecks};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
+use super::again::notification_page;
 use super::days;
 use crate::lang::Lang;
 use crate::list::export::Value;
@@ -150,7 +152,7 @@ impl Listed for Notifications {
         let number = |number: Option<i64>| Cell::Text(number.map(|number| number.to_string()).unwrap_or_default());
         let money = amount(row).map(|(amount, currency)| crate::show::money(amount, currency, lang));
         vec![
-            Cell::When(shell.exactly(&row.cursor.received_at)),
+            to_page(row, shell),
             Cell::Text(words::notice(row.cursor.kind, lang).to_owned()),
             Cell::State(words::notice_effect(row.effect, lang)),
             Cell::Text(money.unwrap_or_default()),
@@ -167,6 +169,14 @@ impl Listed for Notifications {
     fn write_cursor(cursor: &NotificationCursor) -> String {
         written(cursor)
     }
+}
+
+/// The time at which it came, with the way to its page.
+fn to_page(row: &NotificationLine, shell: &Shell) -> Cell {
+    let text = shell.exactly(&row.cursor.received_at).text().to_owned();
+    let Ok(body_sha256) = row.cursor.body_sha256.clone().try_into() else { return Cell::Text(text) };
+    let key = NoticeKey { kind: row.cursor.kind, gateway_id: row.cursor.gateway_id.clone(), body_sha256 };
+    Cell::Link { href: notification_page(&key), text, title: key.gateway_id }
 }
 
 impl List for Receipts {

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use billing::payment::PaymentState;
+use billing::staff::Right;
 use billing::store::StoreError;
 use billing::store::browse::{self, Part, PaymentFilter, Slice};
 use billing::store::payments::PaymentView;
@@ -30,6 +31,8 @@ struct Page {
     chips: Vec<Chip>,
     rows: Vec<Row>,
     pages: Pages,
+    /// Where the money of all of the list is given back, for whoever may.
+    bulk: Option<String>,
 }
 
 pub(super) struct Row {
@@ -79,7 +82,8 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
     );
     let rows = slice.rows.iter().map(|payment| row(&shell, payment)).collect();
     let [code, from, to] = ["code", "from", "to"].map(|name| query.get(name).to_owned());
-    Ok(html(&Page { shell, states, code, from, to, chips, rows, pages }))
+    let bulk = viewer.visitor()?.has(Right::GiveBack).then(|| format!("/payments/refund{}", query.with("", "")));
+    Ok(html(&Page { shell, states, code, from, to, chips, rows, pages, bulk }))
 }
 
 pub(super) fn row(shell: &Shell, payment: &PaymentView) -> Row {

@@ -41,6 +41,12 @@ PAGES = {
     "extend": f"/accounts/{ACCOUNT}/extend?days=3",
     "extend-refused": f"/accounts/{ACCOUNT}/extend?days=0",
     "refund": f"/payments/{PAID}/refund",
+    "close": f"/payments/{UNKNOWN}/close?ending=not_taken",
+    "close-too-little": f"/payments/{UNKNOWN}/close?ending=taken",
+    "bulk-refund": "/payments/refund?state=succeeded",
+    "bulk": "/bulk",
+    "approvals": "/approvals",
+    "receipts-missing": f"/payments/{PAID}/receipts",
     "refund-refused": f"/payments/{DECLINED}/refund",
     "refunds": "/refunds",
     "tariffs": "/tariffs",
@@ -62,7 +68,7 @@ PAGES = {
     "problem": "/nowhere",
 }
 # Which pictures are shown in the documentation.
-SHOWN = {"home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me", "reports", "reports-subscribers"}
+SHOWN = {"close", "home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me", "reports", "reports-subscribers"}
 WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
 
 
@@ -268,7 +274,22 @@ def acts(browser):
     browser.shows("не продлевается", "Отозвать отмену")
     confirm(browser, f"/payments/{PAID}/refund?amount=200%2C00&effect=keep", "the film did not play", "Вернуть 200,00")
     browser.shows("Возврат", "the film did not play")
-    return browser.driver.current_url.removeprefix(ADDRESS)
+    refund = browser.driver.current_url.removeprefix(ADDRESS)
+    browser.open(f"/payments/{UNKNOWN}/close?ending=not_taken")
+    browser.shows("Что произойдёт, когда согласится второе лицо")
+    browser.fill("#said", "looked by number and in the list of the day")
+    browser.press("Запросить закрытие")
+    browser.shows("Согласиться должен другой человек")
+    assert not violations(browser), violations(browser)
+    browser.picture("admin-closing-light")
+    browser.open("/accounts/extend?status=Active")
+    browser.press("Показать, что произойдёт")
+    browser.shows("Первые десять строк")
+    assert not violations(browser), violations(browser)
+    browser.fill("#reason", "an outage on Tuesday")
+    browser.press("Запросить согласие")
+    browser.shows("Согласиться должен другой человек")
+    return refund, browser.driver.current_url.removeprefix(ADDRESS)
 
 
 def staff(browser):
@@ -293,13 +314,22 @@ def whole(browser):
     lists(browser)
     explains(browser)
     speaks_both(browser)
-    refund = acts(browser)
+    refund, bulk = acts(browser)
+    browser.open(refund)
     browser.shows("ожидается", "согласиться должен кто-то другой")
     sign_out(browser)
     sign_in(browser, "second", SECOND)
     browser.open(refund)
     browser.press("Согласиться вернуть")
     browser.once("agreed", lambda: "Согласиться" not in browser.text())
+    browser.open("/approvals")
+    browser.shows("Продлить всем на 3 дня", "Закрыть неизвестный платёж")
+    browser.picture("admin-approvals-light")
+    browser.open(bulk)
+    browser.press("Продлить всем на 3 дня")
+    browser.shows("Выполняется", "Приостановить")
+    assert not violations(browser), violations(browser)
+    browser.picture("admin-bulk-light")
     sign_out(browser)
     sign_in(browser, "admin", ADMIN)
     staff(browser)

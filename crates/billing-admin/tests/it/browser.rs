@@ -187,7 +187,10 @@ async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() 
             "change_tariff the customer wants more",
             "cancel the customer called",
             "refund the film did not play",
-            "refund_approved"
+            "closing_asked looked by number and in the list of the day",
+            "bulk_asked an outage on Tuesday",
+            "refund_approved",
+            "bulk_approved an outage on Tuesday"
         ]
     );
     let wiped = diesel::sql_query("delete from audit_log").execute(&mut db.conn().await.unwrap()).await;

@@ -64,7 +64,7 @@ pub struct StandaloneConfig {
 
 /// What is different here from the roles on real servers: everything is inside, and nobody wants to wait.
 pub(crate) fn defaults(command: Command) -> Command {
-    const DEFAULTS: [(&str, &str); 18] = [
+    const DEFAULTS: [(&str, &str); 19] = [
         ("database_url", EMBEDDED),
         ("broker_url", "memory://standalone"),
         ("result_backend", "memory://standalone"),
@@ -76,6 +76,7 @@ pub(crate) fn defaults(command: Command) -> Command {
         ("republish_stranded_every", "5s"),
         ("resolve_unknown_every", "1s"),
         ("resume_refunds_every", "1s"),
+        ("run_bulks_every", "5s"),
         ("expire_three_ds_every", "10s"),
         ("settle_notifications_every", "5s"),
         ("notifications_listen", "127.0.0.1:8095"),

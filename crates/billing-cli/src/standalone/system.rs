@@ -71,6 +71,8 @@ impl System {
         let sandbox = cloudpayments_sandbox::bind(config.sandbox).await.map_err(roles::sandbox_error)?;
         let dashboard = Bound::bind(config.dashboard).await?;
         let (api_address, dashboard_address) = (api.local_addr(), dashboard.address());
+        let queues = format!("http://{dashboard_address}").parse().context("DASHBOARD_LISTEN")?;
+        config.admin.admin_dashboard.get_or_insert(queues);
         let admin = billing_admin::bind(config.admin).await.map_err(roles::admin_error)?;
         let admin_address = admin.local_addr();
         let sandbox_address = sandbox.address();

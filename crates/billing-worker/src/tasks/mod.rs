@@ -22,6 +22,7 @@ mod resolve_payment;
 mod resolve_unknown;
 mod resume_refunds;
 mod roll_up_reports;
+mod run_bulks;
 mod send_receipt;
 mod settle;
 mod settle_notifications;
@@ -29,7 +30,7 @@ mod trail;
 mod watch_receipts;
 mod wipe_traces;
 
-use billing::event::Source::{Notification, Reconciliation, Timetable, Worker};
+use billing::event::Source::{Notification, Reconciliation, Staff, Timetable, Worker};
 use celeriac::worker::WorkerBuilder;
 
 use self::trail::on;
@@ -60,4 +61,5 @@ pub(crate) fn register(worker: WorkerBuilder<Desk>) -> WorkerBuilder<Desk> {
         .task(on(Reconciliation, reconcile::reconcile))
         .task(on(Timetable, recognize_revenue::recognize_revenue))
         .task(on(Timetable, roll_up_reports::roll_up_reports))
+        .task(on(Staff, run_bulks::run_bulks))
 }

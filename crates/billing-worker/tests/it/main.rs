@@ -4,6 +4,7 @@
 mod allowance;
 mod announcing;
 mod breaker;
+mod bulk;
 mod calls;
 mod charging;
 mod closing;

@@ -76,6 +76,8 @@ pub enum Outcome {
     Expired,
     /// Absent twice, far enough apart: the gateway never executed it.
     NotExecuted,
+    /// A person has looked for it in the gateway's cabinet, where it is shown nowhere.
+    FoundNowhere { why: String },
     /// Taken back before it was sent, or superseded while the customer was on the page.
     Withdrawn { why: String },
     /// The hold was released.
@@ -100,6 +102,7 @@ pub enum OutcomeKind {
     NeverAuthenticated,
     Expired,
     NotExecuted,
+    FoundNowhere,
     Withdrawn,
     Voided,
 }
@@ -192,6 +195,7 @@ impl Outcome {
             Self::NeverAuthenticated { .. } => OutcomeKind::NeverAuthenticated,
             Self::Expired => OutcomeKind::Expired,
             Self::NotExecuted => OutcomeKind::NotExecuted,
+            Self::FoundNowhere { .. } => OutcomeKind::FoundNowhere,
             Self::Withdrawn { .. } => OutcomeKind::Withdrawn,
             Self::Voided => OutcomeKind::Voided,
         }
@@ -217,6 +221,7 @@ impl OutcomeKind {
             Self::NeverAuthenticated => "never_authenticated",
             Self::Expired => "expired",
             Self::NotExecuted => "not_executed",
+            Self::FoundNowhere => "found_nowhere",
             Self::Withdrawn => "withdrawn",
             Self::Voided => "voided",
         }

@@ -45,6 +45,9 @@ pub(super) const fn step(state: PaymentState, outcome: OutcomeKind) -> Step {
 
         (S::Declined | S::Rejected | S::Abandoned | S::NotExecuted | S::Voided, _) => Step::Ignore,
 
+        (S::Unknown, O::FoundNowhere) => Step::To(S::NotExecuted),
+        (_, O::FoundNowhere) => Step::Illegal,
+
         (S::Created, O::OnlyTest | O::Disputed) => Step::Illegal,
         (_, O::OnlyTest) => Step::To(S::Rejected),
         (_, O::Disputed) => Step::Dispute,

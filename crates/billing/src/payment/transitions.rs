@@ -277,7 +277,7 @@ impl Payment {
                 look_again_at: Some(look_again_at),
                 ..self
             },
-            Outcome::Withdrawn { why } => Self { info: Some(clip(&why)), ..self },
+            Outcome::Withdrawn { why } | Outcome::FoundNowhere { why } => Self { info: Some(clip(&why)), ..self },
             Outcome::Expired | Outcome::NotExecuted | Outcome::Voided => self,
         }
     }

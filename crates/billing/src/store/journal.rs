@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-pub use self::export::{Posted, postings};
+pub use self::export::{Posted, postings, postings_of};
 pub use self::months::{AFTER_MIDNIGHT, CloseError, balances, close_month, deferred};
 pub use self::rates::{SetVatError, set_vat};
 pub use self::recognition::{next_revenue_day, recognize};

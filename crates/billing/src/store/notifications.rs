@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::effect::{Acted, Rules, act};
 pub(in crate::store) use self::find::retry_after;
-pub use self::find::{check, of_payment, pending};
+pub use self::find::{check, name, of_payment, one, pending};
 use super::StoreError;
 use crate::PaymentId;
 use crate::cipher::{Cipher, Place};
@@ -104,6 +104,24 @@ pub async fn receive(
     let row = row(key).select(notification::effect);
     let effect: Option<Option<NoticeEffect>> = row.first(conn).await.optional()?;
     Ok(effect.flatten().is_none())
+}
+
+/// Has it its effect again, as if it had just come. Its token is gone: what it would keep is kept already.
+pub(in crate::store) async fn take_again(
+    conn: &mut AsyncPgConnection,
+    key: &NoticeKey,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    diesel::update(row(key))
+        .set((
+            notification::effect.eq(None::<NoticeEffect>),
+            notification::effected_at.eq(None::<DateTime<Utc>>),
+            notification::tries.eq(0),
+            notification::try_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 fn without_nulls(json: serde_json::Value) -> serde_json::Value {

@@ -1,7 +1,10 @@
 //! The staff: who they are, their sessions, and what they did.
 
 mod actions;
+mod again;
 mod audit;
+mod bulk;
+mod closing;
 mod differences;
 mod factor;
 mod invitations;
@@ -15,7 +18,19 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 pub use self::actions::{Action, ActionError, ActionKind, Done, MAX_DAYS, MAX_REASON, Order, Preview, act, preview};
-pub use self::audit::{AuditEntry, AuditFilter, By, Entry, audit, audit_entries};
+pub use self::again::{
+    Errand, ErrandDone, ErrandKind, SeenNotification, notification_again, receipts_again, see_missing, see_notification,
+};
+pub use self::audit::{AuditEntry, AuditFilter, By, Entry, audit, audit_entries, audited_about};
+pub use self::bulk::{
+    BULK_AGREED_WITHIN, Bulk, BulkAsk, BulkError, BulkItem, BulkKind, BulkState, BulkStep, BulkWord, ItemState,
+    MAX_BULK_DAYS, MAX_ITEMS, Progress, Refusal, ask_bulk, bulk_by_id, bulk_items, bulk_progress, bulk_step, bulks,
+    bulks_waiting, freeze_bulk, take_bulk, tell_bulk,
+};
+pub use self::closing::{
+    AGREED_WITHIN, AskClosing, Closing, ClosingDone, ClosingError, ClosingPreview, ClosingRules, ClosingState,
+    approve_closing, ask_closing, closing, closings_of, closings_waiting, preview_closing, withdraw_closing,
+};
 pub use self::differences::decide_difference;
 pub use self::factor::{
     Code, Factor, RECOVERY_CODES, confirm_factor, factor, offer_factor, offered_factor, remove_factor,

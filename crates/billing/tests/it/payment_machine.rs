@@ -24,22 +24,23 @@ const TABLE: &str = "
                      | | | | | | | | | | | | NeverAuthenticated
                      | | | | | | | | | | | | | Expired
                      | | | | | | | | | | | | | | NotExecuted
-                     | | | | | | | | | | | | | | | Withdrawn
-                     | | | | | | | | | | | | | | | | Voided
-created              S S A ! ! ! ! ! = ! ! ! ! ! ! N !
-sending              S S A W D R R U C U ! ! ! ! ! ! !
-awaiting_3ds         S S A = D = R U = = = = B B ! B V
-posting_3ds          S S A = D R R U = U ! = ! = ! ! !
-unknown              S S A W D = R = = = = = B ! N ! V
-authorized           S S = = = = = = = = = = = = = = V
-succeeded            = = = = = = = = = = = = = = = = =
-succeeded_duplicate  = = = = = = = = = = = = = = = = =
-declined             S X A = = = = = = = = = = = = = =
-rejected             S X A = = = = = = = = = = = = = =
-abandoned            S X A = = = = = = = = = = = = = =
-not_executed         S X A = = = = = = = = = = = = = =
-voided               S X A = = = = = = = = = = = = = =
-verified             S X = = = = = = = = = = = = = = =
+                     | | | | | | | | | | | | | | | FoundNowhere
+                     | | | | | | | | | | | | | | | | Withdrawn
+                     | | | | | | | | | | | | | | | | | Voided
+created              S S A ! ! ! ! ! = ! ! ! ! ! ! ! N !
+sending              S S A W D R R U C U ! ! ! ! ! ! ! !
+awaiting_3ds         S S A = D = R U = = = = B B ! ! B V
+posting_3ds          S S A = D R R U = U ! = ! = ! ! ! !
+unknown              S S A W D = R = = = = = B ! N N ! V
+authorized           S S = = = = = = = = = = = = = = = V
+succeeded            = = = = = = = = = = = = = = = = = =
+succeeded_duplicate  = = = = = = = = = = = = = = = = = =
+declined             S X A = = = = = = = = = = = = = = =
+rejected             S X A = = = = = = = = = = = = = = =
+abandoned            S X A = = = = = = = = = = = = = = =
+not_executed         S X A = = = = = = = = = = = = = = =
+voided               S X A = = = = = = = = = = = = = = =
+verified             S X = = = = = = = = = = = = = = = =
 ";
 
 /// Where the end of a verification differs: money is never taken for it, and what is held is always let go.

@@ -18,6 +18,7 @@ use billing::models::{TariffPrice, Trial};
 use billing::notification::{Ids, Notice, NoticeEffect, NoticeKind};
 use billing::payment::Instrument;
 use billing::payment::PaymentState;
+use billing::payment::evidence::{Ending, Evidence};
 use billing::payment::identity::Terminal;
 use billing::payment::{CardMask, Outcome};
 use billing::receipt::OrderOutcome;
@@ -40,7 +41,10 @@ use billing::store::receipts::{self, BeginOrder, RegisterOrder};
 use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Run};
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::reports::{self, Figure, Span};
-use billing::store::staff::{self, Action, ActionKind, AuditFilter, By, Failure, Order, SessionKey, Staff};
+use billing::store::staff::{
+    self, Action, ActionKind, AskClosing, AuditFilter, Bulk, BulkAsk, BulkWord, By, ClosingPreview, ClosingRules,
+    Errand, Failure, ItemState, Order, SessionKey, Staff,
+};
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, standing, tariffs};
 use billing::{AccountId, BillId, Currency, DifferenceId, Kopecks, PaymentId, ReceiptId, RefundId, clock};
@@ -50,6 +54,7 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret as _;
+use uuid::Uuid;
 
 use crate::shop::{KEYS, Shop, month, purchase, refused, took, unknown, year};
 use crate::support::{hours, minutes, noon};
@@ -62,6 +67,7 @@ const FEW: i64 = 20;
 /// Tables that stay small, however many subscribers there are. Every other one has many rows here.
 const SMALL: &[&str] = &[
     "__diesel_schema_migrations",
+    "bulk",
     "circuit",
     "closed_balance",
     "closed_month",
@@ -71,6 +77,7 @@ const SMALL: &[&str] = &[
     "encryption_key",
     "event_log",
     "event_reader",
+    "payment_closing",
     "refund_limit",
     "report_day",
     "restore",
@@ -78,6 +85,7 @@ const SMALL: &[&str] = &[
     "secret",
     "staff",
     "staff_action",
+    "staff_errand",
     "staff_factor",
     "staff_invitation",
     "staff_recovery_code",
@@ -139,6 +147,16 @@ const MORE: &str = "
     select gen_random_uuid(), 'amount', id, created_at, run, created_at, run, created_at, id, 'explained', created_at,
         'anna', 'a test'
     from payment, (select id as run from reconciliation limit 1) as run limit 5000;
+    insert into staff (id, created_at, updated_at, name, role, password, is_one_time)
+    values ('00000000-0000-0000-0000-00000000000a', now(), now(), 'olga', 'accountant', 'no hash', false);
+    insert into bulk (id, created_at, kind, days, conditions, staff_id, made_by, made_role, address, reason, items, left_out,
+        total, state, asked_at, approved_by, approved_role, approved_at, ended_at)
+    values ('00000000-0000-0000-0000-00000000000b', '2010-01-01', 'extend', 3, '', '00000000-0000-0000-0000-00000000000a',
+        'olga', 'accountant', '192.0.2.1', 'an outage', 5000, 0, 0, 'done', '2010-01-01', 'boris', 'chief_accountant',
+        '2010-01-01', '2010-01-01');
+    insert into bulk_item (bulk_id, no, account_id, state, ended_at)
+    select '00000000-0000-0000-0000-00000000000b', n, id, 'done', '2010-01-01'
+    from (select id, row_number() over () as n from account limit 5000) as these;
     analyze;";
 
 type Call = for<'a> fn(&'a mut AsyncPgConnection, &'a Rows) -> BoxFuture<'a, ()>;
@@ -327,6 +345,7 @@ const CALLS: &[(&str, Call)] = calls! {
         let day = noon().date_naive() - Duration::days(5);
         journal::postings(conn, day, day + Duration::days(1), None, 100).await.unwrap()
     };
+    "journal::postings_of" => |conn, rows| journal::postings_of(conn, rows.paid.id).await.unwrap();
     "journal::recognize" => |conn, _rows| {
         // Few of the many run on that day.
         let day = noon().date_naive() + Duration::days(30);
@@ -375,6 +394,10 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "notifications::keep" => |conn, _rows| notifications::keep(conn, noon() + hours(1), FEW).await.unwrap();
     "notifications::of_payment" => |conn, rows| notifications::of_payment(conn, rows.paid.id).await.unwrap();
+    "notifications::one" => |conn, rows| {
+        let key = rows.a_notification(conn).await;
+        notifications::one(conn, &key).await.unwrap()
+    };
     "notifications::pending" => |conn, _rows| notifications::pending(conn, noon() + hours(1), FEW).await.unwrap();
     "notifications::put_off" => |conn, rows| {
         let received = rows.notification();
@@ -708,6 +731,64 @@ const CALLS: &[(&str, Call)] = calls! {
         let token = staff::invite(conn, "ada", Role::Support, &by(), noon()).await.unwrap();
         staff::accept_invitation(conn, &token, "hash", "192.0.2.1", noon()).await.unwrap()
     };
+    "staff::approve_closing" => |conn, rows| {
+        let id = rows.asked_closing(conn).await;
+        let digest = rows.closing_preview(conn).await.digest;
+        staff::approve_closing(conn, id, &digest, rows.closing_rules(), &By::command_line("boris"), noon()).await.unwrap()
+    };
+    "staff::ask_bulk" => |conn, _rows| {
+        let (made, ada) = a_draft(conn).await;
+        staff::ask_bulk(conn, made.id, "an outage", &ada, noon()).await.unwrap()
+    };
+    "staff::ask_closing" => |conn, rows| rows.asked_closing(conn).await;
+    "staff::bulk_by_id" => |conn, _rows| staff::bulk_by_id(conn, MANY).await.unwrap();
+    "staff::bulk_items" => |conn, _rows| {
+        for state in [None, Some(ItemState::Refused)] {
+            for part in [Part::First, Part::OlderThan(2_000), Part::NewerThan(2_000)] {
+                staff::bulk_items(conn, MANY, state, part, FEW).await.unwrap();
+            }
+        }
+    };
+    "staff::bulk_progress" => |conn, _rows| {
+        let (made, _) = a_draft(conn).await;
+        staff::bulk_progress(conn, made.id).await.unwrap()
+    };
+    "staff::bulk_step" => |conn, _rows| {
+        let (made, _) = a_running_bulk(conn).await;
+        staff::bulk_step(conn, &made, minutes(1), noon()).await.unwrap()
+    };
+    "staff::bulks" => |conn, _rows| staff::bulks(conn, None, Part::First, FEW).await.unwrap();
+    "staff::bulks_waiting" => |conn, _rows| staff::bulks_waiting(conn, noon(), FEW).await.unwrap();
+    "staff::closing" => |conn, _rows| staff::closing(conn, MANY).await.unwrap();
+    "staff::closings_of" => |conn, rows| staff::closings_of(conn, rows.doubtful).await.unwrap();
+    "staff::closings_waiting" => |conn, _rows| staff::closings_waiting(conn, noon(), FEW).await.unwrap();
+    "staff::freeze_bulk" => |conn, _rows| a_draft(conn).await;
+    "staff::notification_again" => |conn, rows| {
+        let key = rows.a_notification(conn).await;
+        let digest = staff::see_notification(conn, &key).await.unwrap().unwrap().digest;
+        let errand = an_errand(conn, digest).await;
+        staff::notification_again(conn, &key, &errand, noon()).await.unwrap()
+    };
+    "staff::preview_closing" => |conn, rows| rows.closing_preview(conn).await;
+    "staff::receipts_again" => |conn, rows| {
+        let (_, digest) = staff::see_missing(conn, rows.paid.id, noon()).await.unwrap();
+        let errand = an_errand(conn, digest).await;
+        staff::receipts_again(conn, rows.paid.id, &errand, noon()).await.unwrap()
+    };
+    "staff::see_missing" => |conn, rows| staff::see_missing(conn, rows.paid.id, noon()).await.unwrap();
+    "staff::see_notification" => |conn, rows| {
+        let key = rows.a_notification(conn).await;
+        staff::see_notification(conn, &key).await.unwrap()
+    };
+    "staff::take_bulk" => |conn, _rows| {
+        a_running_bulk(conn).await;
+        staff::take_bulk(conn, minutes(1), noon()).await.unwrap()
+    };
+    "staff::tell_bulk" => |conn, _rows| a_running_bulk(conn).await;
+    "staff::withdraw_closing" => |conn, rows| {
+        let id = rows.asked_closing(conn).await;
+        staff::withdraw_closing(conn, id, &by(), noon()).await.unwrap();
+    };
     "staff::act" => |conn, rows| {
         let (ada, _) = begin_session(conn).await;
         let action = extend(rows.account);
@@ -734,6 +815,9 @@ const CALLS: &[(&str, Call)] = calls! {
                 staff::audit_entries(conn, &filter, part, FEW).await.unwrap();
             }
         }
+    };
+    "staff::audited_about" => |conn, rows| {
+        staff::audited_about(conn, &rows.account.to_string(), FEW).await.unwrap()
     };
     "staff::begin" => |conn, _rows| begin_session(conn).await;
     "staff::by_name" => |conn, _rows| staff::by_name(conn, "ada").await.unwrap();
@@ -1116,6 +1200,29 @@ impl Rows {
         }
     }
 
+    fn closing_rules(&self) -> ClosingRules<'_> {
+        ClosingRules { not_executed_after: minutes(0), zone: Tz::Europe__Moscow, cipher: &self.shop.cipher }
+    }
+
+    async fn closing_preview(&self, conn: &mut AsyncPgConnection) -> ClosingPreview {
+        let (rules, evidence) = (self.closing_rules(), found_nowhere());
+        staff::preview_closing(conn, self.doubtful, &evidence, rules, noon()).await.unwrap()
+    }
+
+    /// A closing of what is on its way, that waits for somebody to agree.
+    async fn asked_closing(&self, conn: &mut AsyncPgConnection) -> Uuid {
+        let digest = self.closing_preview(conn).await.digest;
+        let ask = AskClosing { id: Uuid::now_v7(), payment_id: self.doubtful, evidence: found_nowhere() };
+        staff::ask_closing(conn, &ask, &digest, self.closing_rules(), &by(), noon()).await.unwrap();
+        ask.id
+    }
+
+    async fn a_notification(&self, conn: &mut AsyncPgConnection) -> NoticeKey {
+        let received = self.notification();
+        notifications::receive(conn, &received, &self.shop.cipher, noon()).await.unwrap();
+        received.key
+    }
+
     fn author(&self) -> Author {
         Author { actor: "chief".into(), reason: "a test".into(), now: noon() }
     }
@@ -1137,6 +1244,42 @@ async fn begin_session(conn: &mut AsyncPgConnection) -> (Staff, SessionKey) {
 
 fn extend(account_id: AccountId) -> Action {
     Action { kind: ActionKind::Extend, account_id, days: 3, tariff_id: None }
+}
+
+/// An action on many rows that is over.
+const MANY: Uuid = Uuid::from_u128(11);
+
+fn found_nowhere() -> Evidence {
+    Evidence {
+        ending: Ending::NotTaken,
+        transaction_id: None,
+        happened_on: None,
+        amount: None,
+        reason_code: None,
+        said: "neither by number nor in the list".into(),
+    }
+}
+
+/// The payments of this run of the tests, given back; and who has prepared it.
+async fn a_draft(conn: &mut AsyncPgConnection) -> (Bulk, By) {
+    let ada = By::staff(&add_ada(conn).await, "192.0.2.1");
+    let made = Made { from: Some(clock::now() - hours(2)), before: Some(clock::now() + hours(2)) };
+    let of = PaymentFilter { state: Some(PaymentState::Succeeded), made, ..PaymentFilter::default() };
+    let ask = BulkAsk::Refund { effect: AccessEffect::Keep, of };
+    let made = staff::freeze_bulk(conn, Uuid::now_v7(), ask, "", &ada, noon()).await.unwrap();
+    (made, ada)
+}
+
+async fn a_running_bulk(conn: &mut AsyncPgConnection) -> (Bulk, By) {
+    let (made, ada) = a_draft(conn).await;
+    staff::ask_bulk(conn, made.id, "an outage", &ada, noon()).await.unwrap();
+    let boris = By::command_line("boris");
+    (staff::tell_bulk(conn, made.id, BulkWord::Approve, &boris, noon()).await.unwrap(), ada)
+}
+
+async fn an_errand(conn: &mut AsyncPgConnection, digest: String) -> Errand {
+    let staff_id = add_ada(conn).await.id;
+    Errand { id: Uuid::now_v7(), digest, reason: "a test".into(), staff_id, by: by() }
 }
 
 fn panel_ask(rows: &Rows) -> Ask {

@@ -108,6 +108,7 @@ pub(crate) mod sample {
             OutcomeKind::NeverAuthenticated => Outcome::NeverAuthenticated { transaction_id: TRANSACTION },
             OutcomeKind::Expired => Outcome::Expired,
             OutcomeKind::NotExecuted => Outcome::NotExecuted,
+            OutcomeKind::FoundNowhere => Outcome::FoundNowhere { why: "shown nowhere".into() },
             OutcomeKind::Withdrawn => Outcome::Withdrawn { why: "superseded".into() },
             OutcomeKind::Voided => Outcome::Voided,
         }
@@ -133,7 +134,7 @@ pub(crate) mod sample {
         }
     }
 
-    pub(crate) const KINDS: [OutcomeKind; 17] = [
+    pub(crate) const KINDS: [OutcomeKind; 18] = [
         OutcomeKind::Completed,
         OutcomeKind::Refunded,
         OutcomeKind::Authorized,
@@ -149,6 +150,7 @@ pub(crate) mod sample {
         OutcomeKind::NeverAuthenticated,
         OutcomeKind::Expired,
         OutcomeKind::NotExecuted,
+        OutcomeKind::FoundNowhere,
         OutcomeKind::Withdrawn,
         OutcomeKind::Voided,
     ];

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use billing::tasks::{
     Announce, ChargePayment, ChargeRenewal, CompleteThreeDs, EndHold, EndHolds, ExpireThreeDs, OpenRenewals,
     PaymentReceipt, RecognizeRevenue, Reconcile, ReconcileDays, RefundPayment, RepublishStranded, ResolvePayment,
-    ResolveUnknown, ResumeRefunds, RollUpReports, SendReceipt, SettleNotifications, WatchReceipts, WipeTraces,
+    ResolveUnknown, ResumeRefunds, RollUpReports, RunBulks, SendReceipt, SettleNotifications, WatchReceipts,
+    WipeTraces,
 };
 use billing::{PaymentId, RefundId};
 use celeriac::Task;
@@ -44,6 +45,7 @@ fn names_fields_and_queues_are_as_agreed() {
     line::<SendReceipt>(&mut page);
     line::<WatchReceipts>(&mut page);
     line::<RollUpReports>(&mut page);
+    line::<RunBulks>(&mut page);
     insta::assert_snapshot!(page, @r"
     billing.charge_payment(payment_id) on payments, acks late: true, retries: Some(10)
     billing.complete_three_ds(payment_id) on payments, acks late: true, retries: Some(10)
@@ -66,6 +68,7 @@ fn names_fields_and_queues_are_as_agreed() {
     billing.send_receipt(receipt_id) on lookups, acks late: true, retries: Some(10)
     billing.watch_receipts() on billing, acks late: true, retries: Some(3)
     billing.roll_up_reports() on billing, acks late: true, retries: Some(3)
+    billing.run_bulks() on billing, acks late: true, retries: Some(3)
     ");
 }
 

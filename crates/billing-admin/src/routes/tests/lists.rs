@@ -9,7 +9,7 @@ use super::*;
 const HERE: &str = "http://127.0.0.1:1";
 
 impl Site {
-    async fn count(&self, of: &str) -> i64 {
+    pub(super) async fn count(&self, of: &str) -> i64 {
         #[derive(diesel::QueryableByName)]
         struct Count {
             #[diesel(sql_type = diesel::sql_types::BigInt)]

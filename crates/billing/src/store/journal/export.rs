@@ -79,3 +79,20 @@ const PAGE: &str = "
     where (e.day, e.id, p.no) > ($2, $3, $4)
     order by e.day, e.id, p.no
     limit $5";
+
+/// All postings about a payment, in the order of their entries: a few, for a payment is entered once and goes back in parts.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn postings_of(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Vec<Posted>, StoreError> {
+    Ok(diesel::sql_query(OF_PAYMENT).bind::<SqlUuid, _>(id).load(conn).await?)
+}
+
+const OF_PAYMENT: &str = "
+    select e.id as entry_id, d.no, e.day, e.kind, d.account as debit, c.account as credit, d.amount,
+        e.currency::text as currency, e.account_id, e.bill_id, e.payment_id, e.tariff_id, e.transaction_id
+    from journal_entry e
+        join journal_line d on d.entry_id = e.id and d.no % 2 = 1
+        join journal_line c on c.entry_id = d.entry_id and c.no = d.no + 1
+    where e.payment_id = $1
+    order by e.id, d.no";

@@ -140,26 +140,68 @@ type KeptRow = (NoticeKind, String, DateTime<Utc>, serde_json::Value, Option<Not
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn of_payment(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Vec<Kept>, StoreError> {
-    let rows: Vec<KeptRow> = notification::table
-        .filter(notification::payment_id.eq(id))
-        .order((notification::received_at, notification::kind))
-        .select((
-            notification::kind,
-            notification::gateway_id,
-            notification::received_at,
-            notification::told,
-            notification::effect,
-            notification::payment_id,
-        ))
-        .load(conn)
-        .await?;
-    let kept = |(kind, gateway_id, received_at, told, effect, payment_id)| Kept {
-        kind,
-        gateway_id,
-        received_at,
-        notice: serde_json::from_value(told).unwrap_or_default(),
-        effect,
-        payment_id,
-    };
+    let of = notification::table.filter(notification::payment_id.eq(id));
+    let rows: Vec<KeptRow> =
+        of.order((notification::received_at, notification::kind)).select(kept_columns()).load(conn).await?;
     Ok(rows.into_iter().map(kept).collect())
+}
+
+/// One notification; `None`: it is not kept, or not any more.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn one(conn: &mut AsyncPgConnection, key: &NoticeKey) -> Result<Option<Kept>, StoreError> {
+    let row: Option<KeptRow> = super::row(key).select(kept_columns()).first(conn).await.optional()?;
+    Ok(row.map(kept))
+}
+
+/// How a notification is named in addresses and in the audit log: `pay~<its body's digest in hexadecimal>~12`.
+#[must_use]
+pub fn name(key: &NoticeKey) -> String {
+    let digest: String = key.body_sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}~{digest}~{}", key.kind, key.gateway_id)
+}
+
+impl NoticeKey {
+    /// The one of this [`name`].
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '~');
+        let kind = parts.next()?.parse().ok()?;
+        let digest = parts.next()?.as_bytes();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = digest.chunks(2).map(byte).collect();
+        Some(Self { kind, body_sha256: bytes?.try_into().ok()?, gateway_id: parts.next()?.to_owned() })
+    }
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn kept_columns() -> _ {
+    (
+        notification::kind,
+        notification::gateway_id,
+        notification::received_at,
+        notification::told,
+        notification::effect,
+        notification::payment_id,
+    )
+}
+
+fn kept((kind, gateway_id, received_at, told, effect, payment_id): KeptRow) -> Kept {
+    let notice = serde_json::from_value(told).unwrap_or_default();
+    Kept { kind, gateway_id, received_at, notice, effect, payment_id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_is_found_by_its_name() {
+        let key = NoticeKey { kind: NoticeKind::Pay, gateway_id: "a~b".to_owned(), body_sha256: [7; 32] };
+        assert_eq!(NoticeKey::named(&name(&key)), Some(key));
+        for text in ["", "pay", "pay~00~1", "call~00~1", "pay~zz~1"] {
+            assert_eq!(NoticeKey::named(text), None, "{text}");
+        }
+    }
 }

@@ -21,7 +21,10 @@ type KnownRow = (
 );
 
 /// All that is known of the receipts of a payment, from the first.
-pub(super) async fn of_payment(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Vec<Known>, StoreError> {
+pub(in crate::store) async fn of_payment(
+    conn: &mut AsyncPgConnection,
+    id: PaymentId,
+) -> Result<Vec<Known>, StoreError> {
     let rows: Vec<KnownRow> = receipt::table
         .left_join(refund::table)
         .filter(receipt::payment_id.eq(id))

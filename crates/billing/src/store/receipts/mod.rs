@@ -5,7 +5,7 @@ mod missing;
 mod orders;
 mod sale;
 
-pub(in crate::store) use self::issued::issued;
+pub(in crate::store) use self::issued::{issued, of_payment};
 pub use self::missing::{Missing, list_missing, order_missing, tell_missing};
 pub use self::orders::{
     AppliedOrder, BeginOrder, DueOrder, RegisterOrder, apply_order, begin_order, due_orders, orders_told,

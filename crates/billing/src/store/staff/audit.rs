@@ -166,3 +166,16 @@ pub async fn audit_entries(
     let rows = query.limit(limit + 1).select(AuditEntry::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))
 }
+
+/// What the staff did to one thing, by its id; the newest first, at most `limit`.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn audited_about(
+    conn: &mut AsyncPgConnection,
+    target: &str,
+    limit: i64,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    let about = audit_log::table.filter(audit_log::target.eq(target)).order(audit_log::id.desc());
+    Ok(about.limit(limit).select(AuditEntry::as_select()).load(conn).await?)
+}

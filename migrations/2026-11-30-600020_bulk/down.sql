@@ -1,0 +1,2 @@
+drop table bulk_item;
+drop table bulk;
