@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use url::Url;
@@ -28,6 +29,17 @@ pub struct Config {
     /// Where the dashboard of the queue is, as the browsers of the staff reach it: the story of a payment links to its tasks there
     #[arg(long, env = "ADMIN_DASHBOARD", value_parser = web_address, value_name = "URL")]
     pub admin_dashboard: Option<Url>,
+
+    /// Prices are set so long before they come into force, so that subscribers are told in time; as the workers' setting
+    #[arg(
+        id = "admin_price_change_notice",
+        long = "admin-price-change-notice",
+        env = "PRICE_CHANGE_NOTICE",
+        default_value = "30d",
+        value_parser = billing::duration::notice,
+        value_name = "DURATION"
+    )]
+    pub price_change_notice: Duration,
 
     /// Serves an address that is no loopback one without https as well: for containers on a machine of one's own, whose port
     /// is published on the loopback interface only
@@ -62,6 +74,10 @@ impl Config {
     /// The dashboard's address, to which paths are added.
     pub(crate) fn queues(&self) -> Option<String> {
         self.admin_dashboard.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
+    }
+
+    pub(crate) fn price_notice(&self) -> chrono::TimeDelta {
+        chrono::TimeDelta::from_std(self.price_change_notice).unwrap_or(chrono::TimeDelta::MAX)
     }
 
     /// # Errors

@@ -75,6 +75,7 @@ impl Bound {
             proxies: config.admin_proxies,
             needs_factor: config.admin_second_factor,
             queues: config.queues(),
+            price_notice: config.price_notice(),
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
         });
         let serving = Listener::new(listener, LIMITS).serve(routes::router(core), stop.clone());
@@ -96,5 +97,7 @@ pub(crate) struct Core {
     needs_factor: bool,
     /// Where the dashboard of the queue is, without a slash at its end.
     queues: Option<String>,
+    /// Subscribers are told of a price so long before.
+    price_notice: chrono::TimeDelta,
     passwords: Arc<Semaphore>,
 }

@@ -170,9 +170,26 @@ struct Page {
     nothing: &'static str,
     fields: Vec<Field>,
     chips: Vec<Chip>,
+    /// All columns there are, and whether each is shown; the first always is.
+    columns: Vec<(usize, &'static str, bool)>,
+    /// Sent along with the choice of columns.
+    conditions: Vec<(String, String)>,
+    /// Sent along with the conditions.
+    chosen: Vec<String>,
     heads: Vec<Head>,
     rows: Vec<Vec<Cell>>,
     pages: Pages,
+}
+
+/// The columns that the address names; none of them: all.
+fn columns(query: &Params, heads: &[Head]) -> Vec<bool> {
+    let chosen: Vec<usize> = query.all("col").filter_map(|text| text.parse().ok()).collect();
+    let is_any = chosen.iter().any(|column| (1..heads.len()).contains(column));
+    (0..heads.len()).map(|column| column == 0 || !is_any || chosen.contains(&column)).collect()
+}
+
+fn kept<T>(all: Vec<T>, shown: &[bool]) -> Vec<T> {
+    all.into_iter().zip(shown).filter(|(_, is_shown)| **is_shown).map(|(one, _)| one).collect()
 }
 
 /// The page of a list.
@@ -192,9 +209,34 @@ pub(crate) async fn page<L: Listed>(State(core): Shared, viewer: Viewer, Asked(q
         .await?;
     drop(conn);
     let pages = pages(&slice, &query, |row| L::write_cursor(&L::cursor(row))).exported(&shell, L::NAME, &query);
+    let pages = pages.viewed(&core, &shell, L::NAME, &query).await?;
     let fields = L::fields(&query, &shell);
     let chips = fields.iter().flat_map(|field| field.chips(&query, &shell)).collect();
-    let rows = slice.rows.iter().map(|row| L::cells(row, &shell)).collect();
     let (title, nothing, heads) = (L::title(lang), L::nothing(lang), L::heads(lang));
-    Ok(html(&Page { shell, title, nothing, fields, chips, heads, rows, pages }))
+    let shown = columns(&query, &heads);
+    let columns = heads.iter().zip(&shown).enumerate().map(|(n, (head, is_shown))| (n, head.name, *is_shown)).collect();
+    let rows = slice.rows.iter().map(|row| kept(L::cells(row, &shell), &shown)).collect();
+    let heads = kept(heads, &shown);
+    let (conditions, chosen) = (query.without(&["col"]), query.all("col").map(str::to_owned).collect());
+    Ok(html(&Page { shell, title, nothing, fields, chips, columns, conditions, chosen, heads, rows, pages }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_those_of_the_address_and_the_first_names_the_row() {
+        let heads = [Head::text("a"), Head::text("b"), Head::number("c")];
+        for (query, shown) in [
+            ("", [true, true, true]),
+            ("col=2", [true, false, true]),
+            ("col=1&col=2", [true, true, true]),
+            ("col=0", [true, true, true]),
+            ("col=9&col=x", [true, true, true]),
+            ("col=9&col=1", [true, true, false]),
+        ] {
+            assert_eq!(columns(&Params::read(query.as_bytes()), &heads), shown, "{query}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::access::{self, Visitor};
 use crate::lang::Lang;
+use crate::pages::views::Views;
 use crate::params::Params;
 use crate::show::{self, Pill, When};
 use crate::{Core, assets, words};
@@ -26,6 +27,7 @@ pub(crate) enum Section {
     Payments,
     Refunds,
     Rules,
+    Settings,
     Reports,
     Tariffs,
     Notifications,
@@ -155,6 +157,7 @@ impl Shell {
             sections.push((Section::Refunds, "/refunds", lang.of("Refunds", "Возвраты")));
             sections.push((Section::Tariffs, "/tariffs", lang.of("Tariffs", "Тарифы")));
             sections.push((Section::Rules, "/rules", lang.of("Refusals", "Отказы")));
+            sections.push((Section::Settings, "/settings", lang.of("Settings", "Настройки")));
         }
         if visitor.has(SeeBooks) {
             sections.push((Section::Reports, "/reports", lang.of("Reports", "Отчёты")));
@@ -235,6 +238,7 @@ pub(crate) struct Pages {
     pub(crate) older: Option<String>,
     /// The same rows as tables: addresses and names.
     pub(crate) exports: Vec<(String, &'static str)>,
+    pub(crate) views: Option<Views>,
 }
 
 impl Pages {

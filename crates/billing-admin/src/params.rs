@@ -23,6 +23,19 @@ impl Params {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
+    /// All fields of this name.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What another form of the same page has to send along: all but these fields, and the place in the list.
+    pub(crate) fn without(&self, names: &[&str]) -> Vec<(String, String)> {
+        let stays = |(key, _): &&(String, String)| {
+            !names.contains(&key.as_str()) && !["older", "newer"].contains(&key.as_str())
+        };
+        self.0.iter().filter(stays).cloned().collect()
+    }
+
     /// The address of the same page with one field changed, or taken away, and from the first row on.
     pub(crate) fn with(&self, name: &str, value: &str) -> String {
         let stays =

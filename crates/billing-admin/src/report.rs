@@ -1,10 +1,13 @@
 //! Reports, from sums to tables. Pure.
 
+mod books;
+mod gateway;
+
 use std::collections::BTreeMap;
 
-use billing::store::reports::{Change, Figure, Span, Sum};
+use billing::store::reports::{Change, Figure, Open, Span, Sum};
 use billing::{Currency, Kopecks, TariffId};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::chart::Line;
 use crate::lang::Lang;
@@ -14,17 +17,40 @@ use crate::show;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Revenue,
+    Deferred,
+    Refunds,
     Subscribers,
+    Churn,
     Approval,
     Recovery,
+    Cohorts,
+    Gateway,
+    Open,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Revenue, Self::Subscribers, Self::Approval, Self::Recovery];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Revenue,
+        Self::Deferred,
+        Self::Refunds,
+        Self::Subscribers,
+        Self::Churn,
+        Self::Approval,
+        Self::Recovery,
+        Self::Cohorts,
+        Self::Gateway,
+        Self::Open,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Revenue => "revenue",
+            Self::Deferred => "deferred",
+            Self::Refunds => "refunds",
+            Self::Churn => "churn",
+            Self::Open => "open",
+            Self::Cohorts => "cohorts",
+            Self::Gateway => "gateway",
             Self::Subscribers => "subscribers",
             Self::Approval => "approval",
             Self::Recovery => "recovery",
@@ -38,6 +64,12 @@ impl Kind {
     pub(crate) const fn word(self, lang: Lang) -> &'static str {
         match self {
             Self::Revenue => lang.of("Revenue", "Выручка"),
+            Self::Deferred => lang.of("Deferred revenue", "Отложенная выручка"),
+            Self::Refunds => lang.of("Refunds", "Возвраты"),
+            Self::Churn => lang.of("Churn", "Отток"),
+            Self::Cohorts => lang.of("Cohorts", "Когорты"),
+            Self::Gateway => lang.of("Gateway", "Шлюз"),
+            Self::Open => lang.of("Not settled", "Не закрыто"),
             Self::Subscribers => lang.of("Subscribers", "Подписчики"),
             Self::Approval => lang.of("Approval", "Одобрение"),
             Self::Recovery => lang.of("Recovery", "Возвращённые продления"),
@@ -47,6 +79,13 @@ impl Kind {
     pub(crate) const fn figures(self) -> &'static [Figure] {
         match self {
             Self::Revenue => &[Figure::Taken, Figure::GivenBack, Figure::Earned, Figure::Deferred, Figure::Vat],
+            Self::Deferred => &[Figure::Deferred],
+            Self::Refunds => &[Figure::GivenBack, Figure::Taken],
+            Self::Churn => &[Figure::Gained, Figure::Paying],
+            // Of the rows as they are now.
+            Self::Open => &[],
+            Self::Cohorts => &[Figure::Cohort],
+            Self::Gateway => &[Figure::Call],
             Self::Subscribers => &[Figure::Paying, Figure::Trial, Figure::Gained],
             Self::Approval => &[Figure::Attempt],
             Self::Recovery => &[Figure::Refused, Figure::Recovered],
@@ -59,6 +98,30 @@ impl Kind {
             Self::Revenue => lang.of(
                 "Taken and given back: what the gateway took and returned, VAT included. Earned: revenue of the days, without VAT. Deferred: paid for days to come, without VAT, at the end of the last day. All from the ledger.",
                 "Получено и возвращено: что взял и вернул шлюз, с НДС. Заработано: выручка дней, без НДС. Отложено: оплачено за будущие дни, без НДС, на конец последнего дня. Всё — из бухгалтерской книги.",
+            ),
+            Self::Deferred => lang.of(
+                "Paid for days that are still to come, without VAT, at the end of each day: the balance of the ledger's account deferred_revenue.",
+                "Оплачено за будущие дни, без НДС, на конец каждого дня: остаток счёта deferred_revenue бухгалтерской книги.",
+            ),
+            Self::Refunds => lang.of(
+                "What the gateway returned on a day, VAT included, and what customers' banks took back, from the ledger; beside what was taken on the same days.",
+                "Что шлюз вернул за день, с НДС, и что забрали банки абонентов, — из бухгалтерской книги; рядом с полученным в те же дни.",
+            ),
+            Self::Churn => lang.of(
+                "Left: had cancelled (voluntary). Lapsed: could not be charged (involuntary); who pays after a refusal returns and is counted so under Subscribers. Per cent of those who paid on the first day.",
+                "Ушли: отменили сами (добровольный отток). Отпали: списание не прошло (вынужденный); заплатившие после отказа возвращаются и видны в «Подписчиках». Проценты — от плативших в первый день.",
+            ),
+            Self::Cohorts => lang.of(
+                "Subscribers by the month in which they first paid, trials apart, at the last day of each month of the chosen days. Per cent of those who paid at the end of that first month.",
+                "Абоненты по месяцу первой оплаты (без пробных), на последний день каждого месяца из выбранных дней. Проценты — от плативших на конец того первого месяца.",
+            ),
+            Self::Gateway => lang.of(
+                "Requests to the gateway by the day they began, with how they ended and how long they took. Without a usable response: not processed, not understood, in doubt, or without an end.",
+                "Запросы к шлюзу по дню начала: чем закончились и сколько длились. Без внятного ответа: не обработано, не понято, исход неизвестен или завершение не записано.",
+            ),
+            Self::Open => lang.of(
+                "As it is at this moment, whatever days are chosen. In doubt: nobody knows yet whether the money was taken. A receipt is missing an hour after its money moved.",
+                "Состояние на этот момент, какие бы дни ни были выбраны. Неизвестный исход: ещё не ясно, взяты ли деньги. Чек считается недостающим через час после движения денег.",
             ),
             Self::Subscribers => lang.of(
                 "Paying: a paid period covers the day; a trial does not count. MRR: what paying subscribers are worth in a month, without VAT; a year is worth a twelfth. Left: had cancelled. Lapsed: could not be charged; who pays after a refusal returns.",
@@ -111,6 +174,11 @@ pub(crate) struct Numbers {
     /// Deferred at the end of the days, and of those before.
     pub(crate) deferred: (Kopecks, Kopecks),
     pub(crate) tariffs: BTreeMap<TariffId, String>,
+    /// Deferred at the end of the days, tariff by tariff.
+    pub(crate) by_tariff: Vec<Sum>,
+    pub(crate) open: Vec<Open>,
+    pub(crate) cohorts: Vec<Sum>,
+    pub(crate) now: DateTime<Utc>,
     /// The days before that one are rolled up.
     pub(crate) known_until: NaiveDate,
 }
@@ -181,6 +249,12 @@ impl Numbers {
 pub(crate) fn report(kind: Kind, numbers: &Numbers, lang: Lang) -> Report {
     match kind {
         Kind::Revenue => revenue(numbers, lang),
+        Kind::Deferred => books::deferred(numbers, lang),
+        Kind::Refunds => books::refunds(numbers, lang),
+        Kind::Churn => books::churn(numbers, lang),
+        Kind::Open => books::open(numbers, lang),
+        Kind::Cohorts => gateway::cohorts(numbers, lang),
+        Kind::Gateway => gateway::gateway(numbers, lang),
         Kind::Subscribers => subscribers(numbers, lang),
         Kind::Approval => approval(numbers, lang),
         Kind::Recovery => recovery(numbers, lang),

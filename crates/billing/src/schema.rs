@@ -647,9 +647,36 @@ diesel::table! {
 }
 
 diesel::table! {
+    saved_view (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        staff_id -> Uuid,
+        list -> Text,
+        name -> Text,
+        query -> Text,
+    }
+}
+
+diesel::table! {
     secret (name) {
         name -> Text,
         sealed -> Text,
+    }
+}
+
+diesel::table! {
+    setting_change (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        staff_id -> Uuid,
+        name -> Text,
+        kind -> Text,
+        subject -> Text,
+        before -> Jsonb,
+        after -> Jsonb,
+        digest -> Text,
+        reason -> Text,
+        takes_back -> Nullable<Uuid>,
     }
 }
 
@@ -838,6 +865,8 @@ diesel::joinable!(receipt -> payment (payment_id));
 diesel::joinable!(receipt -> refund (refund_id));
 diesel::joinable!(refund -> payment (payment_id));
 diesel::joinable!(restore -> reconciliation (reconciliation_id));
+diesel::joinable!(saved_view -> staff (staff_id));
+diesel::joinable!(setting_change -> staff (staff_id));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(staff_action -> account (account_id));
@@ -893,7 +922,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     restore,
     revenue_day,
     role_push,
+    saved_view,
     secret,
+    setting_change,
     skipped_period,
     staff,
     staff_action,

@@ -116,7 +116,7 @@ struct Export<L: List> {
     format: Format,
     /// `None`: nothing was written yet.
     behind: Option<Part<L::Cursor>>,
-    rows: u64,
+    count: u64,
     has_ended: bool,
     of: PhantomData<fn() -> L>,
 }
@@ -129,11 +129,12 @@ pub(crate) async fn export<L: List>(State(core): Shared, viewer: Viewer, Asked(q
     let entry = Entry::new("exported").target("list", L::NAME).after(conditions);
     audit(&mut *db.conn().await?, &by, &entry, db.now()).await.map_err(Problem::from)?;
     let day = db.now().with_timezone(&zone).format("%Y-%m-%d");
-    let file = format!("attachment; filename=\"{}-{day}.csv\"", L::NAME);
+    let name = format!("{}-{day}", L::NAME);
     let format = Format::asked(query.get("format"));
     let filter = L::filter(&query, zone);
     let begun: Export<L> =
-        Export { core, by, filter, format, behind: None, rows: 0, has_ended: false, of: PhantomData };
+        Export { core, by, filter, format, behind: None, count: 0, has_ended: false, of: PhantomData };
+    let file = format!("attachment; filename=\"{name}.csv\"");
     let body = Body::from_stream(stream::try_unfold(begun, |export| async move {
         match export.next().await {
             Ok(next) => Ok(next),
@@ -153,9 +154,34 @@ pub(crate) async fn export<L: List>(State(core): Shared, viewer: Viewer, Asked(q
 }
 
 impl<L: List> Export<L> {
+    /// The next rows, of this part; after the last of them it has ended, which is written down.
+    async fn rows(&mut self, part: Part<L::Cursor>) -> Result<Vec<L::Row>, StoreError> {
+        let db = self.core.services.db.clone();
+        let mut conn = db.conn().await?;
+        let filter = &self.filter;
+        let slice = conn
+            .build_transaction()
+            .read_only()
+            .run(async |conn: &mut AsyncPgConnection| {
+                briefly(conn).await?;
+                L::read(conn, filter, part, BATCH).await
+            })
+            .await?;
+        self.count += slice.rows.len() as u64;
+        let last = slice.rows.last().filter(|_| slice.has_older);
+        self.behind = last.map(|row| Part::OlderThan(L::cursor(row)));
+        self.has_ended = self.behind.is_none();
+        if self.has_ended {
+            let after = serde_json::json!({ "rows": self.count });
+            let entry = Entry::new("export_ended").target("list", L::NAME).after(after);
+            audit(&mut conn, &self.by, &entry, db.now()).await?;
+        }
+        Ok(slice.rows)
+    }
+
     /// The next lines, and where it has come to with them.
     async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, StoreError> {
-        let (db, zone) = (self.core.services.db.clone(), self.core.services.time_zone);
+        let zone = self.core.services.time_zone;
         if self.has_ended {
             return Ok(None);
         }
@@ -168,28 +194,9 @@ impl<L: List> Export<L> {
             }
             Part::First
         });
-        let mut conn = db.conn().await?;
-        let filter = &self.filter;
-        let slice = conn
-            .build_transaction()
-            .read_only()
-            .run(async |conn: &mut AsyncPgConnection| {
-                briefly(conn).await?;
-                L::read(conn, filter, part, BATCH).await
-            })
-            .await?;
-        self.rows += slice.rows.len() as u64;
-        let last = slice.rows.last().filter(|_| slice.has_older);
-        self.behind = last.map(|row| Part::OlderThan(L::cursor(row)));
-        self.has_ended = self.behind.is_none();
-        if self.has_ended {
-            let after = serde_json::json!({ "rows": self.rows });
-            let entry = Entry::new("export_ended").target("list", L::NAME).after(after);
-            audit(&mut conn, &self.by, &entry, db.now()).await?;
-        }
-        drop(conn);
+        let rows = self.rows(part).await?;
         let line = |row: &L::Row| L::values(row).iter().map(|value| self.format.cell(value, zone)).collect();
-        lines.extend(slice.rows.iter().map(line));
+        lines.extend(rows.iter().map(line));
         // Into memory nothing fails to be written.
         text.extend(self.format.lines(&lines).unwrap_or_default());
         Ok(Some((text, self)))

@@ -60,6 +60,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
     drop(conn);
     let pages =
         pages(&slice, &query, |row: &AccountLine| written(row.cursor())).exported(&shell, Accounts::NAME, &query);
+    let pages = pages.viewed(&core, &shell, Accounts::NAME, &query).await?;
     let choice = |status: &AccountStatus| Choice {
         value: status.as_str(),
         word: words::account(*status, shell.lang()).word.to_owned(),

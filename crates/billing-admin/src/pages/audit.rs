@@ -57,6 +57,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
         .await?;
     drop(conn);
     let pages = pages(&slice, &query, |entry: &AuditEntry| entry.id.to_string()).exported(&shell, Audit::NAME, &query);
+    let pages = pages.viewed(&core, &shell, Audit::NAME, &query).await?;
     let chip = |name: &str, says: &str, value: &str| {
         (!value.is_empty()).then(|| Chip { says: format!("{says} {value}"), without: query.with(name, "") })
     };

@@ -58,6 +58,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
         .await?;
     drop(conn);
     let pages = pages(&slice, &query, |row: &BillView| row.id.to_string()).exported(&shell, Bills::NAME, &query);
+    let pages = pages.viewed(&core, &shell, Bills::NAME, &query).await?;
     let choice = |status: &BillStatus| Choice {
         value: status.as_str(),
         word: words::bill(*status, shell.lang()).word.to_owned(),

@@ -24,9 +24,11 @@ pub(crate) mod refunds;
 pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod second_factor;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod staff;
 pub(crate) mod tariffs;
+pub(crate) mod views;
 
 use std::sync::Arc;
 
@@ -74,7 +76,7 @@ pub(crate) fn part<C>(query: &Params, cursor: impl Fn(&str) -> Option<C>) -> Par
 pub(crate) fn pages<T>(slice: &Slice<T>, query: &Params, cursor: impl Fn(&T) -> String) -> Pages {
     let newer = slice.rows.first().filter(|_| slice.has_newer).map(|row| query.with("newer", &cursor(row)));
     let older = slice.rows.last().filter(|_| slice.has_older).map(|row| query.with("older", &cursor(row)));
-    Pages { newer, older, exports: Vec::new() }
+    Pages { newer, older, exports: Vec::new(), views: None }
 }
 
 /// The days from `from` to `to`, both of them, on the clocks of the zone.

@@ -64,6 +64,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Aske
         .await?;
     drop(conn);
     let pages = pages(&slice, &query, |row: &PaymentView| row.id.to_string()).exported(&shell, Payments::NAME, &query);
+    let pages = pages.viewed(&core, &shell, Payments::NAME, &query).await?;
     let choice = |state: &PaymentState| Choice {
         value: state.as_str(),
         word: words::payment(*state, shell.lang()).word.to_owned(),

@@ -112,12 +112,25 @@ async fn numbers(
             let totals = reports::totals(conn, span, kind.figures()).await?;
             let until = reports::deferred_until(conn, span.to).await?;
             let before = reports::deferred_until(conn, span.from - Days::new(1)).await?;
+            let by_tariff = match kind {
+                Kind::Deferred => reports::deferred_by_tariff(conn, span.to).await?,
+                _ => Vec::new(),
+            };
+            let cohorts = match kind {
+                Kind::Cohorts => reports::cohorts(conn, span.to).await?,
+                _ => Vec::new(),
+            };
+            let open = match kind {
+                Kind::Open => reports::open(conn, shell.now).await?,
+                _ => Vec::new(),
+            };
             let currency = currency(&totals, &until);
             let deferred = |sums: &[reports::Sum]| {
                 Kopecks::new(sums.iter().filter(|sum| sum.currency == currency).map(|sum| sum.amount.get()).sum())
             };
-            let prices = tariffs::price_list(conn, totals.iter().filter_map(|sum| sum.tariff_id)).await?;
-            let named = totals.iter().filter_map(|sum| prices.get(sum.tariff_id?, shell.now));
+            let sold = || totals.iter().chain(&by_tariff);
+            let prices = tariffs::price_list(conn, sold().filter_map(|sum| sum.tariff_id)).await?;
+            let named = sold().filter_map(|sum| prices.get(sum.tariff_id?, shell.now));
             Ok::<_, StoreError>((
                 Numbers {
                     series: reports::series(conn, span, kind.figures()).await?,
@@ -125,6 +138,10 @@ async fn numbers(
                     deferred: (deferred(&until), deferred(&before)),
                     tariffs: named.map(|tariff| (tariff.id, tariff.name)).collect::<BTreeMap<_, _>>(),
                     known_until: last.unwrap_or(span.from - Days::new(1)),
+                    now: shell.now,
+                    by_tariff,
+                    open,
+                    cohorts,
                     span,
                     currency,
                     totals,

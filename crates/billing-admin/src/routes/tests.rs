@@ -28,6 +28,7 @@ use crate::access;
 mod acts;
 mod coming_in;
 mod lists;
+mod settings;
 
 const HOST: &str = "127.0.0.1:1";
 const SCRIPT: &str = "<script>alert('x')</script>";
@@ -89,6 +90,7 @@ impl Site {
             proxies: 0,
             needs_factor,
             queues: Some("https://queues.example".into()),
+            price_notice: chrono::TimeDelta::days(30),
             passwords: Arc::new(Semaphore::new(2)),
         };
         let (account, bill, payment) = hostile(&db, &cipher).await;
@@ -122,6 +124,8 @@ impl Site {
             path if path.starts_with("/reports") => "recovery",
             _ => "nobody",
         };
+        let tariff = tariffs::defaults()[0].id.to_string();
+        let path = path.replace("{kind}", "price").replace("{subject}", &tariff);
         path.replace("{id}", &id).replace("{code}", &id).replace("{name}", name).replace("{token}", "no-such-link")
     }
 
@@ -266,8 +270,14 @@ async fn every_route_lets_in_whom_it_may_and_nobody_else() {
             let seen = site.get(&path, &who).await;
             // An action that is not possible with this account says so.
             let is_refused = seen.status == StatusCode::CONFLICT && seen.body.contains("Это невозможно.");
-            let of_another_kind =
-                ["/refunds/{id}", "/differences/{id}", "/closings/{id}", "/bulk/{id}", "/notifications/{id}"];
+            let of_another_kind = [
+                "/refunds/{id}",
+                "/differences/{id}",
+                "/closings/{id}",
+                "/bulk/{id}",
+                "/notifications/{id}",
+                "/settings/changes/{id}",
+            ];
             let may_be_missing = of_another_kind.contains(&route.path) || route.path.starts_with("/invite/");
             let is_missing = may_be_missing && seen.status == StatusCode::NOT_FOUND;
             // Nothing is asked of whoever has shown everything.

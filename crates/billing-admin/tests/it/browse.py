@@ -61,6 +61,12 @@ PAGES = {
     "reports-subscribers": "/reports/subscribers",
     "reports-approval": "/reports/approval",
     "reports-recovery": "/reports/recovery",
+    "reports-deferred": "/reports/deferred",
+    "reports-cohorts": "/reports/cohorts?from=2024-01-01",
+    "reports-gateway": "/reports/gateway",
+    "reports-open": "/reports/open",
+    "settings": "/settings",
+    "setting-schedule": "/settings/schedule/soft?hours=29,72",
     "find": "/find?q=what",
     "audit": "/audit",
     "me": "/me",
@@ -68,7 +74,7 @@ PAGES = {
     "problem": "/nowhere",
 }
 # Which pictures are shown in the documentation.
-SHOWN = {"close", "home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me", "reports", "reports-subscribers"}
+SHOWN = {"close", "home", "accounts", "account", "payments", "payment-unknown", "payment-declined", "extend", "refund", "audit", "events", "tariffs", "me", "reports", "reports-subscribers", "reports-deferred", "reports-cohorts", "reports-gateway", "reports-open", "settings", "setting-schedule"}
 WIDTHS = {"wide": 1280, "narrow": 390, "narrowest": 320}
 
 

@@ -22,5 +22,17 @@ from generate_series(1, 60) as n
         ('refused', '5051', 6 + n % 4, 6 * 39900),
         ('refused', '5054', 1 + n % 2, 39900),
         ('recovered', '5051:1', 3 + n % 3, 3 * 39900),
-        ('recovered', '5051:2', 1, 39900)
+        ('recovered', '5051:2', 1, 39900),
+        ('call', 'ok:500', 70 - n / 2, (70 - n / 2) * 380),
+        ('call', 'ok:1000', 12, 12 * 720),
+        ('call', 'declined:500', 8 + n % 4, (8 + n % 4) * 310),
+        ('call', 'unknown:60000', n % 9 / 8, n % 9 / 8 * 60000)
     ) as made (figure, label, count, amount);
+insert into daily_figure (day, figure, label, currency, count, amount)
+select ends.day::date, 'cohort', to_char(came.month, 'YYYY-MM'), 'RUB',
+    (400 * power(0.82, months))::int, (400 * power(0.82, months))::int * 32705
+from generate_series(date_trunc('month', current_date) - interval '4 months', date_trunc('month', current_date)
+        - interval '1 month', interval '1 month') as came (month)
+    cross join generate_series(0, 4) as months
+    cross join lateral (select came.month + (months + 1) * interval '1 month' - interval '1 day') as ends (day)
+where ends.day < date_trunc('month', current_date);

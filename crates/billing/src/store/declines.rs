@@ -327,7 +327,7 @@ impl RuleRow {
 }
 
 /// A rule as the changes keep it.
-fn rule_json(rule: &Rule) -> Value {
+pub(in crate::store) fn rule_json(rule: &Rule) -> Value {
     json!({
         "group": rule.group.as_str(),
         "max_retries": rule.max_retries,
@@ -335,4 +335,9 @@ fn rule_json(rule: &Rule) -> Value {
         "en": rule.message.en,
         "ru": rule.message.ru,
     })
+}
+
+/// As [`rule_json`] has it.
+pub(in crate::store) fn rule_of(code: i32, json: &Value) -> Option<Rule> {
+    RuleRow::read(code, json).map(Rule::from)
 }

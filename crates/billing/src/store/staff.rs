@@ -11,7 +11,9 @@ mod invitations;
 mod refunds;
 mod rules;
 mod sessions;
+mod settings;
 mod sign_in;
+mod views;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -42,7 +44,12 @@ pub use self::rules::{RuleChanged, change_rule, seen_rule};
 pub use self::sessions::{
     IDLE, LONGEST, Session, SessionKey, Visit, begin, end, end_all, prove, renew, sessions, visit,
 };
+pub use self::settings::{
+    Setting, SettingChange, SettingDone, SettingError, SettingKind, SettingOrder, SettingPreview, preview_setting, set,
+    setting_change_of, setting_changes,
+};
 pub use self::sign_in::{Failure, MAX_FAILURES, failed, succeeded, waits_until};
+pub use self::views::{MAX_VIEW_NAME, MAX_VIEW_QUERY, MAX_VIEWS, SavedView, forget_view, save_view, saved_views};
 use super::StoreError;
 use crate::schema::{staff, staff_invitation};
 use crate::staff::{Role, StaffId};

@@ -141,6 +141,45 @@ pub async fn set_price(
     .await
 }
 
+/// Takes a price away that is not in force yet. Who was told of it is not told again. Returns whether there was one.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn withdraw_price(
+    conn: &mut AsyncPgConnection,
+    tariff_id: TariffId,
+    effective_from: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        let coming = tariff_price::table.find((tariff_id, effective_from)).filter(tariff_price::effective_from.gt(now));
+        if diesel::delete(coming).execute(conn).await? == 0 {
+            return Ok(false);
+        }
+        let told = NewEvent::of_nobody(EventKind::PriceSet)
+            .with("tariff_id", tariff_id.to_string())
+            .with("effective_from", effective_from.to_rfc3339())
+            .with("withdrawn", true);
+        events::append(conn, vec![told], now).await?;
+        Ok(true)
+    })
+    .await
+}
+
+/// Sets whether a tariff is sold. Who has it keeps it. Returns whether there is such a tariff.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn set_on_sale(
+    conn: &mut AsyncPgConnection,
+    id: TariffId,
+    is_active: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let set = (tariff::is_active.eq(is_active), tariff::updated_at.eq(now));
+    Ok(diesel::update(tariff::table.find(id)).set(set).execute(conn).await? > 0)
+}
+
 /// The longest that money is held before it is taken, in days: after seven the gateway lets it go.
 pub const MAX_CONFIRM_AFTER: i32 = 6;
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "here an unwrap is an assertion")]
 
 mod notified;
+mod settings;
 mod shop;
 mod support;
 mod timetable;

@@ -43,7 +43,7 @@ use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund,
 use billing::store::reports::{self, Figure, Span};
 use billing::store::staff::{
     self, Action, ActionKind, AskClosing, AuditFilter, Bulk, BulkAsk, BulkWord, By, ClosingPreview, ClosingRules,
-    Errand, Failure, ItemState, Order, SessionKey, Staff,
+    Errand, Failure, ItemState, Order, SavedView, SessionKey, Setting, SettingDone, SettingOrder, Staff,
 };
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, standing, tariffs};
@@ -82,7 +82,9 @@ const SMALL: &[&str] = &[
     "report_day",
     "restore",
     "revenue_day",
+    "saved_view",
     "secret",
+    "setting_change",
     "staff",
     "staff_action",
     "staff_errand",
@@ -603,6 +605,7 @@ const CALLS: &[(&str, Call)] = calls! {
     "refunds::due" => |conn, _rows| refunds::due(conn, noon(), noon(), noon(), FEW).await.unwrap();
     "refunds::get" => |conn, rows| refunds::get(conn, refunds::automatic_id(rows.paid.id)).await.unwrap();
     "refunds::is_barred" => |conn, rows| refunds::is_barred(conn, rows.paid.id).await.unwrap();
+    "refunds::limits" => |conn, _rows| refunds::limits(conn).await.unwrap();
     "refunds::list" => |conn, rows| {
         let all = Listing { limit: FEW, ..Listing::default() };
         refunds::list(conn, &all).await.unwrap();
@@ -636,6 +639,10 @@ const CALLS: &[(&str, Call)] = calls! {
         refunds::recognise_chargeback(conn, &told, noon()).await.unwrap()
     };
     "refunds::request" => |conn, rows| rows.refund(conn, 100).await;
+    "refunds::set_limit" => |conn, _rows| {
+        let limit = refunds::limits(conn).await.unwrap().remove(0);
+        refunds::set_limit(conn, &limit).await.unwrap()
+    };
     "refunds::sum_of_payment" => |conn, rows| refunds::sum_of_payment(conn, rows.paid.id).await.unwrap();
     "refunds::told" => |conn, rows| {
         let id = rows.refund(conn, 100).await;
@@ -689,6 +696,9 @@ const CALLS: &[(&str, Call)] = calls! {
         let opened = renewals::open_due(conn, noon(), FEW).await.unwrap();
         assert_eq!(opened.accounts, 20, "a whole chunk");
     };
+    "reports::deferred_by_tariff" => |conn, _rows| reports::deferred_by_tariff(conn, noon().date_naive()).await.unwrap();
+    "reports::open" => |conn, _rows| reports::open(conn, noon()).await.unwrap();
+    "reports::cohorts" => |conn, _rows| reports::cohorts(conn, noon().date_naive()).await.unwrap();
     "reports::deferred_until" => |conn, _rows| reports::deferred_until(conn, noon().date_naive()).await.unwrap();
     "reports::last_day" => |conn, _rows| reports::last_day(conn).await.unwrap();
     "reports::next_day" => |conn, _rows| reports::next_day(conn).await.unwrap();
@@ -819,6 +829,25 @@ const CALLS: &[(&str, Call)] = calls! {
     "staff::audited_about" => |conn, rows| {
         staff::audited_about(conn, &rows.account.to_string(), FEW).await.unwrap()
     };
+    "staff::forget_view" => |conn, _rows| {
+        let (ada, view) = save_view(conn).await;
+        staff::forget_view(conn, ada.id, view.id).await.unwrap().unwrap()
+    };
+    "staff::save_view" => |conn, _rows| drop(save_view(conn).await);
+    "staff::saved_views" => |conn, _rows| {
+        let (ada, _) = save_view(conn).await;
+        staff::saved_views(conn, ada.id, "payments").await.unwrap()
+    };
+    "staff::preview_setting" => |conn, _rows| {
+        let sale = Setting::Sale { tariff_id: month(), is_active: false };
+        staff::preview_setting(conn, &sale, Duration::days(1), noon()).await.unwrap()
+    };
+    "staff::set" => |conn, _rows| set_sale(conn).await;
+    "staff::setting_change_of" => |conn, _rows| {
+        let id = set_sale(conn).await;
+        staff::setting_change_of(conn, id).await.unwrap()
+    };
+    "staff::setting_changes" => |conn, _rows| staff::setting_changes(conn, FEW).await.unwrap();
     "staff::begin" => |conn, _rows| begin_session(conn).await;
     "staff::by_name" => |conn, _rows| staff::by_name(conn, "ada").await.unwrap();
     "staff::change_role" => |conn, _rows| {
@@ -965,11 +994,16 @@ const CALLS: &[(&str, Call)] = calls! {
     "tariffs::get" => |conn, _rows| tariffs::get(conn, month(), noon()).await.unwrap();
     "tariffs::list" => |conn, _rows| tariffs::list(conn, noon()).await.unwrap();
     "tariffs::price_list" => |conn, _rows| tariffs::price_list(conn, [month()]).await.unwrap();
+    "tariffs::set_on_sale" => |conn, _rows| tariffs::set_on_sale(conn, month(), false, noon()).await.unwrap();
     "tariffs::set_price" => |conn, _rows| tariffs::set_price(conn, coming_price(), Duration::days(1), noon()).await.unwrap();
     "tariffs::set_two_stages" => |conn, _rows| tariffs::set_two_stages(conn, month(), Some(3), noon()).await.unwrap();
     "tariffs::set_trial" => |conn, _rows| {
         let trial = Trial { days: 7, amount: Kopecks::new(100), currency: Currency::RUB };
         tariffs::set_trial(conn, month(), Some(trial), noon()).await.unwrap();
+    };
+    "tariffs::withdraw_price" => |conn, _rows| {
+        let effective_from = coming_price().effective_from;
+        tariffs::withdraw_price(conn, month(), effective_from, noon()).await.unwrap()
     };
     "tariffs::seed" => |conn, _rows| tariffs::seed(conn, &tariffs::defaults(), noon()).await.unwrap();
 };
@@ -1234,6 +1268,25 @@ fn by() -> By {
 
 async fn add_ada(conn: &mut AsyncPgConnection) -> Staff {
     staff::add(conn, "ada", Role::Support, "hash", &by(), noon()).await.unwrap()
+}
+
+async fn save_view(conn: &mut AsyncPgConnection) -> (Staff, SavedView) {
+    let ada = add_ada(conn).await;
+    let (list, name, query) = ("payments".to_owned(), "in doubt".to_owned(), "state=unknown".to_owned());
+    let view = SavedView { id: uuid::Uuid::now_v7(), list, name, query };
+    assert!(staff::save_view(conn, ada.id, &view, noon()).await.unwrap());
+    (ada, view)
+}
+
+async fn set_sale(conn: &mut AsyncPgConnection) -> uuid::Uuid {
+    let ada = add_ada(conn).await;
+    let setting = Setting::Sale { tariff_id: month(), is_active: false };
+    let (notice, id) = (Duration::days(1), uuid::Uuid::now_v7());
+    let digest = staff::preview_setting(conn, &setting, notice, noon()).await.unwrap().digest;
+    let (reason, by) = ("sold out".to_owned(), by());
+    let order = SettingOrder { id, setting, takes_back: None, digest, reason, staff_id: ada.id, by, notice };
+    assert_eq!(staff::set(conn, &order, noon()).await.unwrap(), SettingDone::Now);
+    id
 }
 
 async fn begin_session(conn: &mut AsyncPgConnection) -> (Staff, SessionKey) {

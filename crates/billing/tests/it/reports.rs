@@ -136,6 +136,19 @@ async fn subscribers_are_followed_from_day_to_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_and_cohorts_are_those_of_the_rows() {
+    let (shop, _) = six_weeks().await;
+    let calls = shop.totals(weeks(), Figure::Call).await;
+    assert_eq!(calls.iter().map(|sum| sum.count).sum::<i64>(), shop.count("gateway_call").await);
+    let cohorts = reports::cohorts(&mut *shop.conn().await, date("2026-04-21")).await.unwrap();
+    let told: Vec<_> =
+        cohorts.iter().map(|sum| (sum.day.unwrap().to_string(), sum.label.as_str(), sum.count)).collect();
+    assert_eq!(told, [("2026-03-31".to_owned(), "2026-03", 5)], "at the end of a month: {told:?}");
+    let paying = shop.on("2026-03-31", Figure::Paying).await;
+    assert_eq!((cohorts[0].count, cohorts[0].amount.get()), paying, "each who pays is of one cohort");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_counted_by_their_reason_and_what_came_of_them() {
     let (shop, _) = six_weeks().await;
     let refused = shop.labels(weeks(), Figure::Refused).await;
@@ -166,6 +179,20 @@ async fn money_is_the_ledgers_day_by_day() {
     shop.is_rolled_up().await;
 
     assert_eq!(shop.on("2026-04-25", Figure::GivenBack).await, (1, 10_000));
+    assert_eq!(
+        shop.labels(Span { to: last, ..weeks() }, Figure::GivenBack).await,
+        BTreeMap::from([("refund".into(), 1)])
+    );
+    let by_tariff = reports::deferred_by_tariff(&mut *shop.conn().await, last).await.unwrap();
+    for sum in &by_tariff {
+        let raw = format!(
+            "select -sum(l.amount) from journal_line l join journal_entry e on e.id = l.entry_id
+             where l.account = 'deferred_revenue' and e.day <= '{last}' and e.tariff_id is not distinct from '{}'",
+            sum.tariff_id.expect("each sale is of a tariff")
+        );
+        assert_eq!(shop.text(&raw).await, Some(sum.amount.get().to_string()), "{sum:?}");
+    }
+    assert_eq!(by_tariff.len(), 3, "day, month, year");
     let figures = [Figure::Taken, Figure::GivenBack, Figure::Earned, Figure::Deferred, Figure::Vat];
     let series = reports::series(&mut *shop.conn().await, Span { to: last, ..weeks() }, &figures).await.unwrap();
     let mut sums = BTreeMap::new();
@@ -249,4 +276,23 @@ async fn what_is_not_decided_is_in_no_report() {
     shop.is_entered_until(date("2026-03-11")).await;
     shop.is_rolled_up().await;
     assert_eq!(shop.labels(weeks(), Figure::Attempt).await, BTreeMap::from([("cryptogram:succeeded".into(), 1)]));
+}
+
+/// What is open is what the rows say, with its age.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_settled_is_counted_by_its_age() {
+    let shop = Shop::open().await;
+    for _ in 0..2 {
+        let payment = shop.created().await;
+        shop.charge(payment.id, crate::shop::unknown(noon()), noon()).await;
+    }
+    shop.subscribed(month(), 1).await;
+    for (after, age) in [(minutes(30), 0), (hours(2), 1), (hours(48), 2), (hours(24 * 8), 3)] {
+        let open = reports::open(&mut *shop.conn().await, noon() + after).await.unwrap();
+        let [open] = &open[..] else { panic!("{open:?}") };
+        assert_eq!((open.what, open.label.as_str()), (reports::OpenKind::Payment, "unknown"));
+        assert_eq!((open.count, open.age, open.oldest), (2, age, noon()), "{after}");
+        let raw = "select sum(amount) from payment where state = 'unknown'";
+        assert_eq!(shop.text(raw).await, Some(open.amount.get().to_string()));
+    }
 }

@@ -61,6 +61,39 @@ async fn a_table_has_the_rows_of_its_list_and_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_an_address_of_whoever_saved_it() {
+    let site = Site::open().await;
+    let (ada, bob) = (site.signed_in(Role::Accountant, false).await, site.signed_in(Role::Accountant, false).await);
+    let save = async |cookie: &SecretString, list: &str, name: &str| {
+        let form = format!(
+            "csrf={}&list={list}&name={name}&query=state%3Dsucceeded%26col%3D2%26older%3D1",
+            access::csrf(cookie)
+        );
+        site.ask(&Method::POST, "/views", &Who::In(cookie.clone()), HERE, &form).await
+    };
+    let seen = save(&ada, "refunds", "Back").await;
+    assert_eq!(seen.to, "/refunds?state=succeeded&col=2", "conditions and columns, not the place: {}", seen.body);
+    save(&ada, "refunds", "Back").await;
+    assert_eq!(site.count("saved_view").await, 1, "a name is given once");
+    assert_eq!(save(&ada, "elsewhere", "x").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(save(&ada, "refunds", &"x".repeat(61)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let (me, other) = (Who::In(ada.clone()), Who::In(bob.clone()));
+    let listed = site.get("/refunds", &me).await.body;
+    let forget =
+        format!("/views/{}", listed.split_once("action=\"/views/").expect("it is there").1.split('"').next().unwrap());
+    assert!(listed.contains("href=\"/refunds?state=succeeded&#38;col=2\""), "{listed}");
+    assert!(!site.get("/refunds", &other).await.body.contains("action=\"/views/"), "nobody else's");
+    let forgotten = async |cookie: &SecretString| {
+        let form = format!("csrf={}", access::csrf(cookie));
+        site.ask(&Method::POST, &forget, &Who::In(cookie.clone()), HERE, &form).await
+    };
+    assert_eq!(forgotten(&bob).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(forgotten(&ada).await.to, "/refunds");
+    assert_eq!(site.count("saved_view").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_difference_is_decided_once_by_what_was_seen_of_it() {
     let site = Site::open().await;
     let who = site.signed_in(Role::Accountant, false).await;

@@ -5,12 +5,15 @@
 //! [`roll_up`], when its revenue is entered: whatever they are made of is not changed after that, so the same comes of
 //! them at any time. Amounts of money are the ledger's.
 
+mod open;
+
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
+pub use self::open::{Open, OpenKind, open};
 use super::StoreError;
 use crate::macros::text_enum;
 use crate::period::start_of_day;
@@ -22,7 +25,7 @@ text_enum! {
     pub enum Figure {
         /// Money that the gateway has taken for us.
         Taken = "taken",
-        /// Money that went back, or was taken back by a bank.
+        /// Money that went back, or was taken back by a bank. Labels: `refund`, `chargeback`.
         GivenBack = "given_back",
         /// Revenue of the day, without VAT.
         Earned = "earned",
@@ -41,6 +44,11 @@ text_enum! {
         Refused = "refused",
         /// Renewals that were paid after refusals. Labels: the code of the first refusal, a colon, and how many there were.
         Recovered = "recovered",
+        /// Requests to the gateway; the amount is how many milliseconds they took. Labels: how they ended, a colon, and the
+        /// number of milliseconds each took at most.
+        Call = "call",
+        /// Of the last day of a month: subscribers who pay. Labels: the month in which they first paid.
+        Cohort = "cohort",
     }
 }
 
@@ -184,6 +192,22 @@ pub async fn totals(conn: &mut AsyncPgConnection, span: Span, figures: &[Figure]
 pub async fn deferred_until(conn: &mut AsyncPgConnection, day: NaiveDate) -> Result<Vec<Sum>, StoreError> {
     let span = Span { from: NaiveDate::MIN.max(FIRST), to: day };
     sums(conn, TOTAL, span, &[Figure::Deferred]).await
+}
+
+/// What deferred revenue came to at the end of a day, tariff by tariff, as far as days are rolled up.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn deferred_by_tariff(conn: &mut AsyncPgConnection, day: NaiveDate) -> Result<Vec<Sum>, StoreError> {
+    totals(conn, Span { from: FIRST, to: day }, &[Figure::Deferred]).await
+}
+
+/// Cohorts at the ends of all months until a day.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn cohorts(conn: &mut AsyncPgConnection, until: NaiveDate) -> Result<Vec<Sum>, StoreError> {
+    series(conn, Span { from: FIRST, to: until }, &[Figure::Cohort]).await
 }
 
 /// No figure is of a day before this one.

@@ -8,7 +8,7 @@ with entered as (
             when l.account = 'deferred_revenue' then 'deferred'
             when l.account = 'vat' then 'vat'
         end as figure,
-        e.tariff_id, e.currency, e.id, case when e.kind in ('payment', 'suspense') and l.account = 'gateway_clearing'
+        e.tariff_id, e.currency, e.id, e.kind, case when e.kind in ('payment', 'suspense') and l.account = 'gateway_clearing'
             then l.amount else -l.amount end as amount
     from journal_entry e join journal_line l on l.entry_id = e.id
     where e.day = $1
@@ -52,9 +52,23 @@ with entered as (
     ) as before
     where e.kind = 'renewal'
 )
+-- A call that has not ended in the day is told as one without an end.
+, calls as (
+    select coalesce(outcome, 'none') as outcome, floor(extract(epoch from ended_at - started_at) * 1000)::bigint as ms
+    from gateway_call where started_at >= $2 and started_at < $3
+), cohorts as (
+    -- Of the last day of a month only.
+    select to_char(first.day, 'YYYY-MM') as month, t.currency, t.monthly
+    from today t cross join lateral (
+        select min(d.starts_on) as day from deferral d
+        where d.account_id = t.account_id and not is_trial(d.account_id, d.payment_id)
+    ) as first
+    where extract(day from $1 + 1) = 1
+)
 insert into daily_figure (day, figure, label, tariff_id, currency, count, amount)
-select $1, figure, '', tariff_id, currency, count(distinct id), sum(amount)
-from entered where figure is not null group by figure, tariff_id, currency
+-- What went back is told by how: given back, or taken back by a bank.
+select $1, figure, case when figure = 'given_back' then kind else '' end, tariff_id, currency, count(distinct id), sum(amount)
+from entered where figure is not null group by figure, 3, tariff_id, currency
 union all
 select $1, 'paying', '', tariff_id, currency, count(*), sum(monthly) from today group by tariff_id, currency
 union all
@@ -74,3 +88,10 @@ from renewals where state = 'declined' and refusals = 0 group by 3, tariff_id, c
 union all
 select $1, 'recovered', coalesce(first_code::text, '') || ':' || refusals, tariff_id, currency, count(*), sum(amount)
 from renewals where state = 'succeeded' and refusals > 0 group by 3, tariff_id, currency
+union all
+select $1, 'call', outcome || ':' || coalesce((
+        select min(most) from unnest(array[250, 500, 1000, 2000, 5000, 10000, 30000, 60000]) as most where ms <= most
+    )::text, ''), null, 'XXX', count(*), coalesce(sum(ms), 0)
+from calls group by 3
+union all
+select $1, 'cohort', month, null, currency, count(*), sum(monthly) from cohorts group by month, currency
