@@ -439,10 +439,11 @@ async fn back(core: &Core, shell: Shell, id: &str, (form, reason, wrong): (Uuid,
     };
     let mut conn = core.services.db.conn().await?;
     let mut wrong = wrong;
-    if change.taken_back {
-        wrong = form::refused(SettingError::ChangedSince, &shell)?;
-    }
-    let preview = match preview_setting(&mut conn, &inverse, core.price_notice, shell.now).await {
+    let tried = match change.taken_back {
+        true => Err(SettingError::ChangedSince),
+        false => preview_setting(&mut conn, &inverse, core.price_notice, shell.now).await,
+    };
+    let preview = match tried {
         Ok(preview) => Some(shown(&mut conn, preview, form, &Params::default(), &shell, core).await?),
         Err(error) => {
             wrong = form::refused(error, &shell)?;
