@@ -6,5 +6,5 @@ alter table daily_figure add constraint daily_figure_figure_check check (figure 
     'taken', 'given_back', 'earned', 'deferred', 'vat', 'paying', 'trial', 'gained', 'attempt', 'refused', 'recovered',
     'call', 'cohort'
 ));
--- Rows come in the order of their time: a day of them is found by little more than that.
-create index gateway_call_by_time on gateway_call using brin (started_at);
+-- A day of them.
+create index gateway_call_by_time on gateway_call (started_at);
