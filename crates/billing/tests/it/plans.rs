@@ -153,12 +153,13 @@ const MORE: &str = "
     values ('00000000-0000-0000-0000-00000000000a', now(), now(), 'olga', 'accountant', 'no hash', false);
     insert into bulk (id, created_at, kind, days, conditions, staff_id, made_by, made_role, address, reason, items, left_out,
         total, state, asked_at, approved_by, approved_role, approved_at, ended_at)
-    values ('00000000-0000-0000-0000-00000000000b', '2010-01-01', 'extend', 3, '', '00000000-0000-0000-0000-00000000000a',
-        'olga', 'accountant', '192.0.2.1', 'an outage', 5000, 0, 0, 'done', '2010-01-01', 'boris', 'chief_accountant',
-        '2010-01-01', '2010-01-01');
+    select ('00000000-0000-0000-0000-0000000000' || lpad(to_hex(n), 2, '0'))::uuid, '2010-01-01', 'extend', 3, '',
+        '00000000-0000-0000-0000-00000000000a', 'olga', 'accountant', '192.0.2.1', 'an outage', 100, 0, 0, 'done',
+        '2010-01-01', 'boris', 'chief_accountant', '2010-01-01', '2010-01-01'
+    from generate_series(11, 60) as n;
     insert into bulk_item (bulk_id, no, account_id, state, ended_at)
-    select '00000000-0000-0000-0000-00000000000b', n, id, 'done', '2010-01-01'
-    from (select id, row_number() over () as n from account limit 5000) as these;
+    select ('00000000-0000-0000-0000-0000000000' || lpad(to_hex(11 + n % 50), 2, '0'))::uuid, n, id, 'done', '2010-01-01'
+    from (select id, (row_number() over ())::integer as n from account limit 5000) as these;
     analyze;";
 
 type Call = for<'a> fn(&'a mut AsyncPgConnection, &'a Rows) -> BoxFuture<'a, ()>;
