@@ -11,6 +11,7 @@ create table setting_change (
     after jsonb not null,
     digest text not null,
     reason text not null check (length(reason) between 3 and 500),
-    takes_back uuid unique references setting_change
+    -- The change that this one takes back. (A table that refers to itself cannot be written down in schema.rs.)
+    takes_back uuid unique
 );
 create index setting_change_by_time on setting_change (at desc, id desc);

@@ -867,7 +867,6 @@ diesel::joinable!(refund -> payment (payment_id));
 diesel::joinable!(restore -> reconciliation (reconciliation_id));
 diesel::joinable!(saved_view -> staff (staff_id));
 diesel::joinable!(setting_change -> staff (staff_id));
-diesel::joinable!(setting_change -> setting_change (takes_back));
 diesel::joinable!(skipped_period -> account (account_id));
 diesel::joinable!(skipped_period -> bill (bill_id));
 diesel::joinable!(staff_action -> account (account_id));
