@@ -3,6 +3,8 @@
 SERVICES := deploy/local/services.sh
 CARGO    ?= cargo
 ARGS     ?=
+# Tests wait for servers more than they compute: three at a time, also where there are fewer processors.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n > 3 ? n : 3)))
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test bench lint services
