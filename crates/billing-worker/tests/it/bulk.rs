@@ -39,7 +39,7 @@ async fn told_three_times_everybody_gets_their_money_back_once() {
     .await;
     assert_eq!(world.count("refund").await, 4);
     assert_eq!(world.count("(select payment_id from refund group by 1 having count(*) > 1) x").await, 0);
-    let ended = staff::bulk_by_id(&mut *world.services.db.conn().await.unwrap(), bulk.id).await.unwrap().unwrap();
+    let ended = staff::bulk_by_id(&mut world.services.db.conn().await.unwrap(), bulk.id).await.unwrap().unwrap();
     assert_eq!(ended.state, BulkState::Done);
     assert_eq!(world.count("event where kind = 'refund_moved' and source = 'staff'").await, 4, "it was the staff");
 }

@@ -41,7 +41,7 @@ impl Site {
     }
 
     async fn state_of(&self, id: PaymentId) -> PaymentState {
-        let found = payments::get(&mut *self.db.conn().await.expect("it answers"), id).await.expect("it is read");
+        let found = payments::get(&mut self.db.conn().await.expect("it answers"), id).await.expect("it is read");
         found.expect("it is there").state
     }
 }
@@ -87,7 +87,7 @@ async fn a_payment_in_doubt_is_closed_by_two_people() {
     assert_eq!(site.state_of(payment).await, PaymentState::NotExecuted);
     let story = site.get(&format!("/payments/{payment}"), &me).await;
     assert!(story.body.contains("Неизвестный платёж закрыт"), "{}", story.body);
-    let owed = subscriptions::get(&mut *site.db.conn().await.unwrap(), account).await.unwrap().unwrap();
+    let owed = subscriptions::get(&mut site.db.conn().await.unwrap(), account).await.unwrap().unwrap();
     assert!(owed.open.is_some_and(|open| open.payment.is_none()), "another card may pay it");
 }
 
