@@ -49,6 +49,8 @@ const fn is_evidence(kind: OutcomeKind) -> bool {
             | OutcomeKind::ThreeDsRequired
             | OutcomeKind::NeverAuthenticated
             | OutcomeKind::NotExecuted
+            // What two people saw in the gateway's cabinet, long after the last request.
+            | OutcomeKind::FoundNowhere
     )
 }
 
