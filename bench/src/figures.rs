@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::contest::{Execution, Lateness};
 use crate::job::{Kind, Pool, Sender, Worker};
+use crate::lists::Listed;
 use crate::payments::{Cost, Settled};
+use crate::reconciling::Reconciled;
 use crate::renewals::{Planned, Watched};
+use crate::webhooks::Flooded;
 
 type Executing = (Worker, Kind, usize, bool);
 
@@ -18,7 +21,10 @@ pub struct Figures {
     late_as_celery: BTreeMap<Kind, Vec<Lateness>>,
     started: BTreeMap<Worker, Vec<f64>>,
     settled: Vec<Settled>,
-    planned: Option<Planned>,
+    pub planned: Option<Planned>,
+    pub flooded: Option<Flooded>,
+    pub reconciled: Option<Reconciled>,
+    pub listed: Option<Listed>,
     watched: Vec<f64>,
 }
 
@@ -52,16 +58,8 @@ impl Figures {
         self.settled.push(settled);
     }
 
-    pub fn planned(&mut self, planned: Planned) {
-        self.planned = Some(planned);
-    }
-
     pub fn watched(&mut self, watched: Watched) {
         self.watched.push(watched.rate);
-    }
-
-    pub fn planning(&self) -> Option<Planned> {
-        self.planned
     }
 
     /// Events a second that all watchers have received.

@@ -6,15 +6,18 @@ mod child;
 mod contest;
 mod figures;
 mod job;
+mod lists;
 mod payments;
 mod peers;
 mod plan;
 mod process;
 mod reads;
+mod reconciling;
 mod renewals;
 mod report;
 mod servers;
 mod versions;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +39,9 @@ struct Arguments {
     /// How often everything is measured, in turn; the median counts
     #[arg(long)]
     rounds: Option<usize>,
+    /// How many accounts there are where very many are measured, and transactions of the gateway
+    #[arg(long)]
+    accounts: Option<usize>,
     /// Where performance.md and performance.svg are written
     #[arg(long)]
     out: Option<PathBuf>,
@@ -60,6 +66,28 @@ enum Verb {
     Watchers {
         #[arg(long, default_value_t = 20_000)]
         events: usize,
+    },
+    /// A flood of notifications of the gateway, every second one forged: how long the genuine ones wait, and in how much memory;
+    /// no forged one has an effect
+    Webhooks {
+        #[arg(long, default_value_t = 120_000)]
+        count: usize,
+        /// Notifications a second
+        #[arg(long, default_value_t = 2_000.0)]
+        rate: f64,
+    },
+    /// How fast, and in how much memory, a list of so many operations of the gateway is compared with our payments
+    Reconciliation {
+        #[arg(long, default_value_t = 1_000_000)]
+        transactions: usize,
+    },
+    /// How fast the panel's lists are beside the bare SQL of their rows, on the first page and far from it, and a year's report
+    Lists {
+        #[arg(long, default_value_t = 1_000_000)]
+        accounts: usize,
+        /// Payments of each account
+        #[arg(long, default_value_t = 10)]
+        payments: usize,
     },
     /// How late tasks begin at a steady rate
     Latency {
@@ -106,7 +134,7 @@ impl From<Contender> for Worker {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { quick, rounds, out, verb } = Arguments::parse();
+    let Arguments { quick, rounds, accounts, out, verb } = Arguments::parse();
     match verb {
         Some(Verb::Peer { job }) => return peers::run(serde_json::from_str(&job)?).await,
         Some(Verb::Billing { arguments }) => return payments::role(arguments).await,
@@ -122,6 +150,18 @@ async fn main() -> Result<()> {
             println!("{:#?}", renewals::watch(&Servers::from_env()?, events).await?);
             return Ok(());
         }
+        Some(Verb::Webhooks { count, rate }) => {
+            println!("{:#?}", webhooks::flood(&Servers::from_env()?, count, rate).await?);
+            return Ok(());
+        }
+        Some(Verb::Reconciliation { transactions }) => {
+            println!("{:#?}", reconciling::compare(&Servers::from_env()?, transactions).await?);
+            return Ok(());
+        }
+        Some(Verb::Lists { accounts, payments }) => {
+            println!("{:#?}", lists::read(&Servers::from_env()?, accounts, payments).await?);
+            return Ok(());
+        }
         Some(Verb::Latency { queue, worker, rate, seconds }) => {
             let mut contest = Contest::new(Servers::from_env()?).await?;
             println!("{:#?}", contest.lateness(worker.into(), queue, rate, seconds).await?);
@@ -131,6 +171,7 @@ async fn main() -> Result<()> {
     }
     let mut scale = if quick { Scale::quick() } else { Scale::full() };
     scale.rounds = rounds.unwrap_or(scale.rounds).max(1);
+    scale.accounts = accounts.unwrap_or(scale.accounts).max(1);
     let docs = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
     let out = out.or_else(|| (!quick).then(docs));
 

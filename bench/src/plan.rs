@@ -6,8 +6,14 @@ use anyhow::Result;
 use crate::contest::Contest;
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
+use crate::lists;
 use crate::payments;
+use crate::reconciling;
 use crate::renewals;
+use crate::webhooks;
+
+/// Notifications a second.
+const FLOOD: f64 = 2_000.0;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +27,10 @@ pub struct Scale {
     pub payments: usize,
     /// Due accounts that are planned, once.
     pub accounts: usize,
+    /// Notifications of the gateway in a flood, half of them forged, once.
+    pub notifications: usize,
+    /// Payments of each account while lists are read, once.
+    pub payments_each: usize,
     /// Events that all watchers hear of.
     pub events: usize,
     /// How long tasks are sent at a steady rate.
@@ -35,6 +45,8 @@ impl Scale {
             celery_tasks: 1_500,
             payments: 4_000,
             accounts: 1_000_000,
+            notifications: 120_000,
+            payments_each: 10,
             events: 20_000,
             seconds: 3,
         }
@@ -47,6 +59,8 @@ impl Scale {
             celery_tasks: 600,
             payments: 1_500,
             accounts: 100_000,
+            notifications: 8_000,
+            payments_each: 2,
             events: 5_000,
             seconds: 2,
         }
@@ -55,11 +69,7 @@ impl Scale {
 
 pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
     let mut figures = Figures::default();
-    eprintln!("once, {} due accounts", scale.accounts);
-    let planned = renewals::plan(&contest.servers, scale.accounts).await?;
-    eprintln!("  planned: {:.0}/s, {:.0} MB, locks for {:.0} ms", planned.rate, planned.peak, planned.longest_lock);
-    eprintln!("  the slowest call of the API: {:.0} ms", planned.slowest_call);
-    figures.planned(planned);
+    once(contest, &mut figures, scale).await?;
     for round in 1..=scale.rounds {
         eprintln!("round {round} of {}, payments", scale.rounds);
         let settled = payments::measure(&contest.servers, scale.payments).await?;
@@ -80,6 +90,29 @@ pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
         }
     }
     Ok(figures)
+}
+
+/// What takes many rows, and so long that it is measured once.
+async fn once(contest: &Contest, figures: &mut Figures, scale: Scale) -> Result<()> {
+    let servers = &contest.servers;
+    eprintln!("once, {} due accounts", scale.accounts);
+    let planned = renewals::plan(servers, scale.accounts).await?;
+    eprintln!("  planned: {:.0}/s, {:.0} MB, locks for {:.0} ms", planned.rate, planned.peak, planned.longest_lock);
+    eprintln!("  the slowest call of the API: {:.0} ms", planned.slowest_call);
+    figures.planned = Some(planned);
+    eprintln!("once, {} notifications of the gateway", scale.notifications);
+    let flooded = webhooks::flood(servers, scale.notifications, FLOOD).await?;
+    eprintln!("  {:.0}/s, p99 {:.1} ms, {:.0} MB", flooded.rate, flooded.p99, flooded.memory_at_the_end);
+    figures.flooded = Some(flooded);
+    eprintln!("once, a reconciliation of {} transactions", scale.accounts);
+    let reconciled = reconciling::compare(servers, scale.accounts).await?;
+    eprintln!("  {:.0}/s, {:.0} MB", reconciled.rate, reconciled.peak);
+    figures.reconciled = Some(reconciled);
+    eprintln!("once, lists over {} accounts with {} payments each", scale.accounts, scale.payments_each);
+    let listed = lists::read(servers, scale.accounts, scale.payments_each).await?;
+    eprintln!("  {:.2} × the SQL, a year in {:.0} ms", listed.to_sql, listed.year);
+    figures.listed = Some(listed);
+    Ok(())
 }
 
 pub const STARTED: [Worker; 3] =

@@ -58,17 +58,9 @@ pub struct Watched {
 pub async fn plan(servers: &Servers, accounts: usize) -> Result<Planned> {
     let database = Database::migrated(servers).await?;
     fill(&database, accounts, "now() - interval '32 days'").await?;
-    let services = Options::parse_from([
-        "bench",
-        "--database-url",
-        &database.url,
-        "--broker-url",
-        &servers.amqp,
-        "--result-backend",
-        &servers.redis,
-    ]);
-    let app = services.services.connect().await?.app;
+    let app = services_of(servers, &database).connect().await?.app;
     for queue in [RENEWALS, TIMETABLE] {
+        app.declare_queue(queue).await?;
         app.broker().purge(queue).await?;
     }
     let settings = [
@@ -113,6 +105,20 @@ pub async fn plan(servers: &Servers, accounts: usize) -> Result<Planned> {
     let slowest_call = reads::check(servers, &database).await?;
     database.drop().await?;
     Ok(Planned { accounts, rate: accounts as f64 / took.as_secs_f64(), peak, longest_lock, slowest_call })
+}
+
+/// How this program itself sends tasks.
+pub fn services_of(servers: &Servers, database: &Database) -> ServicesConfig {
+    Options::parse_from([
+        "bench",
+        "--database-url",
+        &database.url,
+        "--broker-url",
+        &servers.amqp,
+        "--result-backend",
+        &servers.redis,
+    ])
+    .services
 }
 
 /// Writes so many events at once; each of the watchers gets them all.
@@ -165,7 +171,7 @@ async fn receive(mut stream: Streaming<Event>, events: usize) -> Result<()> {
 }
 
 /// As many subscribers, in pieces.
-async fn fill(database: &Database, accounts: usize, last: &str) -> Result<()> {
+pub async fn fill(database: &Database, accounts: usize, last: &str) -> Result<()> {
     const AT_ONCE: usize = 50_000;
     let subscribers = include_str!("../../crates/billing/tests/subscribers.sql").replace(":last", last);
     for done in (0..accounts).step_by(AT_ONCE) {
@@ -203,7 +209,7 @@ pub async fn stop(role: &mut Child) -> Result<()> {
 }
 
 /// The most that a process has had resident, in megabytes (10⁶ bytes).
-fn high_water_megabytes(pid: u32) -> Result<f64> {
+pub fn high_water_megabytes(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel tells memory")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)

@@ -48,7 +48,7 @@ pub fn page(figures: &Figures, versions: &Versions, scale: Scale) -> String {
 }
 
 fn how(scale: Scale) -> String {
-    let Scale { rounds, tasks, celery_tasks, payments, accounts: _, events, seconds } = scale;
+    let Scale { rounds, tasks, celery_tasks, payments, events, seconds, .. } = scale;
     format!(
         "Medians of {rounds} rounds in which everything is measured in turn; {tasks} tasks each time, {celery_tasks} for \
          Celery, {payments} payments, {events} events, {seconds} s at a steady rate. Servers, senders and workers share one machine. Every task is checked: it was \

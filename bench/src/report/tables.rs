@@ -170,7 +170,8 @@ pub fn payments(figures: &Figures) -> Table {
 /// What many subscribers ask of the system.
 pub fn scale(figures: &Figures) -> Table {
     let mut table = Table::new(&["", ""]);
-    let planned = figures.planning();
+    let (planned, flooded) = (figures.planned, figures.flooded);
+    let (reconciled, listed) = (figures.reconciled, figures.listed);
     for (name, value) in [
         ("due accounts", planned.map(|planned| planned.accounts as f64)),
         ("planned a second", planned.map(|planned| planned.rate)),
@@ -178,6 +179,18 @@ pub fn scale(figures: &Figures) -> Table {
         ("longest lock, ms", planned.map(|planned| planned.longest_lock)),
         ("slowest call of the API, ms", planned.map(|planned| planned.slowest_call)),
         ("events a second to each of 100 watchers", figures.watching()),
+        ("notifications a second, half of them forged", flooded.map(|flooded| flooded.rate)),
+        ("a genuine one waits for its reply, p50, ms", flooded.map(|flooded| flooded.p50)),
+        ("p99, ms", flooded.map(|flooded| flooded.p99)),
+        ("memory of the API after a tenth of them, MB", flooded.map(|flooded| flooded.memory_at_a_tenth)),
+        ("after all of them, MB", flooded.map(|flooded| flooded.memory_at_the_end)),
+        ("transactions of a reconciliation", reconciled.map(|reconciled| reconciled.transactions as f64)),
+        ("compared a second", reconciled.map(|reconciled| reconciled.rate)),
+        ("peak memory of its worker, MB", reconciled.map(|reconciled| reconciled.peak)),
+        ("payments while lists are read", listed.map(|listed| listed.payments as f64)),
+        ("slowest page of a list, ms", listed.map(|listed| listed.slowest_page)),
+        ("the figures of a year, ms", listed.map(|listed| listed.year)),
+        ("the figures of a day are added up in, s", listed.map(|listed| listed.roll_up)),
     ] {
         table.row(vec![name.to_owned(), number(value)]);
     }
