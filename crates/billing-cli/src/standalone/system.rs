@@ -241,7 +241,7 @@ impl System {
 async fn play_month(sandbox: &cloudpayments_sandbox::Bound, services: &Services) -> anyhow::Result<Option<Month>> {
     let db = &services.db;
     let mut conn = db.conn().await?;
-    println!("Playing a month of subscribers for the panel. Once, and then it is there …");
+    println!("Playing a month of subscribers for the panel: a minute, and only this once …");
     let played = month::play(&mut conn, sandbox, &services.cipher, services.time_zone, db.now()).await;
     played.context("the month of the demo cannot be played")
 }
