@@ -186,15 +186,20 @@ pub(super) const CLEARING: &str = concat!(
                 where own.transaction_id = g.transaction_id and own.kind <> 'ledger' and own.state <> 'resolved'
             )
     ), entered as (
-        select l.transaction_id, sum(line.amount)::bigint as amount
-        from listed l
-        left join refund r on r.gateway_tx_id = l.transaction_id
-        -- A refund may have been entered before its number was known.
-        join journal_entry e on e.transaction_id = l.transaction_id
-            or (e.transaction_id is null and e.key = 'refund:' || r.id)
-        join journal_line line on line.entry_id = e.id and line.account = 'gateway_clearing'
-        where e.kind in ('payment', 'suspense', 'placement', 'refund') and e.currency::text = l.currency
-        group by l.transaction_id
+        select entry.transaction_id, sum(line.amount)::bigint as amount
+        from (
+            select l.transaction_id, l.currency, e.id, e.kind, e.currency::text as entered_in
+            from listed l join journal_entry e on e.transaction_id = l.transaction_id
+            union all
+            -- A refund may have been entered before its number was known.
+            select l.transaction_id, l.currency, e.id, e.kind, e.currency::text
+            from listed l
+            join refund r on r.gateway_tx_id = l.transaction_id
+            join journal_entry e on e.key = 'refund:' || r.id and e.transaction_id is null
+        ) as entry
+        join journal_line line on line.entry_id = entry.id and line.account = 'gateway_clearing'
+        where entry.kind in ('payment', 'suspense', 'placement', 'refund') and entry.entered_in = entry.currency
+        group by entry.transaction_id
     ), found as (
         select 'ledger' as kind, 'ledger:' || $4 || ':' || l.currency as subject, $2 as at,
             null::bigint as transaction_id, null::uuid as payment_id, null::text as account_id, null::text as invoice_id,
