@@ -31,9 +31,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 /// More than a page of either stream.
 const OF_A_STREAM: usize = 3_000;
 
-/// Calls the API about accounts of this database, and fails if a large table was read from end to end. Returns the
-/// slowest call, in milliseconds.
-pub async fn check(servers: &Servers, database: &Database) -> Result<f64> {
+/// Calls the API about accounts of this database, and fails if a table of a large one was read from end to end. Returns
+/// the slowest call, in milliseconds.
+pub async fn check(servers: &Servers, database: &Database, is_large: bool) -> Result<f64> {
     let before = whole_reads(database).await?;
     let api = free_address()?;
     let settings = [
@@ -57,7 +57,7 @@ pub async fn check(servers: &Servers, database: &Database) -> Result<f64> {
     }
     let after = whole_reads(database).await?;
     let read: Vec<_> = after.iter().filter(|(table, reads)| before.get(*table).unwrap_or(&0) < *reads).collect();
-    ensure!(read.is_empty(), "large tables were read from end to end: {read:?}");
+    ensure!(read.is_empty() || !is_large, "large tables were read from end to end: {read:?}");
     Ok(slowest)
 }
 
