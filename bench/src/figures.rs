@@ -29,6 +29,11 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Whether all that is measured once was measured.
+    pub fn is_whole(&self) -> bool {
+        self.planned.is_some() && self.flooded.is_some() && self.reconciled.is_some() && self.listed.is_some()
+    }
+
     pub fn sent(&mut self, sender: Sender, kind: Kind, rate: f64) {
         self.sent.entry((sender, kind)).or_default().push(rate);
     }

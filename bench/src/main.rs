@@ -185,5 +185,6 @@ async fn main() -> Result<()> {
         std::fs::write(&picture, report::picture::draw(&figures))?;
         eprintln!("written: {} and {}", page.display(), picture.display());
     }
+    anyhow::ensure!(figures.is_whole(), "not everything was measured: see what failed above");
     Ok(())
 }

@@ -123,7 +123,7 @@ impl WorkerHandle {
     #[must_use]
     pub fn rate_limit(&self, task: &str, limit: Option<RateLimit>) -> bool {
         let task = self.shared.registry.get(task);
-        task.inspect(|task| task.set_rate_limit(limit, Instant::now())).is_some()
+        task.inspect(|task| task.set_rate_limit(limit)).is_some()
     }
 
     /// Changes how long bodies of a task may run from now on. False: there is no such task.

@@ -17,32 +17,33 @@ use crate::task::RateLimit;
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     interval: Duration,
-    /// When there is a token at the earliest.
-    next: Instant,
+    /// When there is a token at the earliest; `None` until the first is taken, at whatever time that is.
+    next: Option<Instant>,
 }
 
 impl TokenBucket {
-    pub(crate) fn new(limit: RateLimit, now: Instant) -> Self {
-        Self { interval: limit.interval(), next: now }
+    pub(crate) fn new(limit: RateLimit) -> Self {
+        Self { interval: limit.interval(), next: None }
     }
 
     /// Takes a token, or returns how long it is until there may be one. Nothing is taken ahead of its time: whoever waits
     /// and goes away owes nothing.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        if self.next > now {
-            return Err(self.next - now);
-        }
-        // Timers are late by a little, which must not slow a fast rate down.
-        let due = if now - self.next <= LATENESS { self.next } else { now };
+        let due = match self.next {
+            Some(next) if next > now => return Err(next - now),
+            // Timers are late by a little, which must not slow a fast rate down.
+            Some(next) if now - next <= LATENESS => next,
+            _ => now,
+        };
         // A rate of less than one task in decades never lets a second one start.
-        self.next = due.checked_add(self.interval).unwrap_or(now + FOR_EVER);
+        self.next = Some(due.checked_add(self.interval).unwrap_or(now + FOR_EVER));
         Ok(())
     }
 
     /// Takes a token back that was not used. However many are given back, one task may start at once.
     pub(crate) fn give_back(&mut self, now: Instant) {
-        let before = self.next.checked_sub(self.interval.min(FOR_EVER)).unwrap_or(now);
-        self.next = before.max(now).min(self.next);
+        let interval = self.interval.min(FOR_EVER);
+        self.next = self.next.map(|next| next.checked_sub(interval).unwrap_or(now).max(now).min(next));
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn tasks_start_one_interval_apart_and_an_idle_time_saves_up_no_burst() {
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(RateLimit::per_minute(60.0), start);
+        let mut bucket = TokenBucket::new(RateLimit::per_minute(60.0));
         assert_eq!(bucket.take(start), Ok(()));
         assert_eq!(bucket.take(start), Err(SECOND));
         assert_eq!(bucket.take(start + SECOND), Ok(()));
@@ -127,9 +128,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_first_task_is_never_late_however_shortly_before_it_the_limit_was_set() {
+        let mut bucket = TokenBucket::new(RateLimit::per_second(10.0));
+        let first = Instant::now() + Duration::from_millis(15);
+        assert_eq!(bucket.take(first), Ok(()));
+        assert_eq!(bucket.take(first), Err(Duration::from_millis(100)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fast_rate_is_kept_although_timers_are_late() {
         let (start, millisecond) = (Instant::now(), Duration::from_millis(1));
-        let mut bucket = TokenBucket::new(RateLimit::per_second(1000.0), start);
+        let mut bucket = TokenBucket::new(RateLimit::per_second(1000.0));
         let mut taken = 0;
         for late in (0..1000).step_by(4) {
             while bucket.take(start + late * millisecond).is_ok() {
@@ -142,7 +151,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_only_asks_takes_nothing_and_what_is_given_back_leaves_neither_debt_nor_burst() {
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(RateLimit::per_minute(60.0), start);
+        let mut bucket = TokenBucket::new(RateLimit::per_minute(60.0));
         for _ in 0..300 {
             let _ = bucket.take(start);
         }
@@ -158,7 +167,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_slowest_rate_that_can_be_written_is_no_overflow() {
-        let mut bucket = TokenBucket::new(RateLimit::per_hour(f64::MIN_POSITIVE), Instant::now());
+        let mut bucket = TokenBucket::new(RateLimit::per_hour(f64::MIN_POSITIVE));
         assert_eq!(bucket.take(Instant::now()), Ok(()));
         assert_eq!(bucket.take(Instant::now()), Err(FOR_EVER));
         bucket.give_back(Instant::now());

@@ -169,7 +169,7 @@ impl Registered {
             rate_limit: watch::Sender::new(None),
             begun: AtomicU64::new(0),
         };
-        registered.set_rate_limit(options.rate_limit, Instant::now());
+        registered.set_rate_limit(options.rate_limit);
         registered
     }
 
@@ -207,9 +207,9 @@ impl Registered {
         self.told.lock().get(attribute).cloned()
     }
 
-    pub(crate) fn set_rate_limit(&self, limit: Option<RateLimit>, now: Instant) {
+    pub(crate) fn set_rate_limit(&self, limit: Option<RateLimit>) {
         let mut bucket = self.bucket.lock();
-        *bucket = limit.map(|limit| TokenBucket::new(limit, now));
+        *bucket = limit.map(TokenBucket::new);
         self.is_rate_limited.store(bucket.is_some(), Ordering::Relaxed);
         // Those that wait for the former limit look again.
         self.rate_limit.send_replace(limit);

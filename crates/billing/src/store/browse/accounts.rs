@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{Part, Slice, StoreError};
@@ -60,16 +60,22 @@ pub async fn accounts(
         // Written out, so that the plan is that of this status.
         query = query.filter(sql::<Bool>(&format!("account.status = '{}'", status.as_str())));
     }
-    query = match part {
+    // Compared as a row: rows of one time are found by the index, however many there are.
+    let beyond = |sign: &str, (at, id): &(DateTime<Utc>, AccountId)| {
+        sql::<Bool>(&format!("(account.created_at, account.id) {sign} ("))
+            .bind::<Timestamptz, _>(*at)
+            .sql(", ")
+            .bind::<diesel::sql_types::Uuid, _>(id.get())
+            .sql(")")
+    };
+    query = match &part {
         Part::First => query.order((account::created_at.desc(), account::id.desc())),
-        Part::OlderThan((at, id)) => query
-            .filter(account::created_at.le(at))
-            .filter(account::created_at.lt(at).or(account::id.lt(id)))
-            .order((account::created_at.desc(), account::id.desc())),
-        Part::NewerThan((at, id)) => query
-            .filter(account::created_at.ge(at))
-            .filter(account::created_at.gt(at).or(account::id.gt(id)))
-            .order((account::created_at.asc(), account::id.asc())),
+        Part::OlderThan(place) => {
+            query.filter(beyond("<", place)).order((account::created_at.desc(), account::id.desc()))
+        }
+        Part::NewerThan(place) => {
+            query.filter(beyond(">", place)).order((account::created_at.asc(), account::id.asc()))
+        }
     };
     let rows: Vec<(AccountRow, Option<String>)> =
         query.limit(limit + 1).select((AccountRow::as_select(), tariff::name.nullable())).load(conn).await?;

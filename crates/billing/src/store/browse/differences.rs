@@ -1,7 +1,9 @@
 //! Where the gateway's list and our rows do not agree.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::reconciliation::Difference;
@@ -45,16 +47,20 @@ pub async fn differences(
     if let Some(before) = filter.moved.before {
         query = query.filter(difference::at.lt(before));
     }
-    query = match part {
+    // Compared as a row: rows of one time are found by the index, however many there are.
+    let beyond = |sign: &str, (at, id): &(DateTime<Utc>, DifferenceId)| {
+        sql::<Bool>(&format!("(difference.at, difference.id) {sign} ("))
+            .bind::<Timestamptz, _>(*at)
+            .sql(", ")
+            .bind::<diesel::sql_types::Uuid, _>(id.get())
+            .sql(")")
+    };
+    query = match &part {
         Part::First => query.order((difference::at.desc(), difference::id.desc())),
-        Part::OlderThan((at, id)) => query
-            .filter(difference::at.le(at))
-            .filter(difference::at.lt(at).or(difference::id.lt(id)))
-            .order((difference::at.desc(), difference::id.desc())),
-        Part::NewerThan((at, id)) => query
-            .filter(difference::at.ge(at))
-            .filter(difference::at.gt(at).or(difference::id.gt(id)))
-            .order((difference::at.asc(), difference::id.asc())),
+        Part::OlderThan(place) => {
+            query.filter(beyond("<", place)).order((difference::at.desc(), difference::id.desc()))
+        }
+        Part::NewerThan(place) => query.filter(beyond(">", place)).order((difference::at.asc(), difference::id.asc())),
     };
     let rows = query.limit(limit + 1).select(Difference::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))

@@ -7,7 +7,9 @@
 mod run;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
@@ -366,16 +368,18 @@ pub async fn bulks(
     if let Some(state) = state {
         query = query.filter(bulk::state.eq(state));
     }
-    query = match part {
+    // Compared as a row: rows of one time are found by the index, however many there are.
+    let beyond = |sign: &str, (at, id): &(DateTime<Utc>, Uuid)| {
+        sql::<Bool>(&format!("(bulk.created_at, bulk.id) {sign} ("))
+            .bind::<Timestamptz, _>(*at)
+            .sql(", ")
+            .bind::<diesel::sql_types::Uuid, _>(*id)
+            .sql(")")
+    };
+    query = match &part {
         Part::First => query.order((bulk::created_at.desc(), bulk::id.desc())),
-        Part::OlderThan((at, id)) => query
-            .filter(bulk::created_at.le(at))
-            .filter(bulk::created_at.lt(at).or(bulk::id.lt(id)))
-            .order((bulk::created_at.desc(), bulk::id.desc())),
-        Part::NewerThan((at, id)) => query
-            .filter(bulk::created_at.ge(at))
-            .filter(bulk::created_at.gt(at).or(bulk::id.gt(id)))
-            .order((bulk::created_at.asc(), bulk::id.asc())),
+        Part::OlderThan(place) => query.filter(beyond("<", place)).order((bulk::created_at.desc(), bulk::id.desc())),
+        Part::NewerThan(place) => query.filter(beyond(">", place)).order((bulk::created_at.asc(), bulk::id.asc())),
     };
     let rows = query.limit(limit + 1).select(Bulk::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 
 use super::arguments::{Arguments, python_type};
 use super::{Answer, Exception, Node, Reply, json};
@@ -24,7 +23,7 @@ fn set_rate_limit(node: &Node, arguments: &Arguments) -> Reply {
         tracing::error!(task = arguments.text("task_name"), "rate limit for a task that is not known");
         return Ok(json::error("unknown task"));
     };
-    task.set_rate_limit(limit, Instant::now());
+    task.set_rate_limit(limit);
     task.tell("rate_limit", written(given));
     tracing::info!(task = task.name, limit = limit.map(|limit| limit.to_string()), "rate limit changed");
     Ok(json::ok(if arguments.truth("rate_limit") {
