@@ -1,27 +1,25 @@
 //! After the answer: attempt, bill and account move together.
 
-use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
-use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use chrono::{DateTime, Utc};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::gateway_calls::{self, Ended};
-use super::super::orphans::{self, Orphan};
 use super::super::{StoreError, cards, circuits, declines, events, journal, notifications, refunds};
-use super::load::{Locked, lock_known, other_live, save_payment};
+use super::conflicts::{clear_the_way, leave_what_is_anothers, record_second, set_aside};
+use super::effect::{Effect, alarm_of, effects_of};
+use super::given_back::{GivenBack, is_taken, owe_refunds, with_what_is_back};
+use super::load::{Locked, lock_known};
 use super::story::{self, Standing};
 use super::trial::{self, Brought};
 use super::{PaymentView, verified};
+use crate::PaymentId;
 use crate::account::{AccountEvent, KeptCard};
 use crate::bill::{BillEvent, BillKind, BillStatus, TrialRefusal};
 use crate::breaker::{Circuit, CircuitState};
 use crate::cipher::{Cipher, Place};
 use crate::decline::{DeclineGroup, Ruling};
-use crate::models::NewPaymentRow;
-use crate::payment::{Instrument, Outcome, Payment, PaymentState, SecondTransaction};
-use crate::schema::payment;
-use crate::{AccountId, Kopecks, PaymentId, TariffId};
+use crate::payment::{Instrument, Outcome, Payment, PaymentState};
 
 /// Where the payment stands now, and what others are to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,69 +27,6 @@ pub struct Applied {
     pub payment: PaymentView,
     /// Empty when nothing changed.
     pub effects: Vec<Effect>,
-}
-
-/// What follows outside these tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// The account may watch under this tariff until this day.
-    AccessGranted { account_id: AccountId, tariff_id: TariffId, expires_on: NaiveDate },
-    /// A trial begins.
-    TrialBegan { account_id: AccountId, tariff_id: TariffId },
-    /// No trial begins although the card is good.
-    TrialRefused { account_id: AccountId, why: TrialRefusal },
-    /// Another card was verified, and is charged from now on.
-    CardReplaced { account_id: AccountId },
-    /// The card that has paid, or was verified, cannot be kept: the customer must pay the next period themselves.
-    CardNotKept { account_id: AccountId },
-    /// The renewal was refused, and access goes on for the time of grace; or it came to nothing through our own fault.
-    RenewalRefused { account_id: AccountId, retry_at: Option<DateTime<Utc>> },
-    /// Money is held and not taken: the terminal works in two stages.
-    Held { payment_id: PaymentId, transaction_id: i64 },
-    /// Money was taken that nobody owes: it must go back.
-    RefundOwed { payment_id: PaymentId, transaction_id: i64 },
-    /// Money was taken and given back, all of it (`whole`) or a part, without us.
-    GivenBack { payment_id: PaymentId, transaction_id: i64, whole: bool },
-    /// A person must look: our request was wrong, or the gateway speaks of other money.
-    NeedsAttention { payment_id: PaymentId, what: String },
-}
-
-impl Effect {
-    /// Tells the log, loudly what a person must do something about.
-    pub fn tell(&self) {
-        match self {
-            Effect::AccessGranted { account_id, expires_on, .. } => {
-                tracing::info!(%account_id, %expires_on, "access granted");
-            }
-            Effect::TrialBegan { account_id, tariff_id } => {
-                tracing::info!(%account_id, %tariff_id, "a trial begins");
-            }
-            Effect::TrialRefused { account_id, why } => {
-                tracing::info!(%account_id, %why, "no trial begins");
-            }
-            Effect::CardReplaced { account_id } => {
-                tracing::info!(%account_id, "another card was verified and is charged from now on");
-            }
-            Effect::CardNotKept { account_id } => {
-                tracing::warn!(%account_id, "the card that has paid, or was verified, cannot be kept: nothing is charged by itself any more");
-            }
-            Effect::RenewalRefused { account_id, retry_at } => {
-                tracing::info!(%account_id, ?retry_at, "renewal refused");
-            }
-            Effect::RefundOwed { payment_id, transaction_id } => {
-                tracing::error!(%payment_id, transaction_id, "charged without a debt: it goes back by itself");
-            }
-            Effect::Held { payment_id, transaction_id } => {
-                tracing::info!(%payment_id, transaction_id, "held, not taken yet");
-            }
-            Effect::GivenBack { payment_id, transaction_id, whole } => {
-                tracing::warn!(%payment_id, transaction_id, whole, "taken and given back, before it was known here");
-            }
-            Effect::NeedsAttention { payment_id, what } => {
-                tracing::error!(%payment_id, what, "a person must look at this payment");
-            }
-        }
-    }
 }
 
 /// Writes down what became of an attempt, in one transaction with its bill and account, and wipes the secrets it no
@@ -248,44 +183,6 @@ pub(in crate::store) async fn settle(
     Ok(Applied { payment: PaymentView::of(&locked), effects })
 }
 
-/// Refunds may be known before what they are of: a payment that is found to be taken then is given back as far as they say.
-async fn with_what_is_back(
-    conn: &mut AsyncPgConnection,
-    attempt: &Payment,
-    outcome: Outcome,
-) -> Result<Outcome, StoreError> {
-    let is_known_to_be_whole = matches!(outcome, Outcome::Refunded { whole: true, .. });
-    if attempt.state.is_success() || !is_taken(&outcome) || is_known_to_be_whole {
-        return Ok(outcome);
-    }
-    let back = refunds::sum_of_payment(conn, attempt.id).await?;
-    Ok(match outcome {
-        Outcome::Completed { transaction_id, token, amount, currency, card } if back.get() > 0 => {
-            Outcome::Refunded { transaction_id, token, amount, currency, card, whole: back >= amount }
-        }
-        Outcome::Refunded { transaction_id, token, amount, currency, card, .. } => {
-            Outcome::Refunded { transaction_id, token, amount, currency, card, whole: back >= amount }
-        }
-        outcome => outcome,
-    })
-}
-
-/// Money that nobody owes goes back by itself.
-async fn owe_refunds(
-    conn: &mut AsyncPgConnection,
-    locked: &Locked,
-    effects: &[Effect],
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    for effect in effects {
-        let Effect::RefundOwed { payment_id, .. } = effect else { continue };
-        let owed = payment::table.find(*payment_id).select((payment::id, payment::amount, payment::currency));
-        let owed = owed.first(conn).await?;
-        refunds::owe(conn, locked, owed, now).await?;
-    }
-    Ok(())
-}
-
 /// Whether this is the money of a trial that costs something. (What was given back in whole begins nothing.)
 fn begins_paid_trial(locked: &Locked, before: &Payment, outcome: &Outcome) -> bool {
     locked.bill.trial_days.is_some()
@@ -329,109 +226,6 @@ async fn with_retry_after(conn: &mut AsyncPgConnection, outcome: Outcome) -> Res
 /// Whether the outcome is of money that is there to pay the bill.
 const fn is_live_money(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Completed { .. } | Outcome::Authorized { .. } | Outcome::Refunded { whole: false, .. })
-}
-
-/// Whether the outcome is of money that was taken, and not given back in whole.
-const fn is_taken(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Completed { .. } | Outcome::Refunded { whole: false, .. })
-}
-
-/// How much of the money is back with the customer already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum GivenBack {
-    Nothing,
-    Part,
-    All,
-}
-
-impl GivenBack {
-    const fn by(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Refunded { whole: true, .. } => Self::All,
-            Outcome::Refunded { whole: false, .. } => Self::Part,
-            _ => Self::Nothing,
-        }
-    }
-}
-
-/// The gateway's number may stand on another row already: then what it says is not only of this attempt. A refusal is
-/// taken without the number; anything else leaves the attempt in doubt until a person has decided.
-async fn leave_what_is_anothers(
-    conn: &mut AsyncPgConnection,
-    attempt: &Payment,
-    outcome: Outcome,
-    effects: &mut Vec<Effect>,
-    zone: Tz,
-    now: DateTime<Utc>,
-) -> Result<Outcome, StoreError> {
-    let Some(transaction_id) = outcome.transaction_id().filter(|id| attempt.transaction_id != Some(*id)) else {
-        return Ok(outcome);
-    };
-    let others = payment::table.filter(payment::transaction_id.eq(transaction_id)).filter(payment::id.ne(attempt.id));
-    let other: Option<PaymentId> = others.select(payment::id).first(conn).await.optional()?;
-    // That of an attempt which has succeeded is what was written down as its second transaction.
-    let Some(other) = other.filter(|_| !attempt.state.is_success()) else { return Ok(outcome) };
-    let why = format!("transaction {transaction_id} of the gateway is payment {other}: a person must decide");
-    effects.extend(set_aside(conn, attempt, &outcome, why.clone(), zone, now).await?);
-    Ok(match outcome {
-        Outcome::Declined { code, reason, cardholder_message, retry_after, .. } => {
-            Outcome::Declined { transaction_id: None, code, reason, cardholder_message, retry_after }
-        }
-        _ => Outcome::Disputed { why },
-    })
-}
-
-/// Keeps the operation for a person, who is told of it once.
-async fn set_aside(
-    conn: &mut AsyncPgConnection,
-    attempt: &Payment,
-    outcome: &Outcome,
-    what: String,
-    zone: Tz,
-    now: DateTime<Utc>,
-) -> Result<Option<Effect>, StoreError> {
-    let Some(transaction_id) = outcome.transaction_id() else { return Ok(None) };
-    let (amount, currency) = outcome.money().unzip();
-    let found = Orphan {
-        payment_id: Some(attempt.id),
-        transaction_id,
-        what: what.clone(),
-        status: Some(outcome.kind().name().to_owned()),
-        invoice_id: None,
-        account_id: None,
-        amount,
-        currency: currency.map(|currency| currency.to_string()),
-        test_mode: None,
-    };
-    if !orphans::set_aside(conn, &found, now).await? {
-        return Ok(None);
-    }
-    journal::enter_orphan(conn, &found, zone, now).await?;
-    Ok(Some(Effect::NeedsAttention { payment_id: attempt.id, what }))
-}
-
-/// Money has come for an attempt believed dead, and another may be under way for the same bill. One that can take no
-/// money any more – not sent yet, or waiting for a page whose answer we shall not pass on – makes way. One that may
-/// take money stays, and what has come is the duplicate. Returns whether the way is clear.
-async fn clear_the_way(
-    conn: &mut AsyncPgConnection,
-    locked: &mut Locked,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let Some(other) = other_live(conn, locked.bill.id, locked.payment.id).await? else { return Ok(true) };
-    if !other.state.makes_way() {
-        return Ok(false);
-    }
-    let why = format!("payment {} has paid the bill after all", locked.payment.id);
-    let withdrawn = other
-        .machine(&locked.bill)
-        .apply(Outcome::Withdrawn { why }, now)
-        .map_err(|source| StoreError::Illegal { id: other.id, source })?;
-    save_payment(conn, &other, &withdrawn, now).await?;
-    events::append(conn, vec![story::made_way(locked, &other, withdrawn.state)], now).await?;
-    let bill = locked.bill.machine().apply(BillEvent::AttemptFailed, now)?;
-    locked.save_bill(conn, bill, &withdrawn, now).await?;
-    Ok(true)
 }
 
 async fn settle_bill(
@@ -485,90 +279,6 @@ async fn pay_account(
     locked.save_account_and_card(conn, &account.apply(paid, now)?, change, now).await
 }
 
-fn effects_of(
-    locked: &Locked,
-    before: &Payment,
-    after: &Payment,
-    given_back: GivenBack,
-    kept: KeptCard,
-) -> Vec<Effect> {
-    let is_back = after.transaction_id.filter(|_| given_back != GivenBack::Nothing && after.state.is_success());
-    let whole = given_back == GivenBack::All;
-    let back = is_back.map(|transaction_id| Effect::GivenBack { payment_id: after.id, transaction_id, whole });
-    let follow = if is_back.is_some() && whole { Vec::new() } else { what_follows(locked, before, after, kept) };
-    back.into_iter().chain(follow).collect()
-}
-
-fn what_follows(locked: &Locked, before: &Payment, after: &Payment, kept: KeptCard) -> Vec<Effect> {
-    let account = &locked.account;
-    let account_id = account.id;
-    let is_renewal = after.instrument == Instrument::Token && locked.bill.kind != BillKind::Change;
-    match after.state {
-        PaymentState::Succeeded => {
-            let granted = granted(locked);
-            let began = locked.bill.trial_days.map(|_| trial_began(locked));
-            // A kept card that was forgotten meanwhile is no news.
-            let is_lost = account.payment_token.is_none() && after.instrument != Instrument::Token;
-            let not_kept = is_lost.then_some(Effect::CardNotKept { account_id });
-            granted.into_iter().chain(began).chain(not_kept).collect()
-        }
-        PaymentState::Authorized if after.verifies => of_verified(locked, kept),
-        PaymentState::Authorized => {
-            let held = |transaction_id| Effect::Held { payment_id: after.id, transaction_id };
-            after.transaction_id.map(held).into_iter().chain(trial_refused(locked)).collect()
-        }
-        PaymentState::SucceededDuplicate => {
-            let owed = |transaction_id| Effect::RefundOwed { payment_id: after.id, transaction_id };
-            let refused = trial_refused(locked).filter(|_| !after.verifies);
-            let verified = if after.verifies { of_verified(locked, kept) } else { Vec::new() };
-            after.transaction_id.map(owed).into_iter().chain(refused).chain(verified).collect()
-        }
-        // Operators are told by `fault_of_ours`.
-        PaymentState::Rejected | PaymentState::NotExecuted | PaymentState::Voided if is_renewal => {
-            let machine = account.machine();
-            let is_owed = machine.is_running()
-                && !machine.cancel_at_period_end
-                && locked.bill.period_no > machine.period_no
-                && machine.closed_at.is_none();
-            let refused = Effect::RenewalRefused { account_id, retry_at: account.next_charge_at };
-            Some(refused).filter(|_| is_owed && before.state.is_live()).into_iter().collect()
-        }
-        PaymentState::Rejected => vec![alarm_of(after)],
-        PaymentState::Declined | PaymentState::Abandoned if account.closed_at.is_some() => Vec::new(),
-        PaymentState::Declined | PaymentState::Abandoned if before.state.is_live() && is_renewal => {
-            vec![Effect::RenewalRefused { account_id, retry_at: account.next_charge_at }]
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn granted(locked: &Locked) -> Option<Effect> {
-    let (account_id, tariff_id) = (locked.account.id, locked.bill.tariff_id);
-    locked.account.expiration_dt.map(|expires_on| Effect::AccessGranted { account_id, tariff_id, expires_on })
-}
-
-fn trial_began(locked: &Locked) -> Effect {
-    Effect::TrialBegan { account_id: locked.account.id, tariff_id: locked.bill.tariff_id }
-}
-
-fn trial_refused(locked: &Locked) -> Option<Effect> {
-    locked.bill.trial_refused.map(|why| Effect::TrialRefused { account_id: locked.account.id, why })
-}
-
-/// What follows from a card that is good.
-fn of_verified(locked: &Locked, kept: KeptCard) -> Vec<Effect> {
-    match (locked.bill.trial_days, kept) {
-        (None, _) => verified::told(locked.account.id, kept).into_iter().collect(),
-        (Some(_), KeptCard::Same) => trial_refused(locked).into_iter().collect(),
-        (Some(_), _) => granted(locked).into_iter().chain([trial_began(locked)]).collect(),
-    }
-}
-
-fn alarm_of(after: &Payment) -> Effect {
-    let what = after.info.clone().unwrap_or_else(|| "the gateway rejected our request".to_owned());
-    Effect::NeedsAttention { payment_id: after.id, what }
-}
-
 /// A renewal that came to nothing through our own fault is tried again: it is told once, when it is certain that it is not
 /// the cause of many – that is the [circuit](crate::breaker)'s to tell, once for all of them.
 async fn fault_of_ours(
@@ -591,37 +301,4 @@ async fn fault_of_ours(
     let own = account.faults.max(account.declines);
     let is_alone = kept_cards.state == CircuitState::Closed && kept_cards.failures <= own;
     Ok(is_alone.then(|| alarm_of(after)))
-}
-
-/// The gateway took money twice for one attempt. The second transaction becomes a row of its own, with the money that the
-/// gateway speaks of, so that no money is without a row; hearing of it again adds nothing.
-async fn record_second(
-    conn: &mut AsyncPgConnection,
-    locked: &Locked,
-    second: SecondTransaction,
-    now: DateTime<Utc>,
-) -> Result<Option<Effect>, StoreError> {
-    let SecondTransaction { transaction_id, amount, currency } = second;
-    let first = &locked.payment;
-    if Kopecks::billable(amount.get()).is_err() {
-        // No row of ours can hold it: it is kept with what differs.
-        return Ok(None);
-    }
-    let row = NewPaymentRow {
-        state: PaymentState::SucceededDuplicate,
-        is_success: Some(true),
-        request_id: format!("second:{transaction_id}"),
-        transaction_id: Some(transaction_id),
-        info: Some(format!("a second transaction of payment {}", first.id)),
-        finished_at: Some(now),
-        ..NewPaymentRow::created(first.bill_id, first.instrument, amount, currency, now)
-    };
-    let payment_id = row.id;
-    let inserted = diesel::insert_into(payment::table).values(row).on_conflict_do_nothing().execute(conn).await?;
-    if inserted == 0 {
-        return Ok(None);
-    }
-    journal::enter_second(conn, locked, payment_id, second, now).await?;
-    events::append(conn, vec![story::second_taken(locked, payment_id)], now).await?;
-    Ok(Some(Effect::RefundOwed { payment_id, transaction_id }))
 }

@@ -13,8 +13,11 @@
 
 pub(in crate::store) mod apply;
 pub(in crate::store) mod bill;
+mod conflicts;
 pub(in crate::store) mod create;
+mod effect;
 mod find;
+mod given_back;
 mod hold;
 pub(in crate::store) mod load;
 pub(in crate::store) mod look;
@@ -26,8 +29,9 @@ mod verified;
 mod view;
 
 pub(in crate::store) use self::apply::settle;
-pub use self::apply::{Applied, Effect, apply, apply_answer};
+pub use self::apply::{Applied, apply, apply_answer};
 pub use self::create::{CreateError, Created, MAX_CRYPTOGRAM, MAX_IDEMPOTENCY_KEY, NewPayment, create, created_before};
+pub use self::effect::Effect;
 pub use self::find::{DueLook, Stranded, Wake, overdue_three_ds, stranded, told, unresolved};
 pub use self::hold::{Hold, claim_hold, holds};
 pub use self::look::{Look, Resolve, begin_resolving, count_unprocessed};

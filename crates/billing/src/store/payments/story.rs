@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::apply::Effect;
+use super::effect::Effect;
 use super::load::Locked;
 use crate::account::AccountStatus;
 use crate::bill::BillStatus;

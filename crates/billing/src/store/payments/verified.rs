@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::{StoreError, cards};
-use super::apply::Effect;
+use super::effect::Effect;
 use super::load::Locked;
 use super::trial::{self, Brought};
 use crate::AccountId;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::arguments::{Arguments, python_type};
 use super::{Answer, Exception, Node, Reply, json};
 use crate::protocol::Json;
