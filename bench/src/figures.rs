@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::contest::{Execution, Lateness};
+use crate::dashboard::Shown;
 use crate::job::{Kind, Pool, Sender, Worker};
 use crate::lists::Listed;
 use crate::payments::{Cost, Settled};
@@ -25,13 +26,18 @@ pub struct Figures {
     pub flooded: Option<Flooded>,
     pub reconciled: Option<Reconciled>,
     pub listed: Option<Listed>,
+    pub shown: Option<Shown>,
     watched: Vec<f64>,
 }
 
 impl Figures {
     /// Whether all that is measured once was measured.
     pub fn is_whole(&self) -> bool {
-        self.planned.is_some() && self.flooded.is_some() && self.reconciled.is_some() && self.listed.is_some()
+        self.planned.is_some()
+            && self.flooded.is_some()
+            && self.reconciled.is_some()
+            && self.listed.is_some()
+            && self.shown.is_some()
     }
 
     pub fn sent(&mut self, sender: Sender, kind: Kind, rate: f64) {

@@ -4,6 +4,7 @@
 
 mod child;
 mod contest;
+mod dashboard;
 mod figures;
 mod job;
 mod lists;
@@ -89,6 +90,11 @@ enum Verb {
         #[arg(long, default_value_t = 10)]
         payments: usize,
     },
+    /// The dashboard with fifty open pages beside 2,000 tasks a second: its memory, what it has heard, and how late tasks begin
+    Dashboard {
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// How late tasks begin at a steady rate
     Latency {
         #[arg(long, value_enum, default_value_t = Kind::Quorum)]
@@ -160,6 +166,11 @@ async fn main() -> Result<()> {
         }
         Some(Verb::Lists { accounts, payments }) => {
             println!("{:#?}", lists::read(&Servers::from_env()?, accounts, payments).await?);
+            return Ok(());
+        }
+        Some(Verb::Dashboard { seconds }) => {
+            let mut contest = Contest::new(Servers::from_env()?).await?;
+            println!("{:#?}", dashboard::show(&mut contest, seconds).await?);
             return Ok(());
         }
         Some(Verb::Latency { queue, worker, rate, seconds }) => {

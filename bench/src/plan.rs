@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::contest::Contest;
+use crate::dashboard;
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
 use crate::lists;
@@ -35,6 +36,8 @@ pub struct Scale {
     pub payments_each: usize,
     /// Events that all watchers hear of.
     pub events: usize,
+    /// How long tasks are sent beside a dashboard with many open pages, once.
+    pub shown: u64,
     /// How long tasks are sent at a steady rate.
     pub seconds: u64,
 }
@@ -50,6 +53,7 @@ impl Scale {
             notifications: 120_000,
             payments_each: 10,
             events: 20_000,
+            shown: 60,
             seconds: 3,
         }
     }
@@ -64,6 +68,7 @@ impl Scale {
             notifications: 8_000,
             payments_each: 2,
             events: 5_000,
+            shown: 10,
             seconds: 2,
         }
     }
@@ -95,8 +100,8 @@ pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
 }
 
 /// What takes many rows, and so long that it is measured once. What fails is told, and keeps nothing else from being measured.
-async fn once(contest: &Contest, figures: &mut Figures, scale: Scale) {
-    let servers = &contest.servers;
+async fn once(contest: &mut Contest, figures: &mut Figures, scale: Scale) {
+    let servers = &contest.servers.clone();
     let begun = Instant::now();
     eprintln!("once, {} due accounts", scale.accounts);
     figures.planned = told("planning", renewals::plan(servers, scale.accounts).await);
@@ -122,6 +127,14 @@ async fn once(contest: &Contest, figures: &mut Figures, scale: Scale) {
     figures.listed = told("the lists", lists::read(servers, accounts, each).await);
     if let Some(listed) = &figures.listed {
         eprintln!("  {:.2} × the SQL, a year in {:.0} ms", listed.to_sql, listed.year);
+    }
+    eprintln!("once, a dashboard for {} s ({} s so far)", scale.shown, begun.elapsed().as_secs());
+    figures.shown = told("the dashboard", dashboard::show(contest, scale.shown).await);
+    if let Some(shown) = &figures.shown {
+        eprintln!(
+            "  {:.0} MB, {} events dropped, p99 {:.1} ms",
+            shown.memory_at_the_end, shown.dropped, shown.p99_beside
+        );
     }
 }
 

@@ -31,3 +31,4 @@ mod tariffs;
 mod telemetry;
 mod verb_steps;
 mod verbs;
+mod watched;

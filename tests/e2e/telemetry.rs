@@ -100,7 +100,17 @@ async fn one_payment_is_one_trace_and_an_error_one_issue_and_nobody_is_told_a_se
     assert_eq!(call.parent, PARENT);
     assert_eq!((&sent.parent, &run.parent, &gateway.parent), (&call.id, &sent.id, &run.id));
     for work in [call, run] {
-        assert!(spans.iter().any(|span| span.name == "database" && span.parent == work.id), "{} {spans:#?}", work.name);
+        // What the database did for it, statement by statement, and no value.
+        let of_database = |span: &&Kept| span.has("db.query.text") && span.parent == work.id;
+        let statements: Vec<&Kept> = spans.iter().filter(of_database).collect();
+        let row = statements.iter().find(|span| span.name.ends_with(" payment")).expect("its own row");
+        assert_eq!(row.attribute("db.system.name"), "postgresql");
+        assert_eq!(row.attribute("db.collection.name"), "payment");
+        assert_eq!(row.attribute("db.query.summary"), row.name);
+        assert!(row.name.starts_with(row.attribute("db.operation.name")), "{row:?}");
+        assert!(row.attribute("db.query.text").contains("$1"), "{row:?}");
+        assert!(statements.iter().any(|span| span.name == "COMMIT"), "{statements:#?}");
+        assert!(!statements.iter().any(|span| span.name == "BEGIN"), "{statements:#?}");
         assert_eq!(work.attribute("billing.payment_id"), payment.payment_id);
     }
     assert_eq!(gateway.attribute("http.response.status_code"), "200");

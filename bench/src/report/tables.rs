@@ -171,7 +171,7 @@ pub fn payments(figures: &Figures) -> Table {
 pub fn scale(figures: &Figures) -> Table {
     let mut table = Table::new(&["", ""]);
     let (planned, flooded) = (figures.planned, figures.flooded);
-    let (reconciled, listed) = (figures.reconciled, figures.listed);
+    let (reconciled, listed, shown) = (figures.reconciled, figures.listed, figures.shown);
     for (name, value) in [
         ("due accounts", planned.map(|planned| planned.accounts as f64)),
         ("planned a second", planned.map(|planned| planned.rate)),
@@ -191,6 +191,14 @@ pub fn scale(figures: &Figures) -> Table {
         ("slowest page of a list, ms", listed.map(|listed| listed.slowest_page)),
         ("the figures of a year, ms", listed.map(|listed| listed.year)),
         ("the figures of a day are added up in, s", listed.map(|listed| listed.roll_up)),
+        ("tasks executed beside a dashboard with 50 open pages, 2,000 a second", shown.map(|shown| shown.tasks as f64)),
+        ("memory of the dashboard before them, MB", shown.map(|shown| shown.memory_at_first)),
+        ("half-way, MB", shown.map(|shown| shown.memory_in_the_middle)),
+        ("after all of them, MB", shown.map(|shown| shown.memory_at_the_end)),
+        ("events that it heard", shown.map(|shown| shown.heard as f64)),
+        ("events that it dropped", shown.map(|shown| shown.dropped as f64)),
+        ("from sending a task to its start without it, p99, ms", shown.map(|shown| shown.p99_alone)),
+        ("beside it, p99, ms", shown.map(|shown| shown.p99_beside)),
     ] {
         table.row(vec![name.to_owned(), number(value)]);
     }

@@ -1,6 +1,7 @@
 //! Logs, traces and error reports. Started once, before any role.
 
 mod check_ins;
+mod panics;
 mod reports;
 mod scrub;
 mod traces;
@@ -112,7 +113,7 @@ impl TelemetryConfig {
             self.sentry_release.clone().unwrap_or_else(|| concat!("billing@", env!("CARGO_PKG_VERSION")).to_owned());
         // Headers and bodies may hold what must not leave this process.
         let options = sentry::ClientOptions::new().send_default_pii(false);
-        let options = options.before_send(|event| Some(scrub::scrubbed(event)));
+        let options = options.before_send(|event| Some(scrub::scrubbed(panics::placed(event))));
         sentry::init(options.dsn(dsn).release(release).environment(self.sentry_environment.clone()))
     }
 }

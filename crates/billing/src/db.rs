@@ -4,6 +4,7 @@
 //! embedded PostgreSQL of `billing standalone` has exactly one.)
 
 mod difference;
+mod statements;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +19,12 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError as Establish, RecyclingMethod,
 };
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
-use tracing::Span;
 
 use self::difference::{Following, measure};
+use self::statements::Statements;
 use crate::clock::Difference;
 
 /// Every change of the schema, in order; compiled in.
@@ -44,11 +45,9 @@ const SESSION: &str = "set timezone = 'UTC';
     set lock_timeout = '10s';
     set idle_in_transaction_session_timeout = '60s'";
 
-/// A connection out of the pool; goes back when dropped. Of what keeps traces it is a span: for so long the database was
-/// at work for us.
+/// A connection out of the pool; goes back when dropped. Of what keeps traces each of its statements is a span.
 pub struct Conn {
     object: Object<AsyncPgConnection>,
-    _span: Span,
 }
 
 impl Deref for Conn {
@@ -130,11 +129,6 @@ impl From<PoolError> for DbError {
     }
 }
 
-/// That of a connection, if it is taken for something that has a span: what the process does for itself is no trace.
-fn span() -> Span {
-    if Span::current().is_none() { Span::none() } else { tracing::trace_span!("database") }
-}
-
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
@@ -211,7 +205,7 @@ impl Db {
     /// [`DbError::Unavailable`] after half a minute of waiting, or when none can be made.
     pub async fn conn(&self) -> Result<Conn, DbError> {
         match tokio::time::timeout(WAIT_WITHIN, self.pool.get()).await {
-            Ok(conn) => Ok(Conn { object: conn?, _span: span() }),
+            Ok(conn) => Ok(Conn { object: conn? }),
             Err(_) => Err(DbError::Unavailable(format!("no connection to {} became free", self.address))),
         }
     }
@@ -290,6 +284,7 @@ impl Maker {
             }
             let mut conn = AsyncPgConnection::try_from(link.client).await?;
             conn.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+            conn.set_instrumentation(Statements::default());
             Ok(conn)
         };
         tokio::time::timeout(CONNECT_WITHIN, connecting)

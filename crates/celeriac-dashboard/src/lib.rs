@@ -18,11 +18,12 @@ mod log;
 mod memory;
 mod page;
 mod pages;
+mod pauses;
 mod proxy;
 mod routes;
 mod show;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ use self::cluster::{Cluster, Management, Timetable};
 use self::hiding::Hiding;
 use self::log::Log;
 use self::memory::Picture;
+use self::pauses::Pauses;
 
 pub use self::access::AccessError;
 pub use self::alerts::Alerts;
@@ -281,7 +283,7 @@ impl Builder {
             linker: self.linker,
             rerunner: self.rerunner,
             hiding: self.hiding,
-            paused: parking_lot::Mutex::default(),
+            pauses: Pauses::default(),
             history: self.history,
             gate,
             log: Log::default(),
@@ -315,8 +317,7 @@ pub(crate) struct Core {
     linker: Option<Box<Linker>>,
     rerunner: Option<Box<Rerunner>>,
     hiding: Hiding,
-    /// Queues that somebody has paused here, and the workers that took from them.
-    paused: parking_lot::Mutex<BTreeMap<String, Vec<String>>>,
+    pauses: Pauses,
     history: Option<History>,
     gate: Gate,
     log: Log,

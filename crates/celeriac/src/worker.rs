@@ -23,6 +23,7 @@ mod conclusion;
 mod consumer;
 mod events;
 mod executor;
+mod follows;
 mod handle;
 mod heart;
 mod hooks;

@@ -77,6 +77,10 @@ impl Collector {
 }
 
 impl Kept {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attributes.iter().any(|(has, _)| has == name)
+    }
+
     pub(super) fn attribute(&self, name: &str) -> &str {
         let found = self.attributes.iter().find(|(known, _)| known == name);
         found.map_or_else(|| panic!("no {name} in {self:?}"), |(_, value)| value)

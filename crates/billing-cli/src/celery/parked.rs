@@ -221,6 +221,7 @@ mod tests {
             routing_key: "payments".to_owned(),
             since: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             worker: None,
+            returned: 0,
         }
     }
 

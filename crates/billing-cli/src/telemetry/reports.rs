@@ -6,12 +6,12 @@ use sentry::integrations::tracing::ErrorLayer;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+use tracing_subscriber::{Layer, Registry};
 
-use super::check_ins;
 use super::scrub::{TAGS, kind_of};
+use super::{check_ins, panics};
 
 /// Reports errors. What they happened in – the request and its id, the task, its payment, the trace – goes along as tags, by
 /// which reports can be searched. Reports of one kind are one issue, whatever ids they have.
@@ -59,20 +59,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Reports {
         }
         let mut said = Fields::default();
         event.record(&mut said);
-        let mut tags: BTreeMap<&str, String> = BTreeMap::new();
+        if panics::was_told(said.get("tags.exc_type"), said.0.values().map(String::as_str)) {
+            return;
+        }
+        let mut tags: BTreeMap<&'static str, String> = BTreeMap::new();
         for (name, value) in &said.0 {
-            let name = name.strip_prefix("tags.").unwrap_or(name);
+            let name: &'static str = name.strip_prefix("tags.").unwrap_or(name);
             if TAGS.contains(&name) {
                 tags.insert(name, value.clone());
             }
         }
         for span in ctx.event_scope(event).into_iter().flatten() {
-            if let Some(Fields(of_span)) = span.extensions().get::<Fields>() {
-                // The innermost knows best.
-                for (name, value) in of_span.iter().filter(|(name, _)| TAGS.contains(name)) {
-                    tags.entry(*name).or_insert_with(|| value.clone());
-                }
-            }
+            add_tags_of(&span, &mut tags);
         }
         let fingerprint = fingerprint(event.metadata().target(), &said, &tags);
         let fingerprint: Vec<&str> = fingerprint.iter().map(String::as_str).collect();
@@ -81,6 +79,29 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Reports {
             scope.set_fingerprint(Some(&fingerprint));
         };
         sentry::with_scope(about, || self.errors.on_event(event, ctx));
+    }
+}
+
+/// What this thread is at work on at this moment, as its spans say.
+pub(super) fn tags_here() -> BTreeMap<&'static str, String> {
+    let mut tags = BTreeMap::new();
+    tracing::dispatcher::get_default(|dispatch| {
+        let Some(registry) = dispatch.downcast_ref::<Registry>() else { return };
+        let current = dispatch.current_span();
+        let Some(innermost) = current.id().and_then(|id| registry.span(id)) else { return };
+        for span in innermost.scope() {
+            add_tags_of(&span, &mut tags);
+        }
+    });
+    tags
+}
+
+/// Of those that are known already the innermost span knows best.
+fn add_tags_of<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, tags: &mut BTreeMap<&'static str, String>) {
+    if let Some(Fields(of_span)) = span.extensions().get::<Fields>() {
+        for (name, value) in of_span.iter().filter(|(name, _)| TAGS.contains(name)) {
+            tags.entry(*name).or_insert_with(|| value.clone());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Traces by OpenTelemetry's protocol (OTLP): where they go, how many are kept, and what takes messages into them.
 
 mod spans;
+mod statements;
 #[cfg(test)]
 mod tests;
 

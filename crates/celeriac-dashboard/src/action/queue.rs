@@ -1,8 +1,10 @@
 //! What can be done to a queue: nobody takes from it for a while, somebody does again, everything in it is thrown away.
 
+use celeriac::clock::unix_seconds;
 use celeriac::control::Command;
 
-use super::{Answer, Read, ask, broker_says};
+use super::replies::{ask, broker_says};
+use super::{Answer, Read};
 use crate::Core;
 use crate::show::{counted, encoded, number};
 
@@ -111,12 +113,12 @@ impl QueueAction {
         match self {
             Self::Pause { queue, nodes } => {
                 let answers = tell(core, Command::cancel_consumer(queue), nodes).await;
-                core.paused.lock().insert(queue.clone(), nodes.clone());
+                core.pauses.begin(queue, nodes, unix_seconds());
                 answers
             }
             Self::Resume { queue, nodes } => {
                 let answers = tell(core, Command::add_consumer(queue), nodes).await;
-                core.paused.lock().remove(queue);
+                core.pauses.end(queue, nodes);
                 answers
             }
             Self::Purge { queue, .. } => {

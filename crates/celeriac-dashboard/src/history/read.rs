@@ -33,10 +33,12 @@ struct Conditions {
 impl Conditions {
     fn of(filter: &Filter) -> Self {
         let mut all = Self { sql: "true".to_owned(), values: Vec::new() };
-        let Filter { name, state, worker, queue, id, text: wanted, from, to } = filter;
+        let Filter { name, state, worker, queue, id, error, text: wanted, from, to } = filter;
         let pattern = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let micros = |seconds: &f64| Box::new((seconds * 1e6) as i64) as Value;
-        for (sql, value) in [("state = ", state), ("worker = ", worker), ("queue = ", queue), ("id = ", id)] {
+        let exact =
+            [("state = ", state), ("worker = ", worker), ("queue = ", queue), ("id = ", id), ("error = ", error)];
+        for (sql, value) in exact {
             if !value.is_empty() {
                 all.add(sql, Box::new(text(value)));
             }

@@ -3,7 +3,8 @@
 use tokio_postgres::{Client, Error};
 
 /// In order; never changed once it was released.
-const MIGRATIONS: [&str; 1] = [include_str!("0001_history.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("0001_history.sql"), include_str!("0002_paused.sql"), include_str!("0003_error.sql")];
 
 /// One transaction each; the lock keeps dashboards that start at once from doing it twice.
 pub(super) async fn migrate(client: &mut Client) -> Result<(), Error> {

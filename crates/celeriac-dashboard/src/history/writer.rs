@@ -13,6 +13,7 @@ use super::{History, Id, Trouble, days, schema, text};
 use crate::Core;
 use crate::log::Done;
 use crate::memory::{Kept, Known, Minute};
+use crate::pauses::Pause;
 
 /// How often what has changed is written.
 const EVERY: Duration = Duration::from_millis(500);
@@ -155,6 +156,8 @@ impl Writer<'_> {
         let done = "SELECT form, at, who, what, why, answers FROM celeriac_dashboard.action ORDER BY at DESC LIMIT $1";
         let done: Vec<Done> = client.query(done, &[&ACTIONS]).await?.iter().rev().filter_map(read_done).collect();
         self.core.log.recall(done);
+        let paused = client.query("SELECT queue, nodes, at FROM celeriac_dashboard.paused", &[]).await?;
+        self.core.pauses.recall(paused.iter().filter_map(read_pause).collect());
         let mut picture = self.core.picture.write();
         picture.remembers(minutes, workers, silences);
         picture.recalls(&[], open);
@@ -173,7 +176,8 @@ impl Writer<'_> {
                 picture.take_changed(BATCH)
             };
             if rows.is_empty() {
-                return self.actions().await;
+                self.actions().await?;
+                return self.pauses().await;
             }
             // What was heard of first on a day that was dropped has no place any more.
             let has_place = |kept: &&Kept| kept.key.0 >= self.since && !self.is_full;
@@ -252,6 +256,34 @@ impl Writer<'_> {
         }
         Ok(())
     }
+
+    /// Which queues are paused, and which no longer.
+    async fn pauses(&self) -> Result<(), Trouble> {
+        let client = &self.link.client;
+        for (queue, pause) in self.core.pauses.unwritten() {
+            let name = text(&queue);
+            let nodes = pause.as_ref().and_then(|pause| serde_json::to_string(&pause.nodes).ok());
+            match (&pause, nodes) {
+                (Some(pause), Some(nodes)) => {
+                    client
+                        .execute(
+                            "INSERT INTO celeriac_dashboard.paused VALUES ($1, $2, $3)
+                             ON CONFLICT (queue) DO UPDATE SET nodes = excluded.nodes, at = excluded.at",
+                            &[&name, &nodes, &pause.at],
+                        )
+                        .await?
+                }
+                _ => client.execute("DELETE FROM celeriac_dashboard.paused WHERE queue = $1", &[&name]).await?,
+            };
+            self.core.pauses.is_written(&queue, &pause);
+        }
+        Ok(())
+    }
+}
+
+fn read_pause(row: &tokio_postgres::Row) -> Option<(String, Pause)> {
+    let nodes = serde_json::from_str(row.get(1)).ok()?;
+    Some((row.get(0), Pause { nodes, at: row.get(2) }))
 }
 
 fn read_kept(row: &tokio_postgres::Row) -> Option<Kept> {
@@ -294,6 +326,7 @@ async fn insert(client: &Client, rows: &[&Kept]) -> Result<(), Trouble> {
     let workers = column(|kept| kept.task.worker.as_deref());
     let queues = column(|kept| kept.task.queue.as_deref());
     let roots = column(|kept| kept.task.root_id.as_deref());
+    let errors = column(Kept::error_class);
     let ran: Vec<Option<f64>> = stories.iter().map(|(kept, _)| kept.ran()).collect();
     let arguments =
         |kept: &Kept| [&kept.task.args, &kept.task.kwargs].map(|text| text.as_deref().unwrap_or("")).join(" ");
@@ -301,14 +334,14 @@ async fn insert(client: &Client, rows: &[&Kept]) -> Result<(), Trouble> {
     let texts: Vec<String> = stories.iter().map(|(_, story)| text(story)).collect();
     client
         .execute(
-            "INSERT INTO celeriac_dashboard.task (heard, id, name, state, worker, queue, root_id, ran, arguments, story)
+            "INSERT INTO celeriac_dashboard.task (heard, id, name, state, worker, queue, root_id, ran, arguments, story, error)
              SELECT DISTINCT ON (heard, id) * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
-                 $6::text[], $7::text[], $8::double precision[], $9::text[], $10::text[])
-                 AS t (heard, id, name, state, worker, queue, root_id, ran, arguments, story)
+                 $6::text[], $7::text[], $8::double precision[], $9::text[], $10::text[], $11::text[])
+                 AS t (heard, id, name, state, worker, queue, root_id, ran, arguments, story, error)
              ON CONFLICT (heard, id) DO UPDATE SET name = excluded.name, state = excluded.state, worker = excluded.worker,
                  queue = excluded.queue, root_id = excluded.root_id, ran = excluded.ran, arguments = excluded.arguments,
-                 story = excluded.story",
-            &[&heard, &ids, &names, &states, &workers, &queues, &roots, &ran, &arguments, &texts],
+                 story = excluded.story, error = excluded.error",
+            &[&heard, &ids, &names, &states, &workers, &queues, &roots, &ran, &arguments, &texts, &errors],
         )
         .await?;
     Ok(())

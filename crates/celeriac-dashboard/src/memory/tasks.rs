@@ -61,6 +61,13 @@ struct Story {
 }
 
 impl Kept {
+    /// The class of the error that it has failed or is tried again with: what stands before the parenthesis.
+    pub(crate) fn error_class(&self) -> Option<&str> {
+        let failed = matches!(self.task.state, State::Failure | State::Retry);
+        let exception = self.task.exception.as_deref().filter(|_| failed)?;
+        Some(exception.split('(').next().unwrap_or_default().trim())
+    }
+
     pub(crate) fn new(id: &Arc<str>, now: f64) -> Self {
         Self {
             task: Task::new(id),
@@ -96,6 +103,9 @@ impl Kept {
         fill!(name, sent, received, started, succeeded, failed, retried, revoked, rejected, args, kwargs, result);
         fill!(exception, traceback, runtime, eta, expires, retries, root_id, parent_id, queue, exchange, routing_key);
         fill!(client, worker);
+        if now.follows.is_empty() {
+            now.follows = was.follows;
+        }
         if was.timestamp > now.timestamp {
             (now.state, now.timestamp, now.clock) = (was.state, was.timestamp, was.clock);
         }
@@ -163,7 +173,8 @@ impl Kept {
         ];
         let texts: usize = texts.into_iter().flatten().map(String::len).sum();
         let step = |step: &Step| 72 + step.what.len() + step.by.len() + step.error.as_ref().map_or(0, String::len);
-        OVERHEAD + texts + task.uuid.len() * 3 + self.steps.iter().map(step).sum::<usize>()
+        let follows: usize = task.follows.iter().map(|(id, name)| 48 + id.len() + name.len()).sum();
+        OVERHEAD + texts + follows + task.uuid.len() * 3 + self.steps.iter().map(step).sum::<usize>()
     }
 
     fn note(&mut self, event: &Event<'_>) {
@@ -201,6 +212,8 @@ pub(crate) struct Filter {
     pub(crate) worker: String,
     pub(crate) queue: String,
     pub(crate) id: String,
+    /// The class of the error, as `ValueError`.
+    pub(crate) error: String,
     /// In the arguments, whatever the case of the letters.
     pub(crate) text: String,
     /// Seconds since 1970.
@@ -219,6 +232,7 @@ impl Filter {
             && is(&self.worker, &task.worker)
             && is(&self.queue, &task.queue)
             && (self.id.is_empty() || task.uuid == self.id)
+            && (self.error.is_empty() || kept.error_class() == Some(&self.error))
             && (self.text.is_empty() || contains(&task.args) || contains(&task.kwargs))
             && self.from.is_none_or(|from| at >= from)
             && self.to.is_none_or(|to| at < to)

@@ -103,6 +103,63 @@ fn a_silent_worker_is_late_then_gone_then_folded_and_never_forgotten() {
     assert_eq!(picture.workers.get("v").unwrap().presence(START + 2.0), Presence::Stopped(START + 1.0));
 }
 
+/// Pitfall: figures of workers that are gone are kept for ever. The one that has been gone the longest makes room.
+#[test]
+fn names_of_workers_are_bounded_and_who_is_there_stays() {
+    let mut picture = picture(10, usize::MAX);
+    picture.hear(event("here", 1, EventBody::WorkerHeartbeat(status(1e9))), START);
+    for number in 0..2_500_u32 {
+        let at = START + 1.0 + f64::from(number);
+        picture.hear(event(&format!("w{number}"), 1, EventBody::WorkerOffline(status(2.0))), at);
+    }
+    assert_eq!(picture.workers.all().len(), 2_000);
+    assert!(picture.workers.get("here").is_some() && picture.workers.get("w2499").is_some());
+    assert!(picture.workers.get("w0").is_none() && picture.workers.get("w500").is_none());
+}
+
+/// Pitfall: rows without data, because the first event was missed. What is heard later fills them.
+#[test]
+fn a_task_that_is_heard_of_from_its_middle_on_is_filled_by_what_comes_late() {
+    let mut picture = picture(10, usize::MAX);
+    picture.hear(event("w", 2, started("a")), START);
+    let name = |picture: &Picture| picture.tasks.get("a").unwrap().task.name.clone();
+    assert_eq!(name(&picture), None);
+    picture.hear(event("w", 3, succeeded("a", 0.1)), START);
+    picture.hear(event("w", 1, received("a", "('Ada',)")), START);
+    let task = &picture.tasks.get("a").unwrap().task;
+    assert_eq!((task.name.as_deref(), task.state.to_string().as_str()), (Some("shop.greet"), "SUCCESS"));
+    assert_eq!(task.args.as_deref(), Some("('Ada',)"));
+}
+
+/// Pitfall: the page of a workflow dies of its many tasks.
+#[test]
+fn a_workflow_of_thousands_is_shown_up_to_a_limit_and_counted() {
+    let mut picture = picture(10_000, usize::MAX);
+    for number in 0..5_000_u32 {
+        let EventBody::TaskReceived(mut received) = received(&number.to_string(), "()") else { unreachable!() };
+        received.root_id = Some("0".into());
+        picture.hear(event("w", number.into(), EventBody::TaskReceived(received)), START);
+    }
+    let (shown, count) = picture.tasks.of_workflow("0", 200);
+    assert_eq!((shown.len(), count), (200, 5_000));
+}
+
+#[test]
+fn what_was_counted_before_a_restart_goes_on_and_is_not_counted_twice() {
+    let mut before = picture(10, usize::MAX);
+    before.hear(event("w", 1, received("a", "()")), START);
+    before.hear(event("w", 2, succeeded("a", 0.1)), START);
+    let known: Vec<Known> = before.workers.all().into_iter().cloned().collect();
+    let mut after = Picture::new(Bounds::default(), START + 60.0);
+    after.hear(event("w", 3, received("b", "()")), START + 61.0);
+    for _ in 0..2 {
+        // Once more when the connection to the history was made anew.
+        after.remembers(Vec::new(), known.clone(), Vec::new());
+    }
+    let worker = after.workers.get("w").unwrap();
+    assert_eq!((worker.more.received, worker.succeeded, worker.first_heard), (2, 1, START));
+}
+
 #[test]
 fn percentiles_are_right_within_five_percent() {
     let mut picture = picture(10_000, usize::MAX);
@@ -176,6 +233,16 @@ fn conditions_combine() {
     assert_eq!(found(Filter { from: Some(START + 0.5), ..none() }), "b");
     assert_eq!(found(Filter { to: Some(START + 0.5), ..none() }), "a");
     assert_eq!(found(Filter { id: text("b"), ..none() }), "b");
+    let failed = |exception: &str| {
+        let exception = exception.to_owned().into();
+        EventBody::TaskFailed { uuid: "a".into(), exception, traceback: None }
+    };
+    picture.hear(event("w", 3, failed("Declined('no')")), START + 2.0);
+    let found = |error: &str| {
+        let filter = Filter { error: text(error), ..none() };
+        picture.tasks.page(&filter, &Direction::Top, 10).rows.len()
+    };
+    assert_eq!((found("Declined"), found("Decline"), found("no")), (1, 0, 0), "the class of the error, whole");
 }
 
 #[test]

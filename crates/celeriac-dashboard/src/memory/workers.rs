@@ -49,9 +49,35 @@ pub(crate) struct Known {
     pub(crate) first_heard: f64,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
+    #[serde(flatten)]
+    pub(crate) more: Announced,
+}
+
+/// What else it has announced of tasks, by the kind of event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Announced {
+    pub(crate) received: u64,
+    pub(crate) started: u64,
+    pub(crate) retried: u64,
+    pub(crate) revoked: u64,
 }
 
 impl Known {
+    /// It was counted before it was heard of this time; once: a connection to the history may be made anew.
+    fn was(&mut self, before: &Self) {
+        if before.first_heard >= self.first_heard {
+            return;
+        }
+        self.first_heard = before.first_heard;
+        self.succeeded += before.succeeded;
+        self.failed += before.failed;
+        self.more.received += before.more.received;
+        self.more.started += before.more.started;
+        self.more.retried += before.more.retried;
+        self.more.revoked += before.more.revoked;
+    }
+
     pub(crate) fn presence(&self, now: f64) -> Presence {
         let heard = self.told.heartbeat.unwrap_or(self.first_heard);
         let silence = now - heard;
@@ -78,8 +104,12 @@ impl Workers {
             body => {
                 known.told.is_heard_of(event, now);
                 match body {
+                    EventBody::TaskReceived(_) => known.more.received += 1,
+                    EventBody::TaskStarted { .. } => known.more.started += 1,
                     EventBody::TaskSucceeded { .. } => known.succeeded += 1,
                     EventBody::TaskFailed { .. } => known.failed += 1,
+                    EventBody::TaskRetried { .. } => known.more.retried += 1,
+                    EventBody::TaskRevoked { .. } => known.more.revoked += 1,
                     _ => {}
                 }
             }
@@ -100,7 +130,8 @@ impl Workers {
                 self.forget_one(now);
             }
             let told = Worker::new(name);
-            let known = Known { told, stopped: None, first_heard: now, succeeded: 0, failed: 0 };
+            let known =
+                Known { told, stopped: None, first_heard: now, succeeded: 0, failed: 0, more: Announced::default() };
             self.0.insert(name.to_owned(), known);
         }
         self.0.get_mut(name).expect("it is there by now")
@@ -117,11 +148,16 @@ impl Workers {
         }
     }
 
-    /// Takes in those of before that have not been heard of since.
+    /// Takes in those of before. What has been heard since counts more, and what was counted goes on.
     pub(super) fn recall(&mut self, before: Vec<Known>) {
-        for known in before {
-            if self.0.len() < MAX_WORKERS {
-                self.0.entry(known.told.hostname.clone()).or_insert(known);
+        for before in before {
+            let has_room = self.0.len() < MAX_WORKERS;
+            match self.0.get_mut(&before.told.hostname) {
+                Some(known) => known.was(&before),
+                None if has_room => {
+                    self.0.insert(before.told.hostname.clone(), before);
+                }
+                None => {}
             }
         }
     }

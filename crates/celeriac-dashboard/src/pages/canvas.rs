@@ -35,6 +35,8 @@ pub(crate) struct Workflow {
     pub(crate) stands: String,
     pub(crate) states: Vec<(Pill, String)>,
     pub(crate) waits: Vec<Wait>,
+    /// What nobody has sent yet, in its order: ids and names.
+    pub(crate) unsent: Vec<(String, String)>,
     pub(crate) branches: Vec<Branch>,
     pub(crate) not_drawn: usize,
     failed: usize,
@@ -73,7 +75,7 @@ impl Workflow {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.open == 0
+        self.open == 0 && self.unsent.is_empty()
     }
 }
 
@@ -127,9 +129,11 @@ pub(crate) async fn workflow(core: &Core, root: &str, here: &str) -> Workflow {
         says: waits_for(kept, now),
     });
     let failed = all.iter().filter(|kept| kept.task.state == TaskState::Failure).count();
+    let unsent = unsent(&all);
     Workflow {
         href: format!("{}/canvas/{}", core.base, encoded(root)),
-        stands: stands(&all, open.len(), failed),
+        stands: stands(&all, open.len(), failed, unsent.len()),
+        unsent,
         states: states(&all),
         waits: waits.collect(),
         not_drawn: count.saturating_sub(all.len()),
@@ -181,9 +185,32 @@ fn waits_for(kept: &Kept, now: f64) -> String {
     }
 }
 
-fn stands(all: &[Kept], open: usize, failed: usize) -> String {
+/// What its tasks say will be sent after them and nobody has heard of yet. What comes after a task that has failed, or was
+/// dropped, is not sent at all.
+fn unsent(all: &[Kept]) -> Vec<(String, String)> {
+    use TaskState::{Failure, Rejected, Revoked};
+    let goes_on = all.iter().filter(|kept| !matches!(kept.task.state, Failure | Revoked | Rejected));
+    let mut seen: HashSet<&str> = all.iter().map(|kept| kept.task.uuid.as_str()).collect();
+    let mut unsent = Vec::new();
+    for (id, name) in goes_on.flat_map(|kept| &kept.task.follows) {
+        if seen.insert(id) {
+            unsent.push((id.clone(), name.clone()));
+        }
+    }
+    unsent
+}
+
+fn stands(all: &[Kept], open: usize, failed: usize, unsent: usize) -> String {
     let ended = all.len() - open;
     let told = format!("{} of {} ended", number(ended as u64), counted(all.len() as u64, "task", "tasks"));
+    if unsent > 0 {
+        let failed = if failed > 0 { format!(", {} failed", number(failed as u64)) } else { String::new() };
+        return format!(
+            "Goes on{failed}: {told}, {} to go and {} not sent yet.",
+            number(open as u64),
+            number(unsent as u64)
+        );
+    }
     match (open, failed) {
         (0, 0) => format!("Done: {told}."),
         (0, failed) => format!("Ended, {} failed: {told}.", number(failed as u64)),
@@ -236,8 +263,25 @@ mod tests {
         let order = order("root", &all);
         assert_eq!(order, [("root", 0), ("a", 1), ("a1", 2), ("b", 1), ("lost", 1), ("self", 1)]);
         assert_eq!(progress("root", &all).as_deref(), Some("1 of the 2 that it sent have ended"));
-        assert_eq!(stands(&all, 1, 0), "Goes on: 7 of 8 tasks ended, 1 to go.");
-        assert_eq!(stands(&all[..1], 0, 0), "Done: 1 of 1 task ended.");
-        assert_eq!(stands(&all[..2], 0, 1), "Ended, 1 failed: 2 of 2 tasks ended.");
+        assert_eq!(stands(&all, 1, 0, 0), "Goes on: 7 of 8 tasks ended, 1 to go.");
+        assert_eq!(stands(&all, 1, 0, 2), "Goes on: 7 of 8 tasks ended, 1 to go and 2 not sent yet.");
+        assert_eq!(stands(&all[..1], 0, 0, 0), "Done: 1 of 1 task ended.");
+        assert_eq!(stands(&all[..2], 0, 1, 0), "Ended, 1 failed: 2 of 2 tasks ended.");
+    }
+
+    #[test]
+    fn what_follows_is_told_once_until_it_is_heard_of_and_not_at_all_after_a_failure() {
+        use TaskState::{Failure, Started, Success};
+        let with = |id: &str, state: TaskState, follows: &[&str]| {
+            let mut kept = kept(id, None, state);
+            kept.task.follows = follows.iter().map(|id| ((*id).to_owned(), format!("t.{id}"))).collect();
+            kept
+        };
+        let ids = |all: &[Kept]| unsent(all).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        let header = [with("a", Success, &["body"]), with("b", Started, &["body"])];
+        assert_eq!(unsent(&header), [("body".to_owned(), "t.body".to_owned())]);
+        let chain = [with("a", Success, &["b", "c"]), with("b", Started, &["c"])];
+        assert_eq!(ids(&chain), ["c"]);
+        assert!(ids(&[with("a", Failure, &["b"])]).is_empty());
     }
 }

@@ -10,7 +10,7 @@ use crate::action::MAX_SELECTED;
 use crate::guard::Asked;
 use crate::hiding::HIDDEN;
 use crate::page::{Problem, Section, Shell, Viewer, html, problem_page};
-use crate::show::{When, encoded, number};
+use crate::show::{When, counted, encoded, number};
 
 #[derive(Template)]
 #[template(path = "parked.html")]
@@ -36,6 +36,8 @@ struct Message {
     task: String,
     arguments: String,
     reason: String,
+    /// How often it was sent back and has come again, if it was.
+    came_back: Option<String>,
     error: String,
     since: Option<When>,
     worker: String,
@@ -84,6 +86,7 @@ fn told(core: &crate::Core, viewer: &Viewer, message: ParkedMessage) -> Message 
         task: message.task.unwrap_or_else(|| "cannot be read".to_owned()),
         arguments: if shows { format!("{args} {kwargs}").chars().take(300).collect() } else { HIDDEN.to_owned() },
         reason: message.reason.to_string(),
+        came_back: (message.returned > 0).then(|| counted(message.returned, "time", "times")),
         error: message.error,
         since: message.since.map(|at| When::to_the_second(at, core.zone)),
         worker: message.worker.unwrap_or_else(|| "–".to_owned()),

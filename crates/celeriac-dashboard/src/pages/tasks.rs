@@ -20,12 +20,13 @@ const PER_PAGE: usize = 50;
 const STATES: [&str; 8] = ["PENDING", "RECEIVED", "STARTED", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED"];
 
 /// The conditions, as the address and the form call them.
-const CONDITIONS: [(&str, &str); 8] = [
+const CONDITIONS: [(&str, &str); 9] = [
     ("name", "Name"),
     ("state", "State"),
     ("worker", "Worker"),
     ("queue", "Queue"),
     ("id", "Id"),
+    ("error", "Error"),
     ("text", "Text"),
     ("from", "From"),
     ("to", "To"),
@@ -241,6 +242,7 @@ fn read_filter(query: &Params, zone: Tz) -> (Filter, Vec<String>) {
         worker: text("worker"),
         queue: text("queue"),
         id: text("id"),
+        error: text("error"),
         text: text("text").to_lowercase(),
         from,
         to,

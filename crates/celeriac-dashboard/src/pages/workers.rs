@@ -13,7 +13,7 @@ use crate::cluster::Facts;
 use crate::guard::Asked;
 use crate::memory::{Known, Presence};
 use crate::page::{Section, Shell, Viewer, html};
-use crate::show::{self, Pill, age, bytes, number};
+use crate::show::{self, Pill, age, bytes, duration, number};
 
 #[derive(Template)]
 #[template(path = "workers.html", blocks = ["live"])]
@@ -35,6 +35,8 @@ pub(super) struct Row {
     pub(super) prefetch: String,
     pub(super) processed: String,
     pub(super) failed: String,
+    /// What it has announced of tasks, and since when that is counted.
+    pub(super) announced: String,
     pub(super) load: String,
     pub(super) memory: String,
     pub(super) queues: String,
@@ -101,8 +103,23 @@ pub(super) fn row(base: &str, name: &str, known: Option<&Known>, facts: Option<&
         prefetch: told(facts.and_then(Facts::prefetch)),
         processed: told(worker.and_then(|told| told.processed)),
         failed: told(known.map(|known| known.failed)),
+        announced: known.map_or_else(unknown, |known| announced(known, now)),
         load: load.map_or_else(unknown, |[one, five, fifteen]| format!("{one:.2} {five:.2} {fifteen:.2}")),
         memory: facts.and_then(Facts::memory).map_or_else(unknown, |kilobytes| bytes(kilobytes * 1024)),
         queues: facts.map_or_else(unknown, |facts| facts.queues.join(", ")),
     }
+}
+
+fn announced(known: &Known, now: f64) -> String {
+    let more = &known.more;
+    format!(
+        "{} received, {} started, {} succeeded, {} failed, {} retried, {} revoked; counted for {}",
+        number(more.received),
+        number(more.started),
+        number(known.succeeded),
+        number(known.failed),
+        number(more.retried),
+        number(more.revoked),
+        duration(now - known.first_heard)
+    )
 }

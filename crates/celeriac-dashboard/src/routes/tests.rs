@@ -182,6 +182,52 @@ async fn a_form_that_is_sent_twice_acts_once_and_a_reason_is_asked_for_what_cann
 }
 
 /// Whatever tasks and workers are called, said and returned, it is text here.
+/// Pitfalls: reading only is cosmetic; a button does nothing; looking at what would happen does it.
+#[tokio::test]
+async fn who_may_only_look_is_offered_no_button_and_to_look_at_an_action_does_nothing() {
+    let site = Site::open(Some(READ)).await;
+    let (reader, actor) = (site.sign_in(READ).await, site.sign_in(ACT).await);
+    let reads = Visit { cookie: Some(&reader), ..STRANGER };
+    let acts = Visit { cookie: Some(&actor), ..STRANGER };
+    let pages = table().into_iter().filter(|route| route.method == Method::GET && route.access == Access::Read);
+    for path in pages.map(|route| path(&route)) {
+        let (_, _, page) = site.ask(&Method::GET, &path, reads, "").await;
+        assert!(!page.contains("action=\"/act\""), "{path}: {page}");
+    }
+    let (_, _, page) = site.ask(&Method::GET, "/queues/celery", acts, "").await;
+    assert!(page.contains("action=\"/act\""), "who may act is: {page}");
+    for query in [
+        "do=shutdown&node=w",
+        "do=revoke&id=a",
+        "do=terminate&id=a",
+        "do=discard&queue=celery&id=a",
+        "do=purge&queue=celery&typed=celery",
+        "do=pause-queue&queue=celery&node=w",
+    ] {
+        let (status, _, page) = site.ask(&Method::GET, &format!("/act?{query}"), acts, "").await;
+        assert!(status == StatusCode::OK || status == StatusCode::UNPROCESSABLE_ENTITY, "{query}: {status}");
+        // The button says what it does.
+        let heading = page.split("<h1>").nth(1).and_then(|rest| rest.split("</h1>").next()).unwrap_or_default();
+        assert!(status != StatusCode::OK || page.contains(&format!("{heading}</button>")), "{query}: {page}");
+    }
+    let (_, _, log) = site.ask(&Method::GET, "/log", acts, "").await;
+    assert!(log.contains("Nobody has done anything here yet"), "{log}");
+}
+
+/// Pitfalls: looking at messages takes them; an empty page that does not say what it is.
+#[tokio::test]
+async fn nobody_looks_at_parked_messages_who_has_not_pressed_the_button() {
+    let site = Site::open(None).await;
+    testkit::eventually(Duration::from_secs(20), async || {
+        let (status, _, page) = site.ask(&Method::GET, "/parked/celery", STRANGER, "").await;
+        let asks = page.contains("Look at the oldest") && page.contains("nobody else sees them");
+        if status == StatusCode::OK && asks { Ok(()) } else { Err(format!("{status}: {page}")) }
+    })
+    .await;
+    let (_, _, page) = site.ask(&Method::GET, "/parked/celery?look=yes", STRANGER, "").await;
+    assert!(page.contains("Nothing is parked here"), "{page}");
+}
+
 #[tokio::test]
 async fn nothing_that_was_heard_becomes_a_part_of_a_page() {
     let app = App::builder().broker("memory://").backend("memory://").build().await.unwrap();

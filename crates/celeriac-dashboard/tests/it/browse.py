@@ -190,6 +190,20 @@ def live(browser):
     assert not browser.driver.find_elements(By.CSS_SELECTOR, "main[data-live]")
 
 
+def tabs(browser):
+    """The ninth page of one browser is kept up to date like the first: a page that nobody sees gives its connection back."""
+    first = browser.driver.current_window_handle
+    for _ in range(8):
+        browser.driver.switch_to.new_window("tab")
+        browser.open("/tasks")
+        browser.shows("● live")
+    for handle in browser.driver.window_handles:
+        if handle != first:
+            browser.driver.switch_to.window(handle)
+            browser.driver.close()
+    browser.driver.switch_to.window(first)
+
+
 def sign_in(browser, token=TOKEN):
     browser.open("/sign-in?to=/workers")
     browser.fill("#token", token)
@@ -350,5 +364,5 @@ def run(scripts, *steps):
             browser.driver.quit()
 
 
-run(True, lambda browser: look(browser, PAGES), live, sign_in, lambda browser: look(browser, ACTS), act)
+run(True, lambda browser: look(browser, PAGES), live, tabs, sign_in, lambda browser: look(browser, ACTS), act)
 run(False, without_scripts)

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACT: &str = "a token to act";
-const STARTS_WITHIN: Duration = Duration::from_secs(90);
+pub(crate) const STARTS_WITHIN: Duration = Duration::from_secs(90);
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Task, Serialize, Deserialize)]
@@ -28,47 +28,47 @@ pub(crate) struct Charge {
 
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "shop.ship", queue = "shop")]
-struct Ship {
+pub(crate) struct Ship {
     order: u32,
 }
 
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "shop.refuse", queue = "shop")]
-struct Refuse {}
+pub(crate) struct Refuse {}
 
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "shop.try_again", queue = "shop")]
-struct TryAgain {}
+pub(crate) struct TryAgain {}
 
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "shop.wait", queue = "shop")]
-struct Wait {}
+pub(crate) struct Wait {}
 
 #[derive(Task, Serialize, Deserialize)]
 #[task(name = "shop.tidy", queue = "shop")]
 struct Tidy {}
 
-async fn charge(task: Charge, cx: Context) -> TaskResult<String> {
+pub(crate) async fn charge(task: Charge, cx: Context) -> TaskResult<String> {
     cx.app().send(Ship { order: task.order }).await?;
     Ok(format!("charged {}", "x".repeat(2_000)))
 }
 
-async fn ship(task: Ship, _: Context) -> TaskResult<u32> {
+pub(crate) async fn ship(task: Ship, _: Context) -> TaskResult<u32> {
     Ok(task.order)
 }
 
-async fn refuse(_: Refuse, _: Context) -> TaskResult<()> {
+pub(crate) async fn refuse(_: Refuse, _: Context) -> TaskResult<()> {
     Err(TaskError::fail(Failure::new("Declined", ["the bank says no: <b>insufficient funds</b>"])))
 }
 
-async fn try_again(_: TryAgain, cx: Context) -> TaskResult<()> {
+pub(crate) async fn try_again(_: TryAgain, cx: Context) -> TaskResult<()> {
     if cx.request().retries == 0 {
         return Err(TaskError::retry_in(Duration::from_millis(50), Failure::new("Busy", ["not now"])));
     }
     Ok(())
 }
 
-async fn wait(_: Wait, _: Context) -> TaskResult<()> {
+pub(crate) async fn wait(_: Wait, _: Context) -> TaskResult<()> {
     std::future::pending().await
 }
 
@@ -203,7 +203,8 @@ pub(crate) async fn get(url: &str) -> reqwest::Response {
     reqwest::Client::builder().no_proxy().build().expect("a client").get(url).send().await.expect("it listens")
 }
 
-fn python(vhost: &Vhost, redis: &RedisDb) -> Process {
+/// A worker of Python, `w@python`, that takes from the queue `python`.
+pub(crate) fn python(vhost: &Vhost, redis: &RedisDb) -> Process {
     let mut command = Program::new(testkit::python());
     command.args(["-m", "celery", "-A", "proj", "worker", "-n", "w@python", "-c", "2", "-P", "threads", "-E"]);
     command.args(["-l", "INFO", "-Q", "python"]).current_dir(directory());

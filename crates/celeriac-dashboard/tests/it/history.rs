@@ -153,6 +153,9 @@ async fn a_restart_forgets_nothing() {
     let site = Site::open(&app, postgres.url(), Retention::default()).await;
     site.soon_shows("/tasks?name=kept.", "1–2 of 2").await;
     site.soon_shows("/tasks?text=lovelace", "kept.greet").await;
+    site.soon_shows("/tasks?error=Declined", "1–1 of 1").await;
+    site.soon_shows("/tasks?error=Decline", "fits all conditions").await;
+    site.soon_shows("/workers/w%40kept", "1 received").await;
     site.soon_shows("/tasks/greeted", "hello Ada").await;
     for text in ["sent", "received", "started", "succeeded", "w@kept"] {
         site.soon_shows("/tasks/greeted", text).await;
@@ -174,6 +177,94 @@ async fn a_restart_forgets_nothing() {
     })
     .await;
     site.close().await;
+}
+
+/// Workers do not say that they were told to take no more from a queue: who told them must not forget it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_was_paused_is_paused_after_a_restart_too_and_can_be_resumed() {
+    let (vhost, postgres) = tokio::join!(testkit::rabbitmq(), testkit::postgres());
+    let app = app(&vhost).await;
+    let stop = CancellationToken::new();
+    let worker = Worker::builder(app.clone()).hostname("w@kept").queues(["kept"]).events(true);
+    let worker = tokio::spawn(worker.task(greet).build().unwrap().run(stop.clone()));
+    let site = Site::open(&app, postgres.url(), Retention::default()).await;
+    site.soon_shows("/queues/kept", "name=\"node\" value=\"w@kept\"").await;
+    let form = |number: u32| format!("form=7e5e0f6c-5f1c-4a55-9c0e-0a2bb8f7b{number:03}");
+    act(&site, &format!("do=pause-queue&queue=kept&node=w%40kept&why=a+look&{}", form(1))).await;
+    site.soon_shows("/log", "Pause kept on 1 worker").await;
+    let client = database(&postgres).await;
+    let paused = async || {
+        let rows = client.query("SELECT queue, nodes FROM celeriac_dashboard.paused", &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(String, String)>>()
+    };
+    testkit::eventually(SOON, async || paused().await == [("kept".to_owned(), "[\"w@kept\"]".to_owned())]).await;
+    site.close().await;
+
+    let site = Site::open(&app, postgres.url(), Retention::default()).await;
+    site.soon_shows("/queues/kept", "Somebody has paused it here, since").await;
+    site.soon_shows("/queues/kept", "value=\"w@kept\" checked").await;
+    act(&site, &format!("do=resume-queue&queue=kept&node=w%40kept&{}", form(2))).await;
+    testkit::eventually(SOON, async || paused().await.is_empty()).await;
+    site.soon_shows("/queues/kept", "<code>w@kept</code>").await;
+    assert!(!site.page("/queues/kept").await.contains("Somebody has paused"));
+    site.close().await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+/// Pitfalls: counts over millions of rows, and numbers that nobody can read. Whatever is asked for in the list, no more rows are
+/// read than can be counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_list_reads_the_whole_history_and_none_counts_further_than_anybody_reads() {
+    const ROWS: i64 = 120_000;
+    let (vhost, postgres) = tokio::join!(testkit::rabbitmq(), testkit::postgres());
+    let app = app(&vhost).await;
+    let site = Site::open(&app, postgres.url(), Retention::default()).await;
+    tell(&app, received("like-all", "(1,)")).await;
+    let client = database(&postgres).await;
+    testkit::eventually(SOON, async || count(&client, "id = 'like-all'").await == 1).await;
+    let fill = format!(
+        "INSERT INTO celeriac_dashboard.task (heard, id, name, state, worker, queue, root_id, ran, arguments, story, error)
+         SELECT heard - n, 'many-' || n, CASE WHEN n % 40000 = 0 THEN 'rare.task' ELSE 'many.task' END,
+                CASE WHEN n % 40000 = 0 THEN 'FAILURE' ELSE 'SUCCESS' END, 'w@many', 'many', 'root-' || n, 0.1, '(1,)',
+                replace(story, 'like-all', 'many-' || n), CASE WHEN n % 40000 = 0 THEN 'Rare' END
+         FROM celeriac_dashboard.task, generate_series(1, {ROWS}) AS n WHERE id = 'like-all';
+         ANALYZE celeriac_dashboard.task"
+    );
+    client.batch_execute(&fill).await.unwrap();
+    let read = async || -> i64 {
+        let read = "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint FROM pg_stat_user_tables
+                    WHERE schemaname = 'celeriac_dashboard' AND relname LIKE 'task%'";
+        client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
+        client.query_one(read, &[]).await.unwrap().get(0)
+    };
+    // What was read to fill it is counted by now: a session tells of it when it is idle.
+    testkit::eventually(SOON, async || read().await > 0).await;
+    for (path, told) in [
+        ("/tasks", "more than 10,000"),
+        ("/tasks?state=SUCCESS", "more than 10,000"),
+        ("/tasks?name=many.", "more than 10,000"),
+        ("/tasks?state=FAILURE", "1–3 of 3"),
+        ("/tasks?name=rare.", "1–3 of 3"),
+        ("/tasks?error=Rare", "1–3 of 3"),
+        ("/tasks?id=many-77", "1–1 of 1"),
+        ("/tasks/many-78", "told.task"),
+        ("/canvas/root-79", "many-79"),
+    ] {
+        let plan = site.page(path).await;
+        assert!(plan.contains(told), "{told} is not on {path}: {plan}");
+    }
+    site.close().await;
+    // The reader's session has ended, and with that has told.
+    testkit::eventually(SOON, async || {
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'celeriac-dashboard' AND datname = current_database()";
+        client.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0) == 0
+    })
+    .await;
+    let rows = read().await;
+    let most = 3 * 2 * 10_001 + 10_000;
+    // The row that all are like was read for the filling.
+    assert!(rows < most, "{rows} rows were read for nine pages, more than {most}");
 }
 
 /// Signs in and sends a form.
@@ -308,6 +399,8 @@ async fn two_thousand_tasks_a_second_are_kept_and_what_a_slow_database_costs_is_
         announce(&app, "stuck", batch * 1_000, 1_000).await;
     }
     site.soon_shows("/", "not in the history as").await;
+    // Whoever looks meanwhile is shown what memory has, and told so.
+    site.soon_shows("/tasks", "The history does not answer").await;
     proxy.resume();
     tell(&app, received("after", "()")).await;
     testkit::eventually(SOON, async || count(&client, "id = 'after'").await == 1).await;

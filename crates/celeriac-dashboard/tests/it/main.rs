@@ -4,6 +4,10 @@
 
 mod alerts;
 mod browser;
+mod canvas;
 mod cluster;
+mod flower;
 mod history;
+mod html;
+mod pitfalls;
 mod streams;

@@ -22,3 +22,11 @@ def sleep(seconds):
 @app.task(name="python.fail")
 def fail():
     raise ValueError("boom")
+
+
+@app.task(name="python.again", bind=True)
+def again(self):
+    """Fails once."""
+    if not self.request.retries:
+        raise self.retry(exc=ValueError("not yet"), countdown=0)
+    return "done"

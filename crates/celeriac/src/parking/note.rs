@@ -16,6 +16,8 @@ const EXCHANGE: &str = "x-parked-exchange";
 const ROUTING_KEY: &str = "x-parked-routing-key";
 const AT: &str = "x-parked-at";
 const BY: &str = "x-parked-by";
+/// How often it has been sent back from a parking queue. It stays on the message: whoever sees it there again is to know.
+const RETURNED: &str = "x-parked-returned";
 /// A message's time to live: it must not go on in the parking queue.
 const EXPIRATION: &str = "x-parked-expiration";
 /// `RabbitMQ` refuses messages with the name of another user than the one that publishes them.
@@ -95,6 +97,8 @@ pub struct ParkedMessage {
     pub since: Option<DateTime<Utc>>,
     /// The worker that has parked it.
     pub worker: Option<String>,
+    /// How often it was sent back from here, and has come again.
+    pub returned: u64,
 }
 
 /// Where a message came from and why it goes.
@@ -111,7 +115,7 @@ pub(crate) struct Note<'a> {
 /// The message as it goes to the parking queue: as it was, with a note.
 pub(crate) fn noted(mut message: Message, note: Note<'_>, now: DateTime<Utc>) -> Message {
     let Message { properties, headers, .. } = &mut message;
-    headers.retain(|name| !name.starts_with(PREFIX));
+    headers.retain(|name| !name.starts_with(PREFIX) || name == RETURNED);
     headers.insert(REASON, note.reason.as_str());
     headers.insert(ERROR, note.error.chars().take(MAX_ERROR).collect::<String>());
     headers.insert(QUEUE, note.queue);
@@ -137,8 +141,8 @@ pub(crate) fn is_noted(headers: &Headers) -> bool {
     headers.get(REASON).is_some()
 }
 
-/// The message as it goes back: as it was before it was parked, and as if it had never been delivered. `queue` is where
-/// it came from if it does not say so itself.
+/// The message as it goes back: as it was before it was parked but for how often that has been, and as if it had never been
+/// delivered. `queue` is where it came from if it does not say so itself.
 pub(super) fn returned(mut message: Message, queue: &str) -> Publication {
     const COUNTS: [&str; 4] = ["x-delivery-count", "x-acquired-count", "x-celeriac-deliveries", "x-death"];
     const NOTES: [&str; 3] = [PREFIX, "x-first-death-", "x-last-death-"];
@@ -150,7 +154,9 @@ pub(super) fn returned(mut message: Message, queue: &str) -> Publication {
     if let Some(expiration) = text(headers, EXPIRATION) {
         properties.expiration = expiration.parse().ok();
     }
+    let before = returns(headers);
     headers.retain(|name| !COUNTS.contains(&name) && !NOTES.iter().any(|note| name.starts_with(note)));
+    headers.insert(RETURNED, i64::try_from(before).unwrap_or(i64::MAX).saturating_add(1));
     Publication { exchange, routing_key, mandatory: true, message }
 }
 
@@ -180,8 +186,14 @@ impl ParkedMessage {
                 _ => None,
             },
             worker: text(headers, BY),
+            returned: returns(headers),
         }
     }
+}
+
+/// How often it has been sent back.
+fn returns(headers: &Headers) -> u64 {
+    headers.get(RETURNED).and_then(Value::as_i64).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
 }
 
 fn text(headers: &Headers, name: &str) -> Option<String> {
@@ -218,7 +230,24 @@ mod tests {
         assert!(is_noted(&parked.headers));
         let back = returned(parked, "elsewhere");
         assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("logs", "shop.eu"));
-        assert_eq!(back.message, message());
+        assert_eq!(back.message, sent_back(1));
+    }
+
+    /// As it was, but for how often that has been.
+    fn sent_back(times: i64) -> Message {
+        let mut message = message();
+        message.headers.insert(RETURNED, times);
+        message
+    }
+
+    #[test]
+    fn one_that_comes_again_and_again_says_how_often() {
+        let mut there = noted(message(), NOTE, DateTime::UNIX_EPOCH);
+        for times in 0..3 {
+            assert_eq!(ParkedMessage::read(&there, "shop").returned, times);
+            there = noted(returned(there, "shop").message, NOTE, DateTime::UNIX_EPOCH);
+        }
+        assert_eq!(returned(there, "shop").message, sent_back(4));
     }
 
     #[test]
@@ -241,7 +270,7 @@ mod tests {
         assert_eq!((read.reason.as_str(), read.queue.as_str()), ("", "shop"));
         let back = returned(foreign, "shop");
         assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "shop"));
-        assert_eq!(back.message, message(), "and counts as new");
+        assert_eq!(back.message, sent_back(1), "and counts as new");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod encode;
 
 use std::borrow::Cow;
 
-pub use body::{EventBody, TaskReceived, TaskSent, WorkerStatus};
+pub use body::{EventBody, Following, TaskReceived, TaskSent, WorkerStatus};
 pub use decode::EventError;
 pub use encode::EventBatch;
 

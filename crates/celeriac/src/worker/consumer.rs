@@ -11,6 +11,7 @@ use super::admission::{Admission, admit, tell_dropped};
 use super::attempts;
 use super::channel::Channel;
 use super::conclusion::{Case, Conclusion, Outcome, Verdict};
+use super::follows::follows;
 use super::live::{Place, live, stored};
 use super::parking::{Original, parked};
 use super::qos::Qos;
@@ -267,5 +268,6 @@ fn received(request: &Request) -> EventBody<'_> {
         retries: request.retries,
         eta: request.eta.as_ref().map(|eta| format_time(eta).into()),
         expires: request.expires.as_ref().map(|expires| format_time(expires).into()),
+        follows: if request.embed.is_empty() { Vec::new() } else { follows(&request.embed) },
     }))
 }

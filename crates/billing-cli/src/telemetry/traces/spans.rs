@@ -11,13 +11,15 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use super::statements::Statement;
+
 /// An exporter that is given our spans.
 #[derive(Debug)]
 pub(super) struct Translated<E>(pub(super) E);
 
 impl<E: SpanExporter> SpanExporter for Translated<E> {
     fn export(&self, mut batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        batch.retain(|span| !is_probe(span));
+        batch.retain(|span| !is_probe(span) && !begins_a_transaction(span));
         batch.iter_mut().for_each(translate);
         self.0.export(batch)
     }
@@ -136,6 +138,23 @@ fn is_probe(span: &SpanData) -> bool {
     span.name == "request" && span.attributes.iter().any(is_health)
 }
 
+/// A transaction is told by its statements and its end; that it begins says nothing more.
+fn begins_a_transaction(span: &SpanData) -> bool {
+    let is_begin = |field: &KeyValue| field.key.as_str() == "statement" && field.value.as_str().starts_with("BEGIN");
+    span.name == "database" && span.attributes.iter().any(is_begin)
+}
+
+/// As the conventions for databases have it: named by what it does to which table.
+fn tell_statement(span: &mut SpanData, text: &str) {
+    let statement = Statement::read(text);
+    let summary = statement.summary();
+    span.name = summary.clone().into();
+    span.attributes.push(KeyValue::new("db.query.summary", summary));
+    span.attributes.push(KeyValue::new("db.operation.name", statement.operation));
+    span.attributes.extend(statement.table.map(|table| KeyValue::new("db.collection.name", table)));
+    span.attributes.push(KeyValue::new("db.query.text", statement.text));
+}
+
 fn translate(span: &mut SpanData) {
     span.events = opentelemetry_sdk::trace::SpanEvents::default();
     let fields = std::mem::take(&mut span.attributes);
@@ -148,6 +167,9 @@ fn translate(span: &mut SpanData) {
     let told = convention.fields.iter();
     span.attributes = told.filter_map(|(name, told)| Some(KeyValue::new(*told, value(name)?.clone()))).collect();
     span.attributes.extend(convention.constant.iter().map(|(name, value)| KeyValue::new(*name, *value)));
+    if let Some(text) = value("statement") {
+        tell_statement(span, &text.as_str());
+    }
     let end = value("outcome").or_else(|| value("code")).map(Value::as_str);
     if let Some(end) = end.filter(|end| ERRORS.contains(&&**end)) {
         span.status = Status::error(end.into_owned());

@@ -64,6 +64,9 @@ pub struct Task {
     pub client: Option<String>,
     /// The node that has it.
     pub worker: Option<String>,
+    /// What is sent when it and others have ended: ids and names, in order, as far as its worker tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<(String, String)>,
     /// When it came into its state.
     pub timestamp: f64,
     /// The logical clock of its latest event.
@@ -102,6 +105,7 @@ impl Task {
             routing_key: None,
             client: None,
             worker: None,
+            follows: Vec::new(),
             timestamp: 0.0,
             clock: 0,
         }
@@ -173,6 +177,7 @@ impl Task {
         self.expires = owned(received.expires.as_ref());
         self.root_id = owned(received.root_id.as_ref());
         self.parent_id = owned(received.parent_id.as_ref());
+        self.follows = received.follows.iter().map(|one| (one.uuid.to_string(), one.name.to_string())).collect();
     }
 
     fn take_sent(&mut self, sent: &TaskSent<'_>) {

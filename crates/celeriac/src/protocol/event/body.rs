@@ -152,6 +152,18 @@ pub struct TaskReceived<'a> {
     pub eta: Option<Text<'a>>,
     /// Not started after; ISO 8601.
     pub expires: Option<Text<'a>>,
+    /// The rest of its chain and the body of its chord, which nobody has sent yet, in order. Ours tell it, where there are some;
+    /// Celery's do not, and do not mind.
+    pub follows: Vec<Following<'a>>,
+}
+
+/// A task that is sent when those before it have ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Following<'a> {
+    /// The id that it will have.
+    pub uuid: Text<'a>,
+    /// The name of the task.
+    pub name: Text<'a>,
 }
 
 impl EventBody<'_> {

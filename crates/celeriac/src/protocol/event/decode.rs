@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Event, EventBody, TaskReceived, TaskSent, WorkerStatus};
+use super::{Event, EventBody, Following, TaskReceived, TaskSent, WorkerStatus};
 use crate::protocol::{Json, JsonError, Message, RawJson};
 
 /// A message that is no event.
@@ -137,7 +137,23 @@ impl TaskReceived<'static> {
             retries: fields.count("retries").unwrap_or(0),
             eta: fields.text("eta"),
             expires: fields.text("expires"),
+            follows: fields.take("follows").map(following).unwrap_or_default(),
         })
+    }
+}
+
+/// Pairs of an id and a name; what is anything else is nothing that we know.
+fn following(told: Json) -> Vec<Following<'static>> {
+    let pair = |one: Json| match one {
+        Json::List(pair) => match <[Json; 2]>::try_from(pair) {
+            Ok([Json::Str(uuid), Json::Str(name)]) => Some(Following { uuid: uuid.into(), name: name.into() }),
+            _ => None,
+        },
+        _ => None,
+    };
+    match told {
+        Json::List(all) => all.into_iter().filter_map(pair).collect(),
+        _ => Vec::new(),
     }
 }
 

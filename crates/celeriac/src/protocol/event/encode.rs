@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Event, EventBody, TaskReceived, TaskSent, WorkerStatus};
+use super::{Event, EventBody, Following, TaskReceived, TaskSent, WorkerStatus};
 use crate::protocol::json::Object;
-use crate::protocol::{DeliveryMode, Headers, Message, Properties};
+use crate::protocol::{DeliveryMode, Headers, Json, Message, Properties};
 
 /// Task events of one sender, published together as a list.
 #[derive(Debug, Default)]
@@ -172,5 +172,10 @@ impl TaskReceived<'_> {
         object.integer("retries", self.retries);
         object.optional("eta", self.eta.as_deref());
         object.optional("expires", self.expires.as_deref());
+        if !self.follows.is_empty() {
+            let pair =
+                |one: &Following<'_>| Json::List([&one.uuid, &one.name].map(|text| Json::Str(text.to_string())).into());
+            Json::List(self.follows.iter().map(pair).collect()).write(object.key("follows"));
+        }
     }
 }

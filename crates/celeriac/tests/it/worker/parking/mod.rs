@@ -108,9 +108,12 @@ async fn what_cannot_be_read_is_parked_as_it_was(setup: Setup) {
     assert_eq!(app.parking("celery").requeue(&Selection::all()).await.unwrap(), 1);
     let back = drain(&app, "celery", 1).await.remove(0);
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str(), back.redelivered), ("celery", "celery", false));
+    // As it was, but for how often it was sent back.
+    assert_eq!(back.message.headers.get("x-parked-returned"), Some(&Value::from(1)));
     let sorted = |message: &Message| {
         let mut message = message.clone();
-        let mut headers: Vec<_> = std::mem::take(&mut message.headers).into_iter().collect();
+        let headers = std::mem::take(&mut message.headers).into_iter();
+        let mut headers: Vec<_> = headers.filter(|(name, _)| name != "x-parked-returned").collect();
         headers.sort_by(|one, other| one.0.cmp(&other.0));
         (message, headers)
     };
