@@ -63,7 +63,7 @@ pub(crate) async fn refuse(_: Refuse, _: Context) -> TaskResult<()> {
 
 pub(crate) async fn try_again(_: TryAgain, cx: Context) -> TaskResult<()> {
     if cx.request().retries == 0 {
-        return Err(TaskError::retry_in(Duration::from_millis(50), Failure::new("Busy", ["not now"])));
+        return Err(TaskError::retry_in(Duration::from_secs(1), Failure::new("Busy", ["not now"])));
     }
     Ok(())
 }

@@ -21,7 +21,8 @@ use crate::cluster::{
 use crate::html::{fact, preformatted, row, rows, section, text};
 
 const WORKERS: [&str; 2] = ["w@rust", "w@python"];
-/// Tasks that are sent by the test, and how they end. `charged` sends one more.
+/// Tasks that are sent by the test, and how they end. `charged` sends one more. Those that are tried again are so after a second:
+/// that a round was given up may be told after the end of the next, and then Flower shows RETRY for ever, of Python's workers too.
 const TASKS: [(&str, &str); 13] = [
     ("charged", "SUCCESS"),
     ("refused", "FAILURE"),

@@ -28,5 +28,5 @@ def fail():
 def again(self):
     """Fails once."""
     if not self.request.retries:
-        raise self.retry(exc=ValueError("not yet"), countdown=0)
+        raise self.retry(exc=ValueError("not yet"), countdown=1)
     return "done"
