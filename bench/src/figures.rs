@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::contest::{Execution, Lateness};
-use crate::dashboard::Shown;
 use crate::job::{Kind, Pool, Sender, Worker};
-use crate::lists::Listed;
+use crate::once::Once;
 use crate::payments::{Cost, Settled};
-use crate::reconciling::Reconciled;
-use crate::renewals::{Planned, Watched};
-use crate::webhooks::Flooded;
+use crate::renewals::Watched;
 
 type Executing = (Worker, Kind, usize, bool);
 
@@ -22,22 +19,14 @@ pub struct Figures {
     late_as_celery: BTreeMap<Kind, Vec<Lateness>>,
     started: BTreeMap<Worker, Vec<f64>>,
     settled: Vec<Settled>,
-    pub planned: Option<Planned>,
-    pub flooded: Option<Flooded>,
-    pub reconciled: Option<Reconciled>,
-    pub listed: Option<Listed>,
-    pub shown: Option<Shown>,
+    pub once: Once,
     watched: Vec<f64>,
 }
 
 impl Figures {
-    /// Whether all that is measured once was measured.
-    pub fn is_whole(&self) -> bool {
-        self.planned.is_some()
-            && self.flooded.is_some()
-            && self.reconciled.is_some()
-            && self.listed.is_some()
-            && self.shown.is_some()
+    /// What was measured once; the rest is to come.
+    pub fn of(once: Once) -> Self {
+        Self { once, ..Self::default() }
     }
 
     pub fn sent(&mut self, sender: Sender, kind: Kind, rate: f64) {
@@ -83,6 +72,7 @@ impl Figures {
         let of = |figure: fn(&Settled) -> f64| median(self.settled.iter().map(figure));
         Settled {
             ours: of(|one| one.ours),
+            traced: of(|one| one.traced),
             pgbench: of(|one| one.pgbench),
             cost: Cost {
                 callers: of(|one| one.cost.callers),

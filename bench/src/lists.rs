@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use billing::store::browse::{self, AccountFilter, BillFilter, EventFilter, Part, PaymentFilter};
 use billing::store::reports::{self, Figure, Span};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -20,7 +21,7 @@ const PAGE: i64 = 50;
 const FAR: i64 = 10_000;
 const TIMES: usize = 101;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Listed {
     pub accounts: usize,
     pub payments: usize,

@@ -8,6 +8,7 @@ mod dashboard;
 mod figures;
 mod job;
 mod lists;
+mod once;
 mod payments;
 mod peers;
 mod plan;
@@ -28,6 +29,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::contest::Contest;
 use crate::job::{Kind, Worker};
+use crate::once::Once;
 use crate::plan::Scale;
 use crate::servers::Servers;
 
@@ -46,6 +48,12 @@ struct Arguments {
     /// Where performance.md and performance.svg are written
     #[arg(long)]
     out: Option<PathBuf>,
+    /// What takes very many rows is not measured again: its figures are those of bench/once.json. An hour less
+    #[arg(long)]
+    kept: bool,
+    /// Keeps what `planning`, `webhooks`, `reconciliation`, `lists` or `dashboard` measures in bench/once.json
+    #[arg(long, global = true)]
+    keep: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -140,7 +148,7 @@ impl From<Contender> for Worker {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { quick, rounds, accounts, out, verb } = Arguments::parse();
+    let Arguments { quick, rounds, accounts, out, kept, keep, verb } = Arguments::parse();
     match verb {
         Some(Verb::Peer { job }) => return peers::run(serde_json::from_str(&job)?).await,
         Some(Verb::Billing { arguments }) => return payments::role(arguments).await,
@@ -149,29 +157,29 @@ async fn main() -> Result<()> {
             return Ok(());
         }
         Some(Verb::Planning { accounts }) => {
-            println!("{:#?}", renewals::plan(&Servers::from_env()?, accounts).await?);
-            return Ok(());
+            let planned = Some(renewals::plan(&Servers::from_env()?, accounts).await?.into());
+            return told(Once { planned, ..Once::default() }, keep);
         }
         Some(Verb::Watchers { events }) => {
             println!("{:#?}", renewals::watch(&Servers::from_env()?, events).await?);
             return Ok(());
         }
         Some(Verb::Webhooks { count, rate }) => {
-            println!("{:#?}", webhooks::flood(&Servers::from_env()?, count, rate).await?);
-            return Ok(());
+            let flooded = Some(webhooks::flood(&Servers::from_env()?, count, rate).await?.into());
+            return told(Once { flooded, ..Once::default() }, keep);
         }
         Some(Verb::Reconciliation { transactions }) => {
-            println!("{:#?}", reconciling::compare(&Servers::from_env()?, transactions).await?);
-            return Ok(());
+            let reconciled = Some(reconciling::compare(&Servers::from_env()?, transactions).await?.into());
+            return told(Once { reconciled, ..Once::default() }, keep);
         }
         Some(Verb::Lists { accounts, payments }) => {
-            println!("{:#?}", lists::read(&Servers::from_env()?, accounts, payments).await?);
-            return Ok(());
+            let listed = Some(lists::read(&Servers::from_env()?, accounts, payments).await?.into());
+            return told(Once { listed, ..Once::default() }, keep);
         }
         Some(Verb::Dashboard { seconds }) => {
             let mut contest = Contest::new(Servers::from_env()?).await?;
-            println!("{:#?}", dashboard::show(&mut contest, seconds).await?);
-            return Ok(());
+            let shown = Some(dashboard::show(&mut contest, seconds).await?.into());
+            return told(Once { shown, ..Once::default() }, keep);
         }
         Some(Verb::Latency { queue, worker, rate, seconds }) => {
             let mut contest = Contest::new(Servers::from_env()?).await?;
@@ -188,7 +196,11 @@ async fn main() -> Result<()> {
 
     let mut contest = Contest::new(Servers::from_env()?).await?;
     let versions = versions::read(&contest.servers).await?;
-    let figures = plan::run(&mut contest, scale).await?;
+    let once = if kept { Once::kept()? } else { Once::measure(&mut contest, scale).await };
+    if !kept && !quick {
+        once.keep()?;
+    }
+    let figures = plan::run(&mut contest, once, scale).await?;
     println!("{}", report::terminal(&figures, &versions, scale));
     if let Some(out) = out {
         let (page, picture) = (out.join("performance.md"), out.join("performance.svg"));
@@ -196,6 +208,11 @@ async fn main() -> Result<()> {
         std::fs::write(&picture, report::picture::draw(&figures))?;
         eprintln!("written: {} and {}", page.display(), picture.display());
     }
-    anyhow::ensure!(figures.is_whole(), "not everything was measured: see what failed above");
+    anyhow::ensure!(figures.once.is_whole(), "not everything was measured: see what failed above");
     Ok(())
+}
+
+fn told(once: Once, keep: bool) -> Result<()> {
+    println!("{once:#?}");
+    if keep { once.keep() } else { Ok(()) }
 }

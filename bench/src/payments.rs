@@ -3,6 +3,7 @@
 //! API, worker and the gateway's sandbox (which answers at once) are processes of their own, the queue is a quorum queue;
 //! all of them, the servers and the callers share the machine.
 
+mod collector;
 mod pgbench;
 pub mod system;
 
@@ -20,6 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::process::{cpu_seconds, cpu_seconds_of_family};
 use crate::servers::Servers;
+use collector::Collector;
 use system::{Role, System};
 
 /// How many wait for an answer of the API at once.
@@ -32,6 +34,8 @@ const CARD: &str = "4000000000003055";
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     pub ours: f64,
+    /// The same with a trace of each, kept whole and sent to a collector.
+    pub traced: f64,
     pub pgbench: f64,
     pub cost: Cost,
 }
@@ -48,14 +52,26 @@ pub struct Cost {
     pub backend: f64,
 }
 
-/// Pays `count` first payments, each of an account of its own, and lets pgbench do the same.
+/// Pays `count` first payments, each of an account of its own, with telemetry and without, and lets pgbench do the same.
 pub async fn measure(servers: &Servers, count: usize) -> Result<Settled> {
-    let system = System::start(servers).await?;
+    let traced = traced(servers, count).await?;
+    let system = System::start(servers, None).await?;
     let (ours, cost) = pay(servers, &system, count).await?;
     let database = system.stop().await?;
     let pgbench = pgbench::measure(servers, &database, count).await?;
     database.drop().await?;
-    Ok(Settled { ours, pgbench, cost })
+    Ok(Settled { ours, traced, pgbench, cost })
+}
+
+/// Payments a second while every trace is kept.
+async fn traced(servers: &Servers, count: usize) -> Result<f64> {
+    let collector = Collector::start().await?;
+    let system = System::start(servers, Some(&collector.url)).await?;
+    let (rate, _) = pay(servers, &system, count).await?;
+    system.stop().await?.drop().await?;
+    let (spans, payments) = (collector.spans(), count as u64);
+    ensure!(spans > payments, "{spans} spans of {payments} payments: there is no trace of each");
+    Ok(rate)
 }
 
 /// Is `billing`, as the project's own binary is.

@@ -1,22 +1,14 @@
 //! What is measured, in which order. Everything is measured in turn, round after round, so that what disturbs the machine
 //! for a while disturbs all alike.
 
-use std::time::Instant;
-
 use anyhow::Result;
 
 use crate::contest::Contest;
-use crate::dashboard;
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
-use crate::lists;
+use crate::once::Once;
 use crate::payments;
-use crate::reconciling;
 use crate::renewals;
-use crate::webhooks;
-
-/// Notifications a second.
-const FLOOD: f64 = 2_000.0;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +66,8 @@ impl Scale {
     }
 }
 
-pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
-    let mut figures = Figures::default();
-    once(contest, &mut figures, scale).await;
+pub async fn run(contest: &mut Contest, once: Once, scale: Scale) -> Result<Figures> {
+    let mut figures = Figures::of(once);
     for round in 1..=scale.rounds {
         eprintln!("round {round} of {}, payments", scale.rounds);
         let settled = payments::measure(&contest.servers, scale.payments).await?;
@@ -97,49 +88,6 @@ pub async fn run(contest: &mut Contest, scale: Scale) -> Result<Figures> {
         }
     }
     Ok(figures)
-}
-
-/// What takes many rows, and so long that it is measured once. What fails is told, and keeps nothing else from being measured.
-async fn once(contest: &mut Contest, figures: &mut Figures, scale: Scale) {
-    let servers = &contest.servers.clone();
-    let begun = Instant::now();
-    eprintln!("once, {} due accounts", scale.accounts);
-    figures.planned = told("planning", renewals::plan(servers, scale.accounts).await);
-    if let Some(planned) = &figures.planned {
-        eprintln!("  planned: {:.0}/s, {:.0} MB, locks for {:.0} ms", planned.rate, planned.peak, planned.longest_lock);
-        eprintln!("  the slowest call of the API: {:.0} ms", planned.slowest_call);
-    }
-    eprintln!("once, {} notifications of the gateway ({} s so far)", scale.notifications, begun.elapsed().as_secs());
-    figures.flooded = told("the flood", webhooks::flood(servers, scale.notifications, FLOOD).await);
-    if let Some(flooded) = &figures.flooded {
-        eprintln!("  {:.0}/s, p99 {:.1} ms, {:.0} MB", flooded.rate, flooded.p99, flooded.memory_at_the_end);
-    }
-    eprintln!("once, a reconciliation of {} transactions ({} s so far)", scale.accounts, begun.elapsed().as_secs());
-    figures.reconciled = told("the reconciliation", reconciling::compare(servers, scale.accounts).await);
-    if let Some(reconciled) = &figures.reconciled {
-        eprintln!("  {:.0}/s, {:.0} MB", reconciled.rate, reconciled.peak);
-    }
-    let (accounts, each) = (scale.accounts, scale.payments_each);
-    eprintln!(
-        "once, lists over {accounts} accounts with {each} payments each ({} s so far)",
-        begun.elapsed().as_secs()
-    );
-    figures.listed = told("the lists", lists::read(servers, accounts, each).await);
-    if let Some(listed) = &figures.listed {
-        eprintln!("  {:.2} × the SQL, a year in {:.0} ms", listed.to_sql, listed.year);
-    }
-    eprintln!("once, a dashboard for {} s ({} s so far)", scale.shown, begun.elapsed().as_secs());
-    figures.shown = told("the dashboard", dashboard::show(contest, scale.shown).await);
-    if let Some(shown) = &figures.shown {
-        eprintln!(
-            "  {:.0} MB, {} events dropped, p99 {:.1} ms",
-            shown.memory_at_the_end, shown.dropped, shown.p99_beside
-        );
-    }
-}
-
-fn told<T>(what: &str, measured: Result<T>) -> Option<T> {
-    measured.inspect_err(|error| eprintln!("  {what} failed: {error:#}")).ok()
 }
 
 pub const STARTED: [Worker; 3] =

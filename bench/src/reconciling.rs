@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use billing::tasks::{LOOKUPS, Reconcile};
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::payments::system::{Database, role};
@@ -12,7 +13,7 @@ use crate::servers::Servers;
 
 const ENDS_WITHIN: Duration = Duration::from_secs(3_600);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Reconciled {
     pub transactions: usize,
     /// Operations of the gateway a second, compared both ways, the ledger included.

@@ -11,6 +11,7 @@ use billing_api::proto::access_client::AccessClient;
 use billing_api::proto::events_client::EventsClient;
 use billing_api::proto::{Event, RegisterAccountRequest, WatchEventsRequest};
 use clap::Parser;
+use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -37,7 +38,7 @@ struct Options {
     services: ServicesConfig,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Planned {
     pub accounts: usize,
     /// Accounts a second: bill, payment and events written, the worker told of each.

@@ -34,12 +34,12 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the gateway's sandbox, one API and one worker.
-    pub async fn start(servers: &Servers) -> Result<Self> {
+    /// Starts the gateway's sandbox, one API and one worker; they send traces to a collector if there is one.
+    pub async fn start(servers: &Servers, collector: Option<&str>) -> Result<Self> {
         let database = Database::migrated(servers).await?;
         let (api, sandbox) = (free_address()?, free_address()?);
         let gateway = format!("http://{sandbox}");
-        let settings = [
+        let mut settings = vec![
             ("DATABASE_URL", database.url.as_str()),
             ("BROKER_URL", servers.amqp.as_str()),
             ("RESULT_BACKEND", servers.redis.as_str()),
@@ -51,6 +51,7 @@ impl System {
             ("SANDBOX_MAX_CONCURRENT", "1000"),
             ("LOG", "warn"),
         ];
+        settings.extend(collector.map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url)));
         let role = |name| role(&settings, &[name]);
         let roles = vec![role("sandbox")?, role("worker")?, role("api")?];
         let system = Self { api: format!("http://{api}"), database, roles };

@@ -41,7 +41,7 @@ pub fn table(figures: &Figures) -> Table {
 
 type Measure = fn(&Figures, Kind) -> Option<f64>;
 
-fn rows() -> [(&'static str, &'static str, Bound, Measure); 15] {
+fn rows() -> [(&'static str, &'static str, Bound, Measure); 16] {
     [
         ("sending many, to pipelined lapin", "", Bound::AtLeast(0.9), |figures, kind| {
             Some(figures.sending(Sender::CeleriacMany, kind)? / figures.sending(Sender::RawPipelined, kind)?)
@@ -70,6 +70,10 @@ fn rows() -> [(&'static str, &'static str, Bound, Measure); 15] {
             let settled = figures.paying();
             (kind == Kind::Quorum).then_some(settled.ours / settled.pgbench)
         }),
+        ("whole payments with every trace kept, to those without", "", Bound::AtLeast(0.95), |figures, kind| {
+            let settled = figures.paying();
+            (kind == Kind::Quorum).then_some(settled.traced / settled.ours)
+        }),
         ("processor time of the worker for a task", " µs", Bound::Below(18.0), |figures, kind| {
             Some(figures.executing(FULL, kind, 1, true)?.worker_micros)
         }),
@@ -83,13 +87,13 @@ fn rows() -> [(&'static str, &'static str, Bound, Measure); 15] {
             Some(figures.lateness(FULL, kind)?.resident)
         }),
         ("a page of any list, to the bare SQL of its rows", "", Bound::Below(2.0), |figures, kind| {
-            figures.listed.filter(|_| kind == Kind::Quorum).map(|listed| listed.to_sql)
+            figures.once.listed.filter(|_| kind == Kind::Quorum).map(|listed| listed.figures.to_sql)
         }),
         ("the figures of a year", " ms", Bound::Below(2_000.0), |figures, kind| {
-            figures.listed.filter(|_| kind == Kind::Quorum).map(|listed| listed.year)
+            figures.once.listed.filter(|_| kind == Kind::Quorum).map(|listed| listed.figures.year)
         }),
         ("the gateway's notifications in a flood, p99", " ms", Bound::Below(100.0), |figures, kind| {
-            figures.flooded.filter(|_| kind == Kind::Quorum).map(|flooded| flooded.p99)
+            figures.once.flooded.filter(|_| kind == Kind::Quorum).map(|flooded| flooded.figures.p99)
         }),
     ]
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use chrono::{NaiveDate, Utc};
+
 use crate::figures::Figures;
 use crate::job::{Kind, Pool, Sender, Worker};
+use crate::once::Once;
 use crate::payments::Cost;
 use crate::plan::STARTED;
 
@@ -159,9 +162,11 @@ pub fn footprint(figures: &Figures) -> Table {
 pub fn payments(figures: &Figures) -> Table {
     let settled = figures.paying();
     let mut table = Table::new(&["", "payments a second", "to pgbench"]);
-    for (name, rate) in
-        [("billing, from gRPC to settled", settled.ours), ("pgbench, the same statements", settled.pgbench)]
-    {
+    for (name, rate) in [
+        ("billing, from gRPC to settled", settled.ours),
+        ("billing, every trace sent to a collector", settled.traced),
+        ("pgbench, the same statements", settled.pgbench),
+    ] {
         table.row(vec![name.to_owned(), number(Some(rate)), ratio(Some(rate), Some(settled.pgbench))]);
     }
     table
@@ -169,39 +174,75 @@ pub fn payments(figures: &Figures) -> Table {
 
 /// What many subscribers ask of the system.
 pub fn scale(figures: &Figures) -> Table {
-    let mut table = Table::new(&["", ""]);
-    let (planned, flooded) = (figures.planned, figures.flooded);
-    let (reconciled, listed, shown) = (figures.reconciled, figures.listed, figures.shown);
-    for (name, value) in [
-        ("due accounts", planned.map(|planned| planned.accounts as f64)),
-        ("planned a second", planned.map(|planned| planned.rate)),
-        ("peak memory of the worker, MB", planned.map(|planned| planned.peak)),
-        ("longest lock, ms", planned.map(|planned| planned.longest_lock)),
-        ("slowest call of the API, ms", planned.map(|planned| planned.slowest_call)),
-        ("events a second to each of 100 watchers", figures.watching()),
-        ("notifications a second, half of them forged", flooded.map(|flooded| flooded.rate)),
-        ("a genuine one waits for its reply, p50, ms", flooded.map(|flooded| flooded.p50)),
-        ("p99, ms", flooded.map(|flooded| flooded.p99)),
-        ("memory of the API after a tenth of them, MB", flooded.map(|flooded| flooded.memory_at_a_tenth)),
-        ("after all of them, MB", flooded.map(|flooded| flooded.memory_at_the_end)),
-        ("transactions of a reconciliation", reconciled.map(|reconciled| reconciled.transactions as f64)),
-        ("compared a second", reconciled.map(|reconciled| reconciled.rate)),
-        ("peak memory of its worker, MB", reconciled.map(|reconciled| reconciled.peak)),
-        ("payments while lists are read", listed.map(|listed| listed.payments as f64)),
-        ("slowest page of a list, ms", listed.map(|listed| listed.slowest_page)),
-        ("the figures of a year, ms", listed.map(|listed| listed.year)),
-        ("the figures of a day are added up in, s", listed.map(|listed| listed.roll_up)),
-        ("tasks executed beside a dashboard with 50 open pages, 2,000 a second", shown.map(|shown| shown.tasks as f64)),
-        ("memory of the dashboard before them, MB", shown.map(|shown| shown.memory_at_first)),
-        ("half-way, MB", shown.map(|shown| shown.memory_in_the_middle)),
-        ("after all of them, MB", shown.map(|shown| shown.memory_at_the_end)),
-        ("events that it heard", shown.map(|shown| shown.heard as f64)),
-        ("events that it dropped", shown.map(|shown| shown.dropped as f64)),
-        ("from sending a task to its start without it, p99, ms", shown.map(|shown| shown.p99_alone)),
-        ("beside it, p99, ms", shown.map(|shown| shown.p99_beside)),
-    ] {
-        table.row(vec![name.to_owned(), number(value)]);
-    }
+    let mut table = Table::new(&["", "", "measured on"]);
+    let Once { planned, flooded, reconciled, listed, shown } = figures.once;
+    let mut rows = |on: Option<NaiveDate>, figures: &[(&str, Option<f64>)]| {
+        for (name, value) in figures {
+            let on = on.map_or_else(|| "–".to_owned(), |on| on.to_string());
+            table.row(vec![(*name).to_owned(), number(*value), on]);
+        }
+    };
+    let (on, planned) = (planned.map(|planned| planned.on), planned.map(|planned| planned.figures));
+    rows(
+        on,
+        &[
+            ("due accounts", planned.map(|planned| planned.accounts as f64)),
+            ("planned a second", planned.map(|planned| planned.rate)),
+            ("peak memory of the worker, MB", planned.map(|planned| planned.peak)),
+            ("longest lock, ms", planned.map(|planned| planned.longest_lock)),
+            ("slowest call of the API, ms", planned.map(|planned| planned.slowest_call)),
+        ],
+    );
+    let (on, flooded) = (flooded.map(|flooded| flooded.on), flooded.map(|flooded| flooded.figures));
+    rows(
+        on,
+        &[
+            ("notifications a second, half of them forged", flooded.map(|flooded| flooded.rate)),
+            ("a genuine one waits for its reply, p50, ms", flooded.map(|flooded| flooded.p50)),
+            ("p99, ms", flooded.map(|flooded| flooded.p99)),
+            ("memory of the API after a tenth of them, MB", flooded.map(|flooded| flooded.memory_at_a_tenth)),
+            ("after all of them, MB", flooded.map(|flooded| flooded.memory_at_the_end)),
+        ],
+    );
+    let (on, reconciled) =
+        (reconciled.map(|reconciled| reconciled.on), reconciled.map(|reconciled| reconciled.figures));
+    rows(
+        on,
+        &[
+            ("transactions of a reconciliation", reconciled.map(|reconciled| reconciled.transactions as f64)),
+            ("compared a second", reconciled.map(|reconciled| reconciled.rate)),
+            ("peak memory of its worker, MB", reconciled.map(|reconciled| reconciled.peak)),
+        ],
+    );
+    let (on, listed) = (listed.map(|listed| listed.on), listed.map(|listed| listed.figures));
+    rows(
+        on,
+        &[
+            ("accounts while lists are read", listed.map(|listed| listed.accounts as f64)),
+            ("payments while lists are read", listed.map(|listed| listed.payments as f64)),
+            ("slowest page of a list, ms", listed.map(|listed| listed.slowest_page)),
+            ("the figures of a year, ms", listed.map(|listed| listed.year)),
+            ("the figures of a day are added up in, s", listed.map(|listed| listed.roll_up)),
+        ],
+    );
+    let (on, shown) = (shown.map(|shown| shown.on), shown.map(|shown| shown.figures));
+    rows(
+        on,
+        &[
+            (
+                "tasks executed beside a dashboard with 50 open pages, 2,000 a second",
+                shown.map(|shown| shown.tasks as f64),
+            ),
+            ("memory of the dashboard before them, MB", shown.map(|shown| shown.memory_at_first)),
+            ("half-way, MB", shown.map(|shown| shown.memory_in_the_middle)),
+            ("after all of them, MB", shown.map(|shown| shown.memory_at_the_end)),
+            ("events that it heard", shown.map(|shown| shown.heard as f64)),
+            ("events that it dropped", shown.map(|shown| shown.dropped as f64)),
+            ("from sending a task to its start without it, p99, ms", shown.map(|shown| shown.p99_alone)),
+            ("beside it, p99, ms", shown.map(|shown| shown.p99_beside)),
+        ],
+    );
+    rows(Some(Utc::now().date_naive()), &[("events a second to each of 100 watchers", figures.watching())]);
     table
 }
 
