@@ -135,6 +135,14 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("admin", "ADMIN_PROXIES", "many"),
     ("admin", "ADMIN_SECOND_FACTOR", "perhaps"),
     ("admin", "ADMIN_DASHBOARD", "queues"),
+    ("admin", "ADMIN_ADDRESS", "billing"),
+    // Without ADMIN_OIDC_CLIENT_ID.
+    ("admin", "ADMIN_OIDC_ISSUER", "https://sso.example"),
+    ("admin", "ADMIN_OIDC_ISSUER", "http://sso.example"),
+    // Without ADMIN_OIDC_ISSUER.
+    ("admin", "ADMIN_OIDC_CLIENT_ID", "billing"),
+    ("admin", "ADMIN_OIDC_ONLY", "on"),
+    ("admin", "ADMIN_OIDC_ONLY", "perhaps"),
     ("dashboard", "DASHBOARD_LISTEN", "0.0.0.0:0"),
     ("dashboard", "DASHBOARD_READ_TOKEN", "short"),
     ("dashboard", "DASHBOARD_ACT_TOKEN", "short"),

@@ -35,16 +35,20 @@ pub(crate) struct Visitor {
     pub(crate) waits_for_code: bool,
     /// They have no second factor, and everybody needs one.
     pub(crate) lacks_factor: bool,
-    /// When the password was typed last.
+    /// They have come by the company's provider: it asks them again who they are.
+    pub(crate) is_by_provider: bool,
+    /// When they last showed who they are.
     pub(crate) proved_at: DateTime<Utc>,
     /// Stands in each form of theirs.
     pub(crate) csrf: String,
 }
 
 impl Visitor {
-    pub(crate) fn new(visit: Visit, cookie: &SecretString, needs_factor: bool) -> Self {
+    /// `issuer` is the company's provider.
+    pub(crate) fn new(visit: Visit, cookie: &SecretString, needs_factor: bool, issuer: Option<&str>) -> Self {
         Self {
-            lacks_factor: needs_factor && !visit.has_factor,
+            lacks_factor: needs_factor && !visit.has_factor && !visit.factor_by_provider,
+            is_by_provider: issuer.is_some() && visit.issuer.as_deref() == issuer,
             waits_for_code: visit.waits_for_code,
             proved_at: visit.proved_at,
             staff: visit.staff,
@@ -58,7 +62,7 @@ impl Visitor {
         !self.waits_for_code && !self.staff.is_one_time && !self.lacks_factor
     }
 
-    /// They have typed the password a short while ago.
+    /// They have typed the password, or been asked by the provider, a short while ago.
     pub(crate) fn is_proved(&self, now: DateTime<Utc>) -> bool {
         now - self.proved_at < PROVED_FOR
     }

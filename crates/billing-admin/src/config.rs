@@ -4,6 +4,8 @@ use std::time::Duration;
 use clap::Args;
 use url::Url;
 
+use crate::oidc::OidcConfig;
+
 /// How the panel is served.
 #[derive(Args, Clone, Debug)]
 #[group(id = "admin")]
@@ -45,6 +47,9 @@ pub struct Config {
     /// is published on the loopback interface only
     #[arg(long, env = "ADMIN_INSECURE")]
     pub admin_insecure: bool,
+
+    #[command(flatten)]
+    pub oidc: OidcConfig,
 }
 
 fn web_address(text: &str) -> Result<Url, String> {
@@ -65,6 +70,9 @@ pub enum StartError {
         "ADMIN_LISTEN: {0} is no loopback address, and ADMIN_HTTPS is not set: passwords would be sent in the clear"
     )]
     InTheClear(SocketAddr),
+    /// Likewise, of signing in with a company's account.
+    #[error("{name}: {problem}")]
+    Setting { name: &'static str, problem: String },
     /// The port is taken, or not ours.
     #[error("ADMIN_LISTEN: cannot listen on {address}")]
     Listen { address: SocketAddr, source: std::io::Error },

@@ -18,6 +18,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::access::{self, Access, Visitor};
+use crate::oidc::Provider;
 use crate::page::{Problem, Viewer, problem_page};
 use crate::params::Params;
 use crate::routes::Proof;
@@ -101,6 +102,9 @@ async fn proved(core: &Core, viewer: &Viewer, form: &Params) -> Result<(), Probl
     if visitor.is_proved(db.now()) {
         return Ok(());
     }
+    if visitor.is_by_provider {
+        return Err(Problem::Provider);
+    }
     let name = &visitor.staff.name;
     let failures = [staff::Failure::of_name(name), staff::Failure::from_address(&viewer.address)];
     let (waits, hash) = {
@@ -123,7 +127,8 @@ async fn visitor(core: &Core, headers: &HeaderMap) -> Result<Option<Visitor>, St
     let cookie = SecretString::from(cookie);
     let db = &core.services.db;
     let visit = staff::visit(&mut *db.conn().await?, &SessionKey::of(&cookie), db.now()).await?;
-    Ok(visit.map(|visit| Visitor::new(visit, &cookie, core.needs_factor)))
+    let issuer = core.oidc.as_ref().map(Provider::issuer);
+    Ok(visit.map(|visit| Visitor::new(visit, &cookie, core.needs_factor, issuer)))
 }
 
 /// A browser says where a form comes from; other programs say nothing, and have no cookie that they did not mean to send.

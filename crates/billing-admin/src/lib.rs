@@ -11,6 +11,7 @@ mod config;
 mod guard;
 mod lang;
 mod list;
+mod oidc;
 mod page;
 mod pages;
 mod params;
@@ -31,6 +32,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, StartError};
+pub use self::oidc::OidcConfig;
+use self::oidc::Provider;
 
 /// Who looks are a few people, each with some pages open.
 const LIMITS: Limits = Limits { per_address: 256, in_all: 512, ..Limits::DEFAULT };
@@ -44,6 +47,7 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     config: Config,
+    oidc: Option<Provider>,
 }
 
 /// Takes the port.
@@ -53,10 +57,11 @@ pub struct Bound {
 pub async fn bind(config: Config) -> Result<Bound, StartError> {
     let wanted = config.admin_listen;
     config.check()?;
+    let oidc = config.oidc.provider()?;
     let listen = |source| StartError::Listen { address: wanted, source };
     let listener = TcpListener::bind(wanted).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    Ok(Bound { listener, address, config })
+    Ok(Bound { listener, address, config, oidc })
 }
 
 impl Bound {
@@ -68,7 +73,7 @@ impl Bound {
 
     /// Serves the pages until `stop`.
     pub async fn run(self, services: Services, stop: CancellationToken) {
-        let Self { listener, address: _, config } = self;
+        let Self { listener, address: _, config, oidc } = self;
         let core = Arc::new(Core {
             services,
             https: config.admin_https,
@@ -76,6 +81,7 @@ impl Bound {
             needs_factor: config.admin_second_factor,
             queues: config.queues(),
             price_notice: config.price_notice(),
+            oidc,
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
         });
         let serving = Listener::new(listener, LIMITS).serve(routes::router(core), stop.clone());
@@ -99,5 +105,14 @@ pub(crate) struct Core {
     queues: Option<String>,
     /// Subscribers are told of a price so long before.
     price_notice: chrono::TimeDelta,
+    /// The company's provider of sign-in.
+    oidc: Option<Provider>,
     passwords: Arc<Semaphore>,
+}
+
+impl Core {
+    /// The staff come by the company's provider, and with a password only whom the command line lets.
+    pub(crate) fn wants_no_passwords(&self) -> bool {
+        self.oidc.as_ref().is_some_and(Provider::is_only)
+    }
 }

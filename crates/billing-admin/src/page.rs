@@ -126,9 +126,14 @@ impl Shell {
         self.viewer.visitor.as_ref().map_or("", |visitor| &visitor.csrf)
     }
 
-    /// A form for something delicate asks for the password again.
+    /// A form for something delicate asks again who they are.
     pub(crate) fn asks_password(&self) -> bool {
         self.viewer.visitor.as_ref().is_some_and(|visitor| !visitor.is_proved(self.now))
+    }
+
+    /// Whoever came by the company's provider shows there who they are.
+    pub(crate) fn is_by_provider(&self) -> bool {
+        self.viewer.visitor.as_ref().is_some_and(|visitor| visitor.is_by_provider)
     }
 
     pub(crate) fn is_me(&self) -> bool {
@@ -294,6 +299,8 @@ pub(crate) enum Problem {
     Stale,
     /// The password was to be typed again.
     Password,
+    /// The company's provider was to ask again who they are.
+    Provider,
     TooLong,
     /// The database did not answer, or not in time.
     Unavailable,
@@ -304,7 +311,9 @@ impl Problem {
     const fn status(self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Foreign | Self::SignIn | Self::Right | Self::Stale | Self::Password => StatusCode::FORBIDDEN,
+            Self::Foreign | Self::SignIn | Self::Right | Self::Stale | Self::Password | Self::Provider => {
+                StatusCode::FORBIDDEN
+            }
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,

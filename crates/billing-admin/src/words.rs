@@ -273,6 +273,10 @@ pub(crate) fn audited(action_name: &str, lang: Lang) -> &str {
     }
     match action_name {
         "signed_in" => lang.of("Signed in", "Вход"),
+        "sign_in_refused" => lang.of("Was not let in", "Вход отклонён"),
+        "identity_linked" => lang.of("Came with the company's account", "Привязана учётная запись компании"),
+        "password_allowed" => lang.of("Let somebody use a password", "Разрешён вход по паролю"),
+        "proved_again" => lang.of("Showed again who they are", "Личность подтверждена ещё раз"),
         "signed_out_everywhere" => lang.of("Signed out everywhere else", "Выход на всех остальных"),
         "password_chosen" => lang.of("Chose a password", "Задан пароль"),
         "staff_added" => lang.of("Let somebody in", "Сотрудник впущен"),

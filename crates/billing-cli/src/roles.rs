@@ -201,7 +201,9 @@ pub(crate) async fn admin(config: AdminConfig, signals: &Signals) -> Result<u8, 
 
 pub(crate) fn admin_error(error: billing_admin::StartError) -> Exit {
     match error {
-        billing_admin::StartError::InTheClear(_) => Exit::configuration(error),
+        billing_admin::StartError::InTheClear(_) | billing_admin::StartError::Setting { .. } => {
+            Exit::configuration(error)
+        }
         billing_admin::StartError::Listen { .. } => Exit::unavailable(error),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use billing::staff::{self, Role};
-use billing::store::staff::{By, StaffError, all, disable, invite, invite_again};
+use billing::store::staff::{By, StaffError, all, allow_password, disable, invite, invite_again};
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -34,11 +34,17 @@ pub enum StaffVerb {
         /// support, accountant, chief_accountant, operator, auditor or administrator
         #[arg(long, value_parser = role)]
         role: Role,
+        /// They may sign in with that password even where ADMIN_OIDC_ONLY is set: for when the company's sign-in is out of order
+        #[arg(long)]
+        with_password: bool,
     },
-    /// Ends somebody's sessions, forgets their password and second factor, and prints another such link
+    /// Ends somebody's sessions, forgets their password, second factor and company account, and prints another such link
     Reset {
         #[arg(value_parser = name)]
         name: String,
+        /// They may sign in with that password even where ADMIN_OIDC_ONLY is set
+        #[arg(long)]
+        with_password: bool,
     },
     /// Lets somebody in no more, at once
     Disable {
@@ -65,18 +71,24 @@ pub(crate) async fn run(config: StaffConfig) -> Result<u8, Exit> {
             for one in all(&mut conn).await.map_err(anyhow::Error::from)? {
                 let state = match (one.disabled_at, one.is_one_time) {
                     (Some(at), _) => format!("disabled since {}", at.format("%Y-%m-%d %H:%M UTC")),
-                    (None, true) => "has not chosen a password yet".to_owned(),
+                    (None, true) => "has not come in yet".to_owned(),
                     (None, false) => String::new(),
                 };
                 writeln!(out, "{}\t{}\t{state}", one.name, one.role)?;
             }
         }
-        StaffVerb::Add { name, role } => {
+        StaffVerb::Add { name, role, with_password } => {
             let token = invite(&mut conn, &name, role, &by, now).await.map_err(staff_error)?;
+            if with_password {
+                allow_password(&mut conn, &name, &by, now).await.map_err(staff_error)?;
+            }
             writeln!(out, "{}", link(&config.address, &token).expose_secret())?;
         }
-        StaffVerb::Reset { name } => {
+        StaffVerb::Reset { name, with_password } => {
             let token = invite_again(&mut conn, &name, &by, now).await.map_err(staff_error)?;
+            if with_password {
+                allow_password(&mut conn, &name, &by, now).await.map_err(staff_error)?;
+            }
             writeln!(out, "{}", link(&config.address, &token).expose_secret())?;
         }
         StaffVerb::Disable { name } => disable(&mut conn, &name, &by, now).await.map_err(staff_error)?,

@@ -40,6 +40,8 @@ pub enum Place {
     Receipt(ReceiptId),
     /// `staff_factor.sealed`
     StaffFactor(StaffId),
+    /// A cookie: what a browser has to bring back from the provider of the staff's sign-in, of the sign-in of this id.
+    SignIn(Uuid),
     /// `secret.sealed`, under this name
     Own(&'static str),
 }
@@ -53,6 +55,7 @@ impl Place {
             Self::Notification(digest) => ("notification.token", digest),
             Self::Receipt(id) => ("receipt.sealed", id.get()),
             Self::StaffFactor(id) => ("staff_factor.sealed", id.get()),
+            Self::SignIn(id) => ("cookie.sign_in", id),
             Self::Own(name) => return [b"secret.sealed\0", name.as_bytes()].concat(),
         };
         [column.as_bytes(), &[0], row.as_bytes()].concat()

@@ -702,6 +702,7 @@ diesel::table! {
         is_one_time -> Bool,
         disabled_at -> Nullable<Timestamptz>,
         language -> Nullable<Text>,
+        password_always -> Bool,
     }
 }
 
@@ -739,6 +740,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff_identity (issuer, subject) {
+        issuer -> Text,
+        subject -> Text,
+        staff_id -> Uuid,
+        linked_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     staff_invitation (staff_id) {
         staff_id -> Uuid,
         digest -> Bytea,
@@ -765,6 +775,8 @@ diesel::table! {
         agent -> Text,
         waits_for_code -> Bool,
         proved_at -> Nullable<Timestamptz>,
+        issuer -> Nullable<Text>,
+        factor_by_provider -> Bool,
     }
 }
 
@@ -774,6 +786,13 @@ diesel::table! {
         failures -> Int4,
         last_at -> Timestamptz,
         until -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    staff_sign_in_state (state) {
+        state -> Bytea,
+        used_at -> Timestamptz,
     }
 }
 
@@ -873,6 +892,7 @@ diesel::joinable!(staff_action -> account (account_id));
 diesel::joinable!(staff_action -> staff (staff_id));
 diesel::joinable!(staff_errand -> staff (staff_id));
 diesel::joinable!(staff_factor -> staff (staff_id));
+diesel::joinable!(staff_identity -> staff (staff_id));
 diesel::joinable!(staff_invitation -> staff (staff_id));
 diesel::joinable!(staff_recovery_code -> staff (staff_id));
 diesel::joinable!(staff_session -> staff (staff_id));
@@ -930,10 +950,12 @@ diesel::allow_tables_to_appear_in_same_query!(
     staff_action,
     staff_errand,
     staff_factor,
+    staff_identity,
     staff_invitation,
     staff_recovery_code,
     staff_session,
     staff_sign_in,
+    staff_sign_in_state,
     tariff,
     tariff_price,
     tariff_vat,

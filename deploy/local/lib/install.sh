@@ -11,6 +11,7 @@ install() {
     install_packages
     install_python
     install_axe
+    install_oidc_provider
     install_clients
     exec 9<&-
 }
@@ -32,7 +33,7 @@ chromium_missing() {
     command -v chromedriver >/dev/null || echo chromium-driver
 }
 
-# What gets the checker of the dashboard's pages.
+# What gets the checker of the pages, and what runs the provider of sign-in.
 npm_missing() { command -v npm >/dev/null || echo npm; }
 
 # What the README of the sandbox is typed with.
@@ -92,6 +93,14 @@ install_axe() {
     [[ $(cat "$VENV/axe/installed" 2>/dev/null) != "$wanted" ]] || return 0
     npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$VENV/axe" "axe-core@$wanted" >&2
     echo "$wanted" >"$VENV/axe/installed"
+}
+
+# Where the staff sign in with a company's account, in the tests (https://github.com/panva/node-oidc-provider).
+install_oidc_provider() {
+    local wanted=9.13.3
+    [[ $(cat "$VENV/oidc-provider/installed" 2>/dev/null) != "$wanted" ]] || return 0
+    npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$VENV/oidc-provider" "oidc-provider@$wanted" >&2
+    echo "$wanted" >"$VENV/oidc-provider/installed"
 }
 
 # Public clients of CloudPayments that the sandbox is tried with, beside the one in .venv/ itself.

@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use billing::staff::password;
-use billing::store::staff;
-use secrecy::SecretString;
+use billing::store::staff::{self, Staff};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Answer, Shared, me};
 use crate::Core;
@@ -21,19 +21,36 @@ struct Page {
     /// Empty: the link is worth nothing.
     name: String,
     wrong: &'static str,
+    /// Where they come in with the company's account instead.
+    provider: Option<String>,
+    may_choose_password: bool,
 }
 
 pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(token): Path<String>) -> Answer {
     let (token, db) = (SecretString::from(token), &core.services.db);
-    match staff::invited(&mut *db.conn().await?, &token, db.now()).await? {
-        Some(invited) => Ok(make(&core, &viewer, invited.name, "", StatusCode::OK)),
-        None => Ok(make(&core, &viewer, String::new(), "", StatusCode::NOT_FOUND)),
-    }
+    let invited = staff::invited(&mut *db.conn().await?, &token, db.now()).await?;
+    Ok(make(&core, &viewer, invited.as_ref(), &token, ""))
 }
 
-fn make(core: &Core, viewer: &Viewer, name: String, wrong: &'static str, status: StatusCode) -> Response {
-    let shell = Shell::new(core, Section::None, viewer);
-    (status, html(&Page { shell, name, wrong })).into_response()
+fn make(core: &Core, viewer: &Viewer, invited: Option<&Staff>, link: &SecretString, wrong: &'static str) -> Response {
+    let status = match (invited, wrong) {
+        (None, _) => StatusCode::NOT_FOUND,
+        (Some(_), "") => StatusCode::OK,
+        (Some(_), _) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let page = Page {
+        shell: Shell::new(core, Section::None, viewer),
+        name: invited.map(|invited| invited.name.clone()).unwrap_or_default(),
+        wrong,
+        // Only what belongs to somebody is shown again.
+        provider: core.oidc.as_ref().and(invited).map(|_| format!("/invite/{}/oidc", link.expose_secret())),
+        may_choose_password: invited.is_some_and(|invited| may_choose_password(core, invited)),
+    };
+    (status, html(&page)).into_response()
+}
+
+fn may_choose_password(core: &Core, invited: &Staff) -> bool {
+    invited.password_always || !core.wants_no_passwords()
 }
 
 pub(crate) async fn accept(
@@ -43,13 +60,16 @@ pub(crate) async fn accept(
     Extension(form): Extension<Params>,
 ) -> Answer {
     let (token, db) = (SecretString::from(token), &core.services.db);
-    let nothing = || make(&core, &viewer, String::new(), "", StatusCode::NOT_FOUND);
+    let nothing = || make(&core, &viewer, None, &token, "");
     // Nobody guesses a link: it is 244 random bits. So tries are not counted.
     let invited = staff::invited(&mut *db.conn().await?, &token, db.now()).await?;
     let Some(invited) = invited else { return Ok(nothing()) };
+    if !may_choose_password(&core, &invited) {
+        return Err(Problem::Right);
+    }
     let wrong = me::unfit(&form, &invited.name, viewer.lang);
     if !wrong.is_empty() {
-        return Ok(make(&core, &viewer, invited.name, wrong, StatusCode::UNPROCESSABLE_ENTITY));
+        return Ok(make(&core, &viewer, Some(&invited), &token, wrong));
     }
     let chosen = SecretString::from(form.raw("new"));
     let hash = tokio::task::spawn_blocking(move || password::hash(&chosen)).await.map_err(|_| Problem::Defect)?;

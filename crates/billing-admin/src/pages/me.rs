@@ -26,6 +26,8 @@ struct Page {
     name: String,
     role: &'static str,
     is_one_time: bool,
+    /// They have one, and may use it.
+    has_password: bool,
     lacks_factor: bool,
     factor: Factor,
     wrong: &'static str,
@@ -50,7 +52,10 @@ async fn make(core: &crate::Core, viewer: &Viewer, wrong: &'static str) -> Answe
     let mut conn = core.services.db.conn().await?;
     let sessions = staff::sessions(&mut conn, visitor.staff.id, shell.now).await?;
     let factor = staff::factor(&mut conn, visitor.staff.id).await?;
+    let hash = staff::by_name(&mut conn, &visitor.staff.name).await?.map(|(_, hash)| hash);
     drop(conn);
+    let may_use_it = visitor.staff.password_always || !core.wants_no_passwords();
+    let has_password = may_use_it && hash.is_some_and(|hash| hash != password::NONE);
     let row = |session: staff::Session| Row {
         began: shell.when(&session.created_at),
         used: shell.when(&session.last_seen_at),
@@ -64,7 +69,17 @@ async fn make(core: &crate::Core, viewer: &Viewer, wrong: &'static str) -> Answe
     let status = if wrong.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok((
         status,
-        html(&Page { shell, name, role, is_one_time, lacks_factor: visitor.lacks_factor, factor, wrong, sessions }),
+        html(&Page {
+            shell,
+            name,
+            role,
+            is_one_time,
+            has_password,
+            lacks_factor: visitor.lacks_factor,
+            factor,
+            wrong,
+            sessions,
+        }),
     )
         .into_response())
 }

@@ -17,6 +17,7 @@ pub(crate) mod home;
 pub(crate) mod invite;
 pub(crate) mod me;
 pub(crate) mod notifications;
+pub(crate) mod oidc;
 pub(crate) mod payment;
 pub(crate) mod payments;
 pub(crate) mod refund;

@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use super::{Answer, Shared, back, session_cookie, set_cookie};
 use crate::Core;
 use crate::access::cookie_name;
+use crate::oidc::Provider;
 use crate::page::{Problem, Section, Shell, Viewer, html};
 use crate::params::{Asked, Params};
 use crate::show::When;
@@ -29,11 +30,33 @@ struct Page {
     name: String,
     is_wrong: bool,
     until: Option<When>,
+    /// Where they sign in with the company's account.
+    provider: Option<String>,
+    wants_no_passwords: bool,
+    /// Where they may sign out of that as well: they have just signed out here.
+    sign_out: Option<String>,
+}
+
+impl Page {
+    fn new(core: &Core, viewer: &Viewer, to: &str) -> Self {
+        let way = url::form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish();
+        Self {
+            shell: Shell::new(core, Section::None, viewer),
+            to: to.to_owned(),
+            name: String::new(),
+            is_wrong: false,
+            until: None,
+            provider: core.oidc.is_some().then(|| format!("/login/oidc?{way}")),
+            wants_no_passwords: core.wants_no_passwords(),
+            sign_out: None,
+        }
+    }
 }
 
 pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Response {
-    let shell = Shell::new(&core, Section::None, &viewer);
-    html(&Page { shell, to: query.get("to").to_owned(), name: String::new(), is_wrong: false, until: None })
+    let has_left = !query.get("left").is_empty();
+    let sign_out = core.oidc.as_ref().filter(|_| has_left).and_then(Provider::sign_out);
+    html(&Page { sign_out, ..Page::new(&core, &viewer, query.get("to")) })
 }
 
 /// For a name that nobody has, and for a password that is not theirs, the same is said after the same time.
@@ -48,8 +71,7 @@ pub(crate) async fn sign_in(
     let failures = [Failure::of_name(&name), Failure::from_address(&viewer.address)];
     let db = &core.services.db;
     let page = |is_wrong, until| {
-        let shell = Shell::new(&core, Section::None, &viewer);
-        html(&Page { shell, to: form.get("to").to_owned(), name: typed.to_owned(), is_wrong, until })
+        html(&Page { name: typed.to_owned(), is_wrong, until, ..Page::new(&core, &viewer, form.get("to")) })
     };
     let (waits, found) = {
         let mut conn = db.conn().await?;
@@ -60,8 +82,9 @@ pub(crate) async fn sign_in(
         let until = shell.exactly(&until);
         return Ok((StatusCode::TOO_MANY_REQUESTS, page(false, Some(until))).into_response());
     }
+    let may_come = |found: &Staff| found.disabled_at.is_none() && (found.password_always || !core.wants_no_passwords());
     let (found, hash) = match found {
-        Some((found, hash)) if found.disabled_at.is_none() => (Some(found), Some(hash)),
+        Some((found, hash)) if may_come(&found) => (Some(found), Some(hash)),
         _ => (None, None),
     };
     let is_right = verify(&core, form.raw("password").into(), hash).await;
@@ -106,5 +129,5 @@ pub(crate) async fn sign_out(State(core): Shared, viewer: Viewer) -> Answer {
     end(&mut *core.services.db.conn().await?, &visitor.key).await.map_err(Problem::from)?;
     let secure = if core.https { "; Secure" } else { "" };
     let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{secure}", cookie_name(core.https));
-    Ok(set_cookie(&cookie, "/login"))
+    Ok(set_cookie(&cookie, if visitor.is_by_provider { "/login?left=1" } else { "/login" }))
 }

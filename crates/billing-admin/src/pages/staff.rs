@@ -100,6 +100,9 @@ async fn make(core: &Core, viewer: &Viewer, wrong: String, given: Option<(String
 async fn is_not_them(core: &Core, viewer: &Viewer, form: &Params) -> Result<Option<String>, Problem> {
     let visitor = viewer.visitor()?;
     let (name, db) = (&visitor.staff.name, &core.services.db);
+    if visitor.is_by_provider {
+        return if visitor.is_proved(db.now()) { Ok(None) } else { Err(Problem::Provider) };
+    }
     let failures = [Failure::of_name(name), Failure::from_address(&viewer.address)];
     let (waits, hash) = {
         let mut conn = db.conn().await?;

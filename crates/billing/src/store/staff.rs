@@ -7,6 +7,7 @@ mod bulk;
 mod closing;
 mod differences;
 mod factor;
+mod identities;
 mod invitations;
 mod refunds;
 mod rules;
@@ -38,11 +39,15 @@ pub use self::factor::{
     Code, Factor, RECOVERY_CODES, confirm_factor, factor, offer_factor, offered_factor, remove_factor,
     renew_recovery_codes, use_code,
 };
+pub use self::identities::{
+    BACK_WITHIN, Identity, IdentityError, accept_invitation_with, allow_password, identify, identity_owner, use_state,
+};
 pub use self::invitations::{INVITED_FOR, accept_invitation, invite, invite_again, invited};
 pub use self::refunds::{RefundAsked, RefundPreview, approve_refund, ask_refund, preview_refund, withdraw_refund};
 pub use self::rules::{RuleChanged, change_rule, seen_rule};
 pub use self::sessions::{
-    IDLE, LONGEST, Session, SessionKey, Visit, begin, end, end_all, prove, renew, sessions, visit,
+    ByProvider, IDLE, LONGEST, Session, SessionKey, Visit, begin, begin_by_provider, end, end_all, prove, renew,
+    sessions, visit,
 };
 pub use self::settings::{
     Setting, SettingChange, SettingDone, SettingError, SettingKind, SettingOrder, SettingPreview, preview_setting, set,
@@ -67,6 +72,8 @@ pub struct Staff {
     pub disabled_at: Option<DateTime<Utc>>,
     /// `en` or `ru`; `None`: as the browser asks for.
     pub language: Option<String>,
+    /// They come in with a password even where everybody has to come by the company's provider.
+    pub password_always: bool,
 }
 
 /// Why nothing was done.
@@ -127,7 +134,7 @@ pub async fn add(
 }
 
 /// Gives somebody a one-time password, lets them in again if they were not, and ends their sessions. Their second factor is
-/// forgotten, and so is an invitation.
+/// forgotten, and so are an invitation, the account at the provider that they came with, and that a password is enough.
 ///
 /// # Errors
 /// [`StaffError::Unknown`], [`StaffError::Store`].
@@ -145,12 +152,14 @@ pub async fn reset(
                 staff::password.eq(hash),
                 staff::is_one_time.eq(true),
                 staff::disabled_at.eq(None::<DateTime<Utc>>),
+                staff::password_always.eq(false),
                 staff::updated_at.eq(now),
             ))
             .execute(conn)
             .await?;
         end_all(conn, found.id, None).await?;
         factor::forget_factor(conn, found.id).await?;
+        identities::forget_identities(conn, found.id).await?;
         diesel::delete(staff_invitation::table.find(found.id)).execute(conn).await?;
         audit(conn, by, &Entry::new("staff_password_reset").target("staff", name), now).await?;
         Ok(())

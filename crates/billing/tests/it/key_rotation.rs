@@ -87,6 +87,7 @@ impl Shop {
             Place::Notification(_) => "a token that the gateway told of",
             Place::Receipt(_) => "a receipt of an attempt that has not ended",
             Place::StaffFactor(_) => "a second factor of the staff",
+            Place::SignIn(_) => "in no row: browsers have it, for minutes",
             Place::Own(_) => "the key of the trials' cards",
         };
         assert!(!sealed(Place::Token(subscriber)).is_empty());

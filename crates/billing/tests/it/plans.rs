@@ -42,8 +42,9 @@ use billing::store::reconciliation::{self, Decision, Filter, Lost, Recovered, Ru
 use billing::store::refunds::{self, Ask, BeginRefund, Chargeback, GatewayRefund, KnownFrom, Listing};
 use billing::store::reports::{self, Figure, Span};
 use billing::store::staff::{
-    self, Action, ActionKind, AskClosing, AuditFilter, Bulk, BulkAsk, BulkWord, By, ClosingPreview, ClosingRules,
-    Errand, Failure, ItemState, Order, SavedView, SessionKey, Setting, SettingDone, SettingOrder, Staff,
+    self, Action, ActionKind, AskClosing, AuditFilter, Bulk, BulkAsk, BulkWord, By, ByProvider, ClosingPreview,
+    ClosingRules, Errand, Failure, Identity, ItemState, Order, SavedView, SessionKey, Setting, SettingDone,
+    SettingOrder, Staff,
 };
 use billing::store::subscriptions::{self, NewCard, Request, Verb};
 use billing::store::{accounts, announcements, closing, events, journal, renewals, restores, roles, standing, tariffs};
@@ -89,10 +90,12 @@ const SMALL: &[&str] = &[
     "staff_action",
     "staff_errand",
     "staff_factor",
+    "staff_identity",
     "staff_invitation",
     "staff_recovery_code",
     "staff_session",
     "staff_sign_in",
+    "staff_sign_in_state",
     "tariff",
     "tariff_price",
     "tariff_vat",
@@ -800,6 +803,25 @@ const CALLS: &[(&str, Call)] = calls! {
         let id = rows.asked_closing(conn).await;
         staff::withdraw_closing(conn, id, &by(), noon()).await.unwrap();
     };
+    "staff::accept_invitation_with" => |conn, _rows| {
+        let token = staff::invite(conn, "ada", Role::Support, &by(), noon()).await.unwrap();
+        staff::accept_invitation_with(conn, &token, &an_identity(), "192.0.2.1", noon()).await.unwrap()
+    };
+    "staff::allow_password" => |conn, _rows| {
+        add_ada(conn).await;
+        staff::allow_password(conn, "ada", &by(), noon()).await.unwrap();
+    };
+    "staff::identify" => |conn, _rows| {
+        add_ada(conn).await;
+        staff::identify(conn, &an_identity(), Some("Ada"), "192.0.2.1", noon()).await.unwrap()
+    };
+    "staff::identity_owner" => |conn, _rows| staff::identity_owner(conn, &an_identity()).await.unwrap();
+    "staff::use_state" => |conn, _rows| staff::use_state(conn, "a state", noon()).await.unwrap();
+    "staff::begin_by_provider" => |conn, _rows| {
+        let ada = add_ada(conn).await;
+        let by = ByProvider { issuer: an_identity().issuer, authenticated_at: None, has_shown_factor: true };
+        staff::begin_by_provider(conn, ada.id, &by, "192.0.2.1", "a browser", noon()).await.unwrap()
+    };
     "staff::act" => |conn, rows| {
         let (ada, _) = begin_session(conn).await;
         let action = extend(rows.account);
@@ -1265,6 +1287,10 @@ impl Rows {
 
 fn by() -> By {
     By::command_line("a test")
+}
+
+fn an_identity() -> Identity {
+    Identity { issuer: "https://sso.example".to_owned(), subject: "00u1".to_owned() }
 }
 
 async fn add_ada(conn: &mut AsyncPgConnection) -> Staff {

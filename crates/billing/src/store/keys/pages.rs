@@ -201,6 +201,8 @@ pub async fn reseal(conn: &mut AsyncPgConnection, sealed: &[Sealed], cipher: &Ci
             Place::Notification(_) => told.push(Change { row: (), old, new }),
             Place::Receipt(id) => receipts.push(Change { row: id.get(), old, new }),
             Place::StaffFactor(id) => factors.push(Change { row: id.get(), old, new }),
+            // In no row: browsers have it, for minutes.
+            Place::SignIn(_) => {}
             Place::Own(name) => own.push(Change { row: name, old, new }),
         }
     }

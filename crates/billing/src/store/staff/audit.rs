@@ -33,6 +33,12 @@ impl By {
         }
     }
 
+    /// Somebody who was not let in.
+    #[must_use]
+    pub fn nobody(address: &str) -> Self {
+        Self { staff_id: None, name: "nobody".to_owned(), role: "none".to_owned(), address: address.to_owned() }
+    }
+
     /// Somebody at the command line of a machine.
     #[must_use]
     pub fn command_line(name: &str) -> Self {

@@ -96,10 +96,7 @@ pub async fn accept_invitation(
     now: DateTime<Utc>,
 ) -> Result<Option<Staff>, StoreError> {
     conn.transaction(async |conn| {
-        let used = staff_invitation::table
-            .filter(staff_invitation::digest.eq(digest(token)).and(staff_invitation::expires_at.gt(now)));
-        let used = diesel::delete(used).returning(staff_invitation::staff_id).get_result::<StaffId>(conn).await;
-        let Some(id) = used.optional()? else { return Ok(None) };
+        let Some(id) = take_invitation(conn, token, now).await? else { return Ok(None) };
         let chosen = (staff::password.eq(hash), staff::is_one_time.eq(false), staff::updated_at.eq(now));
         let invited = staff::table.find(id).filter(staff::disabled_at.is_null());
         let accepted: Option<Staff> =
@@ -109,6 +106,17 @@ pub async fn accept_invitation(
         Ok(Some(accepted))
     })
     .await
+}
+
+/// Uses a link up; whom it has invited.
+pub(super) async fn take_invitation(
+    conn: &mut AsyncPgConnection,
+    token: &SecretString,
+    now: DateTime<Utc>,
+) -> Result<Option<StaffId>, StoreError> {
+    let used = staff_invitation::table
+        .filter(staff_invitation::digest.eq(digest(token)).and(staff_invitation::expires_at.gt(now)));
+    Ok(diesel::delete(used).returning(staff_invitation::staff_id).get_result(conn).await.optional()?)
 }
 
 fn digest(token: &SecretString) -> Vec<u8> {
