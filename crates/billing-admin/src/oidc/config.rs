@@ -7,6 +7,9 @@ use url::{Host, Url};
 use super::provider::Provider;
 use crate::config::StartError;
 
+/// The longest issuer that is kept beside an account, in bytes.
+const MAX_ISSUER: usize = 500;
+
 /// How the staff sign in with a company's account.
 #[derive(Args, Clone, Debug)]
 #[group(id = "admin_oidc")]
@@ -70,8 +73,8 @@ impl OidcConfig {
             };
         };
         let issuer_url: Url = issuer.parse().map_err(|error| wrong("ADMIN_OIDC_ISSUER", &format!("{error}")))?;
-        if issuer_url.query().is_some() || issuer_url.fragment().is_some() {
-            return Err(wrong("ADMIN_OIDC_ISSUER", "has neither `?` nor `#`"));
+        if issuer_url.query().is_some() || issuer_url.fragment().is_some() || issuer.len() > MAX_ISSUER {
+            return Err(wrong("ADMIN_OIDC_ISSUER", "has neither `?` nor `#`, and at most 500 bytes"));
         }
         if !is_safe(&issuer_url) {
             return Err(wrong("ADMIN_OIDC_ISSUER", "is reached over https:// only, but on this machine"));

@@ -51,7 +51,7 @@ const DOWN_FOR: Duration = Duration::from_secs(3);
 const LEEWAY: TimeDelta = TimeDelta::seconds(60);
 /// A token is shown right after it was made.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(10);
-/// The longest subject (OpenID Connect Core, 2), in characters.
+/// The longest subject (OpenID Connect Core, 2), in bytes.
 const MAX_SUBJECT: usize = 255;
 
 /// Why the provider did not say who comes. Each names a thing to do; none has anything of a token in it.
@@ -186,8 +186,8 @@ impl Provider {
             return Err(Failed::NotAsked);
         }
         let subject = claims.subject();
-        if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
-            return Err(Failed::Token("its subject is too long"));
+        if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.contains(char::is_control) {
+            return Err(Failed::Token("it names nobody (`sub`)"));
         }
         let mut verified_email = email(claims.email().map(|email| email.as_str()), claims.email_verified());
         if verified_email.is_none() && matches!(flow.purpose, Purpose::SignIn { .. }) {

@@ -238,6 +238,9 @@ async fn let_in(
     let db = &core.services.db;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let mut conn = db.conn().await?;
+    if let Some(visitor) = &viewer.visitor {
+        staff::end(&mut conn, &visitor.key).await?;
+    }
     let cookie = staff::begin_by_provider(&mut conn, owner.id, by, &viewer.address, agent, db.now()).await?;
     if by.has_shown_factor || !matches!(staff::factor(&mut conn, owner.id).await?, Factor::Asked { .. }) {
         let entry = Entry::new("signed_in").after(json!({ "by": by.issuer, "second_factor": by.has_shown_factor }));
