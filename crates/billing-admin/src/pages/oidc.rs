@@ -95,11 +95,20 @@ struct Page {
     refused: Option<Refused>,
     until: Option<When>,
     may_use_password: bool,
+    /// Where they sign out there, to come with another account.
+    another_account: Option<String>,
 }
 
 fn page(core: &Core, viewer: &Viewer, refused: Option<Refused>, until: Option<When>) -> Response {
     let shell = Shell::new(core, Section::None, viewer);
-    let page = Page { shell, refused, until, may_use_password: !core.wants_no_passwords() };
+    let is_wrong_account = matches!(refused, Some(Refused::Unknown | Refused::OtherAccount | Refused::Taken));
+    let page = Page {
+        shell,
+        refused,
+        until,
+        may_use_password: !core.wants_no_passwords(),
+        another_account: core.oidc.as_ref().filter(|_| is_wrong_account).and_then(Provider::sign_out),
+    };
     (refused.map_or(StatusCode::OK, Refused::status), html(&page)).into_response()
 }
 

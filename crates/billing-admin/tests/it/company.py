@@ -67,9 +67,10 @@ def whole(browser):
     browser.find(".who button").click()
     browser.shows("Вы вышли отсюда")
     is_good(browser, "signed-out-company")
+    complaints = browser.complaints()
+    assert not complaints, complaints
     browser.driver.find_element(By.PARTIAL_LINK_TEXT, "выйти и там").click()
     browser.once("the company asks", lambda: "/session/end" in browser.driver.current_url)
-    assert not browser.complaints(), browser.complaints()
 
 
 with tempfile.TemporaryDirectory() as profile:

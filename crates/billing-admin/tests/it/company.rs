@@ -95,6 +95,7 @@ async fn the_companys_account_lets_in_whom_the_staff_has_and_nobody_else() {
         let seen = Person::new().sign_in(panel, "/", login, "pwd").await;
         assert_eq!(seen.status, 403, "{login}: {}", seen.body);
         assert!(seen.body.contains(says), "{login}: {}", seen.body);
+        assert_eq!(seen.link("/session/end").is_some(), login != "gone", "whether another account would help: {login}");
         assert_eq!(panel.log().await.last().map(String::as_str), Some(logged), "{login}");
     }
 

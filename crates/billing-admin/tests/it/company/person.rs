@@ -33,6 +33,15 @@ impl Seen {
         format!("{}{query}", self.url.path())
     }
 
+    /// A form that sends itself: where to, and its fields.
+    fn script_form(&self) -> Option<(String, Vec<(String, String)>)> {
+        let after = |text: &str, mark: &str| Some(text.split_once(mark)?.1.split_once('"')?.0.to_owned());
+        self.body.contains("document.forms[0].submit()").then_some(())?;
+        let field = |input| Some((after(input, "name=\"")?, after(input, "value=\"")?));
+        let fields = self.body.split("<input").skip(1).map(field).collect::<Option<_>>()?;
+        Some((after(&self.body, "action=\"")?, fields))
+    }
+
     /// The first link with this text in it.
     pub(super) fn link(&self, text: &str) -> Option<String> {
         let mut links = self.body.split("href=\"").skip(1).filter_map(|rest| rest.split_once('"'));
@@ -127,6 +136,11 @@ impl Person {
             let there = seen.url.to_string();
             let before = std::mem::take(&mut seen.passed);
             seen = self.post(&there, &[("login", login), ("amr", amr)], "").await;
+            // Another account was signed in there: a form that a script would send ends that first.
+            if let Some((action, fields)) = seen.script_form() {
+                let fields: Vec<_> = fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                seen = self.post(&action, &fields, "").await;
+            }
             seen.passed.splice(0..0, before);
         }
         seen
