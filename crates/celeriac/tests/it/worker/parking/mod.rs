@@ -186,6 +186,7 @@ async fn a_message_that_came_through_an_exchange_goes_back_through_it_or_else_to
         app.broker().publish(publication).await.unwrap();
         assert_eq!(app.parking("celery").requeue(&Selection::all()).await.unwrap(), 1);
         let there = drain(&app, queue, 1).await.remove(0).message;
-        assert_eq!(there.headers.iter().collect::<Vec<_>>(), [("id", &Value::from(id))]);
+        let headers = [("id", &Value::from(id)), ("x-parked-returned", &Value::from(1))];
+        assert_eq!(there.headers.iter().collect::<Vec<_>>(), headers);
     }
 }
