@@ -56,7 +56,7 @@ pub async fn read(servers: &Servers, accounts: usize, payments_each: usize) -> R
             ($name:literal, $filter:expr, $read:path, $cursor:expr, $sql:literal, $order:expr) => {{
                 let part = if is_far {
                     let last = $read(&mut conn, $filter, Part::First, far).await?;
-                    Part::OlderThan($cursor(last.rows.last().context(concat!("no ", $name))?))
+                    Part::Behind($cursor(last.rows.last().context(concat!("no ", $name))?))
                 } else {
                     Part::First
                 };
@@ -74,7 +74,7 @@ pub async fn read(servers: &Servers, accounts: usize, payments_each: usize) -> R
             "accounts",
             AccountFilter::default(),
             browse::accounts,
-            |row: &browse::AccountLine| row.cursor(),
+            |row: &browse::AccountLine| row.cursor(browse::AccountKey::Created),
             "select account.*, tariff.name from account left join tariff on tariff.id = account.tariff_id",
             &["account.created_at", "account.id"]
         );
@@ -90,7 +90,7 @@ pub async fn read(servers: &Servers, accounts: usize, payments_each: usize) -> R
             "payments",
             PaymentFilter::default(),
             browse::payments,
-            |row: &billing::store::payments::PaymentView| row.id,
+            |row: &billing::store::payments::PaymentView| browse::PaymentCursor::Id(row.id),
             "select * from payment join bill on bill.id = payment.bill_id join account on account.id = bill.account_id",
             &["payment.id"]
         );

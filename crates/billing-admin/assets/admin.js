@@ -8,6 +8,16 @@
   });
   // Whoever comes back to a page finds its forms as they were.
   addEventListener("pageshow", () => document.querySelectorAll("button:disabled").forEach((b) => (b.disabled = false)));
+  // A menu closes when something else is wanted.
+  const menu = document.querySelector("details.menu");
+  if (menu) {
+    addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !menu.open) return;
+      menu.open = false;
+      menu.firstElementChild.focus();
+    });
+  }
   // What goes on by itself is looked at again, unless its reader is elsewhere.
   const again = document.querySelector("a[data-again]");
   if (again) setInterval(() => document.hidden || location.assign(again.href), again.dataset.again * 1000);

@@ -20,6 +20,7 @@ mod routes;
 mod show;
 mod story;
 mod words;
+mod workbook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,9 @@
 //! Lists: their parts, their pages and their exports, for whatever says what its rows are.
 
+mod cell;
 pub(crate) mod export;
+mod field;
+pub(crate) mod head;
 
 use askama::Template;
 use axum::extract::State;
@@ -10,16 +13,19 @@ use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
+pub(crate) use self::cell::Cell;
 use self::export::Value;
+pub(crate) use self::field::Field;
+pub(crate) use self::head::Head;
+use self::head::Sorting;
 use crate::lang::Lang;
-use crate::page::{Chip, Choice, Pages, Section, Shell, Viewer, html};
-use crate::pages::{Answer, ROWS, Shared, briefly, day_chips, days, pages};
+use crate::page::{Chip, Pages, Section, Shell, Viewer, html};
+use crate::pages::{Answer, ROWS, Shared, briefly, pages};
 use crate::params::{Asked, Params};
-use crate::show::{Pill, When};
 
 /// What is read part by part, by a page and by an export alike.
 pub(crate) trait List: 'static {
-    /// The conditions of the address.
+    /// The conditions of the address, and how it sorts.
     type Filter: Clone + Send + Sync + 'static;
     type Row: Send + 'static;
     /// Where a row stands.
@@ -39,7 +45,8 @@ pub(crate) trait List: 'static {
         limit: i64,
     ) -> BoxFuture<'a, Result<Slice<Self::Row>, StoreError>>;
 
-    fn cursor(row: &Self::Row) -> Self::Cursor;
+    /// Of a list that is sorted so.
+    fn cursor(row: &Self::Row, filter: &Self::Filter) -> Self::Cursor;
 
     /// A line of an export.
     fn values(row: &Self::Row) -> Vec<Value>;
@@ -48,6 +55,8 @@ pub(crate) trait List: 'static {
 /// A list with a page.
 pub(crate) trait Listed: List {
     const SECTION: Section;
+    /// How it is sorted when the address does not say.
+    const SORTED: &'static str;
 
     fn title(lang: Lang) -> &'static str;
     /// What is said while there is no row at all.
@@ -56,110 +65,12 @@ pub(crate) trait Listed: List {
     fn heads(lang: Lang) -> Vec<Head>;
     /// As many as there are heads; the first names the row.
     fn cells(row: &Self::Row, shell: &Shell) -> Vec<Cell>;
+    /// Something that can be done to all of it, by whoever may: its address and its name.
+    fn bulk(_: &Params, _: &Shell) -> Option<(String, &'static str)> {
+        None
+    }
     fn read_cursor(text: &str) -> Option<Self::Cursor>;
     fn write_cursor(cursor: &Self::Cursor) -> String;
-}
-
-/// A condition that can be set.
-pub(crate) enum Field {
-    Choice {
-        name: &'static str,
-        label: &'static str,
-        choices: Vec<Choice>,
-    },
-    Text {
-        name: &'static str,
-        label: &'static str,
-        value: String,
-    },
-    /// The fields `from` and `to`.
-    Days {
-        label: &'static str,
-        from: String,
-        to: String,
-    },
-}
-
-impl Field {
-    /// One of all values of an enumeration, in words.
-    pub(crate) fn choice<T: Copy>(
-        query: &Params,
-        name: &'static str,
-        label: &'static str,
-        all: &[T],
-        value: impl Fn(T) -> &'static str,
-        word: impl Fn(T) -> &'static str,
-    ) -> Self {
-        let choice =
-            |one: &T| Choice { value: value(*one), word: word(*one).to_owned(), is_on: query.get(name) == value(*one) };
-        Self::Choice { name, label, choices: all.iter().map(choice).collect() }
-    }
-
-    pub(crate) fn text(query: &Params, name: &'static str, label: &'static str) -> Self {
-        Self::Text { name, label, value: query.get(name).to_owned() }
-    }
-
-    pub(crate) fn days(query: &Params, label: &'static str) -> Self {
-        Self::Days { label, from: query.get("from").to_owned(), to: query.get("to").to_owned() }
-    }
-
-    fn chips(&self, query: &Params, shell: &Shell) -> Vec<Chip> {
-        let chip = |says: String, name| Chip { says, without: query.with(name, "") };
-        match self {
-            Self::Choice { name, label, choices } => {
-                let chosen = choices.iter().find(|choice| choice.is_on);
-                chosen.map(|choice| chip(format!("{label}: {}", choice.word), name)).into_iter().collect()
-            }
-            Self::Text { name, label, value } if !value.is_empty() => vec![chip(format!("{label}: {value}"), name)],
-            Self::Text { .. } => Vec::new(),
-            Self::Days { .. } => day_chips(shell, query, days(query, shell.zone)),
-        }
-    }
-}
-
-/// A column.
-#[derive(Clone, Copy)]
-pub(crate) struct Head {
-    name: &'static str,
-    is_number: bool,
-}
-
-impl Head {
-    pub(crate) const fn text(name: &'static str) -> Self {
-        Self { name, is_number: false }
-    }
-
-    pub(crate) const fn number(name: &'static str) -> Self {
-        Self { name, is_number: true }
-    }
-}
-
-/// What stands in a row.
-pub(crate) enum Cell {
-    Text(String),
-    /// With an address; the whole of what is shortened is its title.
-    Link {
-        href: String,
-        text: String,
-        title: String,
-    },
-    State(Pill),
-    When(When),
-    /// Longer words, which may be broken.
-    Words(String),
-}
-
-impl Cell {
-    /// To the page of an id.
-    pub(crate) fn link(path: &str, id: Option<impl ToString>) -> Self {
-        id.map_or_else(
-            || Self::Text(String::new()),
-            |id| {
-                let title = id.to_string();
-                Self::Link { href: format!("/{path}/{title}"), text: crate::show::short(&title), title }
-            },
-        )
-    }
 }
 
 #[derive(Template)]
@@ -174,11 +85,12 @@ struct Page {
     columns: Vec<(usize, &'static str, bool)>,
     /// Sent along with the choice of columns.
     conditions: Vec<(String, String)>,
-    /// Sent along with the conditions.
-    chosen: Vec<String>,
-    heads: Vec<Head>,
+    /// Sent along with the conditions: the columns, and the order.
+    kept: Vec<(String, String)>,
+    heads: Vec<(Head, Option<Sorting>)>,
     rows: Vec<Vec<Cell>>,
     pages: Pages,
+    bulk: Option<(String, &'static str)>,
 }
 
 /// The columns that the address names; none of them: all.
@@ -208,17 +120,21 @@ pub(crate) async fn page<L: Listed>(State(core): Shared, viewer: Viewer, Asked(q
         })
         .await?;
     drop(conn);
-    let pages = pages(&slice, &query, |row| L::write_cursor(&L::cursor(row))).exported(&shell, L::NAME, &query);
+    let pages =
+        pages(&slice, &query, |row| L::write_cursor(&L::cursor(row, &filter))).exported(&shell, L::NAME, &query);
     let pages = pages.viewed(&core, &shell, L::NAME, &query).await?;
     let fields = L::fields(&query, &shell);
-    let chips = fields.iter().flat_map(|field| field.chips(&query, &shell)).collect();
+    let chips =
+        fields.iter().flat_map(|field| field.chips(&query, &shell)).chain(head::chip::<L>(&query, lang)).collect();
     let (title, nothing, heads) = (L::title(lang), L::nothing(lang), L::heads(lang));
     let shown = columns(&query, &heads);
     let columns = heads.iter().zip(&shown).enumerate().map(|(n, (head, is_shown))| (n, head.name, *is_shown)).collect();
     let rows = slice.rows.iter().map(|row| kept(L::cells(row, &shell), &shown)).collect();
-    let heads = kept(heads, &shown);
-    let (conditions, chosen) = (query.without(&["col"]), query.all("col").map(str::to_owned).collect());
-    Ok(html(&Page { shell, title, nothing, fields, chips, columns, conditions, chosen, heads, rows, pages }))
+    let sortings = head::sortings(&query, &heads, L::SORTED);
+    let heads = kept(heads.into_iter().zip(sortings).collect(), &shown);
+    let (conditions, bulk) = (query.without(&["col"]), L::bulk(&query, &shell));
+    let kept = query.only(&["col", "sort"]);
+    Ok(html(&Page { shell, title, nothing, fields, chips, columns, conditions, kept, heads, rows, pages, bulk }))
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ pub(crate) enum Section {
     None,
 }
 
+impl Section {
+    /// One line has room for these, also in Russian.
+    const fn is_in_the_bar(self) -> bool {
+        matches!(
+            self,
+            Self::Home | Self::Accounts | Self::Bills | Self::Payments | Self::Refunds | Self::Reports | Self::Staff
+        )
+    }
+}
+
 /// The cookie that says which theme somebody wants.
 pub(crate) const THEME: &str = "billing_theme";
 
@@ -144,8 +154,18 @@ impl Shell {
         self.section == *section
     }
 
+    /// Those that stand in the bar: what is opened all day.
+    pub(crate) fn in_the_bar(&self) -> Vec<(Section, &'static str, &'static str)> {
+        self.sections().into_iter().filter(|(section, ..)| section.is_in_the_bar()).collect()
+    }
+
+    /// And the rest, which opens from it.
+    pub(crate) fn in_the_menu(&self) -> Vec<(Section, &'static str, &'static str)> {
+        self.sections().into_iter().filter(|(section, ..)| !section.is_in_the_bar()).collect()
+    }
+
     /// Those that the role may see.
-    pub(crate) fn sections(&self) -> Vec<(Section, &'static str, &'static str)> {
+    fn sections(&self) -> Vec<(Section, &'static str, &'static str)> {
         let Some(visitor) = &self.viewer.visitor else { return Vec::new() };
         let lang = self.lang();
         let mut sections = Vec::new();
@@ -239,8 +259,8 @@ impl Shell {
 
 /// A part of a list and how its neighbours are reached.
 pub(crate) struct Pages {
-    pub(crate) newer: Option<String>,
-    pub(crate) older: Option<String>,
+    pub(crate) back: Option<String>,
+    pub(crate) on: Option<String>,
     /// The same rows as tables: addresses and names.
     pub(crate) exports: Vec<(String, &'static str)>,
     pub(crate) views: Option<Views>,
@@ -252,7 +272,7 @@ impl Pages {
         let right = if list == "audit" { SeeAudit } else { SeeBooks };
         if shell.viewer.visitor.as_ref().is_some_and(|visitor| visitor.has(right)) {
             let at = |format| format!("/{list}/export{}", query.with("format", format));
-            self.exports = vec![(at("csv"), "CSV"), (at("excel"), "CSV (Excel)")];
+            self.exports = vec![(at("csv"), "CSV"), (at("excel"), "CSV (Excel)"), (at("xlsx"), "XLSX")];
         }
         self
     }

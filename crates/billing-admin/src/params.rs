@@ -4,6 +4,9 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use url::form_urlencoded;
 
+/// The fields that say which part of a list is shown.
+const PLACE: [&str; 2] = ["after", "before"];
+
 /// In order; a name may stand there several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Params(Vec<(String, String)>);
@@ -30,16 +33,19 @@ impl Params {
 
     /// What another form of the same page has to send along: all but these fields, and the place in the list.
     pub(crate) fn without(&self, names: &[&str]) -> Vec<(String, String)> {
-        let stays = |(key, _): &&(String, String)| {
-            !names.contains(&key.as_str()) && !["older", "newer"].contains(&key.as_str())
-        };
+        let stays = |(key, _): &&(String, String)| !names.contains(&key.as_str()) && !PLACE.contains(&key.as_str());
         self.0.iter().filter(stays).cloned().collect()
+    }
+
+    /// Of these names only.
+    pub(crate) fn only(&self, names: &[&str]) -> Vec<(String, String)> {
+        self.0.iter().filter(|(key, _)| names.contains(&key.as_str())).cloned().collect()
     }
 
     /// The address of the same page with one field changed, or taken away, and from the first row on.
     pub(crate) fn with(&self, name: &str, value: &str) -> String {
         let stays =
-            |(key, value): &&(String, String)| !value.is_empty() && ![name, "older", "newer"].contains(&key.as_str());
+            |(key, value): &&(String, String)| !value.is_empty() && name != key && !PLACE.contains(&key.as_str());
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(self.0.iter().filter(stays));
         if !value.is_empty() {

@@ -9,7 +9,7 @@ use billing::store::reports::{Change, Figure, Open, Span, Sum};
 use billing::{Currency, Kopecks, TariffId};
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::chart::Line;
+use crate::chart::{Bars, Line};
 use crate::lang::Lang;
 use crate::show;
 
@@ -161,6 +161,8 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<Line>,
     /// Whether the lines are amounts.
     pub(crate) is_money: bool,
+    /// What is drawn in the place of lines.
+    pub(crate) bars: Option<Bars>,
     pub(crate) tables: Vec<Table>,
 }
 
@@ -302,6 +304,7 @@ fn revenue(n: &Numbers, lang: Lang) -> Report {
         headlines,
         lines: names[..3].iter().map(|(figure, name)| n.line(name, |day| roubles(n.on(day, is(*figure)).1))).collect(),
         is_money: true,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("By tariff", "По тарифам"),
@@ -370,6 +373,7 @@ fn subscribers(n: &Numbers, lang: Lang) -> Report {
             n.line(lang.of("On trial", "Пробуют"), |day| whole(at(day, Figure::Trial).0)),
         ],
         is_money: false,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("What changed", "Что изменилось"),
@@ -419,6 +423,7 @@ fn approval(n: &Numbers, lang: Lang) -> Report {
         headlines,
         lines: kinds[1..].iter().map(|(kind, name)| n.line(name, rate(kind))).collect(),
         is_money: false,
+        bars: None,
         tables: vec![Table {
             title: lang.of("By end", "По исходам"),
             heads: vec![
@@ -479,6 +484,7 @@ fn recovery(n: &Numbers, lang: Lang) -> Report {
             n.line(lang.of("Recovered", "Возвращено"), |day| whole(n.on(day, is(Figure::Recovered)).0)),
         ],
         is_money: false,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("By reason code", "По кодам причины"),

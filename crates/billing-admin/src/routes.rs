@@ -10,8 +10,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use billing::staff::Right;
 use billing::staff::Right::{
-    Agree, ChangeRules, GiveBack, ManageStaff, MendSubscriptions, SeeAudit, SeeBooks, SeeCustomers, ServeCustomers,
-    SettleDifferences,
+    Agree, ChangeRules, GiveBack, ManageStaff, MendSubscriptions, SeeAudit, SeeBooks, SeeCustomers, SeeTraces,
+    ServeCustomers, SettleDifferences,
 };
 use billing::store::staff::ActionKind;
 
@@ -100,7 +100,7 @@ pub(crate) fn table() -> Vec<Route> {
     vec![
         route(GET, "/", Staff, pages::home::page),
         route(GET, "/find", Has(SeeCustomers), pages::find::page),
-        route(GET, "/accounts", Has(SeeCustomers), pages::accounts::page),
+        list::<Accounts>("/accounts", SeeCustomers),
         route(GET, "/accounts/{id}", Has(SeeCustomers), pages::account::page),
         preview("/accounts/{id}/cancel", ServeCustomers, ActionKind::Cancel),
         confirm("/accounts/{id}/cancel", ServeCustomers, ActionKind::Cancel),
@@ -116,9 +116,10 @@ pub(crate) fn table() -> Vec<Route> {
         confirm("/accounts/{id}/change_tariff", MendSubscriptions, ActionKind::ChangeTariff),
         preview("/accounts/{id}/retry_now", MendSubscriptions, ActionKind::RetryNow),
         confirm("/accounts/{id}/retry_now", MendSubscriptions, ActionKind::RetryNow),
-        route(GET, "/bills", Has(SeeCustomers), pages::bills::page),
+        list::<Bills>("/bills", SeeCustomers),
         route(GET, "/bills/{id}", Has(SeeCustomers), pages::bill::page),
-        route(GET, "/payments", Has(SeeCustomers), pages::payments::page),
+        route(POST, "/bills/{id}/traces", Has(SeeTraces), pages::bill::traces),
+        list::<Payments>("/payments", SeeCustomers),
         route(GET, "/payments/{id}", Has(SeeCustomers), pages::payment::page),
         route(GET, "/payments/{id}/refund", Has(GiveBack), pages::refund::preview),
         route(POST, "/payments/{id}/refund", Has(GiveBack), pages::refund::confirm).delicate(),
@@ -168,8 +169,6 @@ pub(crate) fn table() -> Vec<Route> {
         export::<Differences>("/differences/export", SeeBooks),
         export::<Audit>("/audit/export", SeeAudit),
         route(GET, "/rules", Has(SeeCustomers), pages::rules::page),
-        route(GET, "/rules/{code}", Has(SeeCustomers), pages::rules::one),
-        route(POST, "/rules/{code}", Has(ChangeRules), pages::rules::change).delicate(),
         route(POST, "/views", Staff, pages::views::save),
         route(POST, "/views/{id}/forget", Staff, pages::views::forget),
         route(GET, "/settings", Has(SeeCustomers), pages::settings::page),
@@ -180,7 +179,8 @@ pub(crate) fn table() -> Vec<Route> {
         route(GET, "/reports", Has(SeeBooks), pages::reports::first),
         route(GET, "/reports/{name}", Has(SeeBooks), pages::reports::page),
         route(GET, "/reports/{name}/csv", Has(SeeBooks), pages::reports::file),
-        route(GET, "/audit", Has(SeeAudit), pages::audit::page),
+        route(GET, "/reports/{name}/xlsx", Has(SeeBooks), pages::reports::workbook),
+        list::<Audit>("/audit", SeeAudit),
         route(GET, "/staff", Has(ManageStaff), pages::staff::page),
         route(POST, "/staff", Has(ManageStaff), pages::staff::let_in),
         route(POST, "/staff/{name}/role", Has(ManageStaff), pages::staff::give_role),

@@ -150,6 +150,13 @@ pub(crate) fn period(period: billing::period::Period, lang: Lang) -> String {
     format!("{n} {unit}")
 }
 
+/// An address of the network without what tells one customer from another: `203.0.•.•`.
+pub(crate) fn masked_address(address: &str) -> String {
+    let (sign, kept, rest) = if address.contains(':') { (':', 2, ":•") } else { ('.', 2, ".•.•") };
+    let parts: Vec<&str> = address.split(sign).take(kept).collect();
+    parts.join(&sign.to_string()) + rest
+}
+
 /// The beginning of an id, where the whole of it stands beside.
 #[expect(clippy::needless_pass_by_value, reason = "ids are copied")]
 pub(crate) fn short(id: impl ToString) -> String {
@@ -199,6 +206,13 @@ mod tests {
             ("99999999999999999999", None),
         ] {
             assert_eq!(parsed_amount(text), is.map(Kopecks::new), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_end() {
+        for (address, is) in [("203.0.113.7", "203.0.•.•"), ("2001:db8::7", "2001:db8:•")] {
+            assert_eq!(masked_address(address), is);
         }
     }
 

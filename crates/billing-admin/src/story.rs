@@ -25,6 +25,8 @@ pub(crate) struct Line {
     pub(crate) link: Option<(String, String)>,
     /// What the customer was told, in their words.
     pub(crate) told: String,
+    /// What the bank said, in its own words.
+    pub(crate) bank: String,
     pub(crate) facts: Vec<(&'static str, String)>,
     /// The task that did it, with its page in the dashboard of the queue, where there is one.
     pub(crate) task: Option<(Option<String>, String)>,
@@ -81,6 +83,7 @@ pub(crate) fn event(event: &Event, names_payment: bool, shell: &Shell) -> Line {
         pill: state(event, lang),
         link,
         told: told(&event.detail, lang),
+        bank: String::new(),
         facts,
         task: event.task_id.clone().map(|id| (shell.task_page(&id), id)),
         bodies: Vec::new(),
@@ -142,6 +145,7 @@ pub(crate) fn call(call: &GatewayCall, of: Option<PaymentId>, shell: &Shell) -> 
         pill: Some(words::call(call.outcome, lang)),
         link: of.map(|payment| (format!("/payments/{payment}"), show::short(payment))),
         told: String::new(),
+        bank: String::new(),
         facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         task: call.task_id.clone().map(|id| (shell.task_page(&id), id)),
         bodies: bodies.into_iter().filter_map(|(name, body)| Some((name, body?))).collect(),
@@ -160,20 +164,21 @@ pub(crate) fn done(entry: &AuditEntry, shell: &Shell) -> Line {
         pill: None,
         link: None,
         told: String::new(),
+        bank: String::new(),
         facts: fact(lang.of("Why", "Причина"), entry.reason.as_ref()).into_iter().collect(),
         task: None,
         bodies: Vec::new(),
     }
 }
 
-/// What the gateway has told by itself.
-pub(crate) fn notice(kept: &Kept, shell: &Shell) -> Line {
+/// What the gateway has told by itself; of which payment it is is said where the page is about more than one.
+pub(crate) fn notice(kept: &Kept, names_payment: bool, shell: &Shell) -> Line {
     let lang = shell.lang();
+    let payment = kept.payment_id.filter(|_| names_payment);
     let facts = [
         (lang.of("Transaction", "Транзакция"), kept.notice.transaction_id.map(|id| id.to_string())),
         (lang.of("Status at the gateway", "Статус у шлюза"), kept.notice.status.clone()),
         (lang.of("Reason code", "Код причины"), kept.notice.reason_code.map(|code| code.to_string())),
-        (lang.of("The bank\u{2019}s word", "Слово банка"), kept.notice.provider_message.clone()),
     ];
     Line {
         order: kept.received_at,
@@ -181,8 +186,9 @@ pub(crate) fn notice(kept: &Kept, shell: &Shell) -> Line {
         lane: lang.of("Gateway", "Шлюз"),
         what: format!("{}: {}", lang.of("Notification", "Уведомление"), words::notice(kept.kind, lang)),
         pill: Some(words::notice_effect(kept.effect, lang)),
-        link: None,
+        link: payment.map(|payment| (format!("/payments/{payment}"), show::short(payment))),
         told: String::new(),
+        bank: kept.notice.provider_message.clone().unwrap_or_default(),
         facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         task: None,
         bodies: Vec::new(),

@@ -287,6 +287,8 @@ pub(crate) fn audited(action_name: &str, lang: Lang) -> &str {
         "staff_password_reset" => lang.of("Had somebody choose another password", "Пароль сброшен"),
         "staff_disabled" => lang.of("Let somebody in no more", "Вход закрыт"),
         "staff_role" => lang.of("Gave a role", "Назначена роль"),
+        "saw_traces" => lang.of("Saw personal traces", "Просмотрены персональные данные"),
+        "setting" => lang.of("Changed a setting", "Изменена настройка"),
         "exported" => lang.of("Took a list as a table", "Выгружен список"),
         "export_ended" => lang.of("The table was complete", "Выгрузка завершена"),
         "difference_decided" => lang.of("Decided about a difference", "Решение по расхождению"),

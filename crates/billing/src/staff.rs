@@ -49,6 +49,8 @@ pub enum Right {
     SeeAudit,
     /// To let people in, and to give them roles.
     ManageStaff,
+    /// Personal traces of a customer, as the address that somebody paid from. Each look stands in the audit log.
+    SeeTraces,
 }
 
 impl Right {
@@ -64,6 +66,7 @@ impl Right {
         Self::ChangeRules,
         Self::SeeAudit,
         Self::ManageStaff,
+        Self::SeeTraces,
     ];
 }
 
@@ -76,7 +79,7 @@ impl Role {
             Right::SeeCustomers => matches!(self, Support | Accountant | ChiefAccountant | Auditor),
             Right::SeeBooks => matches!(self, Accountant | ChiefAccountant | Auditor),
             Right::ServeCustomers => matches!(self, Support | Accountant | ChiefAccountant),
-            Right::MendSubscriptions | Right::GiveBack | Right::SettleDifferences => {
+            Right::MendSubscriptions | Right::GiveBack | Right::SettleDifferences | Right::SeeTraces => {
                 matches!(self, Accountant | ChiefAccountant)
             }
             Right::Agree | Right::ChangeRules => matches!(self, ChiefAccountant),

@@ -23,6 +23,7 @@ use crate::Core;
 use crate::page::{Problem, Viewer};
 use crate::pages::{Answer, Shared, briefly};
 use crate::params::Asked;
+use crate::workbook::{self, Workbook};
 
 /// Rows that are read at a time; between two times others have the connection.
 const BATCH: i64 = 1_000;
@@ -108,12 +109,20 @@ fn guarded(text: &str) -> String {
     }
 }
 
+/// What its rows are written to.
+enum Paper {
+    Lines(Format),
+    Book(Box<Workbook>),
+    /// All of it was written.
+    Full,
+}
+
 /// Where an export has come to.
 struct Export<L: List> {
     core: Arc<Core>,
     by: By,
     filter: L::Filter,
-    format: Format,
+    paper: Paper,
     /// `None`: nothing was written yet.
     behind: Option<Part<L::Cursor>>,
     count: u64,
@@ -129,12 +138,15 @@ pub(crate) async fn export<L: List>(State(core): Shared, viewer: Viewer, Asked(q
     let entry = Entry::new("exported").target("list", L::NAME).after(conditions);
     audit(&mut *db.conn().await?, &by, &entry, db.now()).await.map_err(Problem::from)?;
     let day = db.now().with_timezone(&zone).format("%Y-%m-%d");
-    let name = format!("{}-{day}", L::NAME);
-    let format = Format::asked(query.get("format"));
+    let asked = query.get("format");
+    let (paper, kind, ending) = match asked {
+        "xlsx" => (Paper::Book(Box::new(Workbook::new(zone))), workbook::CONTENT_TYPE, "xlsx"),
+        _ => (Paper::Lines(Format::asked(asked)), "text/csv; charset=utf-8", "csv"),
+    };
     let filter = L::filter(&query, zone);
     let begun: Export<L> =
-        Export { core, by, filter, format, behind: None, count: 0, has_ended: false, of: PhantomData };
-    let file = format!("attachment; filename=\"{name}.csv\"");
+        Export { core, by, filter, paper, behind: None, count: 0, has_ended: false, of: PhantomData };
+    let file = format!("attachment; filename=\"{}-{day}.{ending}\"", L::NAME);
     let body = Body::from_stream(stream::try_unfold(begun, |export| async move {
         match export.next().await {
             Ok(next) => Ok(next),
@@ -146,7 +158,7 @@ pub(crate) async fn export<L: List>(State(core): Shared, viewer: Viewer, Asked(q
         }
     }));
     let headers: [(HeaderName, HeaderValue); 2] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_DISPOSITION, HeaderValue::from_str(&file).map_err(|_| Problem::Defect)?),
     ];
     let response: Response = (headers, body).into_response();
@@ -168,8 +180,8 @@ impl<L: List> Export<L> {
             })
             .await?;
         self.count += slice.rows.len() as u64;
-        let last = slice.rows.last().filter(|_| slice.has_older);
-        self.behind = last.map(|row| Part::OlderThan(L::cursor(row)));
+        let last = slice.rows.last().filter(|_| slice.has_behind);
+        self.behind = last.map(|row| Part::Behind(L::cursor(row, &self.filter)));
         self.has_ended = self.behind.is_none();
         if self.has_ended {
             let after = serde_json::json!({ "rows": self.count });
@@ -179,28 +191,68 @@ impl<L: List> Export<L> {
         Ok(slice.rows)
     }
 
-    /// The next lines, and where it has come to with them.
-    async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, StoreError> {
-        let zone = self.core.services.time_zone;
-        if self.has_ended {
-            return Ok(None);
-        }
-        let mut lines = Vec::new();
-        let mut text = Vec::new();
-        let part = self.behind.take().unwrap_or_else(|| {
-            lines.push(L::COLUMNS.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
-            if self.format == Format::Excel {
-                text.extend("\u{feff}".as_bytes());
+    /// What goes out next, and where it has come to with that.
+    async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, ExportError> {
+        loop {
+            let has_begun = self.behind.is_some();
+            let part = match self.behind.take() {
+                _ if self.has_ended => return Ok(self.rest()?.map(|text| (text, self))),
+                Some(part) => part,
+                None => Part::First,
+            };
+            let rows = self.rows(part).await?;
+            let text = self.written(&rows, has_begun)?;
+            // Nothing at all would be the end of the body.
+            if !text.is_empty() {
+                return Ok(Some((text, self)));
             }
-            Part::First
-        });
-        let rows = self.rows(part).await?;
-        let line = |row: &L::Row| L::values(row).iter().map(|value| self.format.cell(value, zone)).collect();
-        lines.extend(rows.iter().map(line));
-        // Into memory nothing fails to be written.
-        text.extend(self.format.lines(&lines).unwrap_or_default());
-        Ok(Some((text, self)))
+        }
     }
+
+    /// The rows as they go out; the first ones behind the names of their columns.
+    fn written(&mut self, rows: &[L::Row], has_begun: bool) -> io::Result<Vec<u8>> {
+        let zone = self.core.services.time_zone;
+        match &mut self.paper {
+            Paper::Lines(format) => {
+                let (format, mut lines) = (*format, Vec::with_capacity(rows.len() + 1));
+                if !has_begun {
+                    lines.push(L::COLUMNS.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+                }
+                lines.extend(
+                    rows.iter().map(|row| L::values(row).iter().map(|value| format.cell(value, zone)).collect()),
+                );
+                let mark = if format == Format::Excel && !has_begun { "\u{feff}" } else { "" };
+                Ok([mark.as_bytes(), &format.lines(&lines)?].concat())
+            }
+            Paper::Book(book) => {
+                if !has_begun {
+                    book.sheet(L::NAME, L::COLUMNS)?;
+                }
+                for row in rows {
+                    book.line(&L::values(row))?;
+                }
+                Ok(book.take())
+            }
+            Paper::Full => Ok(Vec::new()),
+        }
+    }
+
+    /// What stands behind the last row.
+    fn rest(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match std::mem::replace(&mut self.paper, Paper::Full) {
+            Paper::Book(book) => book.finish().map(Some),
+            Paper::Lines(_) | Paper::Full => Ok(None),
+        }
+    }
+}
+
+/// Why the rest does not come.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the rows cannot be written")]
+    Write(#[from] io::Error),
 }
 
 #[cfg(test)]

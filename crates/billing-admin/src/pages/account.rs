@@ -1,14 +1,15 @@
 //! One account: its story, why it is in its state, what comes next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use axum::extract::{Path, State};
 use billing::account::AccountStatus;
-use billing::event::Event;
+use billing::event::{Event, EventKind};
 use billing::payment::PaymentState;
 use billing::staff::Right;
 use billing::store::gateway_calls::{self, GatewayCall};
+use billing::store::notifications::{self, Kept};
 use billing::store::staff::{self, ActionKind, AuditEntry};
 use billing::store::subscriptions::{self, Subscription};
 use billing::store::{StoreError, events};
@@ -64,6 +65,9 @@ struct Read {
     subscription: Subscription,
     events: Vec<Event>,
     calls: Vec<(PaymentId, GatewayCall)>,
+    notices: Vec<Kept>,
+    /// What banks said to customers of refused payments.
+    said: BTreeMap<PaymentId, String>,
     /// What the staff did to the account.
     done: Vec<AuditEntry>,
     bills: Vec<subscriptions::BillView>,
@@ -83,7 +87,8 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(id): Path<Str
         })
         .await?;
     drop(conn);
-    let Read { subscription, mut events, calls, done, bills, payments } = read.ok_or(Problem::NotFound)?;
+    let Read { subscription, mut events, calls, notices, said, done, bills, payments } =
+        read.ok_or(Problem::NotFound)?;
     let shell = Shell::new(&core, Section::Accounts, &viewer);
     let lang = shell.lang();
     let explained = subscription.explained(&core.services.times, shell.now);
@@ -96,7 +101,12 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(id): Path<Str
     let next_charge = subscription.next_charge();
     let next_charge = next_charge
         .map(|(at, amount, currency)| (shell.when(&at), shell.distance(&at), show::money(amount, currency, lang)));
-    let mut story: Vec<Line> = events.iter().map(|event| story::event(event, true, &shell)).collect();
+    let line = |event: &Event| {
+        let is_refusal = event.kind == EventKind::PaymentMoved && event.to_state.as_deref() == Some("declined");
+        let bank = event.payment_id.filter(|_| is_refusal).and_then(|payment| said.get(&payment).cloned());
+        Line { bank: bank.unwrap_or_default(), ..story::event(event, true, &shell) }
+    };
+    let mut story: Vec<Line> = events.iter().map(line).collect();
     // Calls of the payments on this page, within its time.
     let (last, first) = (events.first().map(|event| event.at), events.last().map(|event| event.at));
     let is_on_page = |at: DateTime<Utc>| {
@@ -106,6 +116,8 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(id): Path<Str
     };
     let within = |call: &GatewayCall| is_on_page(call.started_at);
     story.extend(calls.iter().filter(|(_, call)| within(call)).map(|(of, call)| story::call(call, Some(*of), &shell)));
+    let within = notices.iter().filter(|kept| is_on_page(kept.received_at));
+    story.extend(within.map(|kept| story::notice(kept, true, &shell)));
     story.extend(done.iter().filter(|entry| is_on_page(entry.at)).map(|entry| story::done(entry, &shell)));
     // Events of one moment stay in their order.
     story.sort_by_key(|line| std::cmp::Reverse(line.order));
@@ -138,7 +150,10 @@ async fn read(conn: &mut AsyncPgConnection, id: AccountId, before: Option<i64>) 
     let Some(subscription) = subscriptions::get(conn, id).await? else { return Ok(None) };
     let events = events::story_of_account(conn, id, before, STORY + 1).await?;
     let of: BTreeSet<PaymentId> = events.iter().filter_map(|event| event.payment_id).collect();
-    let calls = gateway_calls::of_payments(conn, &Vec::from_iter(of)).await?;
+    let of = Vec::from_iter(of);
+    let calls = gateway_calls::of_payments(conn, &of).await?;
+    let notices = notifications::of_payments(conn, &of).await?;
+    let said = billing::store::payments::said_of_refusals(conn, &of).await?.into_iter().collect();
     let done = staff::audited_about(conn, &id.to_string(), DONE).await?;
     let bills = subscriptions::bills(conn, id, None, LATEST).await?;
     let payments = subscriptions::payments(conn, id, None, LATEST).await?;
@@ -146,6 +161,8 @@ async fn read(conn: &mut AsyncPgConnection, id: AccountId, before: Option<i64>) 
         subscription,
         events,
         calls,
+        notices,
+        said,
         done,
         bills: bills.map(|page| page.rows).unwrap_or_default(),
         payments: payments.map(|page| page.rows).unwrap_or_default(),

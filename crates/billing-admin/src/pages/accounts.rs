@@ -1,106 +1,22 @@
 //! The list of accounts.
 
-use askama::Template;
-use axum::extract::State;
-use billing::AccountId;
 use billing::account::AccountStatus;
 use billing::staff::Right;
 use billing::store::StoreError;
-use billing::store::browse::{self, AccountCursor, AccountFilter, AccountLine, Part, Slice};
-use chrono::DateTime;
+use billing::store::browse::{self, AccountCursor, AccountFilter, AccountKey, AccountLine, Part, Slice};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
-use super::{Answer, ROWS, Shared, briefly, pages, part};
-use crate::list::List;
+use crate::lang::Lang;
 use crate::list::export::Value;
-use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
-use crate::params::{Asked, Params};
-use crate::show::{self, When};
-use crate::words;
+use crate::list::head::sort;
+use crate::list::{Cell, Field, Head, List, Listed};
+use crate::page::{Section, Shell};
+use crate::params::Params;
+use crate::{show, words};
 
-#[derive(Template)]
-#[template(path = "accounts.html")]
-struct Page {
-    shell: Shell,
-    statuses: Vec<Choice>,
-    chips: Vec<Chip>,
-    rows: Vec<Row>,
-    pages: Pages,
-    /// Where all of the list is extended, for whoever may.
-    bulk: Option<String>,
-}
-
-struct Row {
-    id: AccountId,
-    short: String,
-    status: Status,
-    is_ending: bool,
-    tariff: String,
-    paid_until: Option<When>,
-    access_until: Option<When>,
-    next_charge: Option<(When, String)>,
-    declines: i32,
-    card: String,
-}
-
-pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
-    let shell = Shell::new(&core, Section::Accounts, &viewer);
-    let (filter, part) = (Accounts::filter(&query, shell.zone), part(&query, cursor));
-    let mut conn = core.services.db.conn().await?;
-    let slice = conn
-        .build_transaction()
-        .read_only()
-        .run(async |conn: &mut AsyncPgConnection| {
-            briefly(conn).await?;
-            browse::accounts(conn, filter, part, ROWS).await
-        })
-        .await?;
-    drop(conn);
-    let pages =
-        pages(&slice, &query, |row: &AccountLine| written(row.cursor())).exported(&shell, Accounts::NAME, &query);
-    let pages = pages.viewed(&core, &shell, Accounts::NAME, &query).await?;
-    let choice = |status: &AccountStatus| Choice {
-        value: status.as_str(),
-        word: words::account(*status, shell.lang()).word.to_owned(),
-        is_on: filter.status == Some(*status),
-    };
-    let statuses: Vec<Choice> = AccountStatus::ALL.iter().map(choice).collect();
-    let chips = statuses.iter().filter(|choice| choice.is_on);
-    let chips = chips.map(|choice| Chip { says: choice.word.clone(), without: query.with("status", "") }).collect();
-    let rows = slice.rows.into_iter().map(|line| row(&shell, line)).collect();
-    let may = viewer.visitor()?.has(Right::MendSubscriptions);
-    let bulk = may.then(|| format!("/accounts/extend{}", query.with("", "")));
-    Ok(html(&Page { shell, statuses, chips, rows, pages, bulk }))
-}
-
-fn row(shell: &Shell, line: AccountLine) -> Row {
-    Row {
-        id: line.id,
-        short: show::short(line.id),
-        status: words::account(line.status, shell.lang()),
-        is_ending: line.cancel_at_period_end,
-        tariff: line.tariff.unwrap_or_default(),
-        paid_until: line.paid_until.map(|at| shell.when(&at)),
-        access_until: line.access_until.map(|at| shell.when(&at)),
-        next_charge: line.next_charge_at.map(|at| (shell.when(&at), shell.distance(&at))),
-        declines: line.declines,
-        card: line.card.as_ref().map(show::card).unwrap_or_default(),
-    }
-}
-
-/// `<microseconds>.<id>`: rows of the same second are told apart.
-fn written((at, id): AccountCursor) -> String {
-    format!("{}.{id}", at.timestamp_micros())
-}
-
-fn cursor(text: &str) -> Option<AccountCursor> {
-    let (at, id) = text.split_once('.')?;
-    Some((DateTime::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
-}
-
-/// What an export has of it.
 pub(crate) struct Accounts;
 
 impl List for Accounts {
@@ -122,9 +38,13 @@ impl List for Accounts {
         "card",
     ];
 
-    fn filter(query: &Params, zone: Tz) -> AccountFilter {
-        let _ = zone;
-        AccountFilter { status: query.get("status").parse().ok() }
+    fn filter(query: &Params, _: Tz) -> AccountFilter {
+        let keys = [
+            ("created", AccountKey::Created),
+            ("paid_until", AccountKey::PaidUntil),
+            ("next_charge", AccountKey::NextCharge),
+        ];
+        AccountFilter { status: query.get("status").parse().ok(), sort: sort(query, &keys) }
     }
 
     fn read<'a>(
@@ -136,8 +56,8 @@ impl List for Accounts {
         Box::pin(browse::accounts(conn, *filter, part, limit))
     }
 
-    fn cursor(row: &AccountLine) -> AccountCursor {
-        row.cursor()
+    fn cursor(row: &AccountLine, filter: &AccountFilter) -> AccountCursor {
+        row.cursor(filter.sort.by)
     }
 
     fn values(row: &AccountLine) -> Vec<Value> {
@@ -156,8 +76,90 @@ impl List for Accounts {
     }
 }
 
+impl Listed for Accounts {
+    const SECTION: Section = Section::Accounts;
+    const SORTED: &'static str = "-created";
+
+    fn title(lang: Lang) -> &'static str {
+        lang.of("Accounts", "Абоненты")
+    }
+
+    fn nothing(lang: Lang) -> &'static str {
+        lang.of(
+            "There is no account yet: the auth service registers them.",
+            "Абонентов ещё нет: их регистрирует сервис авторизации.",
+        )
+    }
+
+    fn fields(query: &Params, shell: &Shell) -> Vec<Field> {
+        let lang = shell.lang();
+        let word = |status| words::account(status, lang).word;
+        let label = lang.of("Status", "Состояние");
+        vec![Field::choice(query, "status", label, AccountStatus::ALL, AccountStatus::as_str, word)]
+    }
+
+    fn heads(lang: Lang) -> Vec<Head> {
+        let is_paid = lang.of("those that were paid for", "только оплаченные");
+        let is_charged = lang.of("those with a next charge", "только со следующим списанием");
+        vec![
+            Head::text(lang.of("Account", "Абонент")),
+            Head::text(lang.of("Status", "Состояние")),
+            Head::text(lang.of("Tariff", "Тариф")),
+            Head::text(lang.of("Paid until", "Оплачено до")).by("paid_until").only(is_paid),
+            Head::text(lang.of("Access until", "Доступ до")),
+            Head::text(lang.of("Next charge", "Следующее списание")).by("next_charge").only(is_charged),
+            Head::number(lang.of("Refusals", "Отказы")),
+            Head::text(lang.of("Card", "Карта")),
+            Head::text(lang.of("Registered", "Зарегистрирован")).by("-created"),
+        ]
+    }
+
+    fn cells(row: &AccountLine, shell: &Shell) -> Vec<Cell> {
+        let when = |at: Option<DateTime<Utc>>| Cell::when(at.map(|at| shell.when(&at)));
+        let ends = if row.cancel_at_period_end { shell.t("not renewed", "не продлевается") } else { "" };
+        let distance = row.next_charge_at.map(|at| shell.distance(&at)).unwrap_or_default();
+        vec![
+            Cell::link("accounts", Some(row.id)),
+            Cell::State(words::account(row.status, shell.lang())).noted(ends),
+            Cell::Text(row.tariff.clone().unwrap_or_default()),
+            when(row.paid_until),
+            when(row.access_until),
+            when(row.next_charge_at).noted(distance),
+            Cell::Text(row.declines.to_string()),
+            Cell::Text(row.card.as_ref().map(show::card).unwrap_or_default()),
+            when(Some(row.created_at)),
+        ]
+    }
+
+    fn bulk(query: &Params, shell: &Shell) -> Option<(String, &'static str)> {
+        let may = shell.viewer.visitor.as_ref().is_some_and(|visitor| visitor.has(Right::MendSubscriptions));
+        let name = shell.lang().of("Extend all of the list…", "Продлить всем из списка…");
+        may.then(|| (format!("/accounts/extend{}", query.with("", "")), name))
+    }
+
+    fn read_cursor(text: &str) -> Option<AccountCursor> {
+        cursor(text)
+    }
+
+    fn write_cursor(cursor: &AccountCursor) -> String {
+        written(*cursor)
+    }
+}
+
+/// `<microseconds>.<id>`: rows of the same second are told apart.
+fn written((at, id): AccountCursor) -> String {
+    format!("{}.{id}", at.timestamp_micros())
+}
+
+fn cursor(text: &str) -> Option<AccountCursor> {
+    let (at, id) = text.split_once('.')?;
+    Some((DateTime::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
+    use billing::AccountId;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,5 @@
 //! What the staff did.
 
-use askama::Template;
-use axum::extract::State;
 use billing::store::StoreError;
 use billing::store::browse::{Part, Slice};
 use billing::store::staff::{AuditEntry, AuditFilter, audit_entries};
@@ -9,85 +7,14 @@ use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
-use super::{Answer, ROWS, Shared, briefly, pages, part};
-use crate::list::List;
+use crate::lang::Lang;
 use crate::list::export::Value;
-use crate::page::{Chip, Pages, Section, Shell, Viewer, html};
-use crate::params::{Asked, Params};
-use crate::show::When;
+use crate::list::head::order;
+use crate::list::{Cell, Field, Head, List, Listed};
+use crate::page::{Section, Shell};
+use crate::params::Params;
 use crate::words;
 
-#[derive(Template)]
-#[template(path = "audit.html")]
-struct Page {
-    shell: Shell,
-    who: String,
-    target: String,
-    chips: Vec<Chip>,
-    rows: Vec<Row>,
-    pages: Pages,
-}
-
-struct Row {
-    at: When,
-    who: String,
-    role: String,
-    address: String,
-    action: String,
-    target: String,
-    href: Option<String>,
-    reason: String,
-    before: String,
-    after: String,
-}
-
-pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
-    let shell = Shell::new(&core, Section::Audit, &viewer);
-    let [who, target] = ["who", "target"].map(|name| query.get(name).to_owned());
-    let filter = Audit::filter(&query, shell.zone);
-    let part = part(&query, |text| text.parse::<i64>().ok());
-    let mut conn = core.services.db.conn().await?;
-    let slice: Slice<AuditEntry> = conn
-        .build_transaction()
-        .read_only()
-        .run(async |conn: &mut AsyncPgConnection| {
-            briefly(conn).await?;
-            audit_entries(conn, &filter, part, ROWS).await
-        })
-        .await?;
-    drop(conn);
-    let pages = pages(&slice, &query, |entry: &AuditEntry| entry.id.to_string()).exported(&shell, Audit::NAME, &query);
-    let pages = pages.viewed(&core, &shell, Audit::NAME, &query).await?;
-    let chip = |name: &str, says: &str, value: &str| {
-        (!value.is_empty()).then(|| Chip { says: format!("{says} {value}"), without: query.with(name, "") })
-    };
-    let chips = [chip("who", shell.t("who:", "кто:"), &who), chip("target", shell.t("about:", "о чём:"), &target)];
-    let chips = chips.into_iter().flatten().collect();
-    let rows = slice.rows.into_iter().map(|entry| row(&shell, entry)).collect();
-    Ok(html(&Page { shell, who, target, chips, rows, pages }))
-}
-
-fn row(shell: &Shell, entry: AuditEntry) -> Row {
-    let json = |value: Option<serde_json::Value>| {
-        value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_default()
-    };
-    let target = entry.target.unwrap_or_default();
-    let is_account = entry.target_kind.as_deref() == Some("account") && shell.may_find();
-    Row {
-        at: shell.exactly(&entry.at),
-        who: entry.name,
-        role: entry.role.parse().map_or(entry.role.clone(), |role| words::role(role, shell.lang()).to_owned()),
-        address: entry.address,
-        action: words::audited(&entry.action, shell.lang()).to_owned(),
-        href: is_account.then(|| format!("/accounts/{target}")),
-        target,
-        reason: entry.reason.unwrap_or_default(),
-        before: json(entry.before),
-        after: json(entry.after),
-    }
-}
-
-/// What an export has of it.
 pub(crate) struct Audit;
 
 impl List for Audit {
@@ -99,10 +26,9 @@ impl List for Audit {
     const COLUMNS: &'static [&'static str] =
         &["id", "at", "who", "role", "address", "action", "target_kind", "target", "reason", "before", "after"];
 
-    fn filter(query: &Params, zone: Tz) -> AuditFilter {
-        let _ = zone;
+    fn filter(query: &Params, _: Tz) -> AuditFilter {
         let some = |name| Some(query.get(name).to_lowercase()).filter(|text| !text.is_empty());
-        AuditFilter { name: some("who"), target: some("target") }
+        AuditFilter { name: some("who"), target: some("target"), order: order(query, "at") }
     }
 
     fn read<'a>(
@@ -114,7 +40,7 @@ impl List for Audit {
         Box::pin(audit_entries(conn, filter, part, limit))
     }
 
-    fn cursor(row: &AuditEntry) -> i64 {
+    fn cursor(row: &AuditEntry, _: &AuditFilter) -> i64 {
         row.id
     }
 
@@ -132,5 +58,65 @@ impl List for Audit {
             Value::text(row.before.as_ref()),
             Value::text(row.after.as_ref()),
         ]
+    }
+}
+
+impl Listed for Audit {
+    const SECTION: Section = Section::Audit;
+    const SORTED: &'static str = "-at";
+
+    fn title(lang: Lang) -> &'static str {
+        lang.of("Audit log", "Журнал")
+    }
+
+    fn nothing(lang: Lang) -> &'static str {
+        lang.of("Nothing was done yet.", "Пока ничего не делали.")
+    }
+
+    fn fields(query: &Params, shell: &Shell) -> Vec<Field> {
+        let lang = shell.lang();
+        vec![
+            Field::text(query, "who", lang.of("Who", "Кто")),
+            Field::text(query, "target", lang.of("About (id or name)", "О чём (id или имя)")),
+        ]
+    }
+
+    fn heads(lang: Lang) -> Vec<Head> {
+        vec![
+            Head::text(lang.of("When", "Когда")).by("-at"),
+            Head::text(lang.of("Who", "Кто")),
+            Head::text(lang.of("What", "Что")),
+            Head::text(lang.of("About", "О чём")),
+            Head::text(lang.of("Why", "Причина")),
+            Head::text(lang.of("Change", "Изменение")),
+        ]
+    }
+
+    fn cells(entry: &AuditEntry, shell: &Shell) -> Vec<Cell> {
+        let lang = shell.lang();
+        let role = entry.role.parse().map_or(entry.role.as_str(), |role| words::role(role, lang));
+        let target = entry.target.clone().unwrap_or_default();
+        let is_account = entry.target_kind.as_deref() == Some("account") && shell.may_find();
+        let json = |name, value: Option<&serde_json::Value>| Some((name, serde_json::to_string_pretty(value?).ok()?));
+        let change = [
+            json(lang.of("Before", "Было"), entry.before.as_ref()),
+            json(lang.of("After", "Стало"), entry.after.as_ref()),
+        ];
+        vec![
+            Cell::When(shell.exactly(&entry.at)),
+            Cell::Text(entry.name.clone()).noted(format!("{role}, {}", entry.address)),
+            Cell::Text(words::audited(&entry.action, lang).to_owned()),
+            if is_account { Cell::link("accounts", Some(target)) } else { Cell::Words(target) },
+            Cell::Words(entry.reason.clone().unwrap_or_default()),
+            Cell::Folded(change.into_iter().flatten().collect()),
+        ]
+    }
+
+    fn read_cursor(text: &str) -> Option<i64> {
+        text.parse().ok()
+    }
+
+    fn write_cursor(cursor: &i64) -> String {
+        cursor.to_string()
     }
 }

@@ -1,7 +1,5 @@
 //! The list of bills.
 
-use askama::Template;
-use axum::extract::State;
 use billing::bill::BillStatus;
 use billing::store::StoreError;
 use billing::store::browse::{self, BillFilter, Part, Slice};
@@ -11,26 +9,17 @@ use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
-use super::{Answer, ROWS, Shared, briefly, days, pages, part};
-use crate::list::List;
+use super::days;
+use crate::lang::Lang;
 use crate::list::export::Value;
-use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
-use crate::params::{Asked, Params};
+use crate::list::head::order;
+use crate::list::{Cell, Field, Head, List, Listed};
+use crate::page::{Section, Shell, Status};
+use crate::params::Params;
 use crate::show::{self, When};
 use crate::words;
 
-#[derive(Template)]
-#[template(path = "bills.html")]
-struct Page {
-    shell: Shell,
-    statuses: Vec<Choice>,
-    from: String,
-    to: String,
-    chips: Vec<Chip>,
-    rows: Vec<Row>,
-    pages: Pages,
-}
-
+/// A bill on the page of something else.
 pub(super) struct Row {
     pub(super) id: BillId,
     pub(super) short: String,
@@ -41,36 +30,6 @@ pub(super) struct Row {
     pub(super) description: String,
     pub(super) amount: String,
     pub(super) status: Status,
-}
-
-pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
-    let shell = Shell::new(&core, Section::Bills, &viewer);
-    let filter = Bills::filter(&query, shell.zone);
-    let part = part(&query, |text| text.parse().ok());
-    let mut conn = core.services.db.conn().await?;
-    let slice = conn
-        .build_transaction()
-        .read_only()
-        .run(async |conn: &mut AsyncPgConnection| {
-            briefly(conn).await?;
-            browse::bills(conn, filter, part, ROWS).await
-        })
-        .await?;
-    drop(conn);
-    let pages = pages(&slice, &query, |row: &BillView| row.id.to_string()).exported(&shell, Bills::NAME, &query);
-    let pages = pages.viewed(&core, &shell, Bills::NAME, &query).await?;
-    let choice = |status: &BillStatus| Choice {
-        value: status.as_str(),
-        word: words::bill(*status, shell.lang()).word.to_owned(),
-        is_on: filter.status == Some(*status),
-    };
-    let statuses: Vec<Choice> = BillStatus::ALL.iter().map(choice).collect();
-    let mut chips: Vec<Chip> = super::day_chips(&shell, &query, filter.made);
-    let chosen = statuses.iter().filter(|choice| choice.is_on);
-    chips.extend(chosen.map(|choice| Chip { says: choice.word.clone(), without: query.with("status", "") }));
-    let rows = slice.rows.iter().map(|bill| row(&shell, bill)).collect();
-    let (from, to) = (query.get("from").to_owned(), query.get("to").to_owned());
-    Ok(html(&Page { shell, statuses, from, to, chips, rows, pages }))
 }
 
 pub(super) fn row(shell: &Shell, bill: &BillView) -> Row {
@@ -96,7 +55,6 @@ fn kind(bill: &BillView, shell: &Shell) -> String {
     }
 }
 
-/// What an export has of it.
 pub(crate) struct Bills;
 
 impl List for Bills {
@@ -109,7 +67,7 @@ impl List for Bills {
         &["id", "created_at", "account", "kind", "description", "period_no", "amount", "currency", "status", "paid_at"];
 
     fn filter(query: &Params, zone: Tz) -> BillFilter {
-        BillFilter { status: query.get("status").parse().ok(), made: days(query, zone) }
+        BillFilter { status: query.get("status").parse().ok(), made: days(query, zone), order: order(query, "created") }
     }
 
     fn read<'a>(
@@ -121,7 +79,7 @@ impl List for Bills {
         Box::pin(browse::bills(conn, *filter, part, limit))
     }
 
-    fn cursor(row: &BillView) -> BillId {
+    fn cursor(row: &BillView, _: &BillFilter) -> BillId {
         row.id
     }
 
@@ -138,5 +96,61 @@ impl List for Bills {
             Value::Text(row.status.to_string()),
             Value::at(row.paid_at),
         ]
+    }
+}
+
+impl Listed for Bills {
+    const SECTION: Section = Section::Bills;
+    const SORTED: &'static str = "-created";
+
+    fn title(lang: Lang) -> &'static str {
+        lang.of("Bills", "Счета")
+    }
+
+    fn nothing(lang: Lang) -> &'static str {
+        lang.of("There is no bill yet: the first purchase opens one.", "Счетов ещё нет: их открывает первая покупка.")
+    }
+
+    fn fields(query: &Params, shell: &Shell) -> Vec<Field> {
+        let lang = shell.lang();
+        let word = |status| words::bill(status, lang).word;
+        let label = lang.of("Status", "Состояние");
+        vec![
+            Field::choice(query, "status", label, BillStatus::ALL, BillStatus::as_str, word),
+            Field::days(query, lang.of("Opened from", "Открыт с")),
+        ]
+    }
+
+    fn heads(lang: Lang) -> Vec<Head> {
+        vec![
+            Head::text(lang.of("Bill", "Счёт")),
+            Head::text(lang.of("Opened", "Открыт")).by("-created"),
+            Head::text(lang.of("For", "За что")),
+            Head::number(lang.of("Amount", "Сумма")),
+            Head::text(lang.of("Status", "Состояние")),
+            Head::text(lang.of("Account", "Абонент")),
+            Head::text(lang.of("Paid", "Оплачен")),
+        ]
+    }
+
+    fn cells(bill: &BillView, shell: &Shell) -> Vec<Cell> {
+        let row = row(shell, bill);
+        vec![
+            Cell::link("bills", Some(bill.id)),
+            Cell::When(row.made),
+            Cell::Words(format!("{}, {}", row.kind, row.description)),
+            Cell::Text(row.amount),
+            Cell::State(row.status),
+            Cell::link("accounts", Some(bill.account_id)),
+            Cell::when(bill.paid_at.map(|at| shell.when(&at))),
+        ]
+    }
+
+    fn read_cursor(text: &str) -> Option<BillId> {
+        text.parse().ok()
+    }
+
+    fn write_cursor(cursor: &BillId) -> String {
+        cursor.to_string()
     }
 }

@@ -9,7 +9,7 @@ use billing::Currency;
 use billing::refund::AccessEffect;
 use billing::staff::Right;
 use billing::store::StoreError;
-use billing::store::browse::{Part, Slice};
+use billing::store::browse::{Order, Part, Slice};
 use billing::store::staff::{
     self, Bulk, BulkAsk, BulkError, BulkItem, BulkKind, BulkState, BulkWord, ItemState, MAX_ITEMS, Progress, ask_bulk,
     freeze_bulk, tell_bulk,
@@ -28,6 +28,7 @@ use super::{Answer, Shared, briefly};
 use crate::Core;
 use crate::lang::Lang;
 use crate::list::export::Value;
+use crate::list::head::{self, order};
 use crate::list::{Cell, Field, Head, List, Listed};
 use crate::page::{Choice, Problem, Section, Shell, Status, Viewer, html};
 use crate::params::{Asked, Params};
@@ -63,12 +64,14 @@ fn says(kind: BulkKind, query: &Params, shell: &Shell) -> Vec<String> {
         BulkKind::Extend => {
             let filter = Accounts::filter(query, shell.zone);
             says.extend(filter.status.map(|status| words::account(status, lang).word.to_owned()));
+            says.extend(head::chip::<Accounts>(query, lang).map(|chip| chip.says));
         }
         BulkKind::Refund => {
             let filter = Payments::filter(query, shell.zone);
             says.extend(super::day_chips(shell, query, filter.made).into_iter().map(|chip| chip.says));
             says.extend(filter.state.map(|state| words::payment(state, lang).word.to_owned()));
             says.extend(filter.reason_code.map(|code| format!("{} {code}", lang.of("code", "код"))));
+            says.extend(head::chip::<Payments>(query, lang).map(|chip| chip.says));
         }
     }
     says
@@ -98,9 +101,9 @@ fn new_page(kind: BulkKind, viewer: &Viewer, core: &Core, query: &Params, wrong:
     (status, html(&page)).into_response()
 }
 
-/// Of the address of the list what says which rows.
+/// Of the address of the list what says which rows: sorted by what not all of them have, it does so too.
 fn conditions(query: &Params) -> String {
-    let names = ["state", "status", "code", "from", "to"];
+    let names = ["state", "status", "code", "from", "to", "sort"];
     let mut written = url::form_urlencoded::Serializer::new(String::new());
     for name in names.iter().filter(|name| !query.get(name).is_empty()) {
         written.append_pair(name, query.get(name));
@@ -242,7 +245,7 @@ async fn show_one(
     (status, wrong): (StatusCode, String),
 ) -> Answer {
     let (only, behind) = (query.get("only").parse::<ItemState>().ok(), query.get("behind").parse::<i32>().ok());
-    let part = behind.map_or(Part::First, Part::OlderThan);
+    let part = behind.map_or(Part::First, Part::Behind);
     let mut conn = core.services.db.conn().await?;
     let read = conn
         .build_transaction()
@@ -270,7 +273,7 @@ async fn show_one(
         word: words::bulk_item(*state, lang).word.to_owned(),
         is_on: only == Some(*state),
     };
-    let last = items.rows.last().filter(|_| items.has_older && !is_draft);
+    let last = items.rows.last().filter(|_| items.has_behind && !is_draft);
     let ended = i64::from(row.items) - progress.waiting;
     let page = One {
         title: title(&row, lang),
@@ -395,7 +398,7 @@ async fn answer(core: &Core, viewer: &Viewer, id: Uuid, done: Result<Bulk, BulkE
 pub(crate) struct Bulks;
 
 impl List for Bulks {
-    type Filter = Option<BulkState>;
+    type Filter = (Option<BulkState>, Order);
     type Row = Bulk;
     type Cursor = (DateTime<Utc>, Uuid);
 
@@ -416,20 +419,20 @@ impl List for Bulks {
         "reason",
     ];
 
-    fn filter(query: &Params, _: Tz) -> Option<BulkState> {
-        query.get("state").parse().ok()
+    fn filter(query: &Params, _: Tz) -> (Option<BulkState>, Order) {
+        (query.get("state").parse().ok(), order(query, "created"))
     }
 
     fn read<'a>(
         conn: &'a mut AsyncPgConnection,
-        filter: &'a Option<BulkState>,
+        (state, order): &'a (Option<BulkState>, Order),
         part: Part<(DateTime<Utc>, Uuid)>,
         limit: i64,
     ) -> BoxFuture<'a, Result<Slice<Bulk>, StoreError>> {
-        Box::pin(staff::bulks(conn, *filter, part, limit))
+        Box::pin(staff::bulks(conn, *state, *order, part, limit))
     }
 
-    fn cursor(row: &Bulk) -> (DateTime<Utc>, Uuid) {
+    fn cursor(row: &Bulk, _: &Self::Filter) -> (DateTime<Utc>, Uuid) {
         (row.created_at, row.id)
     }
 
@@ -454,6 +457,7 @@ impl List for Bulks {
 
 impl Listed for Bulks {
     const SECTION: Section = Section::Bulk;
+    const SORTED: &'static str = "-created";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Actions on many", "Массовые действия")
@@ -476,7 +480,7 @@ impl Listed for Bulks {
         vec![
             Head::text(lang.of("Action", "Действие")),
             Head::text(lang.of("What", "Что")),
-            Head::text(lang.of("Prepared", "Подготовлено")),
+            Head::text(lang.of("Prepared", "Подготовлено")).by("-created"),
             Head::text(lang.of("State", "Состояние")),
             Head::number(lang.of("Rows", "Строк")),
             Head::number(lang.of("Money", "Сумма")),
@@ -536,7 +540,7 @@ impl List for BulkRows {
         Box::pin(staff::bulk_items(conn, *id, *only, part, limit))
     }
 
-    fn cursor(row: &BulkItem) -> i32 {
+    fn cursor(row: &BulkItem, _: &Self::Filter) -> i32 {
         row.no
     }
 

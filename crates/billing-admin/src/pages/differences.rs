@@ -21,6 +21,7 @@ use super::{Answer, Shared, days};
 use crate::Core;
 use crate::lang::Lang;
 use crate::list::export::Value;
+use crate::list::head::order;
 use crate::list::{Cell, Field, Head, List, Listed};
 use crate::page::{Choice, Problem, Section, Shell, Status, Viewer, html};
 use crate::params::Params;
@@ -68,6 +69,7 @@ impl List for Differences {
             state: query.get("state").parse().ok(),
             kind: query.get("kind").parse().ok(),
             moved: days(query, zone),
+            order: order(query, "at"),
         }
     }
 
@@ -80,7 +82,7 @@ impl List for Differences {
         Box::pin(browse::differences(conn, *filter, part, limit))
     }
 
-    fn cursor(row: &Difference) -> DifferenceCursor {
+    fn cursor(row: &Difference, _: &DifferenceFilter) -> DifferenceCursor {
         (row.at, row.id)
     }
 
@@ -105,6 +107,7 @@ impl List for Differences {
 
 impl Listed for Differences {
     const SECTION: Section = Section::Differences;
+    const SORTED: &'static str = "-at";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Differences", "Расхождения")
@@ -129,7 +132,7 @@ impl Listed for Differences {
     fn heads(lang: Lang) -> Vec<Head> {
         vec![
             Head::text(lang.of("Difference", "Расхождение")),
-            Head::text(lang.of("Money moved", "Движение денег")),
+            Head::text(lang.of("Money moved", "Движение денег")).by("-at"),
             Head::text(lang.of("What differs", "В чём")),
             Head::text(lang.of("State", "Состояние")),
             Head::number(lang.of("Ours", "У нас")),

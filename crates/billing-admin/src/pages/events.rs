@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use super::days;
 use crate::lang::Lang;
 use crate::list::export::Value;
+use crate::list::head::order;
 use crate::list::{Cell, Field, Head, List, Listed};
 use crate::page::{Section, Shell};
 use crate::params::Params;
@@ -32,6 +33,7 @@ impl List for Events {
             source: query.get("source").parse().ok(),
             account_id: query.get("account").parse().ok(),
             made: days(query, zone),
+            order: order(query, "at"),
         }
     }
 
@@ -44,7 +46,7 @@ impl List for Events {
         Box::pin(browse::events(conn, *filter, part, limit))
     }
 
-    fn cursor(row: &Event) -> i64 {
+    fn cursor(row: &Event, _: &EventFilter) -> i64 {
         row.id
     }
 
@@ -67,6 +69,7 @@ impl List for Events {
 
 impl Listed for Events {
     const SECTION: Section = Section::Events;
+    const SORTED: &'static str = "-at";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Events", "События")
@@ -90,7 +93,7 @@ impl Listed for Events {
 
     fn heads(lang: Lang) -> Vec<Head> {
         vec![
-            Head::text(lang.of("When", "Когда")),
+            Head::text(lang.of("When", "Когда")).by("-at"),
             Head::text(lang.of("What", "Что")),
             Head::text(lang.of("State", "Состояние")),
             Head::text(lang.of("By whom", "Кем")),

@@ -66,18 +66,18 @@ pub(crate) async fn ready(State(core): Shared) -> Answer {
 
 /// Which part of a list is asked for.
 pub(crate) fn part<C>(query: &Params, cursor: impl Fn(&str) -> Option<C>) -> Part<C> {
-    match (cursor(query.get("older")), cursor(query.get("newer"))) {
-        (Some(row), _) => Part::OlderThan(row),
-        (None, Some(row)) => Part::NewerThan(row),
+    match (cursor(query.get("after")), cursor(query.get("before"))) {
+        (Some(row), _) => Part::Behind(row),
+        (None, Some(row)) => Part::Before(row),
         (None, None) => Part::First,
     }
 }
 
 /// The ways to the neighbours of a part.
 pub(crate) fn pages<T>(slice: &Slice<T>, query: &Params, cursor: impl Fn(&T) -> String) -> Pages {
-    let newer = slice.rows.first().filter(|_| slice.has_newer).map(|row| query.with("newer", &cursor(row)));
-    let older = slice.rows.last().filter(|_| slice.has_older).map(|row| query.with("older", &cursor(row)));
-    Pages { newer, older, exports: Vec::new(), views: None }
+    let back = slice.rows.first().filter(|_| slice.has_before).map(|row| query.with("before", &cursor(row)));
+    let on = slice.rows.last().filter(|_| slice.has_behind).map(|row| query.with("after", &cursor(row)));
+    Pages { back, on, exports: Vec::new(), views: None }
 }
 
 /// The days from `from` to `to`, both of them, on the clocks of the zone.

@@ -14,6 +14,7 @@ use super::again::notification_page;
 use super::days;
 use crate::lang::Lang;
 use crate::list::export::Value;
+use crate::list::head::order;
 use crate::list::{Cell, Field, Head, List, Listed};
 use crate::page::{Section, Shell};
 use crate::params::Params;
@@ -71,6 +72,7 @@ impl List for Notifications {
             kind: query.get("kind").parse().ok(),
             effect: query.get("effect").parse().ok(),
             received: days(query, zone),
+            order: order(query, "received"),
         }
     }
 
@@ -83,7 +85,7 @@ impl List for Notifications {
         Box::pin(async move { browse::notifications(conn, *filter, &part, limit).await })
     }
 
-    fn cursor(row: &NotificationLine) -> NotificationCursor {
+    fn cursor(row: &NotificationLine, _: &NotificationFilter) -> NotificationCursor {
         row.cursor.clone()
     }
 
@@ -108,6 +110,7 @@ impl List for Notifications {
 
 impl Listed for Notifications {
     const SECTION: Section = Section::Notifications;
+    const SORTED: &'static str = "-received";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Notifications of the gateway", "Уведомления шлюза")
@@ -137,7 +140,7 @@ impl Listed for Notifications {
 
     fn heads(lang: Lang) -> Vec<Head> {
         vec![
-            Head::text(lang.of("Received", "Получено")),
+            Head::text(lang.of("Received", "Получено")).by("-received"),
             Head::text(lang.of("Of what", "О чём")),
             Head::text(lang.of("What came of it", "Что вышло")),
             Head::number(lang.of("Amount", "Сумма")),
@@ -198,7 +201,12 @@ impl List for Receipts {
     ];
 
     fn filter(query: &Params, zone: Tz) -> NotificationFilter {
-        NotificationFilter { kind: Some(NoticeKind::Receipt), effect: None, received: days(query, zone) }
+        NotificationFilter {
+            kind: Some(NoticeKind::Receipt),
+            effect: None,
+            received: days(query, zone),
+            order: order(query, "received"),
+        }
     }
 
     fn read<'a>(
@@ -210,7 +218,7 @@ impl List for Receipts {
         Notifications::read(conn, filter, part, limit)
     }
 
-    fn cursor(row: &NotificationLine) -> NotificationCursor {
+    fn cursor(row: &NotificationLine, _: &NotificationFilter) -> NotificationCursor {
         row.cursor.clone()
     }
 
@@ -232,6 +240,7 @@ impl List for Receipts {
 
 impl Listed for Receipts {
     const SECTION: Section = Section::Receipts;
+    const SORTED: &'static str = "-received";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Receipts", "Чеки")
@@ -247,7 +256,7 @@ impl Listed for Receipts {
 
     fn heads(lang: Lang) -> Vec<Head> {
         vec![
-            Head::text(lang.of("Received", "Получено")),
+            Head::text(lang.of("Received", "Получено")).by("-received"),
             Head::number(lang.of("Amount", "Сумма")),
             Head::number(lang.of("Document", "Документ")),
             Head::number(lang.of("Fiscal sign", "Фискальный признак")),

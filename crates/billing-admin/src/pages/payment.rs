@@ -79,7 +79,7 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(id): Path<Str
     let mut story: Vec<Line> = events.iter().map(|event| story::event(event, false, &shell)).collect();
     story.extend(calls.iter().map(|call| story::call(call, None, &shell)));
     story.extend(done.iter().map(|entry| story::done(entry, &shell)));
-    story.extend(notices.iter().map(|notice| story::notice(notice, &shell)));
+    story.extend(notices.iter().map(|notice| story::notice(notice, false, &shell)));
     story.sort_by_key(|line| line.order);
     let left_out = story.len().saturating_sub(MOST);
     story.drain(..left_out);

@@ -1,40 +1,26 @@
 //! The list of payments.
 
-use askama::Template;
-use axum::extract::State;
 use billing::payment::PaymentState;
 use billing::staff::Right;
 use billing::store::StoreError;
-use billing::store::browse::{self, Part, PaymentFilter, Slice};
+use billing::store::browse::{self, Part, PaymentCursor, PaymentFilter, PaymentKey, Slice};
 use billing::store::payments::PaymentView;
 use billing::{AccountId, PaymentId};
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
-use super::{Answer, ROWS, Shared, briefly, days, pages, part};
-use crate::list::List;
+use super::days;
+use crate::lang::Lang;
 use crate::list::export::Value;
-use crate::page::{Chip, Choice, Pages, Section, Shell, Status, Viewer, html};
-use crate::params::{Asked, Params};
+use crate::list::head::sort;
+use crate::list::{Cell, Field, Head, List, Listed};
+use crate::page::{Section, Shell, Status};
+use crate::params::Params;
 use crate::show::{self, When};
 use crate::words;
 
-#[derive(Template)]
-#[template(path = "payments.html")]
-struct Page {
-    shell: Shell,
-    states: Vec<Choice>,
-    code: String,
-    from: String,
-    to: String,
-    chips: Vec<Chip>,
-    rows: Vec<Row>,
-    pages: Pages,
-    /// Where the money of all of the list is given back, for whoever may.
-    bulk: Option<String>,
-}
-
+/// A payment on the page of something else.
 pub(super) struct Row {
     pub(super) id: PaymentId,
     pub(super) invoice_no: i64,
@@ -47,44 +33,6 @@ pub(super) struct Row {
     pub(super) code: String,
     pub(super) instrument: &'static str,
     pub(super) card: String,
-}
-
-pub(crate) async fn page(State(core): Shared, viewer: Viewer, Asked(query): Asked) -> Answer {
-    let shell = Shell::new(&core, Section::Payments, &viewer);
-    let filter = Payments::filter(&query, shell.zone);
-    let part = part(&query, |text| text.parse().ok());
-    let mut conn = core.services.db.conn().await?;
-    let slice = conn
-        .build_transaction()
-        .read_only()
-        .run(async |conn: &mut AsyncPgConnection| {
-            briefly(conn).await?;
-            browse::payments(conn, filter, part, ROWS).await
-        })
-        .await?;
-    drop(conn);
-    let pages = pages(&slice, &query, |row: &PaymentView| row.id.to_string()).exported(&shell, Payments::NAME, &query);
-    let pages = pages.viewed(&core, &shell, Payments::NAME, &query).await?;
-    let choice = |state: &PaymentState| Choice {
-        value: state.as_str(),
-        word: words::payment(*state, shell.lang()).word.to_owned(),
-        is_on: filter.state == Some(*state),
-    };
-    let states: Vec<Choice> = PaymentState::ALL.iter().map(choice).collect();
-    let mut chips = super::day_chips(&shell, &query, filter.made);
-    let chosen = states.iter().filter(|choice| choice.is_on);
-    chips.extend(chosen.map(|choice| Chip { says: choice.word.clone(), without: query.with("state", "") }));
-    chips.extend(
-        filter
-            .reason_code
-            .map(|code| Chip {
-                says: format!("{} {code}", shell.t("code", "код")), without: query.with("code", "")
-            }),
-    );
-    let rows = slice.rows.iter().map(|payment| row(&shell, payment)).collect();
-    let [code, from, to] = ["code", "from", "to"].map(|name| query.get(name).to_owned());
-    let bulk = viewer.visitor()?.has(Right::GiveBack).then(|| format!("/payments/refund{}", query.with("", "")));
-    Ok(html(&Page { shell, states, code, from, to, chips, rows, pages, bulk }))
 }
 
 pub(super) fn row(shell: &Shell, payment: &PaymentView) -> Row {
@@ -104,13 +52,12 @@ pub(super) fn row(shell: &Shell, payment: &PaymentView) -> Row {
     }
 }
 
-/// What an export has of it.
 pub(crate) struct Payments;
 
 impl List for Payments {
     type Filter = PaymentFilter;
     type Row = PaymentView;
-    type Cursor = PaymentId;
+    type Cursor = PaymentCursor;
 
     const NAME: &'static str = "payments";
     const COLUMNS: &'static [&'static str] = &[
@@ -133,20 +80,21 @@ impl List for Payments {
             state: query.get("state").parse().ok(),
             reason_code: query.get("code").parse().ok(),
             made: days(query, zone),
+            sort: sort(query, &[("created", PaymentKey::Made), ("transaction", PaymentKey::Transaction)]),
         }
     }
 
     fn read<'a>(
         conn: &'a mut AsyncPgConnection,
         filter: &'a PaymentFilter,
-        part: Part<PaymentId>,
+        part: Part<PaymentCursor>,
         limit: i64,
     ) -> BoxFuture<'a, Result<Slice<PaymentView>, StoreError>> {
         Box::pin(browse::payments(conn, *filter, part, limit))
     }
 
-    fn cursor(row: &PaymentView) -> PaymentId {
-        row.id
+    fn cursor(row: &PaymentView, filter: &PaymentFilter) -> PaymentCursor {
+        PaymentCursor::of(row, filter.sort.by)
     }
 
     fn values(row: &PaymentView) -> Vec<Value> {
@@ -164,5 +112,82 @@ impl List for Payments {
             Value::text(row.card.as_ref().map(show::card)),
             Value::number(row.transaction_id),
         ]
+    }
+}
+
+impl Listed for Payments {
+    const SECTION: Section = Section::Payments;
+    const SORTED: &'static str = "-created";
+
+    fn title(lang: Lang) -> &'static str {
+        lang.of("Payments", "Платежи")
+    }
+
+    fn nothing(lang: Lang) -> &'static str {
+        lang.of(
+            "There is no payment yet: the first purchase makes one.",
+            "Платежей ещё нет: первый создаст первая покупка.",
+        )
+    }
+
+    fn fields(query: &Params, shell: &Shell) -> Vec<Field> {
+        let lang = shell.lang();
+        let word = |state| words::payment(state, lang).word;
+        let label = lang.of("State", "Состояние");
+        vec![
+            Field::choice(query, "state", label, PaymentState::ALL, PaymentState::as_str, word),
+            Field::text(query, "code", lang.of("Reason code", "Код причины")),
+            Field::days(query, lang.of("Made from", "Создан с")),
+        ]
+    }
+
+    fn heads(lang: Lang) -> Vec<Head> {
+        let is_known = lang.of("those that the gateway knows", "только известные шлюзу");
+        vec![
+            Head::text(lang.of("Invoice no.", "Номер")),
+            Head::text(lang.of("Made", "Создан")).by("-created"),
+            Head::number(lang.of("Amount", "Сумма")),
+            Head::text(lang.of("State", "Состояние")),
+            Head::text(lang.of("Account", "Абонент")),
+            Head::text(lang.of("Paid with", "Чем")),
+            Head::number(lang.of("Transaction", "Транзакция")).by("-transaction").only(is_known),
+        ]
+    }
+
+    fn cells(payment: &PaymentView, shell: &Shell) -> Vec<Cell> {
+        let row = row(shell, payment);
+        let with =
+            if row.card.is_empty() { row.instrument.to_owned() } else { format!("{}, {}", row.instrument, row.card) };
+        vec![
+            Cell::Link {
+                href: format!("/payments/{}", payment.id),
+                text: payment.invoice_no.to_string(),
+                title: payment.id.to_string(),
+            },
+            Cell::When(row.made),
+            Cell::Text(row.amount),
+            Cell::State(row.state).noted(row.code),
+            Cell::link("accounts", Some(payment.account_id)),
+            Cell::Text(with),
+            Cell::Text(row.transaction),
+        ]
+    }
+
+    fn bulk(query: &Params, shell: &Shell) -> Option<(String, &'static str)> {
+        let may = shell.viewer.visitor.as_ref().is_some_and(|visitor| visitor.has(Right::GiveBack));
+        let name = shell.lang().of("Give money back to all of the list…", "Вернуть деньги по списку…");
+        may.then(|| (format!("/payments/refund{}", query.with("", "")), name))
+    }
+
+    fn read_cursor(text: &str) -> Option<PaymentCursor> {
+        let transaction = text.parse().ok().map(PaymentCursor::Transaction);
+        transaction.or_else(|| text.parse().ok().map(PaymentCursor::Id))
+    }
+
+    fn write_cursor(cursor: &PaymentCursor) -> String {
+        match cursor {
+            PaymentCursor::Id(id) => id.to_string(),
+            PaymentCursor::Transaction(number) => number.to_string(),
+        }
     }
 }

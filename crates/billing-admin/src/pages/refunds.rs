@@ -1,10 +1,10 @@
 //! The list of refunds.
 
-use billing::RefundId;
+use billing::Kopecks;
 use billing::models::RefundRow;
 use billing::refund::{RefundSource, RefundState};
 use billing::store::StoreError;
-use billing::store::browse::{self, Part, RefundFilter, Slice};
+use billing::store::browse::{self, Part, RefundCursor, RefundFilter, RefundKey, Slice};
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use super::days;
 use crate::lang::Lang;
 use crate::list::export::Value;
+use crate::list::head::sort;
 use crate::list::{Cell, Field, Head, List, Listed};
 use crate::page::{Choice, Section, Shell};
 use crate::params::Params;
@@ -22,7 +23,7 @@ pub(crate) struct Refunds;
 impl List for Refunds {
     type Filter = RefundFilter;
     type Row = RefundRow;
-    type Cursor = RefundId;
+    type Cursor = RefundCursor;
 
     const NAME: &'static str = "refunds";
     const COLUMNS: &'static [&'static str] = &[
@@ -47,20 +48,21 @@ impl List for Refunds {
             source: query.get("source").parse().ok(),
             waits: query.get("waits") == "yes",
             made: days(query, zone),
+            sort: sort(query, &[("created", RefundKey::Made), ("amount", RefundKey::Amount)]),
         }
     }
 
     fn read<'a>(
         conn: &'a mut AsyncPgConnection,
         filter: &'a RefundFilter,
-        part: Part<RefundId>,
+        part: Part<RefundCursor>,
         limit: i64,
     ) -> BoxFuture<'a, Result<Slice<RefundRow>, StoreError>> {
         Box::pin(browse::refunds(conn, *filter, part, limit))
     }
 
-    fn cursor(row: &RefundRow) -> RefundId {
-        row.id
+    fn cursor(row: &RefundRow, _: &RefundFilter) -> RefundCursor {
+        (row.amount, row.id)
     }
 
     fn values(row: &RefundRow) -> Vec<Value> {
@@ -84,6 +86,7 @@ impl List for Refunds {
 
 impl Listed for Refunds {
     const SECTION: Section = Section::Refunds;
+    const SORTED: &'static str = "-created";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Refunds", "Возвраты")
@@ -114,8 +117,8 @@ impl Listed for Refunds {
     fn heads(lang: Lang) -> Vec<Head> {
         vec![
             Head::text(lang.of("Refund", "Возврат")),
-            Head::text(lang.of("Asked for", "Запрошен")),
-            Head::number(lang.of("Amount", "Сумма")),
+            Head::text(lang.of("Asked for", "Запрошен")).by("-created"),
+            Head::number(lang.of("Amount", "Сумма")).by("-amount"),
             Head::text(lang.of("State", "Состояние")),
             Head::text(lang.of("Payment", "Платёж")),
             Head::text(lang.of("By", "Кем")),
@@ -142,11 +145,12 @@ impl Listed for Refunds {
         ]
     }
 
-    fn read_cursor(text: &str) -> Option<RefundId> {
-        text.parse().ok()
+    fn read_cursor(text: &str) -> Option<RefundCursor> {
+        let (amount, id) = text.split_once('~')?;
+        Some((Kopecks::new(amount.parse().ok()?), id.parse().ok()?))
     }
 
-    fn write_cursor(cursor: &RefundId) -> String {
-        cursor.to_string()
+    fn write_cursor((amount, id): &RefundCursor) -> String {
+        format!("{}~{id}", amount.get())
     }
 }

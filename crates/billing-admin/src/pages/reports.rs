@@ -10,14 +10,17 @@ use billing::store::reports::{self, Figure, Span};
 use billing::store::{StoreError, tariffs};
 use billing::{Currency, Kopecks};
 use chrono::{Days, NaiveDate};
+use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 
 use super::{Answer, Shared, briefly};
 use crate::Core;
 use crate::chart;
+use crate::list::export::Value;
 use crate::page::{Problem, Section, Shell, Viewer, html};
 use crate::params::{Asked, Params};
 use crate::report::{self, Kind, Numbers, Report, Table};
+use crate::workbook::{self, Workbook};
 
 /// The longest report.
 const MAX_DAYS: i64 = 3 * 366;
@@ -32,7 +35,8 @@ struct Page {
     kinds: Vec<(&'static str, &'static str)>,
     from: String,
     to: String,
-    file: String,
+    /// The same numbers as files: addresses and names.
+    files: [(String, &'static str); 2],
     report: Report,
     /// Drawn by us, escaped there.
     drawing: Option<String>,
@@ -57,15 +61,24 @@ pub(crate) async fn page(State(core): Shared, viewer: Viewer, Path(name): Path<S
     };
     let span = numbers.span;
     let says: Vec<String> = report.headlines.iter().map(|line| format!("{}: {}", line.name, line.value)).collect();
-    let drawing = chart::lines(kind.word(lang), &says.join("; "), &report.lines, amount);
-    let legend = report.lines.iter().map(|line| line.name.clone()).collect();
+    let (title, says) = (kind.word(lang), says.join("; "));
+    let drawing = match &report.bars {
+        Some(bars) => chart::bars(title, &says, bars),
+        None => chart::lines(title, &says, &report.lines, amount),
+    };
+    let legend = match &report.bars {
+        Some(bars) => bars.bars.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        None => report.lines.iter().map(|line| line.name.clone()).collect(),
+    };
     let form = |day: NaiveDate| day.format("%Y-%m-%d").to_string();
     let day = |day: NaiveDate| day.format(shell.t("%-d %b %Y", "%d.%m.%Y")).to_string();
     Ok(html(&Page {
         kinds: Kind::ALL.map(|kind| (kind.name(), kind.word(lang))).to_vec(),
         from: form(span.from),
         to: form(span.to),
-        file: format!("/reports/{}/csv?from={}&to={}", kind.name(), form(span.from), form(span.to)),
+        files: [("csv", "CSV"), ("xlsx", "XLSX")].map(|(format, word)| {
+            (format!("/reports/{}/{format}?from={}&to={}", kind.name(), form(span.from), form(span.to)), word)
+        }),
         known_until: last.map(day),
         is_cut: last.is_none_or(|last| last < span.to),
         kind,
@@ -92,6 +105,52 @@ pub(crate) async fn file(State(core): Shared, viewer: Viewer, Path(name): Path<S
     // Spreadsheets take a file for UTF-8 by its first bytes.
     let response: Response = (headers, format!("\u{feff}{text}")).into_response();
     Ok(response)
+}
+
+/// And as a workbook, a sheet for each table.
+pub(crate) async fn workbook(core: Shared, viewer: Viewer, Path(name): Path<String>, Asked(query): Asked) -> Answer {
+    let State(core) = core;
+    let shell = Shell::new(&core, Section::Reports, &viewer);
+    let kind = Kind::named(&name).ok_or(Problem::NotFound)?;
+    let (numbers, _) = numbers(&core, &shell, kind, &query).await?;
+    let report = report::report(kind, &numbers, shell.lang());
+    let bytes = book(&report.tables, numbers.currency, shell.zone).map_err(|error| {
+        tracing::error!(%error, "a workbook cannot be written");
+        Problem::Defect
+    })?;
+    let name = format!("attachment; filename=\"{}-{}-{}.xlsx\"", kind.name(), numbers.span.from, numbers.span.to);
+    let headers = [(CONTENT_TYPE, workbook::CONTENT_TYPE.to_owned()), (CONTENT_DISPOSITION, name)];
+    let response: Response = (headers, bytes).into_response();
+    Ok(response)
+}
+
+fn book(tables: &[Table], currency: Currency, zone: Tz) -> std::io::Result<Vec<u8>> {
+    let mut book = Workbook::new(zone);
+    for table in tables {
+        book.sheet(table.title, &table.heads)?;
+        for row in &table.rows {
+            // The first one names the row, whatever it looks like.
+            let names = row.iter().take(1).map(|name| Value::Text(name.clone()));
+            let cells = row.iter().skip(1).map(|text| value(text, currency));
+            book.line(&names.chain(cells).collect::<Vec<_>>())?;
+        }
+    }
+    book.finish()
+}
+
+/// What stands in a cell as a spreadsheet reckons with it: amounts and counts are numbers.
+fn value(text: &str, currency: Currency) -> Value {
+    let is_amount = text.contains('₽') || text.contains(currency.as_str());
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    match digits.parse::<i64>() {
+        // All its decimals are written.
+        Ok(amount) if is_amount => {
+            let amount = if text.starts_with('\u{2212}') { -amount } else { amount };
+            Value::Amount(Kopecks::new(amount), currency)
+        }
+        Ok(number) if digits == text => Value::Number(number),
+        _ => Value::Text(text.replace('\u{a0}', " ")),
+    }
 }
 
 async fn numbers(
@@ -218,5 +277,25 @@ mod tests {
         };
         let expected = "By tariff\r\nTariff;Taken\r\n\"'=HYPERLINK(\"\"x\"\")\";\"1;2\"\r\n'@sum;399,00 ₽\r\n";
         assert_eq!(csv(&table), expected);
+    }
+
+    #[test]
+    fn a_workbook_reckons_with_amounts_and_counts() {
+        let rub = Currency::RUB;
+        for (text, is) in [
+            ("1\u{a0}234,05\u{a0}₽", Value::Amount(Kopecks::new(123_405), rub)),
+            ("\u{2212}RUB\u{a0}1,234.05", Value::Amount(Kopecks::new(-123_405), rub)),
+            ("17", Value::Number(17)),
+            ("62.5 %", Value::Text("62.5 %".to_owned())),
+            ("—", Value::Text("—".to_owned())),
+            ("=1+1", Value::Text("=1+1".to_owned())),
+        ] {
+            assert_eq!(value(text, rub), is, "{text}");
+        }
+        let tables =
+            [Table { title: "By code", heads: vec!["Code", "Count"], rows: vec![vec!["5051".into(), "3".into()]] }];
+        let parts = workbook::tests::parts(book(&tables, rub, Tz::UTC).unwrap());
+        assert_eq!(workbook::tests::rows(&parts[0].1), [vec!["Code", "Count"], vec!["5051", "3"]]);
+        assert!(parts[0].1.contains("r=\"A2\" s=\"0\" t=\"inlineStr\""), "a code is a name: {}", parts[0].1);
     }
 }

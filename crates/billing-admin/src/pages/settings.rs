@@ -293,6 +293,7 @@ async fn shown(
     let kind = preview.setting.kind();
     let tries = match &preview.setting {
         Setting::Schedule { group, hours } => form::tries(*group, &preview.before, hours, shell),
+        Setting::Rule(rule) => Some(form::tries_of_rule(conn, rule, shell).await?),
         _ => None,
     };
     Ok(Shown {

@@ -2,23 +2,31 @@
 
 use billing::clock;
 use billing::store::StoreError;
-use billing::store::browse::{self, Part, Slice, TariffLine};
+use billing::store::browse::{self, Order, Part, Slice, Sort, TariffLine};
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
 use crate::lang::Lang;
 use crate::list::export::Value;
+use crate::list::head::asked;
 use crate::list::{Cell, Field, Head, List, Listed};
 use crate::page::{Section, Shell};
 use crate::params::Params;
 use crate::show::{self, Pill};
 
-/// All of them: they are few, and are read at once.
+/// By what they are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TariffKey {
+    Name,
+    Amount,
+}
+
+/// All of them: they are few, and are read and sorted at once.
 pub(crate) struct Tariffs;
 
 impl List for Tariffs {
-    type Filter = ();
+    type Filter = Sort<TariffKey>;
     type Row = TariffLine;
     type Cursor = ();
 
@@ -37,21 +45,31 @@ impl List for Tariffs {
         "two_stages",
     ];
 
-    fn filter(_: &Params, _: Tz) {}
+    fn filter(query: &Params, _: Tz) -> Sort<TariffKey> {
+        let keys = [("name", TariffKey::Name), ("amount", TariffKey::Amount)];
+        asked(query, &keys).unwrap_or(Sort { by: TariffKey::Name, order: Order::Ascending })
+    }
 
     fn read<'a>(
         conn: &'a mut AsyncPgConnection,
-        (): &'a (),
+        filter: &'a Sort<TariffKey>,
         _: Part<()>,
         _: i64,
     ) -> BoxFuture<'a, Result<Slice<TariffLine>, StoreError>> {
         Box::pin(async move {
-            let rows = browse::tariffs(conn, clock::now()).await?;
-            Ok(Slice { rows, has_newer: false, has_older: false })
+            let mut rows = browse::tariffs(conn, clock::now()).await?;
+            // They come by name, which decides between those of one price.
+            if filter.by == TariffKey::Amount {
+                rows.sort_by_key(|row| (row.tariff.currency, row.tariff.amount));
+            }
+            if filter.order == Order::Descending {
+                rows.reverse();
+            }
+            Ok(Slice { rows, has_before: false, has_behind: false })
         })
     }
 
-    fn cursor(_: &TariffLine) {}
+    fn cursor(_: &TariffLine, _: &Sort<TariffKey>) {}
 
     fn values(row: &TariffLine) -> Vec<Value> {
         let (tariff, trial) = (&row.tariff, row.tariff.trial());
@@ -73,6 +91,7 @@ impl List for Tariffs {
 
 impl Listed for Tariffs {
     const SECTION: Section = Section::Tariffs;
+    const SORTED: &'static str = "name";
 
     fn title(lang: Lang) -> &'static str {
         lang.of("Tariffs", "Тарифы")
@@ -88,8 +107,8 @@ impl Listed for Tariffs {
 
     fn heads(lang: Lang) -> Vec<Head> {
         vec![
-            Head::text(lang.of("Tariff", "Тариф")),
-            Head::number(lang.of("Price", "Цена")),
+            Head::text(lang.of("Tariff", "Тариф")).by("name"),
+            Head::number(lang.of("Price", "Цена")).by("amount"),
             Head::text(lang.of("Period", "Период")),
             Head::text(lang.of("Sale", "Продажа")),
             Head::text(lang.of("Next price", "Следующая цена")),

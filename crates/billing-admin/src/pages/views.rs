@@ -43,7 +43,7 @@ pub(crate) struct Saved {
 
 /// The conditions of an address, without the place in the list.
 fn conditions(query: &Params) -> String {
-    query.with("older", "").trim_start_matches('?').to_owned()
+    query.with("after", "").trim_start_matches('?').to_owned()
 }
 
 impl Pages {

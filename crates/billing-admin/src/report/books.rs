@@ -5,6 +5,7 @@ use billing::store::reports::{Change, Figure, Open, OpenKind, Sum};
 use chrono::NaiveDate;
 
 use super::{Headline, Numbers, Report, Table, date, is, percent, roubles, whole};
+use crate::chart::Bars;
 use crate::lang::Lang;
 use crate::show;
 use crate::words;
@@ -43,6 +44,7 @@ pub(super) fn deferred(n: &Numbers, lang: Lang) -> Report {
         ],
         lines: vec![n.line(lang.of("Deferred", "Отложено"), |day| roubles(on(day)))],
         is_money: true,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("By tariff, at the end of the last day", "По тарифам, на конец последнего дня"),
@@ -101,6 +103,7 @@ pub(super) fn refunds(n: &Numbers, lang: Lang) -> Report {
         headlines,
         lines: vec![n.line(lang.of("Went back", "Возвращено"), |day| roubles(n.on(day, &back).1))],
         is_money: true,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("By tariff", "По тарифам"),
@@ -147,6 +150,7 @@ pub(super) fn churn(n: &Numbers, lang: Lang) -> Report {
         headlines,
         lines: ways.iter().map(|(change, name)| n.line(name, |day| whole(n.on(day, of(*change)).0))).collect(),
         is_money: false,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("By tariff", "По тарифам"),
@@ -169,6 +173,7 @@ pub(super) fn open(n: &Numbers, lang: Lang) -> Report {
         (OpenKind::Receipt, lang.of("Receipts missing", "Недостающие чеки")),
     ];
     let of = |kind: OpenKind| n.open.iter().filter(move |open| open.what == kind);
+    let counted = |kind: OpenKind, age: i32| of(kind).filter(|open| open.age == age).map(|open| open.count).sum();
     let headline = |(kind, name): &(OpenKind, &'static str)| {
         let (count, oldest) = (of(*kind).map(|open| open.count).sum::<i64>(), of(*kind).map(|open| open.oldest).min());
         let since = oldest.map(|at| show::distance(at, n.now, lang)).unwrap_or_default();
@@ -190,17 +195,26 @@ pub(super) fn open(n: &Numbers, lang: Lang) -> Report {
         headlines: kinds.iter().map(headline).collect(),
         lines: Vec::new(),
         is_money: false,
+        bars: Some(Bars {
+            groups: kinds.iter().map(|(_, name)| *name).collect(),
+            bars: (0..=3)
+                .map(|age| (age_word(age, lang), kinds.iter().map(|(kind, _)| counted(*kind, age)).collect()))
+                .collect(),
+        }),
         tables: kinds.iter().map(table).collect(),
     }
 }
 
-fn open_row(open: &Open, n: &Numbers, lang: Lang) -> Vec<String> {
-    let age = match open.age {
+const fn age_word(age: i32, lang: Lang) -> &'static str {
+    match age {
         0 => lang.of("under an hour", "до часа"),
         1 => lang.of("under a day", "до суток"),
         2 => lang.of("under a week", "до недели"),
         _ => lang.of("a week or more", "неделя и больше"),
-    };
+    }
+}
+
+fn open_row(open: &Open, n: &Numbers, lang: Lang) -> Vec<String> {
     let label = match open.what {
         OpenKind::Payment => open.label.parse().map(|state| words::payment(state, lang).word.to_owned()),
         OpenKind::Refund => open.label.parse().map(|state| words::refund(state, lang).word.to_owned()),
@@ -212,7 +226,7 @@ fn open_row(open: &Open, n: &Numbers, lang: Lang) -> Vec<String> {
     };
     vec![
         label.unwrap_or_else(|_| open.label.clone()),
-        age.to_owned(),
+        age_word(open.age, lang).to_owned(),
         open.count.to_string(),
         show::money(open.amount, open.currency, lang),
         show::distance(open.oldest, n.now, lang),

@@ -76,6 +76,7 @@ pub(super) fn gateway(n: &Numbers, lang: Lang) -> Report {
             if count == 0 { 0.0 } else { whole(ms) / whole(count) }
         })],
         is_money: false,
+        bars: None,
         tables: vec![
             Table {
                 title: lang.of("By end", "По исходам"),
@@ -168,6 +169,7 @@ pub(super) fn cohorts(n: &Numbers, lang: Lang) -> Report {
         headlines: Vec::new(),
         lines: lines.collect(),
         is_money: false,
+        bars: None,
         tables: vec![Table {
             title: lang.of("Who stays", "Кто остаётся"),
             heads: vec![

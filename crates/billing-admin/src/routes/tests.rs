@@ -56,7 +56,11 @@ struct Seen {
     /// The session that begins, or goes on under another name.
     cookie: Option<SecretString>,
     body: String,
+    bytes: Vec<u8>,
 }
+
+/// A personal trace.
+const CUSTOMERS_ADDRESS: &str = "203.0.113.7";
 
 /// Who comes: what is in their cookie.
 #[derive(Clone, Debug)]
@@ -116,7 +120,6 @@ impl Site {
     fn path(&self, path: &str) -> String {
         let id = match path {
             path if path.starts_with("/accounts") => self.account.to_string(),
-            path if path.starts_with("/rules") => "5051".to_owned(),
             path if path.starts_with("/bills") => self.bill.to_string(),
             _ => self.payment.to_string(),
         };
@@ -127,7 +130,7 @@ impl Site {
         };
         let tariff = tariffs::defaults()[0].id.to_string();
         let path = path.replace("{kind}", "price").replace("{subject}", &tariff);
-        path.replace("{id}", &id).replace("{code}", &id).replace("{name}", name).replace("{token}", "no-such-link")
+        path.replace("{id}", &id).replace("{name}", name).replace("{token}", "no-such-link")
     }
 
     async fn ask(&self, method: &Method, path: &str, who: &Who, origin: &str, form: &str) -> Seen {
@@ -152,7 +155,7 @@ impl Site {
         let cookie = cookie.map(SecretString::from);
         let status = response.status();
         let body = response.into_body().collect().await.expect("a body").to_bytes();
-        Seen { status, to, cookie, body: String::from_utf8_lossy(&body).into_owned() }
+        Seen { status, to, cookie, body: String::from_utf8_lossy(&body).into_owned(), bytes: body.to_vec() }
     }
 
     async fn get(&self, path: &str, who: &Who) -> Seen {
@@ -170,7 +173,7 @@ async fn hostile(db: &Db, cipher: &Cipher) -> (AccountId, BillId, PaymentId) {
         account_id: account,
         tariff_id: tariff.id,
         cryptogram: SECRETS[0].into(),
-        ip_address: [203, 0, 113, 7].into(),
+        ip_address: CUSTOMERS_ADDRESS.parse().expect("an address"),
         idempotency_key: "k".into(),
         now,
     };
@@ -217,7 +220,9 @@ fn may(right: Right) -> &'static [Role] {
         Right::SeeCustomers => &[Support, Accountant, ChiefAccountant, Auditor],
         Right::SeeBooks => &[Accountant, ChiefAccountant, Auditor],
         Right::ServeCustomers => &[Support, Accountant, ChiefAccountant],
-        Right::MendSubscriptions | Right::GiveBack | Right::SettleDifferences => &[Accountant, ChiefAccountant],
+        Right::MendSubscriptions | Right::GiveBack | Right::SettleDifferences | Right::SeeTraces => {
+            &[Accountant, ChiefAccountant]
+        }
         Right::Agree | Right::ChangeRules => &[ChiefAccountant],
         Right::SeeAudit => &[ChiefAccountant, Auditor, Administrator],
         Right::ManageStaff => &[Administrator],
@@ -293,6 +298,7 @@ async fn every_route_lets_in_whom_it_may_and_nobody_else() {
             assert!(!is_page || !seen.body.contains("<script>alert"), "{said} lets a script through");
             let shown: Vec<_> = SECRETS.iter().filter(|secret| seen.body.contains(**secret)).collect();
             assert!(shown.is_empty(), "{said} shows {shown:?}");
+            assert!(!seen.body.contains(CUSTOMERS_ADDRESS), "{said} shows a personal trace to who only looks");
             if route.path.contains("{id}") {
                 let hidden =
                     site.get(&path.replace(|c: char| c.is_ascii_hexdigit() && c.is_ascii_digit(), "0"), &who).await;
@@ -401,4 +407,40 @@ async fn whatever_has_a_number_is_found() {
     let nothing = found(&format!("4242 {today} 0,07")).await;
     assert!(nothing.body.contains("Ничего не найдено"), "{}", nothing.body);
     assert!(found("what?").await.body.contains("Можно искать"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_of_an_account_tells_what_the_bank_said() {
+    let site = Site::open().await;
+    let who = Who::In(site.signed_in(Role::Support, false).await);
+    let told = format!(
+        "insert into notification (kind, gateway_id, body_sha256, received_at, told, transaction_id, payment_id, try_at)
+         values ('fail', '504', sha256('a body'), now(), '{{\"provider_message\": \"do not honour\"}}', 504, '{}', now())",
+        site.payment
+    );
+    diesel::sql_query(told).execute(&mut site.db.conn().await.unwrap()).await.unwrap();
+    let story = site.get(&format!("/accounts/{}", site.account), &who).await.body;
+    assert!(story.contains("Банк сообщил: «&#60;script&#62;"), "what the gateway passed on to the customer: {story}");
+    assert!(story.contains("Банк сообщил: «do not honour»"), "and what the bank said to the gateway: {story}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_traces_are_shown_by_right_and_each_look_is_written_down() {
+    let (site, here) = (Site::open().await, "http://127.0.0.1:1");
+    let (page, traces) = (format!("/bills/{}", site.bill), format!("/bills/{}/traces", site.bill));
+    let looks =
+        async || site.count(&format!("audit_log where action = 'saw_traces' and target = '{}'", site.bill)).await;
+    for (role, sees) in
+        [(Role::Support, false), (Role::Auditor, false), (Role::Accountant, true), (Role::ChiefAccountant, true)]
+    {
+        let cookie = site.signed_in(role, false).await;
+        let (who, before) = (Who::In(cookie.clone()), looks().await);
+        let masked = site.get(&page, &who).await.body;
+        assert!(masked.contains("203.0.•.•") && !masked.contains(CUSTOMERS_ADDRESS), "{role}: {masked}");
+        assert_eq!(masked.contains(&traces), sees, "{role} is offered to see it");
+        assert_eq!(looks().await, before, "{role}: nothing was seen");
+        let seen = site.ask(&Method::POST, &traces, &who, here, &format!("csrf={}", access::csrf(&cookie))).await;
+        assert_eq!(seen.body.contains(CUSTOMERS_ADDRESS), sees, "{role}: {}", seen.body);
+        assert_eq!(looks().await - before, i64::from(sees), "{role}");
+    }
 }

@@ -45,7 +45,7 @@ PAGES = {
     "events": "/events",
     "events-none": "/events?kind=receipt_issued",
     "rules": "/rules",
-    "rule": "/rules/5051",
+    "rule": "/settings/rule/5051",
     "reports": "/reports",
     "reports-subscribers": "/reports/subscribers",
     "reports-approval": "/reports/approval",
@@ -129,10 +129,13 @@ def lists(browser):
     """A list goes on both ways, and its conditions are in the address."""
     browser.open("/accounts")
     first = browser.find("tbody tr").text
-    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Старее").click()
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Дальше").click()
     browser.once("another page", lambda: browser.find("tbody tr").text != first)
-    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Новее").click()
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Назад").click()
     browser.once("the first again", lambda: browser.find("tbody tr").text == first)
+    browser.driver.find_element(By.PARTIAL_LINK_TEXT, "Зарегистрирован").click()
+    browser.once("the oldest first", lambda: browser.find("th[aria-sort]").get_attribute("aria-sort") == "ascending")
+    assert browser.driver.current_url.endswith("?sort=created"), browser.driver.current_url
     browser.open("/payments?state=unknown")
     browser.shows("Неизвестно")
     assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1

@@ -16,34 +16,69 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::StoreError;
 
-pub use self::accounts::{AccountCursor, AccountFilter, AccountLine, accounts};
-pub use self::bills::{BillFilter, WholeBill, bill, bills};
+pub use self::accounts::{AccountCursor, AccountFilter, AccountKey, AccountLine, accounts};
+pub use self::bills::{BillFilter, WholeBill, bill, bills, customer_address};
 pub use self::differences::{DifferenceCursor, DifferenceFilter, differences};
 pub use self::events::{EventFilter, events};
 pub use self::find::{Found, by_card, by_id, by_number};
 pub use self::notifications::{NotificationCursor, NotificationFilter, NotificationLine, notifications};
-pub use self::payments::{PaymentFilter, WholePayment, payment, payments};
-pub use self::refunds::{RefundFilter, refunds};
+pub use self::payments::{PaymentCursor, PaymentFilter, PaymentKey, WholePayment, payment, payments};
+pub use self::refunds::{RefundCursor, RefundFilter, RefundKey, refunds};
 pub use self::tariffs::{TariffLine, tariffs};
 pub use self::waiting::{MOST, Waiting, waiting};
 
-/// Which part of a list: it is sorted, the newest first.
+/// Which way a list is sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The newest, or the largest, first.
+    #[default]
+    Descending,
+    /// The oldest, or the smallest, first.
+    Ascending,
+}
+
+/// By what a list is sorted, and which way. Only what an index leads to can be chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sort<K> {
+    pub by: K,
+    pub order: Order,
+}
+
+/// Which part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<C> {
-    /// From the newest on.
+    /// From its beginning on.
     First,
-    /// Behind this row.
-    OlderThan(C),
+    /// Behind this row, in the order of the list.
+    Behind(C),
     /// Before this row.
-    NewerThan(C),
+    Before(C),
+}
+
+impl<C> Part<C> {
+    /// From which row on, and whether upwards, the part is read of a list in this order. Rows before a place are read from
+    /// it backwards, and [`Slice::new`] turns them round.
+    pub(in crate::store) fn reading(&self, order: Order) -> (Option<&C>, bool) {
+        let is_ascending = order == Order::Ascending;
+        match self {
+            Self::First => (None, is_ascending),
+            Self::Behind(place) => (Some(place), is_ascending),
+            Self::Before(place) => (Some(place), !is_ascending),
+        }
+    }
+}
+
+/// How a row is compared with the place from which rows are read.
+pub(in crate::store) const fn beyond(is_ascending: bool) -> &'static str {
+    if is_ascending { ">" } else { "<" }
 }
 
 /// A part of a list, and whether there is more on either side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice<T> {
     pub rows: Vec<T>,
-    pub has_newer: bool,
-    pub has_older: bool,
+    pub has_before: bool,
+    pub has_behind: bool,
 }
 
 impl<T> Slice<T> {
@@ -53,11 +88,11 @@ impl<T> Slice<T> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         match part {
-            Part::First => Self { rows, has_newer: false, has_older: more },
-            Part::OlderThan(_) => Self { rows, has_newer: true, has_older: more },
-            Part::NewerThan(_) => {
+            Part::First => Self { rows, has_before: false, has_behind: more },
+            Part::Behind(_) => Self { rows, has_before: true, has_behind: more },
+            Part::Before(_) => {
                 rows.reverse();
-                Self { rows, has_newer: more, has_older: true }
+                Self { rows, has_before: more, has_behind: true }
             }
         }
     }
@@ -94,10 +129,29 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_read_away_from_its_place() {
+        let read = |part: Part<i32>, order| {
+            let (place, is_ascending) = part.reading(order);
+            (place.copied(), beyond(is_ascending))
+        };
+        use Order::{Ascending, Descending};
+        for (part, order, is) in [
+            (Part::First, Descending, (None, "<")),
+            (Part::Behind(2), Descending, (Some(2), "<")),
+            (Part::Before(2), Descending, (Some(2), ">")),
+            (Part::First, Ascending, (None, ">")),
+            (Part::Behind(2), Ascending, (Some(2), ">")),
+            (Part::Before(2), Ascending, (Some(2), "<")),
+        ] {
+            assert_eq!(read(part, order), is, "{part:?}, {order:?}");
+        }
+    }
+
+    #[test]
     fn a_part_before_a_row_is_turned_round() {
-        let slice = Slice::new(vec![3, 4, 5], &Part::NewerThan(2), 2);
-        assert_eq!(slice, Slice { rows: vec![4, 3], has_newer: true, has_older: true });
-        let slice = Slice::new(vec![1], &Part::OlderThan(2), 2);
-        assert_eq!(slice, Slice { rows: vec![1], has_newer: true, has_older: false });
+        let slice = Slice::new(vec![3, 4, 5], &Part::Before(2), 2);
+        assert_eq!(slice, Slice { rows: vec![4, 3], has_before: true, has_behind: true });
+        let slice = Slice::new(vec![1], &Part::Behind(2), 2);
+        assert_eq!(slice, Slice { rows: vec![1], has_before: true, has_behind: false });
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::effect::{Acted, Rules, act};
 pub(in crate::store) use self::find::retry_after;
-pub use self::find::{check, name, of_payment, one, pending};
+pub use self::find::{check, name, of_payment, of_payments, one, pending};
 use super::StoreError;
 use crate::PaymentId;
 use crate::cipher::{Cipher, Place};

@@ -10,7 +10,6 @@ mod factor;
 mod identities;
 mod invitations;
 mod refunds;
-mod rules;
 mod sessions;
 mod settings;
 mod sign_in;
@@ -44,7 +43,6 @@ pub use self::identities::{
 };
 pub use self::invitations::{INVITED_FOR, accept_invitation, invite, invite_again, invited};
 pub use self::refunds::{RefundAsked, RefundPreview, approve_refund, ask_refund, preview_refund, withdraw_refund};
-pub use self::rules::{RuleChanged, change_rule, seen_rule};
 pub use self::sessions::{
     ByProvider, IDLE, LONGEST, Session, SessionKey, Visit, begin, begin_by_provider, end, end_all, prove, renew,
     sessions, visit,

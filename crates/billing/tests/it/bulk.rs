@@ -216,6 +216,9 @@ async fn it_is_stopped_and_has_its_limits() {
     );
     shop.sql(&many).await.unwrap();
     assert!(matches!(shop.frozen(extend(1), &people.anna).await.unwrap_err(), BulkError::TooMany));
-    let only = BulkAsk::Extend { days: 1, of: AccountFilter { status: Some(AccountStatus::Active) } };
+    let only = BulkAsk::Extend {
+        days: 1,
+        of: AccountFilter { status: Some(AccountStatus::Active), ..AccountFilter::default() },
+    };
     assert_eq!(shop.frozen(only, &people.anna).await.unwrap().items, 3, "narrowed, it fits");
 }

@@ -34,6 +34,7 @@ mod journal;
 mod kept_card;
 mod key_rotation;
 mod ledger_properties;
+mod lists;
 mod many_attempts;
 mod migrations;
 mod paid_out;

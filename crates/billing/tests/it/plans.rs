@@ -11,8 +11,8 @@ use billing::bill::BillKind;
 use billing::bill::BillStatus;
 use billing::breaker::{BreakerPolicy, Circuit, Signal};
 use billing::cipher::{Cipher, Place};
-use billing::decline::{DeclineGroup, Rule};
-use billing::event::{EventKind, NewEvent};
+use billing::decline::DeclineGroup;
+use billing::event::{EventKind, NewEvent, Source};
 use billing::ledger::{self, Entry, PaidOut, Return, ReturnedBy};
 use billing::models::{TariffPrice, Trial};
 use billing::notification::{Ids, Notice, NoticeEffect, NoticeKind};
@@ -27,8 +27,8 @@ use billing::refund::{AccessEffect, RefundOutcome, RefundState};
 use billing::resolve::ResolvePolicy;
 use billing::staff::{Role, totp};
 use billing::store::browse::{
-    self, AccountFilter, BillFilter, DifferenceFilter, EventFilter, Made, NotificationCursor, NotificationFilter, Part,
-    PaymentFilter, RefundFilter,
+    self, AccountFilter, AccountKey, BillFilter, DifferenceFilter, EventFilter, Made, NotificationCursor,
+    NotificationFilter, Part, PaymentCursor, PaymentFilter, PaymentKey, RefundFilter, RefundKey, Sort,
 };
 use billing::store::circuits::{self, Watch};
 use billing::store::declines::{self, Author};
@@ -64,6 +64,12 @@ const SUBSCRIBERS: &str = "20000";
 
 /// Rows of a chunk or a batch: a small part of the whole, as a thousand are of a million.
 const FEW: i64 = 20;
+
+const ORDERS: [browse::Order; 2] = [browse::Order::Descending, browse::Order::Ascending];
+
+/// Events that no index has by their kind: wherever one begins to read, such a one is near.
+const WITH_EACH_PAYMENT: [EventKind; 4] =
+    [EventKind::PaymentMoved, EventKind::BillMoved, EventKind::AccessGranted, EventKind::PaymentSucceeded];
 
 /// Tables that stay small, however many subscribers there are. Every other one has many rows here.
 const SMALL: &[&str] = &[
@@ -200,38 +206,51 @@ const CALLS: &[(&str, Call)] = calls! {
         accounts::register(conn, AccountId::new(), Tz::Europe__Moscow, noon()).await.unwrap()
     };
     "browse::accounts" => |conn, _rows| {
-        for status in [None, Some(AccountStatus::Active), Some(AccountStatus::Overdue)] {
-            let filter = AccountFilter { status };
-            let first = browse::accounts(conn, filter, Part::First, FEW).await.unwrap();
-            if let Some(last) = first.rows.last() {
-                browse::accounts(conn, filter, Part::OlderThan(last.cursor()), FEW).await.unwrap();
-                browse::accounts(conn, filter, Part::NewerThan(last.cursor()), FEW).await.unwrap();
+        let keys = [AccountKey::Created, AccountKey::PaidUntil, AccountKey::NextCharge];
+        for (by, order) in keys.into_iter().flat_map(|by| ORDERS.map(|order| (by, order))) {
+            for status in [None, Some(AccountStatus::Active), Some(AccountStatus::Overdue)] {
+                let filter = AccountFilter { status, sort: Sort { by, order } };
+                let first = browse::accounts(conn, filter, Part::First, FEW).await.unwrap();
+                if let Some(last) = first.rows.last() {
+                    browse::accounts(conn, filter, Part::Behind(last.cursor(by)), FEW).await.unwrap();
+                    browse::accounts(conn, filter, Part::Before(last.cursor(by)), FEW).await.unwrap();
+                }
             }
         }
     };
     "browse::bill" => |conn, rows| browse::bill(conn, rows.paid.bill_id).await.unwrap();
     "browse::bills" => |conn, rows| {
         for status in std::iter::once(None).chain(BillStatus::ALL.iter().copied().map(Some)) {
-            for part in [Part::First, Part::OlderThan(rows.paid.bill_id), Part::NewerThan(rows.paid.bill_id)] {
-                browse::bills(conn, BillFilter { status, made: today() }, part, FEW).await.unwrap();
-                browse::bills(conn, BillFilter { status, ..BillFilter::default() }, part, FEW).await.unwrap();
+            for part in [Part::First, Part::Behind(rows.paid.bill_id), Part::Before(rows.paid.bill_id)] {
+                for order in ORDERS {
+                    let filter = BillFilter { status, order, ..BillFilter::default() };
+                    browse::bills(conn, BillFilter { made: today(), ..filter }, part, FEW).await.unwrap();
+                    browse::bills(conn, filter, part, FEW).await.unwrap();
+                }
             }
         }
     };
+    "browse::customer_address" => |conn, rows| browse::customer_address(conn, rows.paid.bill_id).await.unwrap();
     "browse::differences" => |conn, rows| {
         let of = DifferenceFilter { state: Some(DifferenceState::Open), ..DifferenceFilter::default() };
         let place = (rows.paid.created_at, DifferenceId::new());
         for filter in [DifferenceFilter::default(), of] {
-            for part in [Part::First, Part::OlderThan(place), Part::NewerThan(place)] {
-                browse::differences(conn, filter, part, FEW).await.unwrap();
+            for part in [Part::First, Part::Behind(place), Part::Before(place)] {
+                for order in ORDERS {
+                    browse::differences(conn, DifferenceFilter { order, ..filter }, part, FEW).await.unwrap();
+                }
             }
         }
     };
     "browse::events" => |conn, rows| {
-        let of = EventFilter { account_id: Some(rows.account), ..EventFilter::default() };
-        for filter in [EventFilter::default(), of] {
-            for part in [Part::First, Part::OlderThan(9_000), Part::NewerThan(9_000)] {
-                browse::events(conn, filter, part, FEW).await.unwrap();
+        let (all, few) = (EventFilter::default(), [Source::Notification, Source::Reconciliation, Source::Staff]);
+        let mut filters = vec![all, EventFilter { account_id: Some(rows.account), ..all }];
+        let kinds = EventKind::ALL.iter().filter(|kind| !WITH_EACH_PAYMENT.contains(kind));
+        filters.extend(kinds.map(|kind| EventFilter { kind: Some(*kind), ..all }));
+        filters.extend(few.map(|source| EventFilter { source: Some(source), ..all }));
+        for (filter, order) in filters.into_iter().flat_map(|filter| ORDERS.map(|order| (filter, order))) {
+            for part in [Part::First, Part::Behind(9_000), Part::Before(9_000)] {
+                browse::events(conn, EventFilter { order, ..filter }, part, FEW).await.unwrap();
             }
         }
     };
@@ -245,18 +264,22 @@ const CALLS: &[(&str, Call)] = calls! {
             kind: NoticeKind::Pay,
         };
         for filter in [NotificationFilter::default(), receipts, orphans] {
-            for part in [Part::First, Part::OlderThan(place.clone()), Part::NewerThan(place.clone())] {
-                browse::notifications(conn, filter, &part, FEW).await.unwrap();
+            for part in [Part::First, Part::Behind(place.clone()), Part::Before(place.clone())] {
+                for order in ORDERS {
+                    browse::notifications(conn, NotificationFilter { order, ..filter }, &part, FEW).await.unwrap();
+                }
             }
         }
     };
     "browse::refunds" => |conn, rows| {
         let waits = RefundFilter { waits: true, ..RefundFilter::default() };
         let failed = RefundFilter { state: Some(RefundState::Unknown), ..RefundFilter::default() };
-        let place = RefundId::from(rows.paid.id.get());
+        let place = (Kopecks::new(59_900), RefundId::from(rows.paid.id.get()));
         for filter in [RefundFilter::default(), waits, failed] {
-            for part in [Part::First, Part::OlderThan(place), Part::NewerThan(place)] {
-                browse::refunds(conn, filter, part, FEW).await.unwrap();
+            for part in [Part::First, Part::Behind(place), Part::Before(place)] {
+                for (by, order) in [RefundKey::Made, RefundKey::Amount].into_iter().flat_map(|by| ORDERS.map(|it| (by, it))) {
+                    browse::refunds(conn, RefundFilter { sort: Sort { by, order }, ..filter }, part, FEW).await.unwrap();
+                }
             }
         }
     };
@@ -269,10 +292,18 @@ const CALLS: &[(&str, Call)] = calls! {
     "browse::payment" => |conn, rows| browse::payment(conn, rows.paid.id).await.unwrap();
     "browse::payments" => |conn, rows| {
         for state in std::iter::once(None).chain(PaymentState::ALL.iter().copied().map(Some)) {
-            let filter = PaymentFilter { state, ..PaymentFilter::default() };
-            for part in [Part::First, Part::OlderThan(rows.paid.id), Part::NewerThan(rows.paid.id)] {
-                browse::payments(conn, filter, part, FEW).await.unwrap();
-                browse::payments(conn, PaymentFilter { made: today(), ..filter }, part, FEW).await.unwrap();
+            for (by, place) in [
+                (PaymentKey::Made, PaymentCursor::Id(rows.paid.id)),
+                (PaymentKey::Transaction, PaymentCursor::Transaction(77)),
+            ] {
+                for (part, order) in [Part::First, Part::Behind(place), Part::Before(place)]
+                    .into_iter()
+                    .flat_map(|part| ORDERS.map(|order| (part, order)))
+                {
+                    let filter = PaymentFilter { state, sort: Sort { by, order }, ..PaymentFilter::default() };
+                    browse::payments(conn, filter, part, FEW).await.unwrap();
+                    browse::payments(conn, PaymentFilter { made: today(), ..filter }, part, FEW).await.unwrap();
+                }
             }
         }
         let refused = PaymentFilter { reason_code: Some(5051), ..PaymentFilter::default() };
@@ -400,6 +431,9 @@ const CALLS: &[(&str, Call)] = calls! {
     };
     "notifications::keep" => |conn, _rows| notifications::keep(conn, noon() + hours(1), FEW).await.unwrap();
     "notifications::of_payment" => |conn, rows| notifications::of_payment(conn, rows.paid.id).await.unwrap();
+    "notifications::of_payments" => |conn, rows| {
+        notifications::of_payments(conn, &[rows.paid.id, rows.sending.id]).await.unwrap()
+    };
     "notifications::one" => |conn, rows| {
         let key = rows.a_notification(conn).await;
         notifications::one(conn, &key).await.unwrap()
@@ -419,6 +453,9 @@ const CALLS: &[(&str, Call)] = calls! {
     "orphans::of_payment" => |conn, rows| orphans::of_payment(conn, rows.paid.id).await.unwrap();
     "orphans::report" => |conn, rows| {
         orphans::report(conn, &rows.orphan(), Terminal::Live, Tz::Europe__Moscow, noon()).await.unwrap()
+    };
+    "payments::said_of_refusals" => |conn, rows| {
+        payments::said_of_refusals(conn, &[rows.paid.id, rows.sending.id]).await.unwrap()
     };
     "payments::account_of" => |conn, rows| payments::account_of(conn, rows.paid.id).await.unwrap();
     "payments::apply" => |conn, rows| {
@@ -758,7 +795,7 @@ const CALLS: &[(&str, Call)] = calls! {
     "staff::bulk_by_id" => |conn, _rows| staff::bulk_by_id(conn, MANY).await.unwrap();
     "staff::bulk_items" => |conn, _rows| {
         for state in [None, Some(ItemState::Refused)] {
-            for part in [Part::First, Part::OlderThan(2_000), Part::NewerThan(2_000)] {
+            for part in [Part::First, Part::Behind(2_000), Part::Before(2_000)] {
                 staff::bulk_items(conn, MANY, state, part, FEW).await.unwrap();
             }
         }
@@ -771,7 +808,7 @@ const CALLS: &[(&str, Call)] = calls! {
         let (made, _) = a_running_bulk(conn).await;
         staff::bulk_step(conn, &made, minutes(1), noon()).await.unwrap()
     };
-    "staff::bulks" => |conn, _rows| staff::bulks(conn, None, Part::First, FEW).await.unwrap();
+    "staff::bulks" => |conn, _rows| staff::bulks(conn, None, browse::Order::Ascending, Part::First, FEW).await.unwrap();
     "staff::bulks_waiting" => |conn, _rows| staff::bulks_waiting(conn, noon(), FEW).await.unwrap();
     "staff::closing" => |conn, _rows| staff::closing(conn, MANY).await.unwrap();
     "staff::closings_of" => |conn, rows| staff::closings_of(conn, rows.doubtful).await.unwrap();
@@ -842,9 +879,13 @@ const CALLS: &[(&str, Call)] = calls! {
         staff::ask_refund(conn, &ask, &digest, &by()).await.unwrap()
     };
     "staff::audit_entries" => |conn, rows| {
-        let of = |name: Option<&str>, target: Option<String>| AuditFilter { name: name.map(str::to_owned), target };
+        let of = |name: Option<&str>, target: Option<String>| AuditFilter {
+            name: name.map(str::to_owned),
+            target,
+            order: browse::Order::Ascending,
+        };
         for filter in [of(None, None), of(Some("ada"), None), of(None, Some(rows.account.to_string()))] {
-            for part in [Part::First, Part::OlderThan(9_000), Part::NewerThan(9_000)] {
+            for part in [Part::First, Part::Behind(9_000), Part::Before(9_000)] {
                 staff::audit_entries(conn, &filter, part, FEW).await.unwrap();
             }
         }
@@ -876,12 +917,6 @@ const CALLS: &[(&str, Call)] = calls! {
     "staff::change_role" => |conn, _rows| {
         add_ada(conn).await;
         staff::change_role(conn, "ada", Role::Auditor, &by(), noon()).await.unwrap();
-    };
-    "staff::change_rule" => |conn, rows| {
-        let rule = declines::ruling(conn, 5051).await.unwrap().rule;
-        let changed = Rule { max_retries: 1, ..rule.clone() };
-        let (seen, author) = (staff::seen_rule(&rule), rows.author());
-        staff::change_rule(conn, &changed, &seen, &author, &by()).await.unwrap()
     };
     "staff::choose_language" => |conn, _rows| {
         let ada = add_ada(conn).await;

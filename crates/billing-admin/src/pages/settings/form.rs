@@ -1,6 +1,6 @@
 //! Settings as people type them and read them.
 
-use billing::decline::{CustomerAction, DeclineGroup, Rule, Schedule};
+use billing::decline::{CustomerAction, DeclineGroup, Rule, Ruling, Schedule};
 use billing::models::{TariffPrice, Trial};
 use billing::store::refunds::Limit;
 use billing::store::staff::{Setting, SettingError, SettingKind};
@@ -441,6 +441,20 @@ pub(crate) fn tries(
     let before = Schedule::new(group, &list.collect::<Vec<_>>()).ok()?;
     let after = Schedule::new(group, after).ok()?;
     Some((simulated(before, shell), simulated(after, shell)))
+}
+
+/// Likewise, of a refusal with the code of a rule: as it is, and as the rule would have it.
+pub(crate) async fn tries_of_rule(
+    conn: &mut AsyncPgConnection,
+    rule: &Rule,
+    shell: &Shell,
+) -> Result<(Vec<When>, Vec<When>), Problem> {
+    let before = declines::ruling(conn, rule.code).await?.terms().schedule;
+    let (_, schedules) = declines::all(conn).await?;
+    let of_group = schedules.iter().find(|(group, _)| *group == rule.group);
+    let schedule = of_group.map_or_else(|| Schedule::seeded(rule.group), |(_, schedule)| *schedule);
+    let after = Ruling { rule: rule.clone(), schedule }.terms().schedule;
+    Ok((simulated(before, shell), simulated(after, shell)))
 }
 
 /// By the code that the workers go by.

@@ -60,13 +60,83 @@ async fn a_table_has_the_rows_of_its_list_and_is_in_the_log() {
     assert!(seen.body.contains(",'=HYPERLINK(1)"), "{}", seen.body);
 }
 
+/// What stands in the cells of a table with commas.
+fn cells(text: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    reader.records().map(|line| line.expect("a line").iter().map(str::to_owned).collect()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_has_what_the_table_has_of_every_list() {
+    let site = Site::open().await;
+    let (books, audit) =
+        (Who::In(site.signed_in(Role::Accountant, false).await), Who::In(site.signed_in(Role::Auditor, false).await));
+    let mut compared = 0;
+    for route in table().iter().filter(|route| route.path.ends_with("/export")) {
+        let who = if route.path.starts_with("/audit") { &audit } else { &books };
+        let lines = cells(&site.get(route.path, who).await.body);
+        let seen = site.get(&format!("{}?format=xlsx", route.path), who).await;
+        let parts = crate::workbook::tests::parts(seen.bytes);
+        let (_, sheet) = parts.iter().find(|(name, _)| name == "xl/worksheets/sheet1.xml").expect("a sheet");
+        let rows = crate::workbook::tests::rows(sheet);
+        // The log has grown by who took it.
+        let rows = if route.path.starts_with("/audit") { &rows[..1] } else { &rows[..] };
+        let lines = &lines[..rows.len()];
+        for (line, row) in lines.iter().zip(rows) {
+            for (at, text) in line.iter().enumerate() {
+                let cell = row.get(at).map_or("", String::as_str);
+                let is_time = text.parse::<chrono::DateTime<chrono::Utc>>();
+                match is_time {
+                    Ok(time) => assert_eq!(cell, crate::workbook::serial(time, Tz::Europe__Moscow), "{}", route.path),
+                    Err(_) => assert_eq!(cell, text.strip_prefix('\'').unwrap_or(text), "{}", route.path),
+                }
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100, "{compared} cells were compared");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_sorted_as_its_address_says_and_its_table_and_views_are_too() {
+    let site = Site::open().await;
+    let who = Who::In(site.signed_in(Role::Accountant, false).await);
+    let many = "insert into account (id, created_at, updated_at, status)
+        select ('00000000-0000-4000-8000-00000000000' || n)::uuid, timestamptz '2020-01-01' + n * interval '1 day', now(), 'Inactive'
+        from generate_series(1, 3) as n";
+    diesel::sql_query(many).execute(&mut site.db.conn().await.unwrap()).await.unwrap();
+    let first = |body: &str| cells(body)[1][0].clone();
+    let oldest = "00000000-0000-4000-8000-000000000001";
+    assert_eq!(first(&site.get("/accounts/export?sort=created", &who).await.body), oldest);
+    assert_ne!(first(&site.get("/accounts/export", &who).await.body), oldest);
+    assert_ne!(first(&site.get("/accounts/export?sort=nothing", &who).await.body), oldest);
+
+    let page = site.get("/accounts?sort=created&col=8", &who).await.body;
+    assert!(page.contains("aria-sort=\"ascending\"") && page.contains("2020"), "{page}");
+    for kept in [
+        "/accounts/export?sort=created&#38;col=8&#38;format=csv",
+        "name=\"query\" value=\"sort=created&#38;col=8\"",
+        "type=\"hidden\" name=\"sort\" value=\"created\"",
+    ] {
+        assert!(page.contains(kept), "{kept}: {page}");
+    }
+    let position = |body: &str| body.find("00000001\"").or_else(|| body.find(oldest)).expect("it is listed");
+    let by_default = site.get("/accounts", &who).await.body;
+    assert!(position(&page) < page.find(&site.account.to_string()).expect("it is listed"));
+    assert!(position(&by_default) > by_default.find(&site.account.to_string()).expect("it is listed"));
+    let charged = site.get("/accounts?sort=next_charge", &who).await.body;
+    assert!(charged.contains("только со следующим списанием") && !charged.contains(oldest), "{charged}");
+    // What is done to all of the list is done to those that it shows.
+    assert!(site.get("/accounts/extend?sort=next_charge", &who).await.body.contains("только со следующим списанием"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_is_an_address_of_whoever_saved_it() {
     let site = Site::open().await;
     let (ada, bob) = (site.signed_in(Role::Accountant, false).await, site.signed_in(Role::Accountant, false).await);
     let save = async |cookie: &SecretString, list: &str, name: &str| {
         let form = format!(
-            "csrf={}&list={list}&name={name}&query=state%3Dsucceeded%26col%3D2%26older%3D1",
+            "csrf={}&list={list}&name={name}&query=state%3Dsucceeded%26col%3D2%26after%3D1",
             access::csrf(cookie)
         );
         site.ask(&Method::POST, "/views", &Who::In(cookie.clone()), HERE, &form).await

@@ -94,3 +94,34 @@ async fn who_may_only_look_is_shown_no_button_and_rules_are_named() {
         assert_eq!(site.get(path, &auditor).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_refusal_means_is_set_as_it_was_shown_and_taken_back() {
+    let site = Site::open().await;
+    let cookie = site.signed_in(Role::ChiefAccountant, false).await;
+    let (who, csrf) = (Who::In(cookie.clone()), access::csrf(&cookie));
+    let tries = "select max_retries from decline_rule where code = 5051";
+    let before = site.value(tries).await;
+    assert_ne!(before, "1");
+
+    let fields = "group=soft&tries=1&action=wait&ru=Ne+vyshlo&en=It+failed";
+    assert!(site.get("/rules", &who).await.body.contains("href=\"/settings/rule/5051\""));
+    let shown = site.get(&format!("/settings/rule/5051?{fields}"), &who).await;
+    assert!(shown.body.contains("«Ne vyshlo»") && shown.body.contains("повторяется"), "{}", shown.body);
+    assert_eq!(site.value(tries).await, before, "looking changes nothing");
+    let confirm = |shown: &Seen, fields: &str| {
+        let (id, digest) = (field(&shown.body, "id"), field(&shown.body, "digest"));
+        format!("csrf={csrf}&id={id}&digest={digest}&reason=the+bank+asked&{fields}")
+    };
+    let seen = site.ask(&Method::POST, "/settings/rule/5051", &who, HERE, &confirm(&shown, fields)).await;
+    assert_eq!(seen.to, "/settings?done=yes", "{}", seen.body);
+    assert_eq!(site.value(tries).await, "1");
+
+    let change = site.value("select id from setting_change where kind = 'rule' and subject = '5051'").await;
+    let path = format!("/settings/changes/{change}");
+    let form = confirm(&site.get(&path, &who).await, "");
+    assert_eq!(site.ask(&Method::POST, &path, &who, HERE, &form).await.to, "/settings?done=yes");
+    assert_eq!(site.value(tries).await, before);
+    let audited = "select count(*) from audit_log where action = 'setting' and target = '5051'";
+    assert_eq!(site.value(audited).await, "2");
+}

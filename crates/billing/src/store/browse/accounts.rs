@@ -6,17 +6,37 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{Part, Slice, StoreError};
+use super::{Part, Slice, Sort, StoreError, beyond};
 use crate::AccountId;
 use crate::account::AccountStatus;
 use crate::models::AccountRow;
 use crate::payment::CardMask;
 use crate::schema::{account, tariff};
 
-/// Which accounts.
+/// By what accounts are sorted. Those that have no such time are not in the list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccountKey {
+    #[default]
+    Created,
+    PaidUntil,
+    NextCharge,
+}
+
+impl AccountKey {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Created => "account.created_at",
+            Self::PaidUntil => "account.paid_until",
+            Self::NextCharge => "account.next_charge_at",
+        }
+    }
+}
+
+/// Which accounts, and how they are sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AccountFilter {
     pub status: Option<AccountStatus>,
+    pub sort: Sort<AccountKey>,
 }
 
 /// A row of the list; holds no secret.
@@ -38,13 +58,19 @@ pub struct AccountLine {
 pub type AccountCursor = (DateTime<Utc>, AccountId);
 
 impl AccountLine {
+    /// In a list that is sorted so.
     #[must_use]
-    pub const fn cursor(&self) -> AccountCursor {
-        (self.created_at, self.id)
+    pub fn cursor(&self, by: AccountKey) -> AccountCursor {
+        let at = match by {
+            AccountKey::Created => None,
+            AccountKey::PaidUntil => self.paid_until,
+            AccountKey::NextCharge => self.next_charge_at,
+        };
+        (at.unwrap_or(self.created_at), self.id)
     }
 }
 
-/// A part of the accounts, the newest first.
+/// A part of the accounts.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -60,22 +86,25 @@ pub async fn accounts(
         // Written out, so that the plan is that of this status.
         query = query.filter(sql::<Bool>(&format!("account.status = '{}'", status.as_str())));
     }
-    // Compared as a row: rows of one time are found by the index, however many there are.
-    let beyond = |sign: &str, (at, id): &(DateTime<Utc>, AccountId)| {
-        sql::<Bool>(&format!("(account.created_at, account.id) {sign} ("))
+    let column = filter.sort.by.column();
+    if filter.sort.by != AccountKey::Created {
+        query = query.filter(sql::<Bool>(&format!("{column} is not null")));
+    }
+    let (place, is_ascending) = part.reading(filter.sort.order);
+    if let Some((at, id)) = place {
+        // Compared as a row: rows of one time are found by the index, however many there are.
+        let behind = sql::<Bool>(&format!("({column}, account.id) {} (", beyond(is_ascending)))
             .bind::<Timestamptz, _>(*at)
             .sql(", ")
             .bind::<diesel::sql_types::Uuid, _>(id.get())
-            .sql(")")
-    };
-    query = match &part {
-        Part::First => query.order((account::created_at.desc(), account::id.desc())),
-        Part::OlderThan(place) => {
-            query.filter(beyond("<", place)).order((account::created_at.desc(), account::id.desc()))
-        }
-        Part::NewerThan(place) => {
-            query.filter(beyond(">", place)).order((account::created_at.asc(), account::id.asc()))
-        }
+            .sql(")");
+        query = query.filter(behind);
+    }
+    let key = sql::<Timestamptz>(column);
+    query = if is_ascending {
+        query.order((key.asc(), account::id.asc()))
+    } else {
+        query.order((key.desc(), account::id.desc()))
     };
     let rows: Vec<(AccountRow, Option<String>)> =
         query.limit(limit + 1).select((AccountRow::as_select(), tariff::name.nullable())).load(conn).await?;

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::PaymentView;
 use super::super::subscriptions::BillView;
-use super::{Made, Part, Slice, StoreError, least_id};
+use super::{Made, Order, Part, Slice, StoreError, least_id};
 use crate::BillId;
 use crate::bill::BillStatus;
 use crate::models::{AccountRow, BillRow, PaymentRow};
@@ -17,14 +17,15 @@ use crate::schema::{account, bill, payment};
 /// Attempts of one bill that are shown: a bill has few.
 const MAX_ATTEMPTS: i64 = 200;
 
-/// Which bills.
+/// Which bills, and how they are sorted: by when they were opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BillFilter {
     pub status: Option<BillStatus>,
     pub made: Made,
+    pub order: Order,
 }
 
-/// A part of the bills, the newest first.
+/// A part of the bills.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -44,11 +45,11 @@ pub async fn bills(
     if let Some(before) = filter.made.before {
         query = query.filter(bill::id.lt(BillId::from(least_id(before))));
     }
-    query = match part {
-        Part::First => query.order(bill::id.desc()),
-        Part::OlderThan(id) => query.filter(bill::id.lt(id)).order(bill::id.desc()),
-        Part::NewerThan(id) => query.filter(bill::id.gt(id)).order(bill::id.asc()),
-    };
+    let (place, is_ascending) = part.reading(filter.order);
+    if let Some(id) = place {
+        query = if is_ascending { query.filter(bill::id.gt(*id)) } else { query.filter(bill::id.lt(*id)) };
+    }
+    query = if is_ascending { query.order(bill::id.asc()) } else { query.order(bill::id.desc()) };
     let rows: Vec<BillRow> = query.limit(limit + 1).select(BillRow::as_select()).load(conn).await?;
     Ok(Slice::new(rows.iter().map(BillView::of).collect(), &part, limit))
 }
@@ -80,4 +81,13 @@ pub async fn bill(conn: &mut AsyncPgConnection, id: BillId) -> Result<Option<Who
         .map(|(account, bill, payment)| (PaymentView::from_rows(account, bill, payment), payment.machine(bill)))
         .collect();
     Ok(Some(WholeBill { bill, attempts }))
+}
+
+/// The address from which a bill was paid for, a personal trace; `None`: it is not known, or not any more.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn customer_address(conn: &mut AsyncPgConnection, id: BillId) -> Result<Option<String>, StoreError> {
+    let address = bill::table.find(id).select(bill::ip_address).first::<Option<String>>(conn).await;
+    Ok(address.optional()?.flatten())
 }

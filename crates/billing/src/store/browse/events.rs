@@ -1,24 +1,27 @@
 //! The log of events, whoever they are about.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::events::EventRow;
-use super::{Made, Part, Slice, StoreError};
+use super::{Made, Order, Part, Slice, StoreError};
 use crate::AccountId;
 use crate::event::{Event, EventKind, Source};
 use crate::schema::event;
 
-/// Which events.
+/// Which events, and how they are sorted: as they happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventFilter {
     pub kind: Option<EventKind>,
     pub source: Option<Source>,
     pub account_id: Option<AccountId>,
     pub made: Made,
+    pub order: Order,
 }
 
-/// A part of the events, the newest first.
+/// A part of the events.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -30,10 +33,11 @@ pub async fn events(
 ) -> Result<Slice<Event>, StoreError> {
     let mut query = event::table.into_boxed();
     if let Some(kind) = filter.kind {
-        query = query.filter(event::kind.eq(kind));
+        // Written out, so that the plan is that of this kind.
+        query = query.filter(sql::<Bool>(&format!("event.kind = '{}'", kind.as_str())));
     }
     if let Some(source) = filter.source {
-        query = query.filter(event::source.eq(source));
+        query = query.filter(sql::<Bool>(&format!("event.source = '{}'", source.as_str())));
     }
     if let Some(id) = filter.account_id {
         query = query.filter(event::account_id.eq(id));
@@ -44,11 +48,11 @@ pub async fn events(
     if let Some(before) = filter.made.before {
         query = query.filter(event::at.lt(before));
     }
-    query = match part {
-        Part::First => query.order(event::id.desc()),
-        Part::OlderThan(id) => query.filter(event::id.lt(id)).order(event::id.desc()),
-        Part::NewerThan(id) => query.filter(event::id.gt(id)).order(event::id.asc()),
-    };
+    let (place, is_ascending) = part.reading(filter.order);
+    if let Some(id) = place {
+        query = if is_ascending { query.filter(event::id.gt(*id)) } else { query.filter(event::id.lt(*id)) };
+    }
+    query = if is_ascending { query.order(event::id.asc()) } else { query.order(event::id.desc()) };
     let rows: Vec<EventRow> = query.limit(limit + 1).select(EventRow::as_select()).load(conn).await?;
     Ok(Slice::new(rows.into_iter().map(Event::from).collect(), &part, limit))
 }

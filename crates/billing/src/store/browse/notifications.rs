@@ -7,12 +7,12 @@ use diesel::sql_types::{Binary, Bool, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
-use super::{Made, Part, Slice, StoreError};
+use super::{Made, Order, Part, Slice, StoreError, beyond};
 use crate::PaymentId;
 use crate::notification::{Notice, NoticeEffect, NoticeKind};
 use crate::schema::notification;
 
-/// Which notifications.
+/// Which notifications, and how they are sorted: by when they came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NotificationFilter {
     pub kind: Option<NoticeKind>,
@@ -20,6 +20,7 @@ pub struct NotificationFilter {
     pub effect: Option<NoticeEffect>,
     /// When it came.
     pub received: Made,
+    pub order: Order,
 }
 
 /// Where a row stands in the list.
@@ -43,7 +44,7 @@ pub struct NotificationLine {
 
 type Row = (NoticeKind, String, Vec<u8>, DateTime<Utc>, Value, Option<NoticeEffect>, Option<PaymentId>);
 
-/// A part of the notifications, the newest first.
+/// A part of the notifications.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -69,8 +70,9 @@ pub async fn notifications(
     }
     const KEY: &str =
         "(notification.received_at, notification.gateway_id, notification.body_sha256, notification.kind)";
-    let beyond = |sign: &str, of: &NotificationCursor| {
-        sql::<Bool>(&format!("{KEY} {sign} ("))
+    let (place, is_ascending) = part.reading(filter.order);
+    if let Some(of) = place {
+        let behind = sql::<Bool>(&format!("{KEY} {} (", beyond(is_ascending)))
             .bind::<Timestamptz, _>(of.received_at)
             .sql(", ")
             .bind::<Text, _>(of.gateway_id.clone())
@@ -78,8 +80,9 @@ pub async fn notifications(
             .bind::<Binary, _>(of.body_sha256.clone())
             .sql(", ")
             .bind::<Text, _>(of.kind.as_str().to_owned())
-            .sql(")")
-    };
+            .sql(")");
+        query = query.filter(behind);
+    }
     let newest = (
         notification::received_at.desc(),
         notification::gateway_id.desc(),
@@ -87,11 +90,7 @@ pub async fn notifications(
         notification::kind.desc(),
     );
     let oldest = (notification::received_at, notification::gateway_id, notification::body_sha256, notification::kind);
-    query = match part {
-        Part::First => query.order(newest),
-        Part::OlderThan(of) => query.filter(beyond("<", of)).order(newest),
-        Part::NewerThan(of) => query.filter(beyond(">", of)).order(oldest),
-    };
+    query = if is_ascending { query.order(oldest) } else { query.order(newest) };
     let rows: Vec<Row> = query
         .limit(limit + 1)
         .select((

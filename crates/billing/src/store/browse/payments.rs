@@ -7,30 +7,58 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::super::payments::PaymentView;
 use super::super::subscriptions::BillView;
-use super::{Made, Part, Slice, StoreError, least_id};
+use super::{Made, Part, Slice, Sort, StoreError, least_id};
 use crate::PaymentId;
 use crate::account::Account;
 use crate::models::{AccountRow, BillRow, PaymentRow};
 use crate::payment::{Payment, PaymentState};
 use crate::schema::{account, bill, payment};
 
-/// Which payments.
+/// By what payments are sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PaymentKey {
+    #[default]
+    Made,
+    /// The gateway's number: those that have none are not in the list.
+    Transaction,
+}
+
+/// Where a row stands in a list that is sorted by its id, or by its transaction. Neither is there twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentCursor {
+    Id(PaymentId),
+    Transaction(i64),
+}
+
+impl PaymentCursor {
+    /// The place of this row.
+    #[must_use]
+    pub fn of(row: &PaymentView, by: PaymentKey) -> Self {
+        match (by, row.transaction_id) {
+            (PaymentKey::Transaction, Some(number)) => Self::Transaction(number),
+            _ => Self::Id(row.id),
+        }
+    }
+}
+
+/// Which payments, and how they are sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PaymentFilter {
     pub state: Option<PaymentState>,
     /// The gateway's reason code.
     pub reason_code: Option<i32>,
     pub made: Made,
+    pub sort: Sort<PaymentKey>,
 }
 
-/// A part of the payments, the newest first.
+/// A part of the payments.
 ///
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn payments(
     conn: &mut AsyncPgConnection,
     filter: PaymentFilter,
-    part: Part<PaymentId>,
+    part: Part<PaymentCursor>,
     limit: i64,
 ) -> Result<Slice<PaymentView>, StoreError> {
     let mut query = payment::table.inner_join(bill::table.inner_join(account::table)).into_boxed();
@@ -47,10 +75,23 @@ pub async fn payments(
     if let Some(before) = filter.made.before {
         query = query.filter(payment::id.lt(PaymentId::from(least_id(before))));
     }
-    query = match part {
-        Part::First => query.order(payment::id.desc()),
-        Part::OlderThan(id) => query.filter(payment::id.lt(id)).order(payment::id.desc()),
-        Part::NewerThan(id) => query.filter(payment::id.gt(id)).order(payment::id.asc()),
+    let (place, is_ascending) = part.reading(filter.sort.order);
+    match place {
+        None => {}
+        Some(PaymentCursor::Id(id)) if is_ascending => query = query.filter(payment::id.gt(*id)),
+        Some(PaymentCursor::Id(id)) => query = query.filter(payment::id.lt(*id)),
+        Some(PaymentCursor::Transaction(no)) if is_ascending => query = query.filter(payment::transaction_id.gt(*no)),
+        Some(PaymentCursor::Transaction(no)) => query = query.filter(payment::transaction_id.lt(*no)),
+    }
+    query = match (filter.sort.by, is_ascending) {
+        (PaymentKey::Made, true) => query.order(payment::id.asc()),
+        (PaymentKey::Made, false) => query.order(payment::id.desc()),
+        (PaymentKey::Transaction, true) => {
+            query.filter(payment::transaction_id.is_not_null()).order(payment::transaction_id.asc())
+        }
+        (PaymentKey::Transaction, false) => {
+            query.filter(payment::transaction_id.is_not_null()).order(payment::transaction_id.desc())
+        }
     };
     let rows: Vec<(AccountRow, BillRow, PaymentRow)> = query
         .limit(limit + 1)

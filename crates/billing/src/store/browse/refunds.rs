@@ -2,16 +2,28 @@
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{Made, Part, Slice, StoreError, least_id};
-use crate::RefundId;
+use super::{Made, Part, Slice, Sort, StoreError, beyond, least_id};
 use crate::models::RefundRow;
 use crate::refund::{RefundSource, RefundState};
 use crate::schema::refund;
+use crate::{Kopecks, RefundId};
 
-/// Which refunds.
+/// By what refunds are sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RefundKey {
+    /// When they were asked for.
+    #[default]
+    Made,
+    Amount,
+}
+
+/// Where a row stands in the list; its amount counts where they are sorted by it.
+pub type RefundCursor = (Kopecks, RefundId);
+
+/// Which refunds, and how they are sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RefundFilter {
     pub state: Option<RefundState>,
@@ -19,16 +31,17 @@ pub struct RefundFilter {
     /// Only those that wait for a second person.
     pub waits: bool,
     pub made: Made,
+    pub sort: Sort<RefundKey>,
 }
 
-/// A part of the refunds, the newest first.
+/// A part of the refunds.
 ///
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn refunds(
     conn: &mut AsyncPgConnection,
     filter: RefundFilter,
-    part: Part<RefundId>,
+    part: Part<RefundCursor>,
     limit: i64,
 ) -> Result<Slice<RefundRow>, StoreError> {
     let mut query = refund::table.into_boxed();
@@ -48,10 +61,25 @@ pub async fn refunds(
     if let Some(before) = filter.made.before {
         query = query.filter(refund::id.lt(RefundId::from(least_id(before))));
     }
-    query = match part {
-        Part::First => query.order(refund::id.desc()),
-        Part::OlderThan(id) => query.filter(refund::id.lt(id)).order(refund::id.desc()),
-        Part::NewerThan(id) => query.filter(refund::id.gt(id)).order(refund::id.asc()),
+    let (place, is_ascending) = part.reading(filter.sort.order);
+    query = match (place, filter.sort.by) {
+        (None, _) => query,
+        (Some((_, id)), RefundKey::Made) if is_ascending => query.filter(refund::id.gt(*id)),
+        (Some((_, id)), RefundKey::Made) => query.filter(refund::id.lt(*id)),
+        // Compared as a row: rows of one amount are found by the index, however many there are.
+        (Some((amount, id)), RefundKey::Amount) => query.filter(
+            sql::<Bool>(&format!("(refund.amount, refund.id) {} (", beyond(is_ascending)))
+                .bind::<BigInt, _>(amount.get())
+                .sql(", ")
+                .bind::<diesel::sql_types::Uuid, _>(id.get())
+                .sql(")"),
+        ),
+    };
+    query = match (filter.sort.by, is_ascending) {
+        (RefundKey::Made, true) => query.order(refund::id.asc()),
+        (RefundKey::Made, false) => query.order(refund::id.desc()),
+        (RefundKey::Amount, true) => query.order((refund::amount.asc(), refund::id.asc())),
+        (RefundKey::Amount, false) => query.order((refund::amount.desc(), refund::id.desc())),
     };
     let rows = query.limit(limit + 1).select(RefundRow::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))

@@ -146,6 +146,17 @@ pub async fn of_payment(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<V
     Ok(rows.into_iter().map(kept).collect())
 }
 
+/// Likewise, of several attempts.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn of_payments(conn: &mut AsyncPgConnection, ids: &[PaymentId]) -> Result<Vec<Kept>, StoreError> {
+    let of = notification::table.filter(notification::payment_id.eq_any(ids));
+    let rows: Vec<KeptRow> =
+        of.order((notification::received_at, notification::kind)).select(kept_columns()).load(conn).await?;
+    Ok(rows.into_iter().map(kept).collect())
+}
+
 /// One notification; `None`: it is not kept, or not any more.
 ///
 /// # Errors

@@ -39,4 +39,4 @@ pub(in crate::store) use self::send::withdraw_unsent_renewal;
 pub use self::send::{Begin, ChargeInstrument, ChargeOrder, Resend, begin_resend, begin_sending};
 pub use self::three_ds::{Begin3ds, MAX_PA_RES, PostOrder, SubmitError, begin_posting, submit_pa_res};
 pub use self::trial::NoTrial;
-pub use self::view::{PaymentView, ThreeDsView, account_of, get};
+pub use self::view::{PaymentView, ThreeDsView, account_of, get, said_of_refusals};

@@ -164,3 +164,16 @@ pub async fn get(conn: &mut AsyncPgConnection, id: PaymentId) -> Result<Option<P
         .optional()?;
     Ok(rows.map(|(account, bill, payment)| PaymentView::from_rows(&account, &bill, &payment)))
 }
+
+/// What the gateway passed on to the customers of those of these payments that were refused.
+///
+/// # Errors
+/// [`StoreError::Db`].
+pub async fn said_of_refusals(
+    conn: &mut AsyncPgConnection,
+    ids: &[PaymentId],
+) -> Result<Vec<(PaymentId, String)>, StoreError> {
+    let said = payment::table.filter(payment::id.eq_any(ids)).filter(payment::cardholder_message.is_not_null());
+    let said = said.select((payment::id, payment::cardholder_message.assume_not_null()));
+    Ok(said.load(conn).await?)
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Staff, StoreError};
 use crate::schema::{audit_log, staff};
 use crate::staff::StaffId;
-use crate::store::browse::{Part, Slice};
+use crate::store::browse::{Order, Part, Slice};
 
 /// Who acts, as it stands beside what they did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,16 +135,17 @@ pub struct AuditEntry {
     pub after: Option<Value>,
 }
 
-/// Which entries.
+/// Which entries, and how they are sorted: as they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// The name of who did it.
     pub name: Option<String>,
     /// The id or name of what it was about.
     pub target: Option<String>,
+    pub order: Order,
 }
 
-/// A part of what was written down, the newest first.
+/// A part of what was written down.
 ///
 /// # Errors
 /// [`StoreError::Db`].
@@ -164,11 +165,11 @@ pub async fn audit_entries(
     if let Some(target) = &filter.target {
         query = query.filter(audit_log::target.eq(target.clone()));
     }
-    query = match part {
-        Part::First => query.order(audit_log::id.desc()),
-        Part::OlderThan(id) => query.filter(audit_log::id.lt(id)).order(audit_log::id.desc()),
-        Part::NewerThan(id) => query.filter(audit_log::id.gt(id)).order(audit_log::id.asc()),
-    };
+    let (place, is_ascending) = part.reading(filter.order);
+    if let Some(id) = place {
+        query = if is_ascending { query.filter(audit_log::id.gt(*id)) } else { query.filter(audit_log::id.lt(*id)) };
+    }
+    query = if is_ascending { query.order(audit_log::id.asc()) } else { query.order(audit_log::id.desc()) };
     let rows = query.limit(limit + 1).select(AuditEntry::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))
 }

@@ -143,5 +143,5 @@ async fn taken(
 }
 
 fn all<T>(slice: Slice<T>) -> Result<Vec<T>, BulkError> {
-    if slice.has_older { Err(BulkError::TooMany) } else { Ok(slice.rows) }
+    if slice.has_behind { Err(BulkError::TooMany) } else { Ok(slice.rows) }
 }

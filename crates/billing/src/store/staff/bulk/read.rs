@@ -11,7 +11,7 @@ use super::super::StoreError;
 use super::{BULK_AGREED_WITHIN, Bulk, BulkItem, BulkState, ItemState, Progress};
 use crate::Kopecks;
 use crate::schema::{bulk, bulk_item};
-use crate::store::browse::{Part, Slice};
+use crate::store::browse::{Order, Part, Slice, beyond};
 
 /// One action.
 ///
@@ -21,13 +21,14 @@ pub async fn bulk_by_id(conn: &mut AsyncPgConnection, id: Uuid) -> Result<Option
     Ok(bulk::table.find(id).select(Bulk::as_select()).first(conn).await.optional()?)
 }
 
-/// All that were asked for, the newest first: a part of them.
+/// All that were asked for, by when they were prepared: a part of them.
 ///
 /// # Errors
 /// [`StoreError::Db`].
 pub async fn bulks(
     conn: &mut AsyncPgConnection,
     state: Option<BulkState>,
+    order: Order,
     part: Part<(DateTime<Utc>, Uuid)>,
     limit: i64,
 ) -> Result<Slice<Bulk>, StoreError> {
@@ -35,18 +36,20 @@ pub async fn bulks(
     if let Some(state) = state {
         query = query.filter(bulk::state.eq(state));
     }
-    // Compared as a row: rows of one time are found by the index, however many there are.
-    let beyond = |sign: &str, (at, id): &(DateTime<Utc>, Uuid)| {
-        sql::<Bool>(&format!("(bulk.created_at, bulk.id) {sign} ("))
+    let (place, is_ascending) = part.reading(order);
+    if let Some((at, id)) = place {
+        // Compared as a row: rows of one time are found by the index, however many there are.
+        let behind = sql::<Bool>(&format!("(bulk.created_at, bulk.id) {} (", beyond(is_ascending)))
             .bind::<Timestamptz, _>(*at)
             .sql(", ")
             .bind::<diesel::sql_types::Uuid, _>(*id)
-            .sql(")")
-    };
-    query = match &part {
-        Part::First => query.order((bulk::created_at.desc(), bulk::id.desc())),
-        Part::OlderThan(place) => query.filter(beyond("<", place)).order((bulk::created_at.desc(), bulk::id.desc())),
-        Part::NewerThan(place) => query.filter(beyond(">", place)).order((bulk::created_at.asc(), bulk::id.asc())),
+            .sql(")");
+        query = query.filter(behind);
+    }
+    query = if is_ascending {
+        query.order((bulk::created_at.asc(), bulk::id.asc()))
+    } else {
+        query.order((bulk::created_at.desc(), bulk::id.desc()))
     };
     let rows = query.limit(limit + 1).select(Bulk::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))
@@ -83,8 +86,8 @@ pub async fn bulk_items(
     }
     query = match part {
         Part::First => query.order(bulk_item::no.asc()),
-        Part::OlderThan(no) => query.filter(bulk_item::no.gt(no)).order(bulk_item::no.asc()),
-        Part::NewerThan(no) => query.filter(bulk_item::no.lt(no)).order(bulk_item::no.desc()),
+        Part::Behind(no) => query.filter(bulk_item::no.gt(no)).order(bulk_item::no.asc()),
+        Part::Before(no) => query.filter(bulk_item::no.lt(no)).order(bulk_item::no.desc()),
     };
     let rows = query.limit(limit + 1).select(BulkItem::as_select()).load(conn).await?;
     Ok(Slice::new(rows, &part, limit))
