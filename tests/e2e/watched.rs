@@ -250,7 +250,7 @@ async fn a_dashboard_that_is_killed_in_mid_load_has_lost_no_more_than_what_it_te
     testkit::eventually(PATIENCE, async || {
         let count = "SELECT count(*) FROM celeriac_dashboard.task WHERE state = 'SUCCESS'";
         let count = client.query_one(count, &[]).await.map_err(|error| error.to_string())?.get::<_, i64>(0);
-        if count > 3 * A_SECOND as i64 { Ok(()) } else { Err(format!("{count} are written")) }
+        if count > 6 * A_SECOND as i64 { Ok(()) } else { Err(format!("{count} are written")) }
     })
     .await;
     let killed_at = Instant::now();
@@ -262,11 +262,11 @@ async fn a_dashboard_that_is_killed_in_mid_load_has_lost_no_more_than_what_it_te
     let times = announcing.await.unwrap();
 
     // Before the kill and after the new one listened: all of it.
-    let is_expected = |at: &Instant| {
-        (*at > first_heard && *at + BEHIND < killed_at) || *at > heard_again - Duration::from_millis(500)
-    };
-    let expected: Vec<usize> = (0..times.len()).filter(|batch| is_expected(&times[*batch])).collect();
-    assert!(expected.len() > 10, "the load was over before anything was tried");
+    let before = (0..times.len()).filter(|batch| times[*batch] > first_heard && times[*batch] + BEHIND < killed_at);
+    let after = (0..times.len()).filter(|batch| times[*batch] > heard_again - Duration::from_millis(500));
+    let (before, after): (Vec<usize>, Vec<usize>) = (before.collect(), after.collect());
+    assert!(!before.is_empty() && !after.is_empty(), "{before:?} before the kill, {after:?} after it");
+    let expected = [&before[..], &after].concat();
     testkit::eventually(PATIENCE, async || {
         let ids = client.query("SELECT id FROM celeriac_dashboard.task WHERE state = 'SUCCESS'", &[]).await;
         let ids: std::collections::HashSet<String> =

@@ -129,7 +129,7 @@ fn heard(core: &Core, picture: &Picture, kept: &Kept, workflow: Workflow) -> Hea
     let task = &kept.task;
     let now = unix_seconds();
     let clipped = |which: Text, text: &Option<String>| {
-        let text = text.as_ref()?;
+        let text = text.as_ref().filter(|text| !text.is_empty())?;
         let was = kept.cuts.iter().find(|(cut, _)| *cut == which).map(|(_, was)| *was as u64);
         let has = text.chars().count() as u64;
         let was = was.map(|was| format!("{} of {} characters", number(has), number(was)));
