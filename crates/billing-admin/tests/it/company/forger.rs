@@ -146,7 +146,7 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 async fn token(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let (lie, nonce) = shared.next.lock().expect("it is whole").clone();
-    let now = chrono::Utc::now().timestamp();
+    let now = billing::clock::now().timestamp();
     let access = format!("access-{}", uuid::Uuid::new_v4());
     let hashed = digest::digest(&digest::SHA256, access.as_bytes());
     let mut claims = json!({
