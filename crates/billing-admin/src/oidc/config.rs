@@ -41,7 +41,7 @@ pub struct OidcConfig {
     #[arg(long, env = "ADMIN_OIDC_ONLY")]
     pub admin_oidc_only: bool,
 
-    /// Where browsers reach the panel, as in https://billing.example: the provider sends them back there
+    /// Where browsers reach the panel, as in `https://billing.example`: the provider sends them back there
     #[arg(long, env = "ADMIN_ADDRESS", value_parser = origin, value_name = "URL")]
     pub admin_address: Option<Url>,
 }

@@ -158,7 +158,7 @@ async fn a_restart_forgets_nothing() {
         !site.page("/tasks?error=Decline").await.contains("kept.refuse"),
         "the class of an error is meant as a whole"
     );
-    site.soon_shows("/workers/w%40kept", "1 received").await;
+    site.soon_shows("/workers/w%40kept", "2 received, 2 started, 1 succeeded, 1 failed, 0 retried, 0 revoked").await;
     site.soon_shows("/tasks/greeted", "hello Ada").await;
     for text in ["sent", "received", "started", "succeeded", "w@kept"] {
         site.soon_shows("/tasks/greeted", text).await;
