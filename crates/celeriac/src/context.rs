@@ -76,7 +76,8 @@ impl<S> Context<S> {
         self.run.trace.get()
     }
 
-    /// The tasks and groups that this task has sent until now.
+    /// The tasks and groups that this task has sent until now; none where its result is ignored, as they are kept to be stored
+    /// with it.
     #[must_use]
     pub fn children(&self) -> Vec<ResultTuple> {
         self.run.children()

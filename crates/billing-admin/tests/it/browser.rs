@@ -13,7 +13,7 @@ use billing::store::payments::{self, Begin, NewPayment, PaymentView};
 use billing::store::staff::{self, By};
 use billing::store::{accounts, tariffs};
 use billing::trail::{self, Trail};
-use billing::{AccountId, Currency, ServicesConfig};
+use billing::{AccountId, Currency};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use clap::Parser;
@@ -23,15 +23,9 @@ use secrecy::ExposeSecret as _;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-const ENDS_WITHIN: Duration = Duration::from_secs(480);
+use crate::seeded::{self, Options};
 
-#[derive(Parser)]
-struct Options {
-    #[command(flatten)]
-    services: ServicesConfig,
-    #[command(flatten)]
-    admin: billing_admin::Config,
-}
+const ENDS_WITHIN: Duration = Duration::from_secs(480);
 
 /// A subscriber's month: bought, renewed, refused, in doubt.
 struct Month<'a> {
@@ -103,13 +97,7 @@ fn took(payment: &PaymentView, transaction_id: i64) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_can_be_read_by_everybody_and_an_action_does_what_it_shows() {
-    let database = testkit::postgres_from_template("billing", |url| async move {
-        let db = Db::connect(&url, 1).await?;
-        db.migrate().await?;
-        tariffs::seed(&mut *db.conn().await?, &tariffs::defaults(), db.now()).await?;
-        Ok(())
-    })
-    .await;
+    let database = seeded::database().await;
     let memory = format!("memory://{}", uuid::Uuid::new_v4());
     let options = ["admin", "--database-url", database.url(), "--broker-url", &memory, "--result-backend", &memory];
     let options = Options::parse_from(options.into_iter().chain(["--admin-listen", "127.0.0.1:0"]));

@@ -163,7 +163,10 @@ impl System {
         println!("  dashboard  http://{dashboard}   workers, tasks, queues; {ACT_TOKEN} lets you act");
         match first_staff {
             Some((name, password)) => {
-                println!("  admin      http://{admin}   sign in once as {name} with {}", password.expose_secret());
+                let password = password.expose_secret();
+                println!(
+                    "  admin      http://{admin}   sign in as {name} with {password}, then choose a password of yours"
+                );
             }
             None => println!(
                 "  admin      http://{admin}   accounts, bills, payments; billing staff reset lets you in again"

@@ -340,11 +340,20 @@ impl Run {
 
     /// Remembers children that were sent.
     pub(crate) fn add_children(&self, children: impl IntoIterator<Item = ResultTuple>) {
-        self.children.lock().extend(children);
+        if self.tells_of_children() {
+            self.children.lock().extend(children);
+        }
     }
 
     /// Remembers a child that was sent.
     pub(crate) fn add_child(id: &str) {
-        let _ = CURRENT.try_with(|parent| parent.children.lock().push(ResultTuple::task(id)));
+        let _ = CURRENT.try_with(|parent| parent.add_children([ResultTuple::task(id)]));
+    }
+
+    /// They are remembered to be stored with the result. Where nothing is stored, a task may send a million others in constant
+    /// memory.
+    fn tells_of_children(&self) -> bool {
+        let is_stored = !self.ignores_result() || self.task.options.store_errors_even_if_ignored;
+        is_stored || self.request.embed.chord.is_some()
     }
 }

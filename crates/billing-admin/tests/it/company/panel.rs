@@ -1,11 +1,9 @@
 //! A panel with a database of its own, served for a person.
 
-use billing::ServicesConfig;
 use billing::cipher::Cipher;
 use billing::db::{Conn, Db};
 use billing::staff::{Role, password};
 use billing::store::staff::{self, Staff};
-use billing::store::tariffs;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use diesel::sql_types::Text;
@@ -14,14 +12,7 @@ use testkit::TestDatabase;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{PASSWORD, by};
-
-#[derive(Parser)]
-struct Options {
-    #[command(flatten)]
-    services: ServicesConfig,
-    #[command(flatten)]
-    admin: billing_admin::Config,
-}
+use crate::seeded::{self, Options};
 
 /// What is set besides the provider.
 pub(super) enum Setting {
@@ -47,13 +38,7 @@ struct Line {
 
 impl Panel {
     pub(super) async fn open(issuer: &str, settings: &[Setting]) -> Self {
-        let database = testkit::postgres_from_template("billing", |url| async move {
-            let db = Db::connect(&url, 1).await?;
-            db.migrate().await?;
-            tariffs::seed(&mut *db.conn().await?, &tariffs::defaults(), db.now()).await?;
-            Ok(())
-        })
-        .await;
+        let database = seeded::database().await;
         let memory = format!("memory://{}", uuid::Uuid::new_v4());
         let listen = format!("127.0.0.1:{}", testkit::free_port());
         let address = format!("http://{listen}");

@@ -112,6 +112,10 @@ async fn a_child_knows_its_parent_and_the_parent_its_child(setup: Setup) {
     assert_eq!(meta.parent_id.as_deref(), Some(root.id()));
     let children = root.meta().await.unwrap().unwrap().children.unwrap();
     assert_eq!(children.iter().map(|child| child.id.as_str()).collect::<Vec<_>>(), [child.as_str()]);
+    // Where nothing is stored, nothing is kept to be stored.
+    worker.app.send_with(Parent, SendOptions::new().ignore_result(true)).await.unwrap();
+    testkit::eventually(SOON, async || worker.log.remembered.lock().len() == 2).await;
+    assert_eq!(*worker.log.remembered.lock(), [1, 0]);
 
     let asked = worker.app.send_with(AskRequest, SendOptions::new().root_id("r").parent_id("p")).await.unwrap();
     let request = asked.typed::<Value>().get(SOON).await.unwrap();

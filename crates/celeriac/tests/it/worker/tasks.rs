@@ -16,11 +16,18 @@ pub(crate) struct Log {
     changed: Arc<Notify>,
     /// [`Wait`] takes a permit before it ends.
     pub(crate) gate: Arc<Semaphore>,
+    /// How many children each [`Parent`] remembers.
+    pub(crate) remembered: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { begun: Arc::default(), changed: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
+        Self {
+            begun: Arc::default(),
+            changed: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            remembered: Arc::default(),
+        }
     }
 }
 
@@ -191,6 +198,7 @@ pub(crate) struct Parent;
 
 async fn parent(_: Parent, cx: Cx) -> TaskResult<String> {
     let child = cx.app().send(Add { x: 1, y: 2 }).await.map_err(|error| Failure::new("Send", [error.to_string()]));
+    cx.state().remembered.lock().push(cx.children().len());
     Ok(child.map_err(TaskError::fail)?.id().to_owned())
 }
 
